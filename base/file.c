@@ -1,0 +1,105 @@
+/* file.c -- see file.h. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *why(void) { return str_fmt("%s", strerror(errno)); }
+
+static ssize_t read_some(int fd, char *p, size_t n) {
+  ssize_t k;
+  do k = read(fd, p, n);
+  while (k < 0 && errno == EINTR);
+  return k;
+}
+
+/* Reads to the end of fd; pipes have no size, so the size is only a guess. */
+static const char *read_all(int fd, size_t limit, char **text, size_t *n) {
+  struct stat st;
+  size_t cap = 4096;
+  if (fstat(fd, &st) == 0 && st.st_size > 0 && (uint64_t)st.st_size < limit)
+    cap = (size_t)st.st_size + 2;
+  char *s = NEW_BYTES(cap);
+  for (size_t have = 0;;) {
+    ssize_t k = read_some(fd, s + have, cap - 1 - have);
+    if (k < 0) return why();
+    have += (size_t)k;
+    if (have > limit) return str_fmt("the file is larger than %zu bytes", limit);
+    if (k == 0) {
+      s[have] = 0;
+      *text = s;
+      *n = have;
+      return NULL;
+    }
+    if (have < cap - 1) continue;
+    s = mem_grow(s, cap, cap * 2);
+    cap *= 2;
+  }
+}
+
+const char *file_read(const char *path, size_t limit, char **text, size_t *n) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return why();
+  const char *err = read_all(fd, limit, text, n);
+  close(fd);
+  return err;
+}
+
+static bool write_all(int fd, const char *p, size_t n) {
+  while (n > 0) {
+    ssize_t k = write(fd, p, n);
+    if (k < 0 && errno == EINTR) continue;
+    if (k < 0) return false;
+    p += k;
+    n -= (size_t)k;
+  }
+  return true;
+}
+
+/* A pipe or a device is written in place: there is no old content to keep. */
+static const char *write_in_place(const char *path, const void *bytes, size_t n) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return why();
+  const char *err = write_all(fd, bytes, n) ? NULL : why();
+  if (close(fd) != 0 && !err) err = why();
+  return err;
+}
+
+static int open_beside(const char *path, char **name) {
+  int fd = -1;
+  for (int i = 0; i < 100; i++) {
+    *name = str_fmt("%s.%ld.%d.tmp", path, (long)getpid(), i);
+    fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) break;
+  }
+  return fd;
+}
+
+const char *file_write(const char *path, const void *bytes, size_t n) {
+  struct stat st;
+  bool there = stat(path, &st) == 0;
+  if (there && S_ISDIR(st.st_mode)) return "it is a directory";
+  if (there && !S_ISREG(st.st_mode)) return write_in_place(path, bytes, n);
+  char *real = there ? realpath(path, NULL) : NULL; /* through links, to the file */
+  char *tmp;
+  const char *target = real ? str_fmt("%s", real) : path, *err = NULL;
+  free(real);
+  int fd = open_beside(target, &tmp);
+  if (fd < 0) return why();
+  if (there) (void)!fchmod(fd, st.st_mode & 07777);
+  if (!write_all(fd, bytes, n) || fsync(fd) != 0) err = why();
+  if (close(fd) != 0 && !err) err = why();
+  if (!err && rename(tmp, target) != 0) err = why();
+  if (err) unlink(tmp);
+  return err;
+}

@@ -1,0 +1,11 @@
+/* file.h -- whole files in, whole files out.
+ * Errors come back as a sentence (from base/mem.h, never freed); NULL is
+ * success.  Writing goes to a temporary file beside the target and is renamed
+ * over it, so a failure or a kill leaves the old file or none.               */
+#ifndef RVM_BASE_FILE_H
+#define RVM_BASE_FILE_H
+#include <stddef.h>
+
+const char *file_read(const char *path, size_t limit, char **text, size_t *n); /* NUL added after n */
+const char *file_write(const char *path, const void *bytes, size_t n);
+#endif

@@ -1,0 +1,151 @@
+/* lower_priv.h -- what the files of codegen/lower/ share.                     */
+#ifndef RVM_LOWER_PRIV_H
+#define RVM_LOWER_PRIV_H
+#include "codegen/lower/lower.h"
+#include "ir/op.h"
+
+/* ---- type environments ------------------------------------------------------- */
+/* What the type variables in scope stand for: closed types.  A list, innermost
+ * binding first. */
+typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
+Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env);
+/* Bind the variables of a scheme so that it matches an instance. */
+const TyEnv *ty_match(Type *scheme, Type *inst, const TyEnv *env);
+
+/* ---- the module being made ------------------------------------------------------ */
+/* One specialised function: a global or a local function literal under a type
+ * environment.  Captures lead the parameters. */
+typedef struct Instance {
+  const Fn *fn;  Sym name;  const TyEnv *env;
+  struct FnBind *bind;               /* local functions: captured things          */
+  uint32_t index;
+  bool entry;
+} Instance;
+
+/* Captured by a local function: variables of enclosing functions, and symbols
+ * of dims. */
+typedef struct Capture { Var *var; Dim dim; uint32_t itype; } Capture;
+typedef VEC(Capture) CaptureList;
+/* A let-bound function literal: no code until it is called or used. */
+typedef struct FnBind {
+  const Fn *fn;  Var *self;
+  CaptureList cap;
+  const TyEnv *env;
+} FnBind;
+
+typedef struct Lower {
+  Module *m;  IrCtx *cx;  Diags *d;
+  /* growing parts of the image */
+  VEC(char) text;      Map text_at;
+  VEC(IType) types;    Map type_at;
+  VEC(ICtor) ctors;    VEC(uint32_t) type_list;  VEC(int64_t) dims;
+  VEC(IConst) consts;  Map const_at;   VEC(uint8_t) data;
+  VEC(Kernel *) kernels; Map kernel_at;
+  VEC(IFunc) funcs;    VEC(Ins) code;  VEC(uint32_t) pool;
+  VEC(ILabel) labels;  VEC(IRegState) states;  VEC(ILine) lines;
+  VEC(IEntry) entries; VEC(uint32_t) name_list;
+  VEC(Instance *) instances; Map instance_at;
+  int done;                          /* instances lowered so far                */
+} Lower;
+
+uint32_t low_text(Lower *L, const char *s);
+uint32_t low_itype(Lower *L, Type *closed);            /* dims erased             */
+uint32_t low_itype_host(Lower *L, Type *closed);       /* a tensor keeps its constant dims */
+uint32_t low_scalar(Lower *L, DType t);
+uint32_t low_tensor(Lower *L, DType t, int rank);
+uint32_t low_const(Lower *L, const Tensor *t);
+uint32_t low_kernel(Lower *L, Kernel *k);              /* equal kernels are shared */
+uint32_t low_instance(Lower *L, const Fn *fn, Sym name, const TyEnv *env, FnBind *bind);
+bool     itype_is_ref(const Lower *L, uint32_t t);     /* counted?                */
+
+/* ---- the function being made ------------------------------------------------------ */
+/* A variable's value while lowering. */
+typedef enum { VAL_NONE, VAL_REG, VAL_TUPLE, VAL_FN } ValKind;
+typedef struct Val {
+  ValKind kind;
+  uint16_t reg;                      /* REG                                       */
+  int n;  Var **leaf;                /* TUPLE: not built; one variable per field  */
+  FnBind *fn;                        /* FN                                        */
+} Val;
+
+typedef struct { bool used; uint16_t ctor; uint32_t type; } RegInfo;   /* ctor: 1 + known */
+typedef struct { Dim dim; uint16_t reg; } DimReg;
+
+typedef struct FnLower {
+  Lower *L;
+  Instance *inst;
+  const TyEnv *env;
+  Map val;                           /* Var* -> Val*                              */
+  VEC(RegInfo) reg;                  /* the machine's state here                  */
+  VEC(uint16_t) free_reg;
+  VEC(DimReg) dim;                   /* dims in registers, innermost scope last   */
+  Map dim_at;                        /* Dim -> 1 + index into dim, when live      */
+  VEC(Ins) code;
+  VEC(ILabel) label;  VEC(IRegState) state;  VEC(ILine) line;
+  VEC(uint32_t) fixup;               /* instructions whose W is a label number    */
+  VEC(uint32_t) label_pc;
+  VEC(uint32_t) switch_pool;         /* pool entries that are label numbers       */
+  Span span;                         /* of what is being lowered                  */
+  bool dead;                         /* after a jump: nothing falls through here  */
+} FnLower;
+
+typedef struct { bool tail; uint16_t reg; } Dest;      /* tail: return the value    */
+
+/* func.c: registers, labels, instructions */
+uint16_t fl_reg(FnLower *f, uint32_t itype);           /* a free register, now live */
+void     fl_release(FnLower *f, uint16_t reg);         /* no longer live (already moved, dropped, or scalar) */
+void     fl_drop(FnLower *f, uint16_t reg);            /* DROP if counted, release  */
+bool     fl_is_ref(const FnLower *f, uint16_t reg);
+uint16_t fl_copy(FnLower *f, uint16_t reg);            /* DUP or MOVE into a fresh register */
+void     fl_ins(FnLower *f, OpCode op, uint16_t a, uint16_t b, uint16_t c);
+void     fl_insw(FnLower *f, OpCode op, uint16_t a, uint32_t w);
+uint32_t fl_label_new(FnLower *f);
+void     fl_label_here(FnLower *f, uint32_t label);    /* records the state here    */
+void     fl_jump(FnLower *f, uint32_t label);
+uint32_t fl_pool(FnLower *f, const uint32_t *words, int n);
+uint16_t fl_int(FnLower *f, int64_t v);                /* int64 constant in a fresh register */
+uint16_t fl_const(FnLower *f, const Tensor *t);
+typedef struct { VEC(RegInfo) reg; VEC(uint16_t) free_reg; int n_dim; } RegSave;
+RegSave  fl_save(FnLower *f);
+void     fl_restore(FnLower *f, const RegSave *s);
+bool     fl_unsupported(FnLower *f, const char *what, const char *why);
+
+/* dims.c */
+uint16_t fl_dim(FnLower *f, Dim d);                    /* borrowed: do not release  */
+void     fl_dim_bind(FnLower *f, Dim sym, uint16_t reg);  /* takes the register over */
+void     fl_dims_of(FnLower *f, Var *v);               /* read v's new symbols      */
+void     fl_dims_leave(FnLower *f, int n);             /* forget down to n          */
+void     fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what);
+bool     fl_obligations(FnLower *f, const Expr *e);
+void     fl_entry_checks(FnLower *f, const Fn *fn);
+
+/* block.c */
+typedef struct VarSet { VEC(Var *) v; Map has; } VarSet;
+bool varset_add(VarSet *s, Var *v);
+bool varset_has(const VarSet *s, const Var *v);
+Val *fl_val(FnLower *f, const Var *v);
+Val *fl_set(FnLower *f, Var *v, Val val);
+Type *fl_type(FnLower *f, Type *t);                    /* closed                    */
+/* Lower b; its value goes to dest.  owned: variables that die in b. */
+bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned);
+void fl_uses_block(FnLower *f, Block *b, VarSet *out); /* everything b mentions     */
+void fl_uses_expr(FnLower *f, Expr *e, VarSet *out);
+
+/* Operands.  dying: variables whose last use this is; taking one removes it. */
+uint16_t fl_take(FnLower *f, const Atom *a, VarSet *dying);           /* owned register */
+typedef struct { uint16_t reg; bool temp; } Borrow;
+Borrow   fl_borrow(FnLower *f, const Atom *a);                        /* temp: drop it after */
+void     fl_unborrow(FnLower *f, Borrow b);
+void     fl_drop_dying(FnLower *f, VarSet *dying);
+void     fl_drop_var(FnLower *f, Var *v);
+void     fl_bind_reg(FnLower *f, Var *v, uint16_t reg);
+bool     fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying); /* v: NULL in tail position */
+void     fl_move_to(FnLower *f, Dest dest, uint16_t reg);
+
+/* call.c, op.c, match.c */
+bool     fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
+uint16_t fl_closure(FnLower *f, FnBind *fn, Type *type, VarSet *dying);
+bool     fl_op(FnLower *f, Var *v, Expr *e, VarSet *dying);
+bool     fl_match(FnLower *f, Expr *e, Dest dest, VarSet *dying);
+FnBind  *fn_bind(FnLower *f, const Fn *fn, Var *self);
+#endif

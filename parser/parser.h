@@ -1,0 +1,42 @@
+/* parser.h -- text of the language to IR, and to tidier text.
+ *
+ * The parser gives A-normal blocks at once: nested expressions become
+ * bindings from left to right, so the order of evaluation is that of the text.
+ * Names are resolved, types are not inferred: Var.annot and Fn.ret hold what
+ * was written (TY_Meta for `_`), Expr.type is NULL, op_attrs and inst of calls
+ * are NULL.  The language: docs/language.md.                                 */
+#ifndef RVM_PARSER_PARSER_H
+#define RVM_PARSER_PARSER_H
+#include "base/diag.h"
+#include "ir/op.h"
+
+/* A file of the installed library: "prelude.rly", "nn.rly". */
+typedef struct LibraryFile { const char *name, *text;  size_t n; } LibraryFile;
+
+/* One file of src, without imports or prelude.  NULL after reporting. */
+Module *parse_module(IrCtx *cx, Sources *src, uint32_t file, Diags *d);
+
+/* The program at path (its text when text is not NULL), what it imports
+ * (beside the file, then lib, then lib_dir, which may be NULL), and the
+ * prelude if lib has "prelude.rly".  A definition of the program replaces the
+ * library's of the same name in the whole program.  Definitions of the library
+ * that the program does not reach are not in the module.  A file that is a
+ * bare expression is read as @main, its free_vars as the parameters.  NULL
+ * after reporting. */
+Module *load_program(IrCtx *cx, Sources *src, const char *path, const char *text, size_t n,
+                     const LibraryFile *lib, int n_lib, const char *lib_dir, Diags *d);
+
+/* A tensor literal @dir/a.npy; NULL after reporting. */
+typedef const Tensor *(*parse_tensor_fn)(void *ud, const char *path, Span at, Diags *d);
+
+/* A closed expression over the definitions of m, for values on a command
+ * line: Node(Leaf(@a.npy), Nil).  read may be NULL: then @x is a global only.
+ * NULL after reporting. */
+Block *parse_expression(IrCtx *cx, Module *m, Sources *src, uint32_t file, parse_tensor_fn read,
+                        void *ud, Diags *d);
+
+/* The text with canonical spacing, indentation and line breaks (those inside
+ * parentheses are kept).  All comments stay; formatting the result changes
+ * nothing.  NULL after reporting (unknown characters, unbalanced brackets). */
+char *format_source(const char *text, size_t n, const char *path, Diags *d);
+#endif

@@ -1,0 +1,13 @@
+/* embedded.h -- the library in .rly, as text inside the binary.
+ *
+ * The build writes the definitions from stdlib/<name>.rly, sorted by name.  The
+ * text is followed by a NUL that n does not count; the table ends with a row
+ * of zeros.                                                                  */
+#ifndef RVM_STDLIB_EMBEDDED_H
+#define RVM_STDLIB_EMBEDDED_H
+#include <stddef.h>
+
+typedef struct { const char *name; const char *text; size_t n; } EmbeddedFile; /* name: "nn.rly" */
+extern const EmbeddedFile stdlib_files[];
+extern const int stdlib_n_files;
+#endif

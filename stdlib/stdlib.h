@@ -1,0 +1,9 @@
+/* stdlib.h -- every operator there is.  The records live in op_<family>.c;
+ * ops_<family>.def lists their names and nothing else.                       */
+#ifndef RVM_STDLIB_H
+#define RVM_STDLIB_H
+#include "ir/op.h"
+
+extern const OpDef *const stdlib_ops[];
+extern const int stdlib_n_ops;
+#endif
