@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const OpAttrVal *opattr(const OpAttrs *a, const char *name) {
@@ -39,7 +40,7 @@ static AttrVal default_number(Text *t) {
   bool fraction = false;
   for (int i = 0; i < n; i++) fraction |= !isdigit((unsigned char)start[i]) && start[i] != '-';
   v.kind = fraction ? AV_Float : AV_Int;
-  if (!fraction) v.i = (int64_t)v.f;
+  if (!fraction) v.i = strtoll(start, NULL, 10);
   return v;
 }
 
@@ -254,10 +255,10 @@ static bool bind_one(OpAttrs *a, const Attr *given, Diags *d) {
   if (out->given) return diag_error(d, given->span, E0206, decl->name, op->name, "is given twice");
   /* None where the record has another default means: not given. */
   if (given->val.kind == AV_None && decl->dflt && strcmp(decl->dflt, "None") != 0) return true;
+  out->given = true;
   if (given->val.kind == AV_None && !decl->dflt && decl->type != A_Ignored)
     return diag_error(d, given->span, E0206, decl->name, op->name, "must be given, found None");
   const char *wrong = convert(decl->type, &given->val, out);
-  out->given = true;
   if (!wrong) return true;
   return diag_error(d, given->span, E0206, decl->name, op->name,
                     str_fmt("%s, found %s", wrong, found_text(&given->val)));

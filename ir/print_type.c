@@ -68,9 +68,11 @@ static void put_sum(Dim d, const TextNames *names, StrBuf *out) {
   if (d->value < 0) buf_fmt(out, " - %llu", 0 - (unsigned long long)d->value);
 }
 
-/* A chain a op b op c of one commutative kind. */
-static void put_chain(Dim d, const TextNames *names, const char *op, int prec, StrBuf *out) {
-  VEC(Term) t = { 0 };
+typedef VEC(Term) Terms;
+
+/* The operands of a chain of one commutative kind, in order of their text. */
+static Terms chain_terms(Dim d, const TextNames *names, int prec) {
+  Terms t = { 0 };
   Dim x = d;
   for (; x->kind == d->kind; x = x->a) {
     Term last = { dim_text(x->b, names, prec), 1 };
@@ -79,13 +81,19 @@ static void put_chain(Dim d, const TextNames *names, const char *op, int prec, S
   Term first = { dim_text(x, names, prec), 1 };
   vec_push(&t, first);
   qsort(t.at, (size_t)t.n, sizeof *t.at, by_text);
-  for (int i = 0; i < t.n; i++) buf_fmt(out, "%s%s", i ? op : "", t.at[i].text);
+  return t;
 }
 
+static void put_product(Dim d, const TextNames *names, StrBuf *out) {
+  Terms t = chain_terms(d, names, PREC_PRODUCT);
+  for (int i = 0; i < t.n; i++) buf_fmt(out, "%s%s", i ? " * " : "", t.at[i].text);
+}
+
+/* max(max(a, b), c) */
 static void put_call(Dim d, const TextNames *names, const char *fn, StrBuf *out) {
-  buf_fmt(out, "%s(", fn);
-  put_chain(d, names, ", ", PREC_SUM, out);
-  buf_char(out, ')');
+  Terms t = chain_terms(d, names, PREC_SUM);
+  for (int i = 1; i < t.n; i++) buf_fmt(out, "%s(", fn);
+  for (int i = 0; i < t.n; i++) buf_fmt(out, i ? ", %s)" : "%s", t.at[i].text);
 }
 
 static void put_ratio(Dim d, const TextNames *names, const char *op, StrBuf *out) {
@@ -117,7 +125,7 @@ static void put_dim(Dim d, const TextNames *names, StrBuf *out) {
     buf_str(out, name ? name : "?");
     break;
   case DIM_Sum:   put_sum(d, names, out); break;
-  case DIM_Mul:   put_chain(d, names, " * ", PREC_PRODUCT, out); break;
+  case DIM_Mul:   put_product(d, names, out); break;
   case DIM_Div:   put_ratio(d, names, " / ", out); break;
   case DIM_Mod:   put_ratio(d, names, " % ", out); break;
   case DIM_Max:   put_call(d, names, "max", out); break;

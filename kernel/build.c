@@ -2,7 +2,8 @@
  *
  * Everything grows in the arrays of one Kernel; kb_done copies them into a
  * single block.  The first mistake is kept and every later call is a no-op
- * that answers KE_NONE, so callers look once, at the end.                    */
+ * that answers KE_NONE, so callers look once, at the end.  What is not noticed
+ * here (scopes, extents) the verifier says in kb_done.                        */
 #include "kernel/build_priv.h"
 #include "base/checked.h"
 
@@ -52,7 +53,7 @@ static bool room_vars(KB *b) {
 uint32_t kb_pool(KB *b, uint32_t n) {
   if (!ROOM(b, pool, n)) return KE_NONE;
   uint32_t at = b->k.n_pool;
-  memset(b->k.pool + at, 0xff, n * sizeof *b->k.pool); /* KE_NONE until filled */
+  if (n) memset(b->k.pool + at, 0xff, n * sizeof *b->k.pool); /* KE_NONE until filled */
   b->k.n_pool += n;
   return at;
 }
@@ -145,7 +146,10 @@ static Kernel *compact(KB *b) {
 Kernel *kb_done(KB *b) {
   if (kb_ok(b) && b->depth > 0) kb_fail(b, "a statement is still open");
   if (!kb_ok(b)) return NULL;
-  Kernel *k = compact(b);
+  bool needs_launch;
+  KError err;
+  if (kernel_verify(&b->k, b->a, &needs_launch, &err) != K_OK) kb_fail(b, err.why);
+  Kernel *k = kb_ok(b) ? compact(b) : NULL;
   if (k) kb_drop(b);
   return k;
 }
@@ -374,10 +378,10 @@ void kb_contract_begin(KB *b, int n_par, const KE *par_extent, KE *par,
 KE kb_contract_acc(KB *b, DType acc, KE x, KE y) {
   Frame *f = top_frame(b, F_Factors, "kb_contract_acc without kb_contract_begin");
   if (!f || !kb_is_node(b, x) || !kb_is_node(b, y)) return KE_NONE;
-  uint32_t *r = &b->k.pool[f->rec], np = r[0], v;
-  uint32_t at = 2 + 2 * np + 2 * r[1 + 2 * np];
-  r[at] = kb_cast(b, x, acc);
-  r[at + 1] = kb_cast(b, y, acc);
+  const uint32_t *r = &b->k.pool[f->rec], np = r[0];
+  uint32_t at = f->rec + 2 + 2 * np + 2 * r[1 + 2 * np], v;
+  b->k.pool[at] = kb_type(b, x) == acc ? x : kb_cast(b, x, acc);
+  b->k.pool[at + 1] = kb_type(b, y) == acc ? y : kb_cast(b, y, acc);
   KE var = kb_var(b, KV_Acc, acc, &v);
   b->open_loops -= f->n_vars - np; /* the reduction variables end here */
   f->n_vars = np;

@@ -24,7 +24,8 @@ typedef struct Item {
   const char *doc;
   struct ParseFile *file;
   bool replaced;                      /* by the program's own definition       */
-  bool done, wanted;
+  bool wanted;
+  size_t end;                         /* where the next item starts            */
   Global *global;  DataDef *data;     /* what it declares                      */
 } Item;
 
@@ -52,7 +53,8 @@ typedef struct {
 } TyName;
 
 typedef struct { Sym name;  Var *var;  int shadow; } LocalName;
-typedef struct { Span span;  Atom atom;  int n_binds; } GraphName;  /* binds: its statement's bindings */
+/* What %3 stands for.  n_binds: how many bindings its statement made. */
+typedef struct { Span span;  Atom atom;  int n_binds;  bool closed; } GraphName;
 
 typedef struct Parser {
   IrCtx *cx;  Module *m;  Sources *src;  Diags *d;
@@ -65,22 +67,30 @@ typedef struct Parser {
   Lexer lx;
   Token tok, prev;                    /* prev: the last one consumed           */
   bool panic, give_up;
+  bool declaring;                     /* naming a type does not want it        */
   int depth;
   BlockBuilder *bb;
   VEC(LocalName) locals;  Map local_at;         /* Sym -> index + 1             */
   VEC(TyName) tynames;    Map tyname_at;
-  Map graph;                          /* number -> GraphName of this function  */
+  Map graph;                          /* digits -> GraphName of this function  */
   Map graph_of;                       /* Var -> GraphName                      */
-  Map graph_seen;                     /* number -> GraphName, all functions of the file */
+  Map graph_seen;                     /* digits -> GraphName of earlier functions */
+  VEC(GraphName *) graph_open;        /* those whose block is being read       */
+  bool needs_place;                   /* one was used after its block had ended */
   int fn_level;                       /* functions around this point           */
-  int owner, next_owner;              /* binder of unknown dims; 0: none       */
+  int owner, owner_level;             /* binder of unknown dims; 0: none       */
+  int next_owner;
   const char *owner_name;             /* for messages                          */
   VarList *free_params;               /* where free_var goes; NULL: refused    */
 } Parser;
 
+typedef struct { int locals, tynames; } Mark;
+
+/* A block being built: what to restore when it ends. */
+typedef struct { BlockBuilder bb, *outer;  Mark names;  int graph_open;  Span span; } OpenBlock;
+
 /* A value that has not been given a name: an atom, or an expression to bind. */
 typedef struct { Atom atom;  Expr *e;  Span span; } Val;
-typedef struct { int locals, tynames; } Mark;
 
 /* parse.c: tokens */
 void advance(Parser *p);
@@ -94,6 +104,7 @@ bool begin_fail(Parser *p);                       /* sets panic; false if one wa
 #define complain(p, at, ...) (may_report(p) ? diag_error((p)->d, (at), __VA_ARGS__) : false)
 bool fail_expected(Parser *p, const char *what);  /* found: the current token  */
 Token peek(const Parser *p);                      /* the token after p->tok    */
+bool starts_item(const Parser *p);                /* def, type, extern, #[metadata], the end */
 bool deeper(Parser *p, Span at);                  /* pairs with p->depth--     */
 void skip_to_statement_end(Parser *p);
 /* Cut a name such as a/b at its slash: the token becomes a. */
@@ -133,11 +144,14 @@ bool parse_meta_ref(Parser *p, Sym *key, int64_t *index, Span *at);   /* meta[Ke
 /* parse_expr.c */
 Fn    *parse_fn_rest(Parser *p, Span at, const char *name);   /* after fn / def @f */
 Block *parse_block(Parser *p);                    /* { ... } in a scope of its own */
+void   open_block(Parser *p, OpenBlock *o);
+Block *close_block(Parser *p, OpenBlock *o, Val result);
+Fn    *parse_bare(Parser *p);                     /* a text that is one expression */
+void   start_function(Parser *p);                 /* graph names start anew    */
 Val    parse_sequence(Parser *p);                 /* statements into p->bb     */
 Atom   to_atom(Parser *p, Val v);
 Val    parse_expr(Parser *p);                     /* operators and below       */
 Val    parse_atom(Parser *p);
-Block *parse_bare(Parser *p, Tok end);            /* a whole text that is one expression */
 
 /* parse_prim.c: the atoms of expressions */
 Val    val_atom(Atom a);
@@ -156,7 +170,7 @@ MetaEntry meta_get(IrCtx *cx, MetaFile *m, const char *key, int64_t index, Span 
 
 /* place.c: graph bindings used outside the scope that holds their definition
  * move to the nearest block around all uses. */
-bool place_graph(Parser *p, Fn *fn);
+void place_graph(Parser *p, Block *body);
 
 /* parse.c: files */
 ParseFile *skim_file(Parser *p, uint32_t file, bool library, bool import);
@@ -164,5 +178,6 @@ void declare_items(Parser *p);        /* names and types of all files          *
 void parse_bodies(Parser *p);
 Parser parser_start(IrCtx *cx, Sources *src, Diags *d);
 Module *parser_done(Parser *p, int errors_before);
+void start_at(Parser *p, ParseFile *f, size_t at);
 void want(Parser *p, Item *it);       /* parse this definition too             */
 #endif

@@ -33,6 +33,7 @@ static Dim named_dim(Parser *p, const Token *t) {
   if (!n && p->owner) {
     n = push_tyname(p, name, t->span, TN_Open);
     n->owner = p->owner;
+    n->level = p->owner_level;
   }
   if (!n) return unbound_dim(p, t->span, name), dim_any(p->cx->dims);
   if (n->kind == TN_Open) {
@@ -110,9 +111,19 @@ static bool is_zero(Dim d) {
   return dim_is_const(d, &v) && v == 0;
 }
 
+/* %m and %4 where an operator stands: a percent sign and an operand. */
+static bool at_percent(Parser *p) {
+  if (at_tok(p, T_LOCAL) || at_tok(p, T_GRAPH)) {
+    p->lx.pos = p->tok.span.at + 1;
+    p->tok.kind = T_PERCENT;
+    p->tok.span.len = 1;
+  }
+  return at_tok(p, T_PERCENT);
+}
+
 static Dim dim_product(Parser *p) {
   Dim a = dim_primary(p);
-  while (a && (at_tok(p, T_STAR) || at_tok(p, T_SLASH) || at_tok(p, T_PERCENT))) {
+  while (a && (at_tok(p, T_STAR) || at_tok(p, T_SLASH) || at_percent(p))) {
     Token op = p->tok;
     advance(p);
     Dim b = dim_primary(p);
@@ -124,7 +135,6 @@ static Dim dim_product(Parser *p) {
   return a;
 }
 
-/* %m where an operator stands lexes as a local: (n %m). */
 static Dim parse_dim(Parser *p) {
   bool minus = accept(p, T_MINUS);
   Dim a = dim_product(p);
@@ -231,10 +241,12 @@ static Type *fn_type(Parser *p) {
   Mark m = mark_names(p);
   p->fn_level++;
   if (at_tok(p, T_LBRACK)) parse_tylist(p, owner);
-  if (!outer) p->owner = owner;
+  int outer_level = p->owner_level;
+  if (!outer) p->owner = owner, p->owner_level = p->fn_level;
   Span open = p->tok.span;
   if (expect(p, T_LPAREN, (Span){0})) type_list(p, T_RPAREN, open, &at);
   p->owner = outer;
+  p->owner_level = outer_level;
   expect(p, T_ARROW, (Span){0});
   Type *ret = parse_type(p);
   int n_vars, n_dims;
@@ -286,6 +298,18 @@ static Type *data_type(Parser *p, Sym name, Span at) {
   return type_error();
 }
 
+/* scalar is float32; scalar[int64]. */
+static Type *scalar_type(Parser *p) {
+  DType dt = DT_f32;
+  Span open = p->tok.span;
+  if (!accept(p, T_LBRACK)) return type_scalar(dt);
+  if (!at_tok(p, T_IDENT) || !dtype_parse(p->tok.s, p->tok.n, &dt))
+    return fail_expected(p, "an element type such as float32"), type_error();
+  advance(p);
+  expect(p, T_RBRACK, open);
+  return type_scalar(dt);
+}
+
 static Type *named_type(Parser *p) {
   Token t = p->tok;
   DType dt;
@@ -295,7 +319,7 @@ static Type *named_type(Parser *p) {
   Sym name = tok_sym(p, &t);
   TyName *n = find_tyname(p, name);
   if (n) return type_variable(p, n, t.span);
-  if (word_is(&t, "scalar") && !find_type(p, name)) return type_scalar(DT_f32);
+  if (word_is(&t, "scalar") && !find_type(p, name)) return scalar_type(p);
   if (dtype_parse(t.s, t.n, &dt)) return type_scalar(dt);
   return data_type(p, name, t.span);
 }

@@ -39,7 +39,8 @@ typedef struct {
   uint32_t result;                           /* CLOSURE: result; REF: content  */
 } IType;
 /* Two register types agree when they are the same index; tensors of equal
- * dtype and rank agree whatever their dims say (itype_agree). */
+ * dtype and rank agree whatever their dims say, and so do scalars of equal
+ * dtype (itype_agree). */
 
 /* ---- constants ------------------------------------------------------------- */
 typedef struct { uint32_t type; uint64_t bits; uint64_t at, bytes; uint32_t first_dim; } IConst;
@@ -68,7 +69,7 @@ typedef struct Image {
   uint32_t n_type_list; uint32_t *type_list;
   uint32_t n_dims;   int64_t *dims;
   uint32_t n_consts; IConst *cst;
-  uint64_t n_data;   uint8_t *data;          /* may point into the image bytes  */
+  uint64_t n_data;   uint8_t *data;          /* may point into the image bytes; image_free leaves it */
   uint32_t n_kernels; Kernel **kernel;
   uint32_t n_funcs;  IFunc *func;
   uint32_t n_code;   Ins *code;
@@ -80,13 +81,21 @@ typedef struct Image {
   uint32_t n_name_list; uint32_t *name_list;
 } Image;
 
-typedef struct { const char *why; uint64_t at; uint32_t func, pc; } ImageError; /* at: byte offset or 0 */
+typedef struct {
+  const char *why;                           /* static text                    */
+  bool no_memory;                            /* the allocator refused          */
+  uint64_t at;                               /* byte offset or 0               */
+  uint32_t func, pc;                         /* instruction pc of a function; func UINT32_MAX: entry
+                                                pc of the table that `why` speaks of */
+} ImageError;
 
 /* Serialise; NULL when the allocator refuses.  The result is the same bytes
  * for the same image, always. */
 uint8_t *image_write(const Image *m, KAlloc a, size_t *n);
 /* Decode.  bytes must stay alive: constant data is not copied.  Everything
- * decoded comes from a; image_free gives it back.  false with a reason.      */
+ * decoded comes from a; image_free gives it back (and only what image_read
+ * made: it frees every array by itself).  false with a reason.  bytes must be
+ * aligned to 8.                                                              */
 bool     image_read(const void *bytes, size_t n, KAlloc a, Image *out, ImageError *err);
 void     image_free(Image *m, KAlloc a);
 /* The proof that running m needs no further checks: vm/verify.c.
@@ -94,6 +103,12 @@ void     image_free(Image *m, KAlloc a);
 bool     image_verify(const Image *m, KAlloc a, bool **needs_launch, ImageError *err);
 bool     itype_agree(const Image *m, uint32_t a, uint32_t b);
 
-/* Text of one function / of everything (tools; not in librvm_rt): vm/disasm.c */
+/* Text of everything (tools; not in librvm_rt): vm/disasm.c.  The image must
+ * have passed image_verify.  image_disasm shortens large constants with "...";
+ * image_text does not and reads back: image_assemble makes the file form of an
+ * image from it (vm/asm.c; the syntax is in docs/bytecode.md).               */
 char    *image_disasm(const Image *m, KAlloc a, size_t *n);
+char    *image_text(const Image *m, KAlloc a, size_t *n);
+typedef struct { int line; char why[200]; } AsmError;
+uint8_t *image_assemble(const char *text, size_t n, KAlloc a, size_t *n_out, AsmError *err);
 #endif

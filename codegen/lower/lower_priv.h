@@ -10,28 +10,40 @@
 typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
 Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env);
 /* Bind the variables of a scheme so that it matches an instance. */
-const TyEnv *ty_match(Type *scheme, Type *inst, const TyEnv *env);
+const TyEnv *ty_match(IrCtx *cx, Type *scheme, Type *inst, const TyEnv *env);
 
 /* ---- the module being made ------------------------------------------------------ */
+/* A variable's value while lowering.  TUPLE, FN and ALIAS exist on paper only:
+ * nothing is built until something needs the whole. */
+typedef enum { VAL_NONE, VAL_REG, VAL_TUPLE, VAL_FN, VAL_ALIAS } ValKind;
+typedef struct Val {
+  ValKind kind;
+  uint16_t reg;                      /* REG                                       */
+  int n;  Var **leaf;                /* TUPLE: one variable per field             */
+  struct FnBind *fn;                 /* FN                                        */
+  Var *of;                           /* ALIAS                                     */
+} Val;
+
+/* Captured by a local function: a variable of an enclosing function, or the
+ * symbol of a dim. */
+typedef struct Capture { Var *var; Dim dim; uint32_t itype; } Capture;
+typedef struct { Var *var; Val val; } PaperVal;
+/* A let-bound function literal: no code until it is called or used. */
+typedef struct FnBind {
+  const Fn *fn;  Var *self;
+  VEC(Capture) cap;
+  VEC(PaperVal) paper;               /* captured variables that exist on paper    */
+  const TyEnv *env;
+} FnBind;
+
 /* One specialised function: a global or a local function literal under a type
  * environment.  Captures lead the parameters. */
 typedef struct Instance {
   const Fn *fn;  Sym name;  const TyEnv *env;
-  struct FnBind *bind;               /* local functions: captured things          */
+  FnBind *bind;                      /* local functions: what they capture        */
   uint32_t index;
   bool entry;
 } Instance;
-
-/* Captured by a local function: variables of enclosing functions, and symbols
- * of dims. */
-typedef struct Capture { Var *var; Dim dim; uint32_t itype; } Capture;
-typedef VEC(Capture) CaptureList;
-/* A let-bound function literal: no code until it is called or used. */
-typedef struct FnBind {
-  const Fn *fn;  Var *self;
-  CaptureList cap;
-  const TyEnv *env;
-} FnBind;
 
 typedef struct Lower {
   Module *m;  IrCtx *cx;  Diags *d;
@@ -56,18 +68,10 @@ uint32_t low_tensor(Lower *L, DType t, int rank);
 uint32_t low_const(Lower *L, const Tensor *t);
 uint32_t low_kernel(Lower *L, Kernel *k);              /* equal kernels are shared */
 uint32_t low_instance(Lower *L, const Fn *fn, Sym name, const TyEnv *env, FnBind *bind);
+uint32_t low_runtime(const char *name);                /* number of a runtime kernel */
 bool     itype_is_ref(const Lower *L, uint32_t t);     /* counted?                */
 
 /* ---- the function being made ------------------------------------------------------ */
-/* A variable's value while lowering. */
-typedef enum { VAL_NONE, VAL_REG, VAL_TUPLE, VAL_FN } ValKind;
-typedef struct Val {
-  ValKind kind;
-  uint16_t reg;                      /* REG                                       */
-  int n;  Var **leaf;                /* TUPLE: not built; one variable per field  */
-  FnBind *fn;                        /* FN                                        */
-} Val;
-
 typedef struct { bool used; uint16_t ctor; uint32_t type; } RegInfo;   /* ctor: 1 + known */
 typedef struct { Dim dim; uint16_t reg; } DimReg;
 
@@ -89,10 +93,11 @@ typedef struct FnLower {
   bool dead;                         /* after a jump: nothing falls through here  */
 } FnLower;
 
-typedef struct { bool tail; uint16_t reg; } Dest;      /* tail: return the value    */
+typedef struct { bool tail; uint16_t reg; } Dest;      /* tail: return the value; else a reserved register */
 
 /* func.c: registers, labels, instructions */
 uint16_t fl_reg(FnLower *f, uint32_t itype);           /* a free register, now live */
+uint16_t fl_reserve(FnLower *f, uint32_t itype);       /* set aside, not yet live   */
 void     fl_release(FnLower *f, uint16_t reg);         /* no longer live (already moved, dropped, or scalar) */
 void     fl_drop(FnLower *f, uint16_t reg);            /* DROP if counted, release  */
 bool     fl_is_ref(const FnLower *f, uint16_t reg);
@@ -116,13 +121,16 @@ void     fl_dim_bind(FnLower *f, Dim sym, uint16_t reg);  /* takes the register 
 void     fl_dims_of(FnLower *f, Var *v);               /* read v's new symbols      */
 void     fl_dims_leave(FnLower *f, int n);             /* forget down to n          */
 void     fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what);
-bool     fl_obligations(FnLower *f, const Expr *e);
-void     fl_entry_checks(FnLower *f, const Fn *fn);
+void     fl_obligations(FnLower *f, const Expr *e);
+void     fl_enter(FnLower *f, const Fn *fn);            /* read and check the parameters' extents */
+void     fl_dims_of_type(FnLower *f, Type *t, uint16_t reg);
 
 /* block.c */
-typedef struct VarSet { VEC(Var *) v; Map has; } VarSet;
-bool varset_add(VarSet *s, Var *v);
-bool varset_has(const VarSet *s, const Var *v);
+/* Variables held in registers, with how often an expression mentions each. */
+typedef struct { Var *var; int count; } VarUse;
+typedef struct VarSet { VEC(VarUse) v; Map at; } VarSet;
+void varset_add(VarSet *s, Var *v);
+VarUse *varset_find(VarSet *s, const Var *v);      /* NULL if absent or count 0 */
 Val *fl_val(FnLower *f, const Var *v);
 Val *fl_set(FnLower *f, Var *v, Val val);
 Type *fl_type(FnLower *f, Type *t);                    /* closed                    */
@@ -142,10 +150,18 @@ void     fl_bind_reg(FnLower *f, Var *v, uint16_t reg);
 bool     fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying); /* v: NULL in tail position */
 void     fl_move_to(FnLower *f, Dest dest, uint16_t reg);
 
+/* branch.c: alternatives that own the same variables */
+typedef struct { RegSave regs; VEC(Val) val; VarSet *dying; uint32_t join; Dest dest; } Fork;
+Fork     fl_fork(FnLower *f, Dest dest, VarSet *dying);
+void     fl_fork_branch(FnLower *f, Fork *k);          /* back to the state at the fork */
+void     fl_fork_leave(FnLower *f, Fork *k);           /* end of a branch           */
+void     fl_fork_join(FnLower *f, Fork *k);            /* after the last            */
+void     fl_deliver(FnLower *f, Var *v, Dest dest, uint16_t reg);  /* bind to v, or move to dest */
+
 /* call.c, op.c, match.c */
 bool     fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
 uint16_t fl_closure(FnLower *f, FnBind *fn, Type *type, VarSet *dying);
-bool     fl_op(FnLower *f, Var *v, Expr *e, VarSet *dying);
+bool     fl_op(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
 bool     fl_match(FnLower *f, Expr *e, Dest dest, VarSet *dying);
 FnBind  *fn_bind(FnLower *f, const Fn *fn, Var *self);
 #endif

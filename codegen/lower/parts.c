@@ -1,6 +1,7 @@
 /* parts.c -- the tables of the image: names, constants, kernels, instances.
  * Equal entries are shared.                                                   */
 #include "codegen/lower/lower_priv.h"
+#include "vm/runtime.h"
 
 static void *grow(void *user, void *old, size_t was, size_t want) {
   (void)user;
@@ -134,3 +135,5 @@ uint32_t low_instance(Lower *L, const Fn *fn, Sym name, const TyEnv *env, FnBind
   map_set(&L->instance_at, at, i);
   return i->index;
 }
+
+uint32_t low_runtime(const char *name) { return (uint32_t)rt_find(name); }

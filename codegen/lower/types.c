@@ -23,40 +23,48 @@ static const TyEnv *bind(TyVar *v, Type *t, const TyEnv *env) {
   *e = (TyEnv){ v, t, env };
   return e;
 }
+/* An instance is shared by all callers whose types agree up to dims, so what
+ * its type variables stand for must not name a caller's dims. */
+static Dim forget(void *ud, Dim s) {
+  (void)s;
+  return dim_any(((IrCtx *)ud)->dims);
+}
+static Type *without_dims(IrCtx *cx, Type *t) { return type_subst(cx->dims, t, NULL, forget, cx); }
+
 static bool bound(const TyEnv *env, const TyEnv *until, TyVar *v) {
   for (; env != until; env = env->up)
     if (env->var == v) return true;
   return false;
 }
 
-static void match(Type *s, Type *t, const TyEnv **env, const TyEnv *until) {
+static void match(IrCtx *cx, Type *s, Type *t, const TyEnv **env, const TyEnv *until) {
   s = type_resolve(s), t = type_resolve(t);
   switch (s->kind) {
   case TY_Var:
-    if (!bound(*env, until, s->var)) *env = bind(s->var, t, *env);
+    if (!bound(*env, until, s->var)) *env = bind(s->var, without_dims(cx, t), *env);
     return;
   case TY_Tuple:
     for (int i = 0; t->kind == TY_Tuple && i < s->tuple.n && i < t->tuple.n; i++)
-      match(s->tuple.at[i], t->tuple.at[i], env, until);
+      match(cx, s->tuple.at[i], t->tuple.at[i], env, until);
     return;
   case TY_Fn:
     for (int i = 0; t->kind == TY_Fn && i < s->fn.n && i < t->fn.n; i++)
-      match(s->fn.param[i], t->fn.param[i], env, until);
-    if (t->kind == TY_Fn) match(s->fn.ret, t->fn.ret, env, until);
+      match(cx, s->fn.param[i], t->fn.param[i], env, until);
+    if (t->kind == TY_Fn) match(cx, s->fn.ret, t->fn.ret, env, until);
     return;
   case TY_Data:
     for (int i = 0; t->kind == TY_Data && i < s->data.n && i < t->data.n; i++)
-      match(s->data.arg[i], t->data.arg[i], env, until);
+      match(cx, s->data.arg[i], t->data.arg[i], env, until);
     return;
   case TY_Ref:
-    if (t->kind == TY_Ref) match(s->ref, t->ref, env, until);
+    if (t->kind == TY_Ref) match(cx, s->ref, t->ref, env, until);
     return;
   case TY_Tensor: case TY_Error: case TY_Meta: return;
   }
 }
-const TyEnv *ty_match(Type *scheme, Type *inst, const TyEnv *env) {
+const TyEnv *ty_match(IrCtx *cx, Type *scheme, Type *inst, const TyEnv *env) {
   const TyEnv *out = env;
-  match(scheme, inst, &out, env);
+  match(cx, scheme, inst, &out, env);
   return out;
 }
 

@@ -1,0 +1,139 @@
+/* dims.c -- extents as scalar code.
+ *
+ * A symbol is read from the first variable in whose type it stands alone as an
+ * axis; expressions over symbols are computed once per scope.  What typeinfer
+ * could not prove becomes a check here.                                       */
+#include "codegen/lower/lower_priv.h"
+
+static bool known(FnLower *f, Dim d, uint16_t *reg) {
+  uint64_t at = (uint64_t)(uintptr_t)map_get(&f->dim_at, map_ptr(d));
+  if (at == 0) return false;
+  *reg = f->dim.at[at - 1].reg;
+  return true;
+}
+
+void fl_dim_bind(FnLower *f, Dim sym, uint16_t reg) {
+  vec_push(&f->dim, ((DimReg){ sym, reg }));
+  map_set(&f->dim_at, map_ptr(sym), (void *)(uintptr_t)f->dim.n);
+}
+void fl_dims_leave(FnLower *f, int n) {
+  for (int i = n; i < f->dim.n; i++) map_set(&f->dim_at, map_ptr(f->dim.at[i].dim), NULL);
+  f->dim.n = n < f->dim.n ? n : f->dim.n;
+}
+
+static void scalar_op(FnLower *f, SOp op, uint16_t to, uint16_t a, uint16_t b) {
+  fl_ins(f, (OpCode)(OP_SCALAR + (int)op * 16 + (int)DT_i64), to, a, b);
+}
+static uint16_t i64_reg(FnLower *f) { return fl_reg(f, low_scalar(f->L, DT_i64)); }
+
+static uint16_t sum(FnLower *f, Dim d) {
+  uint16_t acc = i64_reg(f), term = i64_reg(f);
+  fl_ins(f, OP_MOVE, acc, fl_dim(f, dim_const(f->L->cx->dims, d->value)), 0);
+  for (int i = 0; i < d->n_terms; i++) {
+    uint16_t a = fl_dim(f, d->term[i].atom), k = fl_dim(f, dim_const(f->L->cx->dims, d->term[i].coeff));
+    scalar_op(f, S_mul, term, a, k);
+    scalar_op(f, S_add, acc, acc, term);
+  }
+  fl_release(f, term);
+  return acc;
+}
+
+static uint16_t bcast(FnLower *f, uint16_t a, uint16_t b) {
+  uint16_t is_one = fl_reg(f, low_scalar(f->L, DT_bool)), to = i64_reg(f);
+  scalar_op(f, S_eq, is_one, a, fl_dim(f, dim_const(f->L->cx->dims, 1)));
+  fl_insw(f, OP_SELECT, to, fl_pool(f, (uint32_t[]){ is_one, b, a }, 3));
+  fl_release(f, is_one);
+  return to;
+}
+
+static uint16_t binary(FnLower *f, Dim d) {
+  static const SOp op[] = { [DIM_Mul] = S_mul, [DIM_Div] = S_fdiv, [DIM_Mod] = S_fmod,
+                            [DIM_Max] = S_max, [DIM_Min] = S_min };
+  uint16_t a = fl_dim(f, d->a), b = fl_dim(f, d->b);
+  if (d->kind == DIM_Bcast) return bcast(f, a, b);
+  uint16_t to = i64_reg(f);
+  scalar_op(f, op[d->kind], to, a, b);
+  return to;
+}
+
+uint16_t fl_dim(FnLower *f, Dim d) {
+  uint16_t reg;
+  if (known(f, d, &reg)) return reg;
+  switch (d->kind) {
+  case DIM_Const: reg = fl_int(f, d->value); break;
+  case DIM_Sum:   reg = sum(f, d); break;
+  case DIM_Mul: case DIM_Div: case DIM_Mod: case DIM_Max: case DIM_Min: case DIM_Bcast:
+    reg = binary(f, d);
+    break;
+  case DIM_Sym: case DIM_Any: case DIM_Meta: default:
+    fl_unsupported(f, "an extent", "no variable in scope has it as an axis");
+    reg = fl_int(f, 0);
+    break;
+  }
+  fl_dim_bind(f, d, reg);
+  return reg;
+}
+
+/* ---- reading extents ------------------------------------------------------------- */
+static uint16_t read_extent(FnLower *f, uint16_t tensor, int axis) {
+  uint16_t to = i64_reg(f);
+  fl_ins(f, OP_DIM, to, tensor, (uint16_t)axis);
+  return to;
+}
+
+void fl_dims_of_type(FnLower *f, Type *t, uint16_t reg) {
+  t = type_resolve(t);
+  if (t->kind != TY_Tensor || f->dead) return;
+  for (int i = 0; i < t->tensor.rank; i++) {
+    Dim d = t->tensor.dim[i];
+    uint16_t have;
+    if (d->kind == DIM_Sym && !known(f, d, &have)) fl_dim_bind(f, d, read_extent(f, reg, i));
+  }
+}
+void fl_dims_of(FnLower *f, Var *v) {
+  Val *val = fl_val(f, v);
+  if (val && val->kind == VAL_REG) fl_dims_of_type(f, v->type, val->reg);
+}
+
+/* ---- checks ---------------------------------------------------------------------- */
+static void check_regs(FnLower *f, OpCode op, uint16_t a, uint16_t b, const char *what) {
+  fl_insw(f, op, 0, fl_pool(f, (uint32_t[]){ a, b, low_text(f->L, what) }, 3));
+}
+void fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what) {
+  if (op == OP_CHECKEQ && dim_equal(a, b)) return;
+  uint16_t x = fl_dim(f, a), y = fl_dim(f, b);
+  check_regs(f, op, x, y, what);
+}
+
+void fl_obligations(FnLower *f, const Expr *e) {
+  static const OpCode op[] = { [OBLIGE_Equal] = OP_CHECKEQ, [OBLIGE_Bcast] = OP_CHECKBC,
+                               [OBLIGE_AtLeast] = OP_CHECKGE };
+  for (int i = 0; i < e->n_oblige; i++) {
+    const Oblige *o = &e->oblige[i];
+    fl_check(f, op[o->kind], o->a, o->b, o->what);
+  }
+}
+
+static void check_axis(FnLower *f, const Var *v, Dim d, uint16_t reg, int axis) {
+  uint16_t have = read_extent(f, reg, axis), want = fl_dim(f, d);
+  StrBuf name = { 0 };
+  dim_print(d, &name);
+  char *what = str_fmt("parameter %%%s of @%s: axis %d and %s", v->name ? v->name : "_", f->inst->name, axis,
+                       d->kind == DIM_Const ? "its declared extent" : buf_text(&name));
+  check_regs(f, OP_CHECKEQ, have, want, what);
+  fl_release(f, have);
+}
+
+void fl_enter(FnLower *f, const Fn *fn) {
+  for (int pass = 0; pass < 2; pass++)        /* lone symbols first, then what is made of them */
+    for (int p = 0; p < fn->n; p++) {
+      Type *t = type_resolve(fn->param[p]->type);
+      uint16_t reg = fl_val(f, fn->param[p])->reg, have;
+      for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
+        Dim d = t->tensor.dim[i];
+        if (dim_has_any(d) || (d->kind == DIM_Sym) == (pass == 1)) continue;
+        if (d->kind == DIM_Sym && !known(f, d, &have)) fl_dim_bind(f, d, read_extent(f, reg, i));
+        else check_axis(f, fn->param[p], d, reg, i);
+      }
+    }
+}

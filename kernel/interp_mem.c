@@ -1,0 +1,190 @@
+/* interp_mem.c -- strips to and from memory.
+ *
+ * The indices of an access are, per dimension, either a first value and a
+ * constant step per lane (the common case: then the whole access has one step,
+ * and a step of 1 is a plain copy, or no copy at all) or a strip of values (a
+ * gather).  Bounds were proved before the launch, except for load_or, which
+ * finds the lanes that are inside: an interval when all steps are constant.   */
+#include "kernel/interp_priv.h"
+
+#define AS_IS(v) (v)
+#define TRUTH(v) ((v) != 0)
+/* One loader and one storer per memory type: contiguous, stepped, gathered. */
+#define MEMORY(name, M, L, get, put)                                                           \
+  static void load_##name(void *lanes, const void *mem, int64_t step, const int64_t *at,       \
+                          int64_t n) {                                                         \
+    L *o = lanes;                                                                              \
+    const M *m = mem;                                                                          \
+    if (at) for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[at[i]]);                           \
+    else if (step == 1) for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[i]);                   \
+    else for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[i * step]);                           \
+  }                                                                                            \
+  static void store_##name(void *mem, const void *lanes, int64_t step, const int64_t *at,      \
+                           int64_t n) {                                                        \
+    const L *o = lanes;                                                                        \
+    M *m = mem;                                                                                \
+    if (at) for (int64_t i = 0; i < n; i++) m[at[i]] = (M)put(o[i]);                           \
+    else if (step == 1) for (int64_t i = 0; i < n; i++) m[i] = (M)put(o[i]);                   \
+    else for (int64_t i = 0; i < n; i++) m[i * step] = (M)put(o[i]);                           \
+  }
+MEMORY(bool, uint8_t, int64_t, TRUTH, TRUTH)
+MEMORY(i8, int8_t, int64_t, AS_IS, AS_IS)
+MEMORY(i16, int16_t, int64_t, AS_IS, AS_IS)
+MEMORY(i32, int32_t, int64_t, AS_IS, AS_IS)
+MEMORY(u8, uint8_t, int64_t, AS_IS, AS_IS)
+MEMORY(u16, uint16_t, int64_t, AS_IS, AS_IS)
+MEMORY(u32, uint32_t, int64_t, AS_IS, AS_IS)
+MEMORY(w8, uint64_t, uint64_t, AS_IS, AS_IS)
+MEMORY(w4, uint32_t, uint32_t, AS_IS, AS_IS)
+MEMORY(f16, uint16_t, float, f16_to_f32, f32_to_f16)
+MEMORY(bf16, uint16_t, float, bf16_to_f32, f32_to_bf16)
+
+static const struct { LoadFn load; StoreFn store; } memory[DT_COUNT] = {
+#define M(t, name) [DT_##t] = { load_##name, store_##name },
+  M(bool, bool) M(i8, i8) M(i16, i16) M(i32, i32) M(i64, w8) M(u8, u8) M(u16, u16) M(u32, u32)
+  M(u64, w8) M(f16, f16) M(bf16, bf16) M(f32, w4) M(f64, w8)
+#undef M
+};
+LoadFn lane_load(DType t) { return memory[t].load; }
+StoreFn lane_store(DType t) { return memory[t].store; }
+
+/* ---- addresses ------------------------------------------------------------------- */
+typedef struct { char *at; int64_t step; } Place;   /* the first lane's element, elements per lane */
+
+static int64_t dim_step(const Run *r, const AccessDim *d) {
+  if (d->factor == NO_REG) return d->coef;
+  return (int64_t)((uint64_t)d->coef * (uint64_t)reg_i64(r, d->factor));
+}
+
+/* Of the dimensions with constant steps; at lane lo. */
+static Place place_of(const Run *r, const Access *a) {
+  const RunBuf *b = &r->buf[a->buf];
+  const AccessDim *d = r->p->dim + a->dim;
+  uint64_t at = 0, step = 0;
+  for (int i = 0; i < a->rank; i++, d++) {
+    if (d->strip) continue;
+    uint64_t stride = (uint64_t)b->stride[i];
+    at += (uint64_t)reg_i64(r, d->reg) * stride;
+    if (d->coef) step += (uint64_t)dim_step(r, d) * stride;
+  }
+  at += step * (uint64_t)r->lo;
+  int64_t bytes = dtype_bytes((DType)r->p->k->buf[a->buf].dtype);
+  return (Place){ b->mem + (int64_t)at * bytes, (int64_t)step };
+}
+
+/* Elements from lane to lane, without the values of this run where they are not
+ * known yet (known = false: treat as scattered). */
+int64_t access_step(const Run *r, const Access *a, bool *known) {
+  const AccessDim *d = r->p->dim + a->dim;
+  int64_t step = 0;
+  *known = a->affine;
+  for (int i = 0; i < a->rank; i++, d++) {
+    if (d->strip || (d->coef && d->factor != NO_REG)) *known = false;
+    else step += d->coef * r->buf[a->buf].stride[i];
+  }
+  return step;
+}
+
+/* Offsets of all lanes, for accesses with some dimension in a strip. */
+static void gather_offsets(Run *r, const Access *a, int64_t step) {
+  const RunBuf *b = &r->buf[a->buf];
+  const AccessDim *d = r->p->dim + a->dim;
+  uint64_t *o = (uint64_t *)r->tmp;
+  for (int64_t l = 0; l < r->n; l++) o[l] = (uint64_t)l * (uint64_t)step;
+  for (int i = 0; i < a->rank; i++, d++) {
+    if (!d->strip) continue;
+    uint64_t stride = (uint64_t)b->stride[i];
+    const uint64_t *v = (const uint64_t *)(const void *)r->reg[d->reg];
+    for (int64_t l = 0; l < r->n; l++) o[l] += v[l] * stride;
+  }
+}
+
+/* ---- load_or ---------------------------------------------------------------------- */
+static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }   /* b > 0 */
+
+/* Narrow [*from, *to) to the lanes where 0 <= h + c * lane < n.  False: numbers
+ * too large to reason about. */
+static bool narrow(int64_t h, int64_t c, int64_t n, int64_t *from, int64_t *to) {
+  const int64_t big = (int64_t)1 << 40;
+  if (h < -big || h > big || c < -big || c > big || n > big) return false;
+  int64_t lo = *from, hi = *to;
+  if (c == 0) { if (h < 0 || h >= n) hi = lo; }
+  else if (c > 0) { lo = ceil_div(-h, c); hi = ceil_div(n - h, c); }
+  else { lo = ceil_div(h - n + 1, -c); hi = ceil_div(h + 1, -c); }
+  if (lo > *from) *from = lo;
+  if (hi < *to) *to = hi;
+  if (*to < *from) *to = *from;
+  return true;
+}
+
+static bool inside_interval(const Run *r, const Access *a, int64_t lanes, int64_t *from,
+                            int64_t *to) {
+  const AccessDim *d = r->p->dim + a->dim;
+  *from = 0, *to = lanes;
+  for (int i = 0; i < a->rank; i++, d++) {
+    int64_t c = d->coef ? dim_step(r, d) : 0;
+    int64_t h = (int64_t)((uint64_t)reg_i64(r, d->reg) + (uint64_t)c * (uint64_t)r->lo);
+    if (!narrow(h, c, r->buf[a->buf].dim[i], from, to)) return false;
+  }
+  return true;
+}
+
+static bool lane_inside(const Run *r, const Access *a, int64_t l) {
+  const AccessDim *d = r->p->dim + a->dim;
+  for (int i = 0; i < a->rank; i++, d++) {
+    uint64_t c = d->coef ? (uint64_t)dim_step(r, d) : 0;
+    uint64_t v = d->strip ? ((const uint64_t *)(const void *)r->reg[d->reg])[l]
+                          : (uint64_t)reg_i64(r, d->reg) + c * (uint64_t)(r->lo + l);
+    if (v >= (uint64_t)r->buf[a->buf].dim[i]) return false;
+  }
+  return true;
+}
+
+static void load_or(Run *r, const Ins *x, const Access *a, Place p, int64_t lanes) {
+  DType t = (DType)x->dtype;
+  int64_t size = dtype_bytes(t), lane = lane_bytes(t), from, to;
+  char *out = r->reg[x->out];
+  LoadFn load = memory[t].load;
+  if (a->affine && inside_interval(r, a, lanes, &from, &to)) {
+    const char *other = r->reg[x->c];
+    if (from > 0) memcpy(out, other, (size_t)(from * lane));
+    if (to < lanes) memcpy(out + to * lane, other + to * lane, (size_t)((lanes - to) * lane));
+    if (from < to) load(out + from * lane, p.at + from * p.step * size, p.step, NULL, to - from);
+    return;
+  }
+  memcpy(out, r->reg[x->c], (size_t)(lanes * lane));
+  if (!a->affine) gather_offsets(r, a, p.step);
+  for (int64_t l = 0; l < lanes; l++)
+    if (lane_inside(r, a, l))
+      load(out + l * lane, p.at + (a->affine ? l * p.step : r->tmp[l]) * size, 1, NULL, 1);
+}
+
+/* ---- the two instructions ----------------------------------------------------------- */
+void run_load(Run *r, const Ins *x) {
+  const Access *a = &r->p->access[x->at];
+  Place p = place_of(r, a);
+  int64_t lanes = x->flags & IF_Strip ? r->n : 1;
+  if (x->flags & IF_Or) { load_or(r, x, a, p, lanes); return; }
+  if (x->flags & IF_Alias) {
+    r->reg[x->out] = p.step == 1 && a->affine ? p.at : strip_slot(r, x->out);
+    if (p.step == 1 && a->affine) return;
+  }
+  if (!a->affine) gather_offsets(r, a, p.step);
+  memory[x->dtype].load(r->reg[x->out], p.at, p.step, a->affine ? NULL : r->tmp, lanes);
+}
+
+char *store_target(Run *r, const Ins *x) {
+  const Access *a = &r->p->access[x->at];
+  if (!a->affine) return NULL;
+  Place p = place_of(r, a);
+  return p.step == 1 ? p.at : NULL;
+}
+
+void run_store(Run *r, const Ins *x) {
+  const Access *a = &r->p->access[x->at];
+  Place p = place_of(r, a);
+  int64_t lanes = x->flags & IF_Strip ? r->n : 1;
+  if (p.at == r->reg[x->a] && p.step == 1 && a->affine) return;   /* written in place */
+  if (!a->affine) gather_offsets(r, a, p.step);
+  memory[x->dtype].store(p.at, r->reg[x->a], p.step, a->affine ? NULL : r->tmp, lanes);
+}

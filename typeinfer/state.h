@@ -1,0 +1,165 @@
+/* state.h -- what the files of typeinfer/ share.  Private to the folder.
+ *
+ * Structure unifies through TY_Meta.  Extents flow: a tensor dim is a plain
+ * Dim or a DIM_Meta that stands for a Cell.  A cell's value is the join of its
+ * inputs: nothing yet < one Dim < Any.
+ *
+ * Scopes have levels: a function at level L has the metas of its parameters
+ * at L + 1, the symbols of its parameters at L + 2 and its body at L + 3; each
+ * branch of an if or match is one deeper than what surrounds it.  A dim that
+ * mentions a symbol deeper than a cell's level reaches it as Any, so no symbol
+ * leaves the scope that gives it a value.                                    */
+#ifndef RVM_TYPEINFER_STATE_H
+#define RVM_TYPEINFER_STATE_H
+#include "base/diag.h"
+#include "ir/op.h"
+#include "typeinfer/infer.h"
+#include "typeinfer/rel.h"
+
+enum { LEVEL_PARAM = 1, LEVEL_SYM = 2, LEVEL_BODY = 3 };
+
+typedef struct Infer Infer;
+typedef struct Cell Cell;
+typedef struct Job Job;
+typedef struct Site Site;
+
+/* One use of a quantified function: its type variables and dims replaced.
+ * Other symbols deeper than cap are not visible to the user: they give Any. */
+typedef struct Inst {
+  int n_types;  TyVar **var;  Type **type;
+  int n_dims;   Dim *sym;     Dim *cell;      /* cell: DIM_Meta               */
+  int cap;
+} Inst;
+
+typedef struct { Dim dim;  Inst *inst;  bool nested;  Site *site; } CellIn;
+typedef struct { Cell *cell;  Job *job; } Work;           /* one of the two   */
+
+enum {
+  CELL_OPENS = 1,     /* its top is a symbol of its own: an axis of a variable */
+  CELL_STRICT = 2,    /* a dim of an instantiated signature: inputs must agree */
+  CELL_RIGID = 4,     /* defined once; flows into it are checked, not joined   */
+  CELL_GIVEN = 8      /* set from outside: by a relation, by generalisation    */
+};
+struct Cell {
+  unsigned flags;  int level, changes;
+  bool known, stuck, queued;     /* stuck: at its top for good                */
+  Dim val, self, symbol;         /* symbol: of CELL_OPENS, or what STRICT instantiates */
+  VEC(CellIn) in;
+  VEC(Work) out;
+};
+
+typedef enum { JOB_Rel, JOB_Proj, JOB_Inst } JobKind;
+typedef enum { JOB_Waiting, JOB_Ready, JOB_Failed } JobState;
+struct Job {
+  JobKind kind;  JobState state;  bool queued, listed;
+  int level;  Expr *expr;
+  Type *result;                              /* NULL until somebody waits for it */
+  /* Rel */
+  Type *made;                                /* what the relation gave first   */
+  bool moving;                               /* some argument dim is a cell    */
+  Diags *diags;                              /* of the last run, when moving   */
+  VEC(Oblige) oblige;
+  VEC(Dim) unknown;  int next_unknown;
+  VEC(Cell *) cells_out;
+  VEC(Cell *) watching;
+  /* Inst: from under inst flows to result */
+  Type *from;  Inst *inst;
+};
+
+/* Where a value meets a type: for the message, and for the run-time check. */
+struct Site {
+  Span at;
+  Type *from, *to;               /* whole types, for the message              */
+  Expr *expr;                    /* gets the obligations; NULL: none possible */
+  bool callee_checks;            /* an argument: its function looks itself    */
+  bool reported;
+  const char *what;              /* "axis 0 of <what>"                        */
+  Span note_at;  const char *note;
+  Sym callee;
+};
+
+/* Where in the value an extent stands: at its top (through tuples), directly
+ * in a parameter of a function in it, or deeper, where nobody can look. */
+typedef enum { POS_Top, POS_Param, POS_Nested } Pos;
+typedef struct { Dim from, to;  Site *site;  Pos pos;  int axis; } Check;
+
+typedef struct { VEC(Job *) waiting; } MetaInfo;
+typedef struct { int level;  bool viewed;  Type *view;  Expr *value;  Site *split;  Var *temp; } VarInfo;
+typedef struct { Fn *fn;  Site *site;  Type *sig;  int level; } FnInfo;
+
+struct Infer {
+  Module *m;  IrCtx *cx;  DimTab *dt;  Diags *d;
+  int level, depth;
+  const char *fn_name;                       /* the global being checked      */
+  VEC(Cell *) cells;
+  VEC(Job *) jobs;                           /* that may run again            */
+  VEC(Check) checks;
+  VEC(Work) queue;  int head;
+  VEC(MetaInfo) metas;                       /* by id                         */
+  VEC(VarInfo) vars;                         /* by Var.id                     */
+  VEC(FnInfo) fns;
+  Map fn_info;                               /* Fn -> index in fns + 1        */
+  Map sym_level, tyvar_level;                /* level + 1                     */
+  Map invariant;                             /* DataDef -> bool per parameter */
+  Map size;                                  /* Type -> depth << 32 | nodes   */
+};
+
+/* ---- dims.c -------------------------------------------------------------- */
+Cell *cell_new(Infer *I, int level, unsigned flags);
+static inline Cell *cell_of(Dim d) { return d->kind == DIM_Meta ? d->meta : NULL; }
+void  cell_input(Infer *I, Cell *c, CellIn in);
+void  cell_set(Infer *I, Cell *c, Dim v);          /* of a CELL_GIVEN         */
+void  cell_fix(Infer *I, Cell *c, Dim v);          /* for good                */
+void  cell_top(Infer *I, Cell *c);
+void  cell_watch(Cell *c, Job *j);
+bool  dim_value(Infer *I, Dim d, Dim *out);        /* false: not known yet    */
+bool  input_value(Infer *I, const CellIn *in, Dim *out);
+int   sym_level(Infer *I, Dim s);
+bool  dim_deeper(Infer *I, Dim d, int level);      /* mentions a deeper symbol */
+void  queue_job(Infer *I, Job *j);
+void  solve(Infer *I);                             /* until nothing is queued */
+
+/* ---- unify.c ------------------------------------------------------------- */
+Type *new_meta(Infer *I, int level);
+bool  is_unsolved(Type *t);
+void  wait_for(Infer *I, Type *meta, Job *j);
+bool  flow(Infer *I, Type *from, Type *to, Site *s, Pos pos);
+void  flow_dim(Infer *I, Dim from, Dim to, Site *s, Pos pos, int axis);
+void  check_dims(Infer *I, const Check *c);
+bool  mismatch(Infer *I, Site *s);
+Site *site_new(Span at, Type *from, Type *to, const char *what);
+void  add_oblige(Expr *e, ObligeKind kind, Dim a, Dim b, const char *what);
+void  find_variance(Infer *I);
+char *show(Infer *I, Type *t);
+char *show_dim(Dim d);
+Type *copy_cells(Infer *I, Type *t, int level);
+bool  type_is_plain(const Type *t, bool any_ok);   /* no metas, cells; Any if any_ok */
+
+/* ---- scheme.c ------------------------------------------------------------ */
+typedef enum { ANNOT_Keep, ANNOT_Param, ANNOT_Open } AnnotMode;    /* what becomes of ? */
+typedef VEC(Dim) DimList;
+Type *annotation(Infer *I, Type *t, AnnotMode mode, int level, DimList *opened);
+Type *fn_signature(Infer *I, Fn *f, const char *name);
+Type *instantiate(Infer *I, Type *fn, int cap, Span at, Sym callee, TypeArgs **out);
+Type *inst_type(Infer *I, Type *t, Inst *in, bool positive);
+void  run_inst(Infer *I, Job *j);
+void  settle_inst(Infer *I, Job *j);
+void  generalise(Infer *I, Type *sig, Fn *f, int level, int first_job);
+
+/* ---- infer.c ------------------------------------------------------------- */
+VarInfo *var_info(Infer *I, const Var *v);
+Type *var_view(Infer *I, Var *v);
+Type *atom_type(Infer *I, Atom *a, TypeArgs **inst);
+bool  flow_atom(Infer *I, Atom *a, Type *to, Site *s);
+void  run_proj(Infer *I, Job *j);
+const char *var_label(const Var *v);
+
+/* ---- rel.c --------------------------------------------------------------- */
+Type *check_op_call(Infer *I, Expr *e);
+void  run_rel(Infer *I, Job *j);
+void  finish_rel(Infer *I, Job *j);                /* messages and obligations of the last run */
+
+/* ---- finish.c ------------------------------------------------------------ */
+void  finish(Infer *I);
+Type *zonk(Infer *I, Type *t, int cap, bool final);
+#endif
