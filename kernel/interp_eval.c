@@ -48,8 +48,7 @@ void plan_wrap(Ins *x, DType t) {
 }
 
 /* ---- facts ------------------------------------------------------------------------ */
-/* A let of an index is the index. */
-static KE resolve(const Plan *c, KE e) {
+KE plan_resolve(const Plan *c, KE e) {
   for (;;) {
     const KNode *n = &c->k.node[e];
     if (n->kind != KN_Var || c->bind[n->a].kind != BIND_Node) return e;
@@ -57,9 +56,9 @@ static KE resolve(const Plan *c, KE e) {
   }
 }
 
-uint32_t plan_operands(const Plan *c, KE e, uint32_t i) {
+KE plan_operand(const Plan *c, KE e, uint32_t i) {
   KE o = kernel_operand(&c->k, e, i);
-  return o == KE_NONE ? o : resolve(c, o);
+  return o == KE_NONE ? o : plan_resolve(c, o);
 }
 
 /* Can it fail?  Not by a constant divisor or amount that is harmless. */
@@ -111,7 +110,7 @@ static bool scale_affine(const Plan *c, Fact *f, const Fact *x, KE by) {
 static bool affine_op(const Plan *c, const KNode *n, Fact *f) {
   if (n->kind != KN_Op || n->dtype != DT_i64 || (n->op != S_add && n->op != S_sub &&
       n->op != S_mul && n->op != S_neg)) return false;
-  KE a = resolve(c, n->a), b = n->op == S_neg ? a : resolve(c, n->b);
+  KE a = plan_resolve(c, n->a), b = n->op == S_neg ? a : plan_resolve(c, n->b);
   const Fact *x = &c->fact[a], *y = &c->fact[b];
   if ((x->varying && !x->affine) || (y->varying && !y->affine)) return false;
   if (n->op == S_neg) { *f = (Fact){ .coef = 0 }; return add_affine(f, &(Fact){ .coef = 0 }, x, true); }
@@ -128,7 +127,7 @@ static void learn_node(Plan *c, KE e) {
   } else if (n->kind != KN_Const && n->kind != KN_Sym) {
     bool load = n->kind == KN_Load || n->kind == KN_LoadOr;
     f.tainted = load && c->stored[n->a];
-    for (uint32_t i = 0, o; (o = plan_operands(c, e, i)) != KE_NONE; i++) {
+    for (uint32_t i = 0, o; (o = plan_operand(c, e, i)) != KE_NONE; i++) {
       const Fact *x = &c->fact[o];
       if (x->place > f.place) f.place = x->place;
       f.varying |= x->varying;
@@ -151,7 +150,7 @@ static void learn(Plan *c, KE root) {
     KE e = c->todo[c->n_todo - 1];
     uint32_t before = c->n_todo;
     if (c->fact[e].seen != c->epoch)
-      for (uint32_t i = 0, o; (o = plan_operands(c, e, i)) != KE_NONE; i++)
+      for (uint32_t i = 0, o; (o = plan_operand(c, e, i)) != KE_NONE; i++)
         if (c->fact[o].seen != c->epoch) plan_push_todo(c, o);
     if (c->n_todo > before) continue;
     c->n_todo = before - 1;
@@ -160,7 +159,7 @@ static void learn(Plan *c, KE root) {
 }
 
 bool plan_is_static(Plan *c, KE e) {
-  e = resolve(c, e);
+  e = plan_resolve(c, e);
   learn(c, e);
   return c->fact[e].place == 0;
 }
@@ -201,13 +200,13 @@ static bool is_load(const KNode *n) { return n->kind == KN_Load || n->kind == KN
 
 /* Queue operand e unless it is there. */
 static void want(Plan *c, KE e, bool strip) {
-  e = resolve(c, e);
+  e = plan_resolve(c, e);
   if (known(c, e, strip) == NO_REG) plan_push_todo(c, 2 * e + strip);
 }
 
 static void want_indices(Plan *c, const KE *index, int rank, bool strip) {
   for (int i = 0; i < rank; i++) {
-    KE e = resolve(c, index[i]);
+    KE e = plan_resolve(c, index[i]);
     const Fact *f = &c->fact[e];
     want(c, e, strip && !f->affine);
     if (strip && f->affine && f->coef && f->factor != KE_NONE) want(c, f->factor, false);
@@ -222,14 +221,14 @@ static uint32_t new_access(Plan *c, uint32_t buf, const KE *index, bool strip) {
   if (!PLAN_ROOM(c, &p->dim, &c->cap_dims, p->n_dims, (uint32_t)rank)) return 0;
   Access a = { .buf = buf, .dim = p->n_dims, .rank = (uint8_t)rank, .affine = true };
   for (int i = 0; i < rank; i++) {
-    KE e = resolve(c, index[i]);
+    KE e = plan_resolve(c, index[i]);
     const Fact *f = &c->fact[e];
     AccessDim *d = &p->dim[p->n_dims++];
     *d = (AccessDim){ .factor = NO_REG, .strip = strip && !f->affine };
     d->reg = known(c, e, d->strip);
     if (d->strip) a.affine = false;
     else if (strip) d->coef = f->coef;
-    if (d->coef && f->factor != KE_NONE) d->factor = known(c, resolve(c, f->factor), false);
+    if (d->coef && f->factor != KE_NONE) d->factor = known(c, plan_resolve(c, f->factor), false);
   }
   p->access[p->n_access] = a;
   return p->n_access++;
@@ -262,14 +261,8 @@ static Ins cast_ins(Plan *c, const KNode *n) {
 static void make_splat(Plan *c, KE e) {
   const KNode *n = &c->k.node[e];
   bool along = n->kind == KN_Var && n->a == c->vec;
-  uint32_t place = c->fact[e].place;
-  if (!along && place != 0) {
-    place = settle(c, place, false);
-    if (place < 2 * c->vec_frame) place = 2 * c->vec_frame;
-  } else if (along) {
-    place = settle(c, place, false);
-  }
-  if (place != 0) place = settle(c, place, false);
+  uint32_t place = settle(c, c->fact[e].place, false);
+  if (place != 0 && place < 2 * c->vec_frame) place = settle(c, 2 * c->vec_frame, false);
   uint32_t from = known(c, e, false), out = plan_reg(c, RK_Strip, (DType)n->dtype);
   plan_emit(c, place, (Ins){ .kind = along ? IK_Iota : IK_Splat, .flags = IF_Strip,
                              .dtype = n->dtype, .out = out, .a = from, .b = NO_REG, .c = NO_REG });
@@ -290,9 +283,9 @@ static void make(Plan *c, KE e, bool strip) {
   uint32_t *arg[3] = { &x.a, &x.b, &x.c };
   if (is_load(n)) {
     x.at = new_access(c, n->a, c->k.pool + n->b, strip);
-    if (n->kind == KN_LoadOr) x.flags |= IF_Or, x.c = known(c, resolve(c, n->c), strip);
+    if (n->kind == KN_LoadOr) x.flags |= IF_Or, x.c = known(c, plan_resolve(c, n->c), strip);
   } else {
-    for (uint32_t i = 0, o; i < 3 && (o = plan_operands(c, e, i)) != KE_NONE; i++)
+    for (uint32_t i = 0, o; i < 3 && (o = plan_operand(c, e, i)) != KE_NONE; i++)
       *arg[i] = known(c, o, strip);
   }
   if (strip) x.flags |= IF_Strip;
@@ -310,7 +303,7 @@ static void want_operands(Plan *c, KE e, bool strip) {
     want_indices(c, c->k.pool + n->b, n->rank, strip);
     if (n->kind == KN_LoadOr) want(c, n->c, strip);
   } else {
-    for (uint32_t i = 0, o; (o = plan_operands(c, e, i)) != KE_NONE; i++) want(c, o, strip);
+    for (uint32_t i = 0, o; (o = plan_operand(c, e, i)) != KE_NONE; i++) want(c, o, strip);
   }
 }
 
@@ -330,7 +323,7 @@ static void work_off(Plan *c) {
 
 uint32_t plan_eval(Plan *c, KE e, bool strip) {
   if (c->status != K_OK) return 0;
-  e = resolve(c, e);
+  e = plan_resolve(c, e);
   learn(c, e);
   c->n_todo = 0;
   want(c, e, strip);
@@ -343,7 +336,7 @@ uint32_t plan_access(Plan *c, uint32_t buf, const KE *index, bool strip) {
   bool uniform = true, affine = true;
   if (c->status != K_OK) return 0;
   for (int i = 0; i < rank; i++) {           /* one learn forgets nothing of another: */
-    KE e = resolve(c, index[i]);             /* facts stay in place, only `seen` ages  */
+    KE e = plan_resolve(c, index[i]);             /* facts stay in place, only `seen` ages  */
     learn(c, e);
     c->n_todo = 0;
     want_indices(c, &index[i], 1, strip);

@@ -51,6 +51,7 @@ typedef struct Plan {
   bool vec_failed;                           /* this nest cannot run in strips */
   bool fixed;                                /* extents of buffers: all goes to the prologue */
   uint32_t *todo, n_todo, cap_todo;
+  uint32_t *moves, n_moves, cap_moves;       /* carried values of the open loops */
 } Plan;
 
 bool plan_fail(Plan *c, KStatus s, const char *why);
@@ -69,7 +70,8 @@ bool     plan_is_static(Plan *c, KE e);
 uint32_t plan_access(Plan *c, uint32_t buf, const KE *index, bool strip);
 void     plan_wrap(Ins *x, DType t);
 bool     plan_push_todo(Plan *c, uint32_t item);
-uint32_t plan_operands(const Plan *c, KE e, uint32_t i);  /* through lets       */
+KE       plan_resolve(const Plan *c, KE e);             /* a let of an index is the index */
+KE       plan_operand(const Plan *c, KE e, uint32_t i); /* resolved             */
 
 /* interp_tape.c */
 bool plan_finish(Plan *c);

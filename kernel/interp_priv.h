@@ -102,7 +102,7 @@ struct KProg {
   uint32_t n_consts;         struct ConstReg { uint32_t reg; uint64_t lane; } *konst;
   uint32_t n_pool;           uint32_t *pool;
   uint32_t n_con;            Contract *con;
-  uint32_t *buf_dim;                         /* registers of the extents, K_MAX_RANK per buffer */
+  uint32_t n_buf_dims, *buf_dim;             /* registers of the extents, K_MAX_RANK per buffer */
 };
 
 typedef struct { char *mem; int64_t dim[K_MAX_RANK], stride[K_MAX_RANK]; } RunBuf;

@@ -113,7 +113,7 @@ KStatus kernel_verify(const Kernel *k, KAlloc scratch, bool *needs_launch, KErro
  * Small kernels take nothing from scratch. */
 KStatus kernel_launch_ok(const Kernel *k, const int64_t *sym, KAlloc scratch, KError *err);
 /* Number of elements of buffer b under these symbols; false: a dim is negative,
- * above 2^48 or cannot be computed, or the product overflows. */
+ * above 2^48 or cannot be computed, or their product is above 2^60. */
 bool kernel_buf_count(const Kernel *k, uint32_t b, const int64_t *sym, int64_t *count);
 /* The value of a dim or loop extent; false: overflow or division by zero. */
 bool kernel_size(const Kernel *k, KE e, const int64_t *sym, int64_t *value);

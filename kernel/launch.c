@@ -49,12 +49,20 @@ bool kernel_size(const Kernel *k, KE e, const int64_t *sym, int64_t *value) {
   return true;
 }
 
+/* Zeros are left out of the product that must stay below 2^60: kernel_prove
+ * relies on products of some of the dims not to wrap. */
 bool kernel_buf_count(const Kernel *k, uint32_t b, const int64_t *sym, int64_t *count) {
-  int64_t dim[K_MAX_RANK];
+  const int64_t most = (int64_t)1 << 48, most_all = (int64_t)1 << 60;
   const KBuf *u = &k->buf[b];
-  for (int i = 0; i < u->rank; i++)
-    if (!kernel_size(k, u->dim[i], sym, &dim[i]) || dim[i] < 0 || dim[i] > (int64_t)1 << 48) return false;
-  return dims_count(dim, u->rank, count);
+  int64_t n = 1, dim;
+  bool zero = false;
+  for (int i = 0; i < u->rank; i++) {
+    if (!kernel_size(k, u->dim[i], sym, &dim) || dim < 0 || dim > most) return false;
+    zero |= dim == 0;
+    if (dim > 0 && (!i64_mul(n, dim, &n) || n > most_all)) return false;
+  }
+  *count = zero ? 0 : n;
+  return true;
 }
 
 /* ---- cost ------------------------------------------------------------------- */

@@ -21,6 +21,9 @@ enum { TERMS = 5, ROUNDS = 24 };
 #define MAG_SAFE 0x1p62
 #define MAG_ANY 0x1p63
 #define MAG_DIM 0x1p48
+#define MAG_COUNT 0x1p60
+
+enum { SIZED_DIM = 1, SIZED_COUNT = 2 };     /* a dim; a product of a buffer's dims */
 
 typedef struct { KE atom; int64_t c; } Term;
 typedef struct { bool known; uint8_t n; int64_t k; Term t[TERMS]; } Lin;
@@ -31,7 +34,8 @@ typedef struct {
   const Kernel *k;
   const int64_t *sym;                        /* NULL: for all symbols         */
   uint32_t *slot;                            /* per node: its fact + 1, 0 none */
-  uint8_t *needed, *sized, *exact;           /* per node: index matter; a dim; below a dim */
+  uint8_t *needed, *exact;                   /* per node: index matter; cannot wrap */
+  uint8_t *sized;                            /* per node: SIZED_*             */
   KE *var_expr;                              /* per variable: extent, let's value or statement */
   Fact *fact;
   uint32_t n_facts;
@@ -357,7 +361,8 @@ static Fact make_fact(const Prover *p, KE e) {
   }
   if (p->sized[e] && !is_nonneg_const(&r.lo) && r.form.n == 1 && r.form.t[0].atom == e)
     r.lo = lin_const(0);
-  if (p->sized[e] && r.mag > MAG_DIM) r.mag = MAG_DIM;
+  double most = p->sized[e] == SIZED_DIM ? MAG_DIM : p->sized[e] ? MAG_COUNT : MAG_ANY;
+  if (r.mag > most) r.mag = most;
   return r;
 }
 
@@ -424,8 +429,38 @@ static void size_factor(Prover *p, KE e) {
   for (int i = 0; i < 2; i++) {
     KE c = i ? n->a : n->b, s = i ? n->b : n->a;
     bool positive = node[c].kind == KN_Const && (int64_t)node[c].bits > 0;
-    if (positive && node[s].kind == KN_Sym) p->sized[s] = 1;
+    if (positive && node[s].kind == KN_Sym) p->sized[s] = SIZED_DIM;
   }
+}
+
+/* Are the n factors dims of this buffer, each used once? */
+static bool are_dims_of(const KBuf *u, const KE *factor, int n) {
+  uint32_t used = 0;
+  for (int i = 0; i < n; i++) {
+    int d = 0;
+    while (d < u->rank && (u->dim[d] != factor[i] || (used >> d & 1))) d++;
+    if (d == u->rank) return false;
+    used |= 1u << d;
+  }
+  return true;
+}
+
+/* kernel_buf_count has multiplied the dims of each buffer, leaving out zeros,
+ * without overflow: so no product of some of them can wrap. */
+static bool is_product_of_dims(const Prover *p, KE e) {
+  KE factor[K_MAX_RANK] = { e };
+  int n = 1;
+  for (int i = 0; i < n;) {
+    const KNode *m = &p->k->node[factor[i]];
+    bool splits = m->kind == KN_Op && m->op == S_mul && p->sized[factor[i]] != SIZED_DIM;
+    if (!splits) { i++; continue; }
+    if (n == K_MAX_RANK) return false;
+    factor[i] = m->a;
+    factor[n++] = m->b;
+  }
+  for (uint32_t b = 0; n > 1 && b < p->k->n_bufs; b++)
+    if (are_dims_of(&p->k->buf[b], factor, n)) return true;
+  return false;
 }
 
 static void mark(Prover *p) {
@@ -434,7 +469,8 @@ static void mark(Prover *p) {
     for (int d = 0; d < k->buf[i].rank; d++) {
       KE e = k->buf[i].dim[d];
       need(p, e);
-      p->sized[e] = p->exact[e] = 1;
+      p->exact[e] = 1;
+      p->sized[e] = SIZED_DIM;
       size_factor(p, e);
     }
   for (uint32_t s = 0; s < k->n_stmts; s++) need_stmt(p, s);
@@ -443,6 +479,10 @@ static void mark(Prover *p) {
     if (n->kind == KN_Load)
       for (uint32_t i = 0; i < n->rank; i++) need(p, k->pool[n->b + i]);
     if (p->needed[e]) need_below(p, e);
+    if (p->needed[e] && !p->sized[e] && is_product_of_dims(p, e)) {
+      p->sized[e] = SIZED_COUNT;
+      p->exact[e] = 1;
+    }
     for (uint32_t i = 0; p->exact[e] && kernel_operand(k, e, i) != KE_NONE; i++)
       p->exact[kernel_operand(k, e, i)] = 1;
   }

@@ -32,6 +32,11 @@ Var *find_local(const Parser *p, const char *s, uint32_t n) {
   return i ? p->locals.at[i - 1].var : NULL;
 }
 
+Var *local_since(const Parser *p, const Token *t, int from) {
+  int i = map_index(&p->local_at, sym_n(p->cx->syms, t->s, t->n));
+  return i > from ? p->locals.at[i - 1].var : NULL;
+}
+
 TyName *push_tyname(Parser *p, Sym name, Span at, TyNameKind k) {
   TyName t = { .name = name, .span = at, .kind = k, .level = p->fn_level,
                .shadow = map_index(&p->tyname_at, name) };

@@ -92,8 +92,11 @@ void skip_to_statement_end(Parser *p) {
   for (;; advance(p)) {
     switch ((int)p->tok.kind) {
     case T_LPAREN: case T_LBRACE: case T_LBRACK: depth++; continue;
-    case T_RPAREN: case T_RBRACE: case T_RBRACK:
+    case T_RPAREN: case T_RBRACE:
       if (depth-- == 0) return;
+      continue;
+    case T_RBRACK:
+      if (depth > 0) depth--;
       continue;
     case T_SEMI:
       if (depth > 0) continue;

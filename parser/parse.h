@@ -77,6 +77,7 @@ typedef struct Parser {
   Map graph_seen;                     /* digits -> GraphName of earlier functions */
   VEC(GraphName *) graph_open;        /* those whose block is being read       */
   bool needs_place;                   /* one was used after its block had ended */
+  int pattern_from;                   /* locals before the clause being read   */
   int fn_level;                       /* functions around this point           */
   int owner, owner_level;             /* binder of unknown dims; 0: none       */
   int next_owner;
@@ -117,6 +118,7 @@ Mark mark_names(const Parser *p);
 void drop_names(Parser *p, Mark m);
 void push_local(Parser *p, Var *v);
 Var *find_local(const Parser *p, const char *s, uint32_t n);
+Var *local_since(const Parser *p, const Token *t, int from);   /* bound since mark.locals */
 TyName *push_tyname(Parser *p, Sym name, Span at, TyNameKind k);
 TyName *find_tyname(Parser *p, Sym name);
 void help_local(Parser *p, const Token *t);

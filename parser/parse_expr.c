@@ -71,7 +71,7 @@ static void let_statement(Parser *p) {
   if (p->panic) value = poison_val(at);
   bb_push(p->bb, v, as_expr(value), wild ? BIND_Seq : BIND_Let);
   if (!recursive && !wild) push_local(p, v);
-  if (!p->panic && !expect(p, T_SEMI, (Span){0}) && p->d->n) diag_note(p->d, at, "in this let");
+  if (may_report(p) && !expect(p, T_SEMI, (Span){0})) diag_note(p->d, at, "in this let");
 }
 
 static void define_graph(Parser *p, const Token *t, Atom a, int n_binds) {
@@ -397,14 +397,13 @@ typedef VarList VarVec;
 static void parse_param(Parser *p, const Mark *m, VarVec *params) {
   Token t = p->tok;
   Var *v = ir_var(p->cx, tok_sym(p, &t), t.span);
-  Var *old = find_local(p, t.s, t.n);
+  Var *old = local_since(p, &t, m->locals);
   Attrs device;
   advance(p);
-  for (int i = m->locals; old && i < p->locals.n; i++)
-    if (p->locals.at[i].var == old && may_report(p)) {
-      diag_error(p->d, t.span, E0202, str_fmt("parameter %%%s", v->name));
-      diag_note(p->d, old->span, "first here");
-    }
+  if (old && may_report(p)) {
+    diag_error(p->d, t.span, E0202, str_fmt("parameter %%%s", v->name));
+    diag_note(p->d, old->span, "first here");
+  }
   if (accept(p, T_LBRACE)) {
     parse_attrs(p, &device);
     expect(p, T_RBRACE, t.span);

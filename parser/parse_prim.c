@@ -191,6 +191,7 @@ static void parse_clause(Parser *p, Clauses *out) {
   OpenBlock o;
   Span at = p->tok.span;
   Mark m = mark_names(p);
+  p->pattern_from = m.locals;
   Clause c = { .pat = parse_pattern(p) };
   expect(p, T_FAT, (Span){0});
   open_block(p, &o);
@@ -213,7 +214,8 @@ static Val parse_match(Parser *p) {
   if (!p->panic) expect(p, T_LBRACE, (Span){0});
   while (!at_tok(p, T_RBRACE) && !p->panic) {
     parse_clause(p, &clauses);
-    if (!accept(p, T_COMMA) && vec_last(&clauses).body && p->prev.kind != T_RBRACE) break;
+    if (!accept(p, T_COMMA) && !at_tok(p, T_RBRACE) && p->prev.kind != T_RBRACE)
+      fail_expected(p, "`,` or `}`");
   }
   if (!p->panic) expect(p, T_RBRACE, open);
   e->Match.n_clauses = clauses.n;
@@ -241,6 +243,11 @@ static void pattern_var(Parser *p, Pattern *pat) {
   Token t = p->tok;
   pat->kind = PAT_Var;
   pat->var = ir_var(p->cx, tok_sym(p, &t), t.span);
+  Var *old = local_since(p, &t, p->pattern_from);
+  if (old && may_report(p)) {
+    diag_error(p->d, t.span, E0202, str_fmt("%%%s", pat->var->name));
+    diag_note(p->d, old->span, "first here, in the same pattern");
+  }
   advance(p);
   if (accept(p, T_COLON)) pat->var->annot = parse_type(p);
   push_local(p, pat->var);
@@ -321,21 +328,22 @@ static Val parens(Parser *p) {
   Atoms items = {0};
   Span open = p->tok.span;
   bool comma = false;
-  Val v = poison_val(open);
   advance(p);
-  while (!at_tok(p, T_RPAREN) && !p->panic) {
-    v = scoped_sequence(p);
-    if (p->panic) return poison_val(open);
-    comma = at_tok(p, T_COMMA);
-    if (!comma && items.n == 0) break;
+  if (accept(p, T_RPAREN)) return tuple_value(p, open, &items);
+  Val v = scoped_sequence(p);
+  while (!p->panic && (comma = accept(p, T_COMMA))) {
     Atom a = to_atom(p, v);
     vec_push(&items, a);
-    if (!accept(p, T_COMMA)) break;
+    if (at_tok(p, T_RPAREN)) break;
+    v = scoped_sequence(p);
+  }
+  if (!p->panic && items.n && !comma) {
+    Atom a = to_atom(p, v);
+    vec_push(&items, a);
   }
   expect(p, T_RPAREN, open);
   if (p->panic) return poison_val(open);
-  if (items.n || p->prev.span.at == open.at + 1 || v.span.at == open.at) return tuple_value(p, open, &items);
-  return v;
+  return items.n ? tuple_value(p, open, &items) : v;
 }
 
 static Val braces(Parser *p) {

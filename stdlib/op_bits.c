@@ -5,26 +5,13 @@ static bool rel_bitwise(Rel *r) { return relkit_binary(r, "iub", false); }
 static bool rel_shift(Rel *r) { return relkit_binary(r, "iu", false); }
 static bool rel_bitwise_not(Rel *r) { return relkit_unary(r, "iub"); }
 
-static KE apply(OpK *k, const KE *x, const void *ud) {
-  const OpDef *op = ud;
-  return kb_op(k->b, (SOp)op->variant, x[0], sop_info[op->variant].arity > 1 ? x[1] : KE_NONE, KE_NONE);
-}
-static bool map_all(OpPlan *p, MapFn f) {
-  OpRef in[2] = { 0, 1 };
-  return opk_map(p, p->op->name, p->n_in, in, plan_result(p, 0), f, p);
-}
-static bool lower_scalar_op(OpPlan *p) {
-  OpRef in[2] = { 0, 1 };
-  return opk_map(p, p->op->name, p->n_in, in, plan_result(p, 0), apply, p->op);
-}
-
 static const char no_gradient[] = "it takes integers";
 
 #define BITS(id, sop, more, relation, describe, ...)                                           \
   const OpDef op_##id = { .name = #id, .doc = describe,                                        \
     .args = { { "lhs", "any shape", false }, { "rhs", "broadcasts with lhs", false } },        \
     .flags = OP_PURE | (more), .pattern = PAT_Broadcast, .rel = relation,                      \
-    .lower = lower_scalar_op, .variant = sop, .not_differentiable = no_gradient,               \
+    .lower = relkit_lower_scalar_op, .variant = sop, .not_differentiable = no_gradient,               \
     .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 #define BITWISE(id, sop, describe)                                                             \
   BITS(id, sop, OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",                  \
@@ -44,7 +31,7 @@ SHIFT(right_shift, S_shr,
 const OpDef op_bitwise_not = {
   .name = "bitwise_not", .doc = "All bits inverted; of bool: the opposite.",
   .args = { { "x", "any shape", false } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_bitwise_not, .lower = lower_scalar_op,
+  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_bitwise_not, .lower = relkit_lower_scalar_op,
   .variant = S_not, .not_differentiable = no_gradient,
   .examples = (const char *const[]){ "bitwise_not(i32[2,3])", "bitwise_not(u8[?4])",
     "bitwise_not(i64[0,3])", "bitwise_not(bool[3])", NULL },
@@ -54,7 +41,8 @@ const OpDef op_bitwise_not = {
 static bool rel_reinterpret(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   DType to = opattr(rel_attrs(r), "dtype")->dtype;
-  if (dtype_bytes(to) != dtype_bytes(x.dtype) || (to != x.dtype && (to == DT_bool || x.dtype == DT_bool)))
+  bool of_bool = to != x.dtype && (to == DT_bool || x.dtype == DT_bool);
+  if (dtype_bytes(to) != dtype_bytes(x.dtype) || of_bool)
     return rel_error(r, "dtype must be of the width of data, which is %s; found %s",
                      dtype_name(x.dtype), dtype_name(to));
   return rel_result(r, to, x.rank, x.dim);
@@ -64,7 +52,7 @@ static KE apply_reinterpret(OpK *k, const KE *x, const void *ud) {
   DType to = opattr(p->attrs, "dtype")->dtype;
   return kb_type(k->b, x[0]) == to ? x[0] : kb_bitcast(k->b, x[0], to);
 }
-static bool lower_reinterpret(OpPlan *p) { return map_all(p, apply_reinterpret); }
+static bool lower_reinterpret(OpPlan *p) { return relkit_map(p, apply_reinterpret, p); }
 
 const OpDef op_reinterpret = {
   .name = "reinterpret", .doc = "The same bits as another element type of equal width.",
@@ -83,7 +71,8 @@ static bool rel_fixed_point(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   if (x.dtype != DT_i32) return rel_error(r, "data must be int32, found %s", dtype_name(x.dtype));
   if (m != (int32_t)m) return rel_error(r, "multiplier must fit int32, found %lld", (long long)m);
-  if (s < -31 || s > 31) return rel_error(r, "shift must be in [-31, 31], found %lld", (long long)s);
+  if (s < -31 || s > 31)
+    return rel_error(r, "shift must be in [-31, 31], found %lld", (long long)s);
   return rel_result(r, x.dtype, x.rank, x.dim);
 }
 /* In 64 bits, ties upwards: (x * 2^max(s, 0) * m + 2^(t - 1)) >> t, t = 31 + max(-s, 0). */
@@ -95,7 +84,7 @@ static KE apply_fixed_point(OpK *k, const KE *x, const void *ud) {
   v = kb_add(k->b, kb_mul(k->b, v, kb_int(k->b, m)), kb_int(k->b, (int64_t)1 << (right - 1)));
   return kb_cast(k->b, kb_op(k->b, S_shr, v, kb_int(k->b, right), KE_NONE), DT_i32);
 }
-static bool lower_fixed_point(OpPlan *p) { return map_all(p, apply_fixed_point); }
+static bool lower_fixed_point(OpPlan *p) { return relkit_map(p, apply_fixed_point, p); }
 
 const OpDef op_fixed_point_multiply = {
   .name = "fixed_point_multiply",

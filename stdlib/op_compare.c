@@ -11,20 +11,11 @@ static bool rel_float_test(Rel *r) {
 }
 
 /* ---- meaning: variant is the scalar operation -------------------------------------- */
-static KE apply(OpK *k, const KE *x, const void *ud) {
-  const OpDef *op = ud;
-  return kb_op(k->b, (SOp)op->variant, x[0], sop_info[op->variant].arity > 1 ? x[1] : KE_NONE, KE_NONE);
-}
 static KE apply_swapped(OpK *k, const KE *x, const void *ud) {
   KE swapped[2] = { x[1], x[0] };
-  return apply(k, swapped, ud);
+  return relkit_apply(k, swapped, ud);
 }
-static bool map_all(OpPlan *p, MapFn f) {
-  OpRef in[3] = { 0, 1, 2 };
-  return opk_map(p, p->op->name, p->n_in, in, plan_result(p, 0), f, p->op);
-}
-static bool lower_scalar_op(OpPlan *p) { return map_all(p, apply); }
-static bool lower_swapped(OpPlan *p) { return map_all(p, apply_swapped); }
+static bool lower_swapped(OpPlan *p) { return relkit_map(p, apply_swapped, p->op); }
 
 /* ---- where ---------------------------------------------------------------------------- */
 static bool rel_where(Rel *r) {
@@ -40,7 +31,7 @@ static KE apply_where(OpK *k, const KE *x, const void *ud) {
   (void)ud;
   return kb_select(k->b, kb_cast(k->b, x[0], DT_bool), x[1], x[2]);
 }
-static bool lower_where(OpPlan *p) { return map_all(p, apply_where); }
+static bool lower_where(OpPlan *p) { return relkit_map(p, apply_where, NULL); }
 
 /* ---- records ---------------------------------------------------------------------------- */
 static const char no_gradient[] = "its result is a truth value";
@@ -56,22 +47,22 @@ static const char no_gradient[] = "its result is a truth value";
             #id "(i32[2,1,4]<5, i32[3,1]<5)", #id "(f32[?3,2], f32[2])",                       \
             #id "(f32[0,3], f32[3])", #id "(bool[4], bool[4])", #id "(f16[3]<3, f16[])")
 #define LOGICAL(id, sop, describe)                                                             \
-  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, lower_scalar_op, describe,                      \
+  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, relkit_lower_scalar_op, describe,                      \
             #id "(bool[2,3], bool[3])", #id "(bool[?4], bool[])", #id "(bool[0,3], bool[3])")
 
-COMPARE(less, S_lt, 0, lower_scalar_op, "lhs < rhs; false with NaN.");
-COMPARE(less_equal, S_le, 0, lower_scalar_op, "lhs <= rhs; false with NaN.");
+COMPARE(less, S_lt, 0, relkit_lower_scalar_op, "lhs < rhs; false with NaN.");
+COMPARE(less_equal, S_le, 0, relkit_lower_scalar_op, "lhs <= rhs; false with NaN.");
 COMPARE(greater, S_lt, 0, lower_swapped, "lhs > rhs; false with NaN.");
 COMPARE(greater_equal, S_le, 0, lower_swapped, "lhs >= rhs; false with NaN.");
-COMPARE(equal, S_eq, OP_COMMUTES, lower_scalar_op, "lhs == rhs; false with NaN.");
-COMPARE(not_equal, S_ne, OP_COMMUTES, lower_scalar_op, "lhs != rhs; true with NaN.");
+COMPARE(equal, S_eq, OP_COMMUTES, relkit_lower_scalar_op, "lhs == rhs; false with NaN.");
+COMPARE(not_equal, S_ne, OP_COMMUTES, relkit_lower_scalar_op, "lhs != rhs; true with NaN.");
 LOGICAL(logical_and, S_and, "Both are true.");
 LOGICAL(logical_or, S_or, "At least one is true.");
 LOGICAL(logical_xor, S_xor, "Exactly one is true.");
 
 #define TEST(id, sop, relation, describe, ...)                                                 \
   const OpDef op_##id = { .name = #id, .doc = describe, .args = { { "x", "any shape", false } }, \
-    .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = relation, .lower = lower_scalar_op,      \
+    .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = relation, .lower = relkit_lower_scalar_op,      \
     .variant = sop, .not_differentiable = no_gradient,                                         \
     .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 #define FLOAT_TEST(id, sop, describe)                                                          \

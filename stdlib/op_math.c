@@ -10,13 +10,9 @@ static bool rel_binary_num(Rel *r) { return relkit_binary(r, "fiu", false); }
 static bool rel_binary_any(Rel *r) { return relkit_binary(r, "fiub", false); }
 
 /* ---- meaning --------------------------------------------------------------------- */
-static KE apply(OpK *k, const KE *x, const void *ud) {
-  const OpDef *op = ud;
-  return kb_op(k->b, (SOp)op->variant, x[0], sop_info[op->variant].arity > 1 ? x[1] : KE_NONE, KE_NONE);
-}
 /* Rounding leaves integers alone. */
 static KE apply_rounding(OpK *k, const KE *x, const void *ud) {
-  return dtype_is_float(kb_type(k->b, x[0])) ? apply(k, x, ud) : x[0];
+  return dtype_is_float(kb_type(k->b, x[0])) ? relkit_apply(k, x, ud) : x[0];
 }
 static KE apply_trunc_divide(OpK *k, const KE *x, const void *ud) {
   (void)ud;
@@ -24,13 +20,8 @@ static KE apply_trunc_divide(OpK *k, const KE *x, const void *ud) {
   return dtype_is_float(kb_type(k->b, q)) ? kb_un(k->b, S_trunc, q) : q;
 }
 
-static bool map_all(OpPlan *p, MapFn f) {
-  OpRef in[2] = { 0, 1 };
-  return opk_map(p, p->op->name, p->n_in, in, plan_result(p, 0), f, p->op);
-}
-static bool lower_scalar_op(OpPlan *p) { return map_all(p, apply); }
-static bool lower_rounding(OpPlan *p) { return map_all(p, apply_rounding); }
-static bool lower_trunc_divide(OpPlan *p) { return map_all(p, apply_trunc_divide); }
+static bool lower_rounding(OpPlan *p) { return relkit_map(p, apply_rounding, p->op); }
+static bool lower_trunc_divide(OpPlan *p) { return relkit_map(p, apply_trunc_divide, NULL); }
 
 /* ---- records: one operand -------------------------------------------------------- */
 #define UNARY_OP(id, text, sop, relation, lowering, describe, ...)                             \
@@ -38,11 +29,11 @@ static bool lower_trunc_divide(OpPlan *p) { return map_all(p, apply_trunc_divide
     .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = relation, .lower = lowering,             \
     .variant = sop, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 #define MATH(id, sop, describe, range)                                                         \
-  UNARY_OP(id, #id, sop, rel_unary_float, lower_scalar_op, describe, #id "(f32[2,3]" range ")", \
+  UNARY_OP(id, #id, sop, rel_unary_float, relkit_lower_scalar_op, describe, #id "(f32[2,3]" range ")", \
            #id "(f64[?4]" range ")", #id "(f32[0,3]" range ")", #id "(f16[3]" range ")",       \
            #id "(f32[]" range ")")
 #define NUMBER(id, text, sop, describe)                                                        \
-  UNARY_OP(id, text, sop, rel_unary_num, lower_scalar_op, describe, text "(f32[2,3])",         \
+  UNARY_OP(id, text, sop, rel_unary_num, relkit_lower_scalar_op, describe, text "(f32[2,3])",         \
            text "(i8[5])", text "(f64[?4])", text "(f32[0,3])", text "(bf16[3])", text "(i64[])")
 #define ROUNDING(id, sop, describe)                                                            \
   UNARY_OP(id, #id, sop, rel_unary_num, lower_rounding, describe, #id "(f32[2,3])",            \
@@ -92,25 +83,26 @@ MATH(fast_erf, S_erf, "erf, where an approximation would be accepted.", "");
             #id "(i32[2,1,4]<9, i32[3,1]" range ")", #id "(f32[?3,2], f32[2])",                \
             #id "(f32[0,3], f32[3])", #id "(f16[2,3], f16[])", #id "(u8[4]<9, u8[4]" range ")")
 
-BINARY(add, S_add, OP_COMMUTES, lower_scalar_op, "Sum; integers wrap.", "<9");
-BINARY(subtract, S_sub, 0, lower_scalar_op, "Difference; integers wrap.", "<9");
-BINARY(multiply, S_mul, OP_COMMUTES, lower_scalar_op, "Product; integers wrap.", "<9");
-BINARY(divide, S_div, 0, lower_scalar_op,
+BINARY(add, S_add, OP_COMMUTES, relkit_lower_scalar_op, "Sum; integers wrap.", "<9");
+BINARY(subtract, S_sub, 0, relkit_lower_scalar_op, "Difference; integers wrap.", "<9");
+BINARY(multiply, S_mul, OP_COMMUTES, relkit_lower_scalar_op, "Product; integers wrap.", "<9");
+BINARY(divide, S_div, 0, relkit_lower_scalar_op,
        "Quotient; of integers truncated, division by zero is an error.", ">0");
-BINARY(floor_divide, S_fdiv, 0, lower_scalar_op, "floor(lhs / rhs).", ">0");
+BINARY(floor_divide, S_fdiv, 0, relkit_lower_scalar_op, "floor(lhs / rhs).", ">0");
 BINARY(trunc_divide, S_div, 0, lower_trunc_divide, "lhs / rhs without its fraction.", ">0");
-BINARY(mod, S_mod, 0, lower_scalar_op, "Remainder of the truncated quotient: the sign of lhs.", ">0");
-BINARY(trunc_mod, S_mod, 0, lower_scalar_op,
+BINARY(mod, S_mod, 0, relkit_lower_scalar_op, "Remainder of the truncated quotient: the sign of lhs.",
+       ">0");
+BINARY(trunc_mod, S_mod, 0, relkit_lower_scalar_op,
        "Remainder of the truncated quotient: the sign of lhs.", ">0");
-BINARY(floor_mod, S_fmod, 0, lower_scalar_op,
+BINARY(floor_mod, S_fmod, 0, relkit_lower_scalar_op,
        "Remainder of the floored quotient: the sign of rhs.", ">0");
-BINARY(power, S_pow, 0, lower_scalar_op,
+BINARY(power, S_pow, 0, relkit_lower_scalar_op,
        "lhs to the power of rhs; integers wrap, a negative power truncates.", "<9");
-BINARY_OP(maximum, S_max, OP_COMMUTES, rel_binary_any, lower_scalar_op,
+BINARY_OP(maximum, S_max, OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
           "The greater of both; NaN if either is NaN.", "maximum(f32[2,3], f32[3])",
           "maximum(i32[2,1,4]<9, i32[3,1]<9)", "maximum(f32[?3,2], f32[2])",
           "maximum(f32[0,3], f32[3])", "maximum(f16[2,3], f16[])", "maximum(bool[4], bool[4])");
-BINARY_OP(minimum, S_min, OP_COMMUTES, rel_binary_any, lower_scalar_op,
+BINARY_OP(minimum, S_min, OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
           "The smaller of both; NaN if either is NaN.", "minimum(f32[2,3], f32[3])",
           "minimum(i32[2,1,4]<9, i32[3,1]<9)", "minimum(f32[?3,2], f32[2])",
           "minimum(f32[0,3], f32[3])", "minimum(f16[2,3], f16[])", "minimum(bool[4], bool[4])");

@@ -17,7 +17,8 @@ bool relkit_binary(Rel *r, const char *classes, bool to_bool) {
   int rank;
   if (!rel_want_class(r, 0, classes) || !rel_same_dtype(r, 0, 1)) return false;
   TensorTy a = rel_tensor(r, 0), b = rel_tensor(r, 1);
-  return rel_broadcast(r, a, b, &rank, dim) && rel_result(r, to_bool ? DT_bool : a.dtype, rank, dim);
+  if (!rel_broadcast(r, a, b, &rank, dim)) return false;
+  return rel_result(r, to_bool ? DT_bool : a.dtype, rank, dim);
 }
 
 bool relkit_broadcasts_to(Rel *r, TensorTy x, TensorTy to) {
@@ -27,7 +28,8 @@ bool relkit_broadcasts_to(Rel *r, TensorTy x, TensorTy to) {
     return rel_error(r, "rank %d does not broadcast to rank %d", x.rank, to.rank);
   if (!rel_broadcast(r, x, to, &rank, got)) return false;
   for (int i = 0; i < rank; i++)
-    if (!rel_same_dim(r, got[i], to.dim[i], "an extent and the one it must broadcast to")) return false;
+    if (!rel_same_dim(r, got[i], to.dim[i], "an extent and the one it must broadcast to"))
+      return false;
   return true;
 }
 
@@ -91,7 +93,8 @@ bool relkit_shape_arg(Rel *r, int arg, int *rank, Dim *dim) {
   if (!dim_is_const(rel_tensor(r, arg).dim[0], &n))
     return rel_error(r, "the length of %s is the rank of the result and must be known", name);
   if (n > MAX_RANK)
-    return rel_error(r, "%s has %lld elements; a tensor has at most %d axes", name, (long long)n, MAX_RANK);
+    return rel_error(r, "%s has %lld elements; a tensor has at most %d axes", name, (long long)n,
+                     MAX_RANK);
   const Tensor *c = rel_constant(r, arg);
   *rank = (int)n;
   for (int i = 0; i < *rank; i++) {
@@ -142,7 +145,8 @@ static bool all_known(const OpOperand *o, int first, int n) {
   return true;
 }
 
-bool relkit_bind_shape(OpPlan *p, OpRef shape, OpRef result, int first, OpRef source, RelkitFit fit) {
+bool relkit_bind_shape(OpPlan *p, OpRef shape, OpRef result, int first, OpRef source,
+                       RelkitFit fit) {
   OpOperand out = *plan_operand(p, result), src = *plan_operand(p, source);
   bool scalar = plan_operand(p, shape)->rank == 0;
   int n = scalar ? 1 : out.rank;
@@ -159,6 +163,24 @@ bool relkit_bind_shape(OpPlan *p, OpRef shape, OpRef result, int first, OpRef so
   }
   if (!opk_end(&k)) return false;
   for (int i = 0; i < n; i++) relkit_bind_dim(p, out.dim[first + i], vec, i);
+  return true;
+}
+
+/* ---- maps --------------------------------------------------------------------------- */
+bool relkit_map(OpPlan *p, MapFn f, const void *ud) {
+  OpRef in[OP_MAX_ARGS];
+  for (int i = 0; i < p->n_in; i++) in[i] = i;
+  return opk_map(p, p->op->name, p->n_in, in, plan_result(p, 0), f, ud);
+}
+
+KE relkit_apply(OpK *k, const KE *x, const void *op) {
+  SOp sop = (SOp)((const OpDef *)op)->variant;
+  return kb_op(k->b, sop, x[0], sop_info[sop].arity > 1 ? x[1] : KE_NONE, KE_NONE);
+}
+bool relkit_lower_scalar_op(OpPlan *p) { return relkit_map(p, relkit_apply, p->op); }
+
+bool relkit_lower_alias(OpPlan *p) {
+  plan_alias(p, plan_result(p, 0), 0);
   return true;
 }
 

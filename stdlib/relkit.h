@@ -23,7 +23,9 @@ bool relkit_want_scalar(Rel *r, int arg, const char *classes);
 bool relkit_axes(Rel *r, const OpAttrVal *axis, int rank, bool exclude, bool *reduced);
 /* The same for a call that the relation has accepted. */
 void relkit_axis_set(const OpAttrVal *axis, int rank, bool exclude, bool *reduced);
-static inline int relkit_axis(int64_t axis, int rank) { return (int)(axis < 0 ? axis + rank : axis); }
+static inline int relkit_axis(int64_t axis, int rank) {
+  return (int)(axis < 0 ? axis + rank : axis);
+}
 
 /* ---- values known while compiling ---------------------------------------------- */
 /* Element i, converted as the language casts. */
@@ -42,9 +44,19 @@ typedef enum { RELKIT_FREE, RELKIT_BROADCAST, RELKIT_COLLAPSE } RelkitFit;
 /* Bind the extents of result that are not known to the elements of `shape` (an
  * int vector, or a scalar for one extent: first is the axis it stands for),
  * with the run-time checks: source broadcasts to result, or result to source. */
-bool relkit_bind_shape(OpPlan *p, OpRef shape, OpRef result, int first, OpRef source, RelkitFit fit);
+bool relkit_bind_shape(OpPlan *p, OpRef shape, OpRef result, int first, OpRef source,
+                       RelkitFit fit);
 /* d := element i of an int64 vector; checked instead if d is no symbol. */
 void relkit_bind_dim(OpPlan *p, Dim d, OpRef vec, int i);
+
+/* ---- maps ------------------------------------------------------------------------ */
+/* Result 0 = f over all inputs, broadcast. */
+bool relkit_map(OpPlan *p, MapFn f, const void *ud);
+/* The scalar operation that the record `op` (ud) has as its variant. */
+KE   relkit_apply(OpK *k, const KE *x, const void *op);
+bool relkit_lower_scalar_op(OpPlan *p);
+/* Result 0 is argument 0. */
+bool relkit_lower_alias(OpPlan *p);
 
 /* ---- dims and loops ------------------------------------------------------------- */
 Dim relkit_product(DimTab *t, int n, const Dim *dim);

@@ -28,7 +28,7 @@ typedef struct Site Site;
 typedef struct Inst {
   int n_types;  TyVar **var;  Type **type;
   int n_dims;   Dim *sym;     Dim *cell;      /* cell: DIM_Meta               */
-  int cap;
+  int cap;  Span at;
 } Inst;
 
 typedef struct { Dim dim;  Inst *inst;  bool nested;  Site *site; } CellIn;
@@ -44,6 +44,7 @@ struct Cell {
   unsigned flags;  int level, changes;
   bool known, stuck, queued;     /* stuck: at its top for good                */
   Dim val, self, symbol;         /* symbol: of CELL_OPENS, or what STRICT instantiates */
+  Span at;  Sym callee;          /* STRICT: the use                           */
   VEC(CellIn) in;
   VEC(Work) out;
 };
@@ -138,12 +139,12 @@ bool  type_is_plain(const Type *t, bool any_ok);   /* no metas, cells; Any if an
 /* ---- scheme.c ------------------------------------------------------------ */
 typedef enum { ANNOT_Keep, ANNOT_Param, ANNOT_Open } AnnotMode;    /* what becomes of ? */
 typedef VEC(Dim) DimList;
-Type *annotation(Infer *I, Type *t, AnnotMode mode, int level, DimList *opened);
+Type *annotation(Infer *I, Type *t, AnnotMode mode, int level, DimList *opened, Span at);
 Type *fn_signature(Infer *I, Fn *f, const char *name);
 Type *instantiate(Infer *I, Type *fn, int cap, Span at, Sym callee, TypeArgs **out);
 Type *inst_type(Infer *I, Type *t, Inst *in, bool positive);
 void  run_inst(Infer *I, Job *j);
-void  settle_inst(Infer *I, Job *j);
+void  settle_inst(Infer *I, Job *j, int level);
 void  generalise(Infer *I, Type *sig, Fn *f, int level, int first_job);
 
 /* ---- infer.c ------------------------------------------------------------- */

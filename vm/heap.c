@@ -162,6 +162,8 @@ Record *heap_record(Heap *h, CellKind kind, uint32_t desc, uint32_t n) {
   return (Record *)cell_get(h, sizeof(Record) + (size_t)n * 8, kind, desc, n);
 }
 
+void heap_free_shell(Heap *h, Record *r) { cell_put(h, &r->h); }
+
 /* ---- tensors -------------------------------------------------------------- */
 
 static size_t data_bytes(const Tensor *t) {

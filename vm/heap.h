@@ -55,6 +55,8 @@ Tensor *heap_view(Heap *h, Tensor *x, int rank, const int64_t *dim);
 /* Does the tensor's memory belong to this heap? */
 bool    heap_owns(const Tensor *t);
 
+/* Frees a record whose slots the caller has taken over. */
+void  heap_free_shell(Heap *h, Record *r);
 /* The last owner is gone: frees c and all it alone owned.  No recursion. */
 void  heap_release(Heap *h, Cell *c);
 /* Frees every cell that cannot be reached from one the host holds, and

@@ -18,6 +18,10 @@ enum {
   SECTION_KERNELS = IMAGE_ARRAYS + 1, SECTION_DATA,
   DATA_ALIGN = 64
 };
+enum {                                       /* indices into image_array       */
+  IA_TEXT, IA_TYPES, IA_CTORS, IA_TYPE_LIST, IA_DIMS, IA_CONSTS, IA_FUNCS, IA_CODE, IA_POOL,
+  IA_LABELS, IA_STATES, IA_LINES, IA_ENTRIES, IA_NAME_LIST
+};
 #define IMAGE_MAGIC "\x89RVM\r\n\x1a\n"      /* shows damage by text transfers */
 
 typedef struct { uint16_t at; uint8_t size, count; } WireField;

@@ -57,6 +57,26 @@ static bool make_map(rvm_program *p) {
   return true;
 }
 
+/* What SWITCH looks up: a constructor can have one number only. */
+static bool number_ctors(rvm_program *p, ImageError *err) {
+  const Image *m = &p->im;
+  p->local = take(p, m->n_ctors, 1);
+  uint8_t *seen = p->local ? take(p, m->n_ctors, 1) : NULL;
+  bool ok = seen != NULL;
+  for (uint32_t i = 0; ok && i < m->n_types; i++) {
+    const IType *t = &m->type[i];
+    for (uint32_t k = 0; ok && t->kind == IT_DATA && k < t->n_ctors; k++) {
+      uint32_t c = t->first_ctor + k;
+      ok = !seen[c] || p->local[c] == k;
+      p->local[c] = (uint8_t)k;
+      seen[c] = 1;
+    }
+    if (!ok) err->why = "two types share a constructor under different numbers";
+  }
+  give(p, seen, m->n_ctors, 1);
+  return ok;
+}
+
 /* ---- constants --------------------------------------------------------------- */
 
 static size_t const_cell(const IType *t) { return sizeof(Tensor) + (size_t)t->rank * 8; }
@@ -186,9 +206,11 @@ static rvm_status refuse(rvm_error *err, rvm_status st, const char *why) {
 }
 
 static rvm_status bad_image(rvm_error *err, const ImageError *ie, const char *why) {
-  if (!ie->why && !why) return refuse(err, RVM_NO_MEMORY, "no memory to load the program");
-  refuse(err, RVM_BAD_IMAGE, ie->why ? ie->why : why);
-  if (err) { err->at = ie->at; err->func = ie->func; err->pc = ie->pc; }
+  if (!why) why = ie->why;
+  if (!why || ie->no_memory) return refuse(err, RVM_NO_MEMORY, "no memory to load the program");
+  refuse(err, RVM_BAD_IMAGE, why);
+  if (err) err->at = ie->at;
+  if (err && ie->func != UINT32_MAX) { err->func = ie->func; err->pc = ie->pc; }
   return RVM_BAD_IMAGE;
 }
 
@@ -207,7 +229,8 @@ static rvm_status load(rvm_program *p, const void *image, size_t n, rvm_error *e
   image = aligned(p, image, n);
   if (!image || !image_read(image, n, a, &p->im, &ie)) return bad_image(err, &ie, NULL);
   if (!image_verify(&p->im, a, &p->needs_launch, &ie)) return bad_image(err, &ie, NULL);
-  if (!make_map(p) || !make_consts(p)) return bad_image(err, &ie, NULL);
+  ie = (ImageError){ .func = UINT32_MAX };
+  if (!make_map(p) || !number_ctors(p, &ie) || !make_consts(p)) return bad_image(err, &ie, NULL);
   if (!make_kernels(p, &ke))
     return bad_image(err, &ie, ke.status == K_OK || ke.status == K_NO_MEMORY ? NULL : ke.why);
   if (!prep_code(&p->im, a, &p->has_refs, &ie)) return bad_image(err, &ie, NULL);
@@ -241,6 +264,7 @@ void rvm_program_free(rvm_program *p) {
   if (p->needs_launch) a.fn(a.user, p->needs_launch, n_kernels, 0);
   give(p, p->word, p->n_words, sizeof *p->word);
   give(p, p->of, (size_t)p->im.n_ctors + p->im.n_funcs, sizeof *p->of);
+  give(p, p->local, p->im.n_ctors, 1);
   free_consts(p);
   image_free(&p->im, a);
   give(p, p->copy, p->n_copy, 1);

@@ -35,13 +35,13 @@ struct rvm_program {
   KProg **prog;  KernelInfo *kernel;  BufInfo *buf;  uint32_t n_bufs;
   uint32_t n_memo;                           /* 64-bit words of memo per instance */
   RefMap map;  uint64_t *word;  uint32_t n_words;  uint32_t *of;
+  uint8_t *local;                            /* per Image.ctor: its number in its type */
   uint64_t *konst;                           /* slots of the constants        */
   uint8_t *tensors;  size_t n_tensors;       /* the immortal cells behind them */
   void *copy;  size_t n_copy;                /* of image bytes that were not aligned */
   bool has_refs;                             /* cycles are possible           */
 };
 
-static inline KAlloc program_kalloc(rvm_program *p);
 /* Resizes with kind RVM_PROGRAM; u is the rvm_alloc. */
 void *program_realloc(void *u, void *old, size_t was, size_t want);
 static inline KAlloc program_kalloc(rvm_program *p) {

@@ -1,0 +1,50 @@
+/* cli.h -- what the commands share: exit codes, options, the driver.          */
+#ifndef RVM_CLI_H
+#define RVM_CLI_H
+#include <stdio.h>
+#include "ir/expr.h"
+#include "vm/image.h"
+
+typedef enum { EXIT_OK = 0, EXIT_REJECTED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3, EXIT_IO = 4, EXIT_BUG = 70 } ExitCode;
+
+/* ---- options: one table per command ------------------------------------------ */
+typedef enum { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_COUNT_OF, OPT_NUMBER } OptKind;
+typedef struct {
+  const char *name, *arg, *help;     /* "input", "NAME=SPEC", "..."            */
+  OptKind kind;                      /* COUNT_OF: unsigned integer, NUMBER: real */
+  size_t at;                         /* offset into the command's options      */
+} Opt;
+typedef VEC(const char *) TextList;
+
+typedef struct Command {
+  const char *name, *args, *summary, *examples;
+  const Opt *opts;  int n_opts;
+  size_t opts_size;
+  int min_args, max_args;
+  int (*run)(void *opts, int n, char **args);
+} Command;
+extern const Command cmd_run, cmd_check, cmd_print, cmd_fmt, cmd_build, cmd_disasm, cmd_info, cmd_ops,
+    cmd_explain, cmd_version;
+
+/* Every command that reads a program has these first. */
+typedef struct { const char *diag; } CommonOpts;
+
+/* ---- the driver: text -> typed module -> image ---------------------------------- */
+typedef struct Driver {
+  Sources sources;  Diags *diags;  IrCtx *cx;
+  const char *diag_format;           /* NULL or "json"                         */
+} Driver;
+void    driver_init(Driver *d, const char *diag_format);
+/* Reads, resolves and (if typed) checks; NULL after reporting. */
+Module *driver_load(Driver *d, const char *path, bool typed);
+/* Render what was reported to stderr; the exit code that goes with it. */
+int     driver_report(Driver *d);
+/* The image of a .rly program (its serialised bytes) or the bytes of a .rvm
+ * file.  entry: NULL for every exportable function of the file.  On failure
+ * *code is the exit code and everything has been reported. */
+bool    driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code);
+
+int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int  fail_io(const char *why);
+bool has_suffix(const char *s, const char *suffix);
+#endif

@@ -1,0 +1,115 @@
+/* cmd_image.c -- build, disasm, info: commands about images.                  */
+#include "base/file.h"
+#include "cli/cli.h"
+#include "codegen/lower/lower.h"
+#include <rvm/rvm.h>
+
+typedef struct { CommonOpts common; const char *out, *entry; } BuildCmd;
+static const Opt build_opts[] = {
+  { "out", "FILE.rvm", "where to write (default: beside the source)", OPT_TEXT, offsetof(BuildCmd, out) },
+  { "entry", "NAME", "export only this function (default: all of the file)", OPT_TEXT, offsetof(BuildCmd, entry) },
+  { "diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(BuildCmd, common.diag) },
+};
+
+static char *beside(const char *path) {
+  size_t n = strlen(path);
+  return str_fmt("%.*s.rvm", has_suffix(path, ".rly") ? (int)n - 4 : (int)n, path);
+}
+
+static int run_build(void *opts, int n, char **args) {
+  (void)n;
+  BuildCmd *o = opts;
+  Driver d;
+  uint8_t *bytes;
+  size_t size;
+  Module *m;
+  int code;
+  driver_init(&d, o->common.diag);
+  if (!driver_image(&d, args[0], o->entry, &bytes, &size, &m, &code)) return code;
+  const char *why = file_write(o->out ? o->out : beside(args[0]), bytes, size);
+  return why ? fail_io(why) : EXIT_OK;
+}
+const Command cmd_build = {
+  "build", "FILE.rly [--out FILE.rvm] [--entry NAME]", "Compile a program to an image that any rvm, or a device, runs",
+  "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n", build_opts, 3, sizeof(BuildCmd), 1, 1, run_build };
+
+static bool read_image(const char *path, const CommonOpts *o, Image *image, int *code) {
+  Driver d;
+  uint8_t *bytes;
+  size_t size;
+  Module *m;
+  ImageError err = { 0 };
+  driver_init(&d, o->diag);
+  if (!driver_image(&d, path, NULL, &bytes, &size, &m, code)) return false;
+  bool *launch;
+  if (image_read(bytes, size, lower_alloc(), image, &err) && image_verify(image, lower_alloc(), &launch, &err)) return true;
+  fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", path, err.why, (unsigned long long)err.at,
+          err.func, err.pc);
+  *code = m ? EXIT_BUG : EXIT_REJECTED;
+  return false;
+}
+
+static const Opt common_opts[] = {
+  { "diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(CommonOpts, diag) },
+};
+static int run_disasm(void *opts, int n, char **args) {
+  (void)n;
+  Image image;
+  int code;
+  size_t size;
+  if (!read_image(args[0], opts, &image, &code)) return code;
+  char *text = image_disasm(&image, lower_alloc(), &size);
+  fwrite(text, 1, size, stdout);
+  return EXIT_OK;
+}
+const Command cmd_disasm = {
+  "disasm", "FILE.rly|FILE.rvm", "Print an image: types, constants, kernels, bytecode with source lines",
+  "  rvm disasm model.rly\n", common_opts, 1, sizeof(CommonOpts), 1, 1, run_disasm };
+
+/* ---- info -------------------------------------------------------------------------- */
+static void print_type(const Image *m, uint32_t t) {
+  const IType *it = &m->type[t];
+  if (it->kind == IT_DATA) {
+    printf("%s", m->text + it->name);
+  } else if (it->kind == IT_SCALAR) {
+    printf("%s", dtype_name((DType)it->dtype));
+  } else if (it->kind == IT_TENSOR) {
+    printf("Tensor[(");
+    for (int i = 0; i < it->rank; i++) {
+      int64_t d = m->dims[it->first_dim + (uint32_t)i];
+      if (d < 0) printf("%s?", i ? ", " : "");
+      else printf("%s%lld", i ? ", " : "", (long long)d);
+    }
+    printf("), %s]", dtype_name((DType)it->dtype));
+  } else {
+    printf(it->kind == IT_REF ? "ref" : "fn");
+  }
+}
+static void print_entries(const Image *m) {
+  for (uint32_t e = 0; e < m->n_entries; e++) {
+    const IEntry *x = &m->entry[e];
+    const IFunc *f = &m->func[x->func];
+    if (x->doc) printf("/// %s\n", m->text + x->doc);
+    printf("@%s(", m->text + x->name);
+    for (uint32_t i = 0; i < f->n_params; i++) {
+      printf("%s\n  %%%s: ", i ? "," : "", m->text + m->name_list[x->first_name + i]);
+      print_type(m, m->type_list[f->first_param + f->n_captures + i]);
+    }
+    printf("%s) -> ", f->n_params ? "\n" : "");
+    print_type(m, f->result);
+    printf("\n");
+  }
+}
+static int run_info(void *opts, int n, char **args) {
+  (void)n;
+  Image m;
+  int code;
+  if (!read_image(args[0], opts, &m, &code)) return code;
+  print_entries(&m);
+  printf("\n%u functions, %u instructions, %u kernels, %u types, %u constants (%llu bytes)\n", m.n_funcs, m.n_code,
+         m.n_kernels, m.n_types, m.n_consts, (unsigned long long)m.n_data);
+  return EXIT_OK;
+}
+const Command cmd_info = {
+  "info", "FILE.rly|FILE.rvm", "Show entry points with parameters and types, and what the image holds",
+  "  rvm info model.rvm\n", common_opts, 1, sizeof(CommonOpts), 1, 1, run_info };

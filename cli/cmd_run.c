@@ -1,0 +1,243 @@
+/* cmd_run.c -- run: a program, its inputs, its result.
+ *
+ * Everything goes through the serialised image and include/rvm/rvm.h.         */
+#include <math.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli/cli.h"
+#include "cli/show.h"
+#include "cli/spec.h"
+#include "cli/tensor_file.h"
+#include <rvm/rvm.h>
+
+typedef struct {
+  CommonOpts common;
+  const char *entry, *inputs, *output, *expect;
+  TextList input, params;
+  double rtol, atol;
+  uint64_t fuel, memory_limit, call_depth, repeat;
+  bool stats, types, full, quiet;
+} RunCmd;
+#define O(name, arg, help, kind, field) { name, arg, help, kind, offsetof(RunCmd, field) }
+static const Opt run_opts[] = {
+  O("entry", "NAME", "the function to run (default: main)", OPT_TEXT, entry),
+  O("input", "NAME=SPEC", "an input: @x.npy, f32[1,80]=rand:7 (zeros, ones, 0.5), or an expression", OPT_LIST, input),
+  O("inputs", "FILE", "inputs by name from a .npz, .npy or .safetensors file", OPT_TEXT, inputs),
+  O("params", "FILE", "weights by name; may be given several times", OPT_LIST, params),
+  O("output", "FILE.npz", "write the tensors of the result", OPT_TEXT, output),
+  O("expect", "FILE.npz", "compare the result with these tensors; exit 1 if they differ", OPT_TEXT, expect),
+  O("rtol", "R", "relative tolerance of --expect (default 1e-5)", OPT_NUMBER, rtol),
+  O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
+  O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
+  O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
+  O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
+  O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
+  O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
+  O("types", NULL, "print the result with its type", OPT_FLAG, types),
+  O("full", NULL, "print large tensors whole", OPT_FLAG, full),
+  O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
+  O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
+};
+#undef O
+
+typedef struct {
+  const RunCmd *o;  Driver *d;  const char *path;
+  Module *m;                         /* NULL for a .rvm file                   */
+  rvm_program *p;  rvm_instance *vm;  rvm_func f;
+  TensorSet sets;                    /* all that --inputs and --params hold     */
+} Run;
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The allocator of a host run: malloc, aligned for vectors. */
+static void *host_alloc(void *user, void *old, size_t was, size_t want, rvm_kind kind) {
+  (void)user, (void)kind;
+  if (want == 0) return free(old), NULL;
+  void *p = aligned_alloc(64, (want + 63) / 64 * 64);
+  if (p && old) memcpy(p, old, was < want ? was : want), free(old);
+  return p;
+}
+
+/* ---- failures -------------------------------------------------------------------- */
+static const char *base_name(const char *path) { return path; }
+
+static int fail_run(Run *r, const rvm_error *e) {
+  bool json = r->o->common.diag && !strcmp(r->o->common.diag, "json");
+  const char *file = e->file[0] ? base_name(e->file) : r->path;
+  if (json)
+    fprintf(stderr, "{\"file\": \"%s\", \"line\": %u, \"col\": %u, \"level\": \"error\", \"code\": \"%s\", \"message\": \"%s\"}\n",
+            file, e->line, e->col, rvm_status_text(e->status), e->message);
+  else if (e->line)
+    fprintf(stderr, "%s:%u:%u: error: %s\n", file, e->line, e->col, e->message);
+  else
+    fprintf(stderr, "%s: error: %s\n", r->path, e->message);
+  switch (e->status) {
+  case RVM_NO_FUEL: case RVM_NO_MEMORY: case RVM_TOO_DEEP: case RVM_INTERRUPTED: return EXIT_LIMIT;
+  case RVM_OK: case RVM_BAD_IMAGE: case RVM_BAD_ARGUMENT: case RVM_NOT_FOUND: case RVM_BUSY: case RVM_FAULT: break;
+  }
+  return EXIT_REJECTED;
+}
+
+/* ---- inputs ------------------------------------------------------------------------ */
+static bool read_sets(Run *r, int *code) {
+  TextList files = { 0 };
+  if (r->o->inputs) vec_push(&files, r->o->inputs);
+  for (int i = 0; i < r->o->params.n; i++) vec_push(&files, r->o->params.at[i]);
+  for (int i = 0; i < files.n; i++) {
+    const char *why = tensor_file_read(files.at[i], &r->sets);
+    if (!why) continue;
+    *code = fail_io(why);
+    return false;
+  }
+  return true;
+}
+
+static const char *spec_for(const RunCmd *o, const char *name) {
+  size_t n = strlen(name);
+  for (int i = o->input.n - 1; i >= 0; i--)
+    if (!strncmp(o->input.at[i], name, n) && o->input.at[i][n] == '=') return o->input.at[i] + n + 1;
+  return NULL;
+}
+
+/* Every --input must name a parameter. */
+static bool inputs_named(Run *r, const rvm_func_info *info) {
+  for (int i = 0; i < r->o->input.n; i++) {
+    const char *s = r->o->input.at[i], *eq = strchr(s, '=');
+    bool found = false;
+    for (uint32_t k = 0; eq && k < info->n_params && !found; k++) {
+      const char *name = rvm_func_param_name(r->p, r->f, k);
+      found = strlen(name) == (size_t)(eq - s) && !strncmp(s, name, (size_t)(eq - s));
+    }
+    if (found) continue;
+    fprintf(stderr, "rvm: --input %s: @%s has no such parameter; it has", s, info->name);
+    for (uint32_t k = 0; k < info->n_params; k++) fprintf(stderr, " %%%s", rvm_func_param_name(r->p, r->f, k));
+    fprintf(stderr, "\n");
+    return false;
+  }
+  return true;
+}
+
+static bool make_inputs(Run *r, const rvm_func_info *info, rvm_value *in) {
+  bool ok = inputs_named(r, info);
+  StrBuf missing = { 0 };
+  for (uint32_t i = 0; i < info->n_params; i++) {
+    const char *name = rvm_func_param_name(r->p, r->f, i), *spec = spec_for(r->o, name);
+    rvm_type t = rvm_func_param(r->p, r->f, i);
+    SpecError why = { 0 };
+    SpecResult got = spec ? input_from_spec(r->vm, r->p, t, r->m, spec, &in[i], &why)
+                          : input_from_sets(r->vm, r->p, t, name, &r->sets, &in[i], &why);
+    if (got == SPEC_OK) continue;
+    ok = false;
+    if (got == SPEC_MISSING) buf_fmt(&missing, "  %%%s: %s\n", name, type_of_value(r->p, t));
+    else fprintf(stderr, "rvm: input %%%s: %s\n", name, why.text);
+  }
+  if (missing.n)
+    fprintf(stderr, "rvm: @%s needs inputs that were not given (--input NAME=SPEC, --inputs FILE, --params FILE):\n%s",
+            info->name, buf_text(&missing));
+  return ok;
+}
+
+/* ---- results ------------------------------------------------------------------------ */
+static int deliver(Run *r, rvm_value v) {
+  TensorSet leaves = { 0 };
+  if (!r->o->quiet) show_value(r->p, r->vm, v, &(ShowOpts){ r->o->types, r->o->full }, stdout);
+  if (r->o->output || r->o->expect) values_to_set(r->p, r->vm, v, &leaves);
+  if (r->o->output) {
+    const char *why = tensor_file_write(r->o->output, &leaves);
+    if (why) return fail_io(why);
+  }
+  if (!r->o->expect) return EXIT_OK;
+  TensorSet want = { 0 };
+  const char *why = tensor_file_read(r->o->expect, &want);
+  if (why) return fail_io(why);
+  StrBuf report = { 0 };
+  bool same = compare_sets(&leaves, &want, r->o->rtol, r->o->atol, &report);
+  fputs(buf_text(&report), same ? stdout : stderr);
+  return same ? EXIT_OK : EXIT_REJECTED;
+}
+
+static int by_time(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+static void print_stats(Run *r, double load, double *took, uint64_t n) {
+  rvm_stats s;
+  rvm_get_stats(r->vm, &s);
+  qsort(took, n, sizeof *took, by_time);
+  fprintf(stderr, "load %.3f ms, run %.3f ms best, %.3f ms median of %llu\n", load * 1e3, took[0] * 1e3,
+          took[n / 2] * 1e3, (unsigned long long)n);
+  fprintf(stderr, "%llu instructions, %llu kernels, %llu fuel, %llu allocations, %llu bytes peak\n",
+          (unsigned long long)s.instructions, (unsigned long long)s.kernels, (unsigned long long)s.fuel_used,
+          (unsigned long long)s.allocations, (unsigned long long)s.memory_peak);
+}
+
+static int run_loaded(Run *r, double load) {
+  rvm_func_info info;
+  rvm_error err = { 0 };
+  rvm_func_describe(r->p, r->f, &info);
+  uint64_t n = r->o->repeat ? r->o->repeat : 1;
+  double *took = NEW_BYTES(sizeof *took * n);
+  rvm_value out = { 0 };
+  for (uint64_t i = 0; i < n; i++) {
+    rvm_value *in = NEW_N(rvm_value, info.n_params + 1);
+    if (i) rvm_value_release(r->vm, out);
+    if (!make_inputs(r, &info, in)) return EXIT_REJECTED;
+    double t0 = seconds();
+    rvm_status st = rvm_apply(r->vm, r->f, in, &out, &err);
+    took[i] = seconds() - t0;
+    if (st != RVM_OK) return fail_run(r, &err);
+  }
+  int code = deliver(r, out);
+  if (r->o->stats) print_stats(r, load, took, n);
+  return code;
+}
+
+static int find_entry(Run *r, const char *name) {
+  rvm_error err;
+  if (rvm_program_find(r->p, name, &r->f, &err) == RVM_OK) return EXIT_OK;
+  fprintf(stderr, "rvm: %s has no entry point @%s\n", r->path, name);
+  return EXIT_REJECTED;
+}
+
+static int run_run(void *opts, int n, char **args) {
+  (void)n;
+  RunCmd *o = opts;
+  Driver d;
+  Run r = { .o = o, .d = &d, .path = args[0] };
+  uint8_t *bytes;
+  size_t size;
+  int code;
+  rvm_error err = { 0 };
+  if (o->rtol == 0) o->rtol = 1e-5;
+  if (o->atol == 0) o->atol = 1e-6;
+  const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
+  double t0 = seconds();
+  driver_init(&d, o->common.diag);
+  if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
+  rvm_alloc a = { host_alloc, NULL };
+  rvm_limits limits = { .fuel = o->fuel, .memory = o->memory_limit, .call_depth = (uint32_t)o->call_depth };
+  if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
+    fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", args[0], err.message,
+            (unsigned long long)err.at, err.func, err.pc);
+    return r.m ? EXIT_BUG : EXIT_REJECTED;
+  }
+  code = find_entry(&r, entry);
+  if (code == EXIT_OK && !read_sets(&r, &code)) code = code ? code : EXIT_IO;
+  if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK) code = fail_run(&r, &err);
+  if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
+  if (r.vm) rvm_instance_free(r.vm);
+  rvm_program_free(r.p);
+  return code;
+}
+const Command cmd_run = {
+  "run", "FILE.rly|FILE.rvm [OPTIONS]", "Run a program and print its result",
+  "  rvm run model.rly --input x=f32[1,80]=rand:7\n"
+  "  rvm run model.rly --inputs x.npz --params weights.safetensors --output y.npz\n"
+  "  rvm run tree.rly --input 'tree=Node(Leaf(@a.npy), Leaf(@b.npy))'\n"
+  "  rvm run model.rvm --inputs x.npz --expect y.npz --rtol 1e-4\n",
+  run_opts, (int)(sizeof run_opts / sizeof *run_opts), sizeof(RunCmd), 1, 1, run_run };

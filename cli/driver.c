@@ -1,0 +1,90 @@
+/* driver.c -- from a file to a typed module and to image bytes.               */
+#include <unistd.h>
+#include "base/file.h"
+#include "cli/cli.h"
+#include "codegen/lower/lower.h"
+#include "parser/parser.h"
+#include "stdlib/embedded.h"
+#include "stdlib/stdlib.h"
+#include "typeinfer/infer.h"
+
+void driver_init(Driver *d, const char *diag_format) {
+  *d = (Driver){ .diag_format = diag_format };
+  d->diags = diags_new(&d->sources);
+  d->cx = irctx_new();
+  irctx_set_ops(d->cx, stdlib_ops, stdlib_n_ops);
+}
+
+int driver_report(Driver *d) {
+  StrBuf b = { 0 };
+  bool json = d->diag_format && !strcmp(d->diag_format, "json");
+  if (json) diag_render_json(d->diags, &b);
+  else diag_render(d->diags, &b, isatty(2));
+  fputs(buf_text(&b), stderr);
+  for (int i = 0; i < d->diags->n; i++)
+    if (d->diags->at[i].code == E0001 || d->diags->at[i].code == E0003) return EXIT_IO;
+  return d->diags->n_errors ? EXIT_REJECTED : EXIT_OK;
+}
+
+Module *driver_load(Driver *d, const char *path, bool typed) {
+  LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files + 1);
+  for (int i = 0; i < stdlib_n_files; i++)
+    lib[i] = (LibraryFile){ stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n };
+  Module *m = load_program(d->cx, &d->sources, path, NULL, 0, lib, stdlib_n_files, NULL, d->diags);
+  if (!m || d->diags->n_errors) return NULL;
+  if (typed && (!typeinfer(m, d->diags) || d->diags->n_errors)) return NULL;
+  return m;
+}
+
+/* Exported when nothing is named: every function of the file itself whose type
+ * has no parameters. */
+static bool exportable(const Global *g) {
+  Type *t = g->type ? type_resolve(g->type) : NULL;
+  return !g->library && t && t->kind == TY_Fn && t->fn.n_vars == 0;
+}
+
+static bool pick_entries(Driver *d, Module *m, const char *path, const char *entry, Global ***out, int *n) {
+  *out = NEW_N(Global *, m->globals.n + 1);
+  *n = 0;
+  if (entry) {
+    Global *g = module_find(m, entry[0] == '@' ? entry + 1 : entry);
+    if (!g) {
+      diag_error(d->diags, (Span){ 0 }, E0402, entry, str_fmt("%s does not define it", path));
+      StrBuf have = { 0 };
+      for (int i = 0; i < m->globals.n; i++)
+        if (exportable(m->globals.at[i])) buf_fmt(&have, "%s@%s", have.n ? ", " : "", m->globals.at[i]->name);
+      diag_help(d->diags, "it defines %s", have.n ? buf_text(&have) : "no function that can be run");
+      return false;
+    }
+    (*out)[(*n)++] = g;
+    return true;
+  }
+  for (int i = 0; i < m->globals.n; i++)
+    if (exportable(m->globals.at[i])) (*out)[(*n)++] = m->globals.at[i];
+  return true;
+}
+
+static bool failed(Driver *d, int *code) {
+  *code = driver_report(d);
+  if (*code == EXIT_OK) *code = EXIT_REJECTED;
+  return false;
+}
+
+bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code) {
+  *m = NULL;
+  if (has_suffix(path, ".rvm")) {
+    const char *why = file_read(path, (size_t)4 << 30, (char **)bytes, n);
+    if (why) *code = fail_io(why);
+    return !why;
+  }
+  Global **entries;
+  int n_entries;
+  Image image;
+  *m = driver_load(d, path, true);
+  if (!*m || !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
+      !lower_module(*m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
+    return failed(d, code);
+  *bytes = image_write(&image, lower_alloc(), n);
+  driver_report(d);                            /* warnings                         */
+  return true;
+}

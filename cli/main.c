@@ -1,0 +1,141 @@
+/* main.c -- rvm: parse the command line, run a command, return its exit code.  */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include "base/map.h"
+#include "cli/cli.h"
+
+static const Command *const commands[] = { &cmd_run, &cmd_check, &cmd_print, &cmd_fmt, &cmd_build,
+                                           &cmd_disasm, &cmd_info, &cmd_ops, &cmd_explain, &cmd_version };
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static const char *const footer =
+    "\nExit codes: 0 ok, 1 input rejected or run-time error, 2 usage, 3 a limit was met, 4 I/O, 70 a bug of rvm.\n";
+
+static void help(FILE *to) {
+  fputs("usage: rvm COMMAND [ARGUMENTS]\n\nNeural networks that are programs: check, run and build .rly models.\n\n", to);
+  for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
+  fputs("\n`rvm COMMAND --help` shows a command's options with examples.\n", to);
+  fputs("\nexamples:\n  rvm run examples/mlp.rly\n  rvm check model.rly\n  rvm ops nn.dense\n", to);
+  fputs(footer, to);
+}
+
+static void help_command(const Command *c, FILE *to) {
+  fprintf(to, "usage: rvm %s %s\n\n%s.\n\n", c->name, c->args, c->summary);
+  for (int i = 0; i < c->n_opts; i++) {
+    char left[64];
+    snprintf(left, sizeof left, "--%s%s%s", c->opts[i].name, c->opts[i].arg ? " " : "", c->opts[i].arg ? c->opts[i].arg : "");
+    fprintf(to, "  %-26s %s\n", left, c->opts[i].help);
+  }
+  if (c->examples) fprintf(to, "\nexamples:\n%s", c->examples);
+  fputs(footer, to);
+}
+
+int fail_usage(const Command *c, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fprintf(stderr, "rvm %s: ", c->name);
+  vfprintf(stderr, fmt, ap);
+  fprintf(stderr, "\nusage: rvm %s %s\n(rvm %s --help for more)\n", c->name, c->args, c->name);
+  va_end(ap);
+  return EXIT_USAGE;
+}
+int fail_io(const char *why) {
+  fprintf(stderr, "rvm: %s\n", why);
+  return EXIT_IO;
+}
+bool has_suffix(const char *s, const char *suffix) {
+  size_t n = strlen(s), m = strlen(suffix);
+  return n >= m && !strcmp(s + n - m, suffix);
+}
+
+static const Opt *find_opt(const Command *c, const char *name, size_t n) {
+  for (int i = 0; i < c->n_opts; i++)
+    if (strlen(c->opts[i].name) == n && !strncmp(c->opts[i].name, name, n)) return &c->opts[i];
+  return NULL;
+}
+
+static bool set_value(const Command *c, const Opt *o, void *opts, const char *text) {
+  char *at = (char *)opts + o->at, *end;
+  errno = 0;
+  switch (o->kind) {
+  case OPT_FLAG: *(bool *)at = true; return true;
+  case OPT_TEXT: *(const char **)at = text; return true;
+  case OPT_LIST: vec_push((TextList *)at, text); return true;
+  case OPT_COUNT_OF:
+    *(uint64_t *)at = strtoull(text, &end, 10);
+    if (!errno && *text >= '0' && *text <= '9' && !*end) return true;
+    break;
+  case OPT_NUMBER:
+    *(double *)at = strtod(text, &end);
+    if (!errno && end != text && !*end) return true;
+    break;
+  }
+  fail_usage(c, "--%s takes %s, found `%s`", o->name, o->kind == OPT_NUMBER ? "a number" : "a whole number", text);
+  return false;
+}
+
+/* --name=value, --name value, --flag; arguments may come in any order. */
+static int parse(const Command *c, int argc, char **argv, void *opts, char **args, int *n_args) {
+  bool only_args = false;
+  for (int i = 0; i < argc; i++) {
+    const char *a = argv[i];
+    if (only_args || a[0] != '-' || !a[1]) {
+      args[(*n_args)++] = argv[i];
+      continue;
+    }
+    if (!strcmp(a, "--")) {
+      only_args = true;
+      continue;
+    }
+    if (a[1] != '-') return fail_usage(c, "unknown option %s (options begin with --)", a);
+    const char *eq = strchr(a, '=');
+    size_t n = eq ? (size_t)(eq - a - 2) : strlen(a + 2);
+    const Opt *o = find_opt(c, a + 2, n);
+    if (!o) return fail_usage(c, "unknown option %.*s", (int)n + 2, a);
+    if (o->kind == OPT_FLAG && eq) return fail_usage(c, "--%s takes no value", o->name);
+    const char *value = eq ? eq + 1 : NULL;
+    if (o->kind != OPT_FLAG && !value) {
+      if (i + 1 >= argc) return fail_usage(c, "--%s needs %s", o->name, o->arg);
+      value = argv[++i];
+    }
+    if (!set_value(c, o, opts, value)) return EXIT_USAGE;
+  }
+  if (*n_args < c->min_args) return fail_usage(c, "missing argument");
+  if (*n_args > c->max_args) return fail_usage(c, "too many arguments: `%s`", args[c->max_args]);
+  return EXIT_OK;
+}
+
+static bool asks_help(int argc, char **argv) {
+  for (int i = 0; i < argc; i++)
+    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+  return false;
+}
+
+static void out_of_memory(size_t wanted) {
+  fprintf(stderr, "rvm: out of memory (%zu bytes wanted)\n", wanted);
+  _Exit(EXIT_LIMIT);
+}
+
+int main(int argc, char **argv) {
+  mem_init();
+  mem_set_oom(out_of_memory);
+  if (argc < 2) return help(stderr), EXIT_USAGE;
+  if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return help(stdout), EXIT_OK;
+  const char *name = !strcmp(argv[1], "--version") ? "version" : argv[1];
+  for (int i = 0; i < N_COMMANDS; i++) {
+    const Command *c = commands[i];
+    if (strcmp(c->name, name)) continue;
+    if (asks_help(argc - 2, argv + 2)) return help_command(c, stdout), EXIT_OK;
+    void *opts = mem_get(c->opts_size + 1);
+    char **args = NEW_N(char *, argc + 1);
+    int n_args = 0, code = parse(c, argc - 2, argv + 2, opts, args, &n_args);
+    if (code == EXIT_OK) code = c->run(opts, n_args, args);
+    if (fflush(stdout) != 0 && code == EXIT_OK) code = fail_io("cannot write the output");
+    mem_release_all();
+    return code;
+  }
+  fprintf(stderr, "rvm: unknown command `%s`\n\n", argv[1]);
+  help(stderr);
+  return EXIT_USAGE;
+}

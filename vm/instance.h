@@ -1,0 +1,50 @@
+/* instance.h -- one place to run a program.
+ *
+ * Frames lie on a stack of slots: two words of return information, then the
+ * function's registers.  The stack grows by moving, so nothing keeps pointers
+ * into it across a call.                                                     */
+#ifndef RVM_VM_INSTANCE_H
+#define RVM_VM_INSTANCE_H
+#include <stdatomic.h>
+#include "vm/program.h"
+
+typedef enum { VM_IDLE, VM_PARKED_CALL, VM_PARKED_APPLY } VmState;
+
+struct rvm_instance {
+  const rvm_program *p;
+  Heap heap;
+  rvm_limits lim;
+  uint64_t *stack;  size_t cap;              /* in slots                      */
+  uint64_t *memo;                            /* of kernels with symbols: vm/launch.c */
+  size_t base;                               /* where the call stands: first register, ... */
+  uint32_t func, pc, depth;                  /* ... function, instruction, frames */
+  int64_t fuel;                              /* left; INT64_MAX: no limit     */
+  atomic_uint stop, busy;
+  VmState state;
+  rvm_func entry;                            /* of the call, when parked      */
+  uint64_t result;                           /* of the last call that returned */
+  bool has_last;  uint32_t last_type;        /* the result is kept for the host's tensors */
+  uint64_t calls, instructions, kernels, fuel_used;
+  rvm_error err;                             /* of the call, while it fails   */
+};
+
+enum { FRAME_WORDS = 2 };
+
+/* Room for `slots` slots. */
+bool vm_reserve(rvm_instance *vm, size_t slots);
+/* Runs from (func, pc, base) until the first frame returns; arguments are in
+ * place.  RVM_OK: vm->result.  RVM_NO_FUEL, RVM_INTERRUPTED: can be run again.
+ * Anything else: vm->err says why; the heap wants collecting. */
+rvm_status vm_run(rvm_instance *vm);
+
+/* For instructions: sets vm->err.status and the message; returns the status.
+ * vm_fault: the given texts, one after the other; at least one, then NULL. */
+rvm_status vm_no_memory(rvm_instance *vm);
+rvm_status vm_fault(rvm_instance *vm, const char *a, const char *b);
+
+/* KERNEL and RUNTIME: w is the pool record, r the registers.  RVM_NO_FUEL: not
+ * enough for it; nothing has happened.  Takes its cost from *fuel. */
+rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel);
+rvm_status vm_runtime(rvm_instance *vm, uint32_t scalars, const uint32_t *w, uint64_t *r,
+                      int64_t *fuel);
+#endif
