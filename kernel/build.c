@@ -51,7 +51,7 @@ static bool room_vars(KB *b) {
 }
 
 uint32_t kb_pool(KB *b, uint32_t n) {
-  if (!ROOM(b, pool, n)) return KE_NONE;
+  if (!kb_ok(b) || !ROOM(b, pool, n)) return KE_NONE;
   uint32_t at = b->k.n_pool;
   if (n) memset(b->k.pool + at, 0xff, n * sizeof *b->k.pool); /* KE_NONE until filled */
   b->k.n_pool += n;

@@ -232,24 +232,12 @@ double code_cost(const Run *r, const Ins *x, const Ins *to, double lanes) {
 /* Where the parts of the scratch memory are. */
 typedef struct { size_t regs, scalars, parts, bufs, tmp, choice, strips, locals, all; } Layout;
 
-static bool count_of(const Kernel *k, uint32_t b, const int64_t *sym, int64_t *count) {
-  int64_t dim[K_MAX_RANK];
-  const KBuf *buf = &k->buf[b];
-  for (int i = 0; i < buf->rank; i++) {
-    const KNode *d = &k->node[buf->dim[i]];
-    if (d->kind == KN_Const) dim[i] = (int64_t)d->bits;
-    else if (d->kind == KN_Sym) dim[i] = sym[d->a];
-    else return kernel_buf_count(k, b, sym, count);
-  }
-  return dims_count(dim, buf->rank, count);
-}
-
 /* Enough lanes for the largest buffer. */
 static bool choose_cap(Run *r, const int64_t *sym) {
   int64_t most = PARTS;
   for (uint32_t b = 0; b < r->p->k->n_bufs; b++) {
     int64_t n;
-    if (!count_of(r->p->k, b, sym, &n)) return false;
+    if (!kernel_buf_count(r->p->k, b, sym, &n)) return false;
     if (n > most) most = n;
   }
   r->cap = most >= STRIP ? STRIP : (most + PARTS - 1) / PARTS * PARTS;
@@ -275,7 +263,7 @@ static bool lay_out(const Run *r, const int64_t *sym, Layout *l) {
             reserve(&end, p->n_strips, cap * 8, &l->strips) && reserve(&end, 0, 0, &l->locals);
   for (uint32_t b = k->n_params; b < k->n_bufs && ok; b++) {
     int64_t n;
-    ok = count_of(k, b, sym, &n) && (uint64_t)n <= SIZE_MAX &&
+    ok = kernel_buf_count(k, b, sym, &n) && (uint64_t)n <= SIZE_MAX &&
          reserve(&end, (size_t)n, (size_t)dtype_bytes((DType)k->buf[b].dtype), &at);
   }
   return ok && size_add(end, 64, &l->all);
@@ -308,7 +296,7 @@ static void place_buffers(Run *r, void *const *buf, const int64_t *sym, char *ba
   for (uint32_t b = 0; b < k->n_bufs; b++) {
     if (b < k->n_params) { r->buf[b].mem = buf[b]; continue; }
     int64_t n = 0;
-    count_of(k, b, sym, &n);
+    kernel_buf_count(k, b, sym, &n);
     reserve(&end, (size_t)n, (size_t)dtype_bytes((DType)k->buf[b].dtype), &at);
     r->buf[b].mem = base + at;
   }

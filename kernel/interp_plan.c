@@ -459,7 +459,7 @@ static void plan_contract(Plan *c, uint32_t s) {
     pop_bare(c);
     return;
   }
-  Contract t = { .dtype = st->dtype, .tiled = true };
+  Contract t = { .dtype = st->dtype, .choice = c->p->n_alts++ };
   t.batch = loop_regs(c, &batch);
   t.side[0] = loop_regs(c, &side[0]);
   t.side[1] = loop_regs(c, &side[1]);
@@ -469,14 +469,19 @@ static void plan_contract(Plan *c, uint32_t s) {
   c->p->con[c->p->n_con++] = t;
   plan_emit(c, plan_here(c), (Ins){ .kind = IK_Contract, .dtype = st->dtype, .out = NO_REG,
                                     .a = NO_REG, .b = NO_REG, .c = number });
+  c->vec_failed = false;
   plan_tiles(c, s, head, &t, factor, &batch, side, &red);
-  t.loops = here(c) - head;
+  if (c->vec_failed && c->status == K_OK) {  /* an epilogue that cannot run in strips */
+    c->frame[c->top].body.n = head;
+    c->p->n_con--;
+  }
+  uint32_t second = here(c);
   push(c, true);
   plan_nest(c, &loops, 0);
   pop_bare(c);
-  if (c->status != K_OK) return;
+  if (c->status != K_OK || second == head) return;
   c->p->con[number] = t;
-  c->frame[c->top].body.at[head].body = t.loops;
+  c->frame[c->top].body.at[head].body = second - head;
   c->frame[c->top].body.at[head].end = here(c) - head;
 }
 

@@ -10,7 +10,7 @@
  *   Loop, Vec   [header][pre .. body)[body .. end)    pre: once, if any iteration runs
  *   If          [header][body .. end)
  *   Alt         [header][first .. body)[second .. end)   two ways to do the same
- *   Contract    [header][packing tapes, epilogue][loop form]                    */
+ *   Contract    [header][packing tapes, epilogue .. body)[loop form .. end)                    */
 #ifndef RVM_KERNEL_INTERP_PRIV_H
 #define RVM_KERNEL_INTERP_PRIV_H
 #include "kernel/interp.h"
@@ -18,9 +18,7 @@
 enum {
   STRIP = 512,        /* lanes of a strip at most: a multiple of PARTS            */
   PARTS = 16,         /* interleaved partial accumulators of a reduction          */
-  MAX_NEST = 32,      /* loops of one nest, variables of one contraction          */
-  TILE_M = 4,         /* rows of a register tile of a contraction                 */
-  TILE_N_BYTES = 32   /* columns, in bytes                                        */
+  MAX_NEST = 32       /* loops of one nest, variables of one contraction          */
 };
 #define NO_REG UINT32_MAX
 
@@ -85,11 +83,10 @@ typedef struct { uint32_t from, to, out; } Tape;             /* relative to the 
 typedef struct { uint8_t n; LoopRegs loop[MAX_NEST]; } LoopSet;
 typedef struct {
   uint8_t dtype;
-  bool tiled;                                /* may run as packed tiles       */
+  uint32_t choice;                           /* as of an Alt: 1 tiles, 2 loops */
   LoopSet batch, side[2], red;               /* side 0: rows, side 1: columns */
   Tape pack[2][2];                           /* [side][0 along the side's last variable, 1 along the depth] */
   Tape body;                                 /* epilogue; out: accumulator strip */
-  uint32_t loops;                            /* the loop form: [loops, end)   */
 } Contract;
 
 struct KProg {

@@ -38,14 +38,18 @@ static void mention_access(Tapes *t, const Ins *x, uint32_t at) {
     if (t->c->p->dim[a->dim + i].strip) mention(t, t->c->p->dim[a->dim + i].reg, at);
 }
 
-static void mention_tapes(Tapes *t, const Ins *x, uint32_t at) {
-  const Contract *con = &t->c->p->con[x->c];
-  for (int i = 0; i < 4; i++) mention(t, con->pack[i / 2][i % 2].out, at);
-  mention(t, con->body.out, at);
-}
-
 static void open_span(Tapes *t, uint32_t from, uint32_t to) {
   if (t->n_loops < 2 * MAX_FRAMES) t->loop[t->n_loops++] = (Span){ from, to };
+}
+
+/* All tapes may run again and again.  What was there before them stays. */
+static void scan_contract(Tapes *t, const Ins *x, uint32_t i) {
+  const Contract *con = &t->c->p->con[x->c];
+  mention(t, con->body.out, i);
+  open_span(t, i + 1, i + x->body);
+  for (int j = 0; j < 4; j++)
+    if (t->life[con->pack[j / 2][j % 2].out].mentions)
+      mention(t, con->pack[j / 2][j % 2].out, i + 1);
 }
 
 static void scan(Tapes *t, uint32_t i) {
@@ -59,9 +63,11 @@ static void scan(Tapes *t, uint32_t i) {
     mention(t, x->a, i), mention(t, x->b, i), mention(t, x->out, i);
     break;
   case IK_Check: mention(t, x->a, i); break;
-  case IK_If: mention(t, x->a, i); break;
+  case IK_If:                                /* runs again for each run of lanes */
+    mention(t, x->a, i), open_span(t, i + 1, i + x->end), mention(t, x->a, i + 1);
+    break;
   case IK_Loop: case IK_Vec: open_span(t, i + x->body, i + x->end); break;
-  case IK_Contract: mention_tapes(t, x, i), open_span(t, i + 1, i + x->body); break;
+  case IK_Contract: scan_contract(t, x, i); break;
   case IK_Alt: break;
   }
   bool nested = x->kind == IK_If || x->kind == IK_Loop || x->kind == IK_Vec || x->kind == IK_Alt ||
@@ -81,15 +87,9 @@ static void give_slot(Tapes *t, uint32_t reg) {
 
 static void give_slots(Tapes *t, uint32_t i) {
   const Ins *x = &t->c->p->ins[i];
-  uint32_t out[5] = { x->kind == IK_Contract ? NO_REG : x->out, NO_REG, NO_REG, NO_REG, NO_REG };
-  if (x->kind == IK_Contract) {
-    const Contract *con = &t->c->p->con[x->c];
-    for (int j = 0; j < 4; j++) out[j] = con->pack[j / 2][j % 2].out;
-    out[4] = con->body.out;
-  }
-  for (int j = 0; j < 5; j++)
-    if (out[j] != NO_REG && t->c->p->reg[out[j]].kind == RK_Strip && t->life[out[j]].first == i &&
-        t->c->p->reg[out[j]].slot == UINT32_MAX) give_slot(t, out[j]);
+  uint32_t out = x->kind == IK_Contract ? t->c->p->con[x->c].body.out : x->out;
+  if (out != NO_REG && t->c->p->reg[out].kind == RK_Strip && t->c->p->reg[out].slot == UINT32_MAX)
+    give_slot(t, out);
 }
 
 static bool may_alias(const Tapes *t, const Ins *x) {

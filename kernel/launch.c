@@ -369,7 +369,7 @@ static KStatus walk(Launch *l) {
 static KStatus walk_again(Launch *l, KAlloc a) {
   const Kernel *k = l->k;
   size_t bytes = (size_t)k->n_nodes + k->n_stmts + 1;
-  bool extents;
+  bool extents = true;
   uint8_t *proof = a.fn(a.user, NULL, 0, bytes);
   if (!proof) return K_NO_MEMORY;
   KStatus r = K_NO_MEMORY;

@@ -45,12 +45,10 @@ static size_t utf8_len(const unsigned char *s, size_t n) {
   return len;
 }
 
-bool lex_check_text(const Sources *src, uint32_t file, Diags *d) {
-  const Source *f = source_get(src, file);
-  if (!f) return true;
-  const unsigned char *s = (const unsigned char *)f->text;
-  for (size_t i = 0, len; i < f->n; i += len) {
-    len = s[i] ? utf8_len(s + i, f->n - i) : 0;
+bool lex_check_text(const char *text, size_t n, uint32_t file, Diags *d) {
+  const unsigned char *s = (const unsigned char *)text;
+  for (size_t i = 0, len; i < n; i += len) {
+    len = s[i] ? utf8_len(s + i, n - i) : 0;
     if (len == 0)
       return diag_error(d, (Span){ file, (uint32_t)i, 1 }, E0101,
                         s[i] ? str_fmt("byte 0x%02x: the text is not valid UTF-8", s[i])
@@ -383,8 +381,10 @@ static void skip_junk(Lexer *lx) {
   do lx->pos++;
   while (lx->pos < lx->n && !starts_token(lx));
   size_t n = lx->pos - from;
+  if (n > 24) n = 24;
+  while (n > 1 && from + n < lx->n && ((unsigned char)lx->text[from + n] & 0xc0) == 0x80) n--;
   const char *what = c < ' ' || c == 0x7f ? str_fmt("0x%02x", (unsigned)c)
-                                          : str_fmt("%.*s", (int)(n < 24 ? n : 24), lx->text + from);
+                                          : str_fmt("%.*s", (int)n, lx->text + from);
   lex_error(lx, span_here(lx, from, lx->pos), E0101, what, NULL);
 }
 

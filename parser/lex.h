@@ -44,7 +44,7 @@ Token lex_next(Lexer *lx);
 /* The digits at the position (the 0 of %x.0.1), or kind T_EOF if none. */
 Token lex_digits(Lexer *lx);
 /* Text is UTF-8 without NUL; reports the first byte that is not. */
-bool  lex_check_text(const Sources *src, uint32_t file, Diags *d);
+bool  lex_check_text(const char *text, size_t n, uint32_t file, Diags *d);
 /* The value of a string token in out; false after reporting a bad escape. */
 bool  lex_string(const Token *t, StrBuf *out, Diags *d);
 /* The text of the doc comment, or NULL. */

@@ -105,7 +105,7 @@ typedef struct { const char *want, *best;  int cost; } Nearest;
 
 static Nearest nearest_to(const char *want) {
   int n = (int)strlen(want);
-  return (Nearest){ want, NULL, n <= 2 ? 2 : n <= 5 ? 3 : 4 };
+  return (Nearest){ want, NULL, n <= 1 ? 1 : n <= 3 ? 2 : n <= 5 ? 3 : 4 };
 }
 
 static void try_name(Nearest *n, const char *name) {
@@ -138,8 +138,8 @@ void help_word(Parser *p, const char *name) {
   for (int i = 0; i < p->m->ctor_by_name.n; i++) try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
   for (int i = 0; i < p->cx->n_ops; i++) {
     const char *op = p->cx->ops[i]->name;
-    if (is_tail(name, op)) n.best = op, n.cost = 0;
-    else try_name(&n, op);
+    if (!is_tail(name, op)) try_name(&n, op);
+    else if (n.cost > 0 || strlen(op) < strlen(n.best)) n.best = op, n.cost = 0;
   }
   if (n.best) diag_help(p->d, "did you mean %s?", n.best);
   else if (find_local(p, name, (uint32_t)strlen(name))) diag_help(p->d, "a local is written %%%s", name);

@@ -41,9 +41,11 @@ void split_name(Parser *p) {
 
 bool may_report(const Parser *p) { return !p->panic && !p->give_up; }
 
+/* After recovery the same token may be unexpected to what is around, too. */
 bool begin_fail(Parser *p) {
-  bool report = may_report(p);
+  bool report = may_report(p) && p->failed_at != p->tok.span.at;
   p->panic = true;
+  p->failed_at = p->tok.span.at;
   return report;
 }
 
@@ -147,7 +149,8 @@ static void skim_version(Parser *p, ParseFile *f, Lexer *lx) {
 }
 
 ParseFile *skim_file(Parser *p, uint32_t file, bool library, bool import) {
-  if (!lex_check_text(p->src, file, p->d)) return NULL;
+  const Source *s = source_get(p->src, file);
+  if (s && !lex_check_text(s->text, s->n, file, p->d)) return NULL;
   ParseFile *f = NEW(ParseFile);
   *f = (ParseFile){ .file = file, .library = library, .import = import };
   Lexer lx = lex_start(p->src, file, NULL);
@@ -172,6 +175,7 @@ void start_at(Parser *p, ParseFile *f, size_t at) {
   p->lx = lex_start(p->src, f->file, p->d);
   p->lx.pos = at;
   p->panic = p->give_up = false;
+  p->failed_at = UINT32_MAX;
   p->depth = 0;
   drop_names(p, (Mark){0});
   p->fn_level = 0;
@@ -492,7 +496,8 @@ Block *parse_expression(IrCtx *cx, Module *m, Sources *src, uint32_t file, parse
   Parser p = { .cx = cx, .src = src, .d = d, .m = m, .read = read, .read_ud = ud };
   ParseFile f = { .file = file };
   int before = d->n_errors;
-  if (!lex_check_text(src, file, d)) return NULL;
+  const Source *s = source_get(src, file);
+  if (!s || !lex_check_text(s->text, s->n, file, d)) return NULL;
   start_at(&p, &f, 0);
   p.lx.paths = read != NULL;
   p.lx.pos = 0;

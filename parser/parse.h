@@ -67,6 +67,7 @@ typedef struct Parser {
   Lexer lx;
   Token tok, prev;                    /* prev: the last one consumed           */
   bool panic, give_up;
+  uint32_t failed_at;                 /* the token that was reported last      */
   bool declaring;                     /* naming a type does not want it        */
   int depth;
   BlockBuilder *bb;

@@ -145,7 +145,6 @@ static bool recover(Parser *p) {
 
 Val parse_sequence(Parser *p) {
   Span at = p->tok.span;
-  if (!deeper(p, at)) return poison_val(at);
   Val v = poison_val(at);
   for (;;) {
     if (at_tok(p, T_LET)) let_statement(p);
@@ -162,7 +161,6 @@ Val parse_sequence(Parser *p) {
     v = poison_val(at);
     if (!recover(p)) break;
   }
-  p->depth--;
   return v;
 }
 

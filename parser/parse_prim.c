@@ -159,13 +159,16 @@ static Block *parse_else(Parser *p) {
   OpenBlock o;
   open_block(p, &o);
   p->bb = &o.bb;
-  Val v = parse_if(p);
+  Val v = poison_val(o.span);
+  if (deeper(p, o.span)) {                   /* a chain of else if nests        */
+    v = parse_if(p);
+    p->depth--;
+  }
   return close_block(p, &o, v);
 }
 
 static Val parse_if(Parser *p) {
   Span at = p->tok.span;
-  if (!deeper(p, at)) return poison_val(at);
   advance(p);
   Expr *e = ir_expr(EX_If, at);
   Span open = p->tok.span;
@@ -179,7 +182,6 @@ static Val parse_if(Parser *p) {
   if (!p->panic && !expect(p, T_ELSE, (Span){0}) && !p->give_up)
     diag_help(p->d, "every if has an else: it is a value");
   if (!p->panic) e->If.otherwise = parse_else(p);
-  p->depth--;
   e->span = span_to(at, p->prev.span);
   return p->panic ? poison_val(at) : val_expr(e);
 }

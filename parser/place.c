@@ -148,8 +148,9 @@ static const char *var_text(const Place *pl, const Var *v) {
 }
 
 static void refuse(Place *pl, const Def *d, const Use *u) {
-  const Def *by = u->owner >= 0 ? &pl->defs.at[u->owner] : NULL;
-  const Use *why = by && by->used >= 0 ? &pl->uses.at[by->used] : u;
+  const Use *why = u;
+  for (int i = 0; i < pl->uses.n && why->owner >= 0 && pl->defs.at[why->owner].used >= 0; i++)
+    why = &pl->uses.at[pl->defs.at[why->owner].used];      /* the use that began it */
   const char *name = var_text(pl, d->var);
   pl->failed = true;
   if (!may_report(pl->p)) return;
@@ -177,9 +178,10 @@ static void move_statement(Place *pl, int def, Scope *to, int use) {
   }
 }
 
+/* Backwards: what a moved binding needs stands in front of it. */
 static bool settle(Place *pl) {
   bool changed = false;
-  for (int i = 0; i < pl->uses.n && !pl->failed; i++) {
+  for (int i = pl->uses.n - 1; i >= 0 && !pl->failed; i--) {
     const Use *u = &pl->uses.at[i];
     Scope *where = u->owner >= 0 ? pl->defs.at[u->owner].target : u->scope;
     Scope *at = pl->defs.at[u->def].target;

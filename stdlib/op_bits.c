@@ -11,7 +11,7 @@ static const char no_gradient[] = "it takes integers";
   const OpDef op_##id = { .name = #id, .doc = describe,                                        \
     .args = { { "lhs", "any shape", false }, { "rhs", "broadcasts with lhs", false } },        \
     .flags = OP_PURE | (more), .pattern = PAT_Broadcast, .rel = relation,                      \
-    .lower = relkit_lower_scalar_op, .variant = sop, .not_differentiable = no_gradient,               \
+    .lower = relkit_lower_scalar_op, .variant = sop, .not_differentiable = no_gradient,        \
     .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 #define BITWISE(id, sop, describe)                                                             \
   BITS(id, sop, OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",                  \
@@ -31,8 +31,8 @@ SHIFT(right_shift, S_shr,
 const OpDef op_bitwise_not = {
   .name = "bitwise_not", .doc = "All bits inverted; of bool: the opposite.",
   .args = { { "x", "any shape", false } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_bitwise_not, .lower = relkit_lower_scalar_op,
-  .variant = S_not, .not_differentiable = no_gradient,
+  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_bitwise_not,
+  .lower = relkit_lower_scalar_op, .variant = S_not, .not_differentiable = no_gradient,
   .examples = (const char *const[]){ "bitwise_not(i32[2,3])", "bitwise_not(u8[?4])",
     "bitwise_not(i64[0,3])", "bitwise_not(bool[3])", NULL },
 };

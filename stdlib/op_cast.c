@@ -27,8 +27,8 @@ static bool lower_cast(OpPlan *p) {
 
 const OpDef op_cast = {
   .name = "cast",
-  .doc = "Elements converted: float to integer truncates and saturates, NaN gives 0; integers wrap; "
-         "to bool is x != 0.",
+  .doc = "Elements converted: float to integer truncates and saturates, NaN gives 0; integers "
+         "wrap; to bool is x != 0.",
   .args = { { "data", "any shape", false } },
   .attrs = { { "dtype", A_DType, NULL, "element type of the result" } },
   .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_cast, .lower = lower_cast,
@@ -50,7 +50,7 @@ const OpDef op_cast_like = {
 #define IDENTITY(id, text, argument, describe, why_no_gradient, ...)                           \
   const OpDef op_##id = { .name = text, .doc = describe,                                       \
     .args = { { argument, "any shape", false } }, .attrs = { __VA_ARGS__ }, .flags = OP_PURE,  \
-    .pattern = PAT_Elemwise, .rel = relkit_identity, .lower = relkit_lower_alias,                     \
+    .pattern = PAT_Elemwise, .rel = relkit_identity, .lower = relkit_lower_alias,              \
     .not_differentiable = why_no_gradient,                                                     \
     .examples = (const char *const[]){ text "(f32[2,3])", text "(i8[?4])", text "(f16[0,3])",  \
                                        NULL } }

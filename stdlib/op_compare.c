@@ -47,7 +47,7 @@ static const char no_gradient[] = "its result is a truth value";
             #id "(i32[2,1,4]<5, i32[3,1]<5)", #id "(f32[?3,2], f32[2])",                       \
             #id "(f32[0,3], f32[3])", #id "(bool[4], bool[4])", #id "(f16[3]<3, f16[])")
 #define LOGICAL(id, sop, describe)                                                             \
-  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, relkit_lower_scalar_op, describe,                      \
+  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, relkit_lower_scalar_op, describe,               \
             #id "(bool[2,3], bool[3])", #id "(bool[?4], bool[])", #id "(bool[0,3], bool[3])")
 
 COMPARE(less, S_lt, 0, relkit_lower_scalar_op, "lhs < rhs; false with NaN.");
@@ -61,9 +61,10 @@ LOGICAL(logical_or, S_or, "At least one is true.");
 LOGICAL(logical_xor, S_xor, "Exactly one is true.");
 
 #define TEST(id, sop, relation, describe, ...)                                                 \
-  const OpDef op_##id = { .name = #id, .doc = describe, .args = { { "x", "any shape", false } }, \
-    .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = relation, .lower = relkit_lower_scalar_op,      \
-    .variant = sop, .not_differentiable = no_gradient,                                         \
+  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
+    .args = { { "x", "any shape", false } }, .flags = OP_PURE, .pattern = PAT_Elemwise,        \
+    .rel = relation, .lower = relkit_lower_scalar_op, .variant = sop,                          \
+    .not_differentiable = no_gradient,                                                         \
     .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 #define FLOAT_TEST(id, sop, describe)                                                          \
   TEST(id, sop, rel_float_test, describe, #id "(f32[2,3])", #id "(f16[?4])", #id "(f64[0,3])", \

@@ -25,15 +25,16 @@ static bool lower_trunc_divide(OpPlan *p) { return relkit_map(p, apply_trunc_div
 
 /* ---- records: one operand -------------------------------------------------------- */
 #define UNARY_OP(id, text, sop, relation, lowering, describe, ...)                             \
-  const OpDef op_##id = { .name = text, .doc = describe, .args = { { "x", "any shape", false } }, \
+  const OpDef op_##id = { .name = text, .doc = describe,                                       \
+    .args = { { "x", "any shape", false } },                                                   \
     .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = relation, .lower = lowering,             \
     .variant = sop, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 #define MATH(id, sop, describe, range)                                                         \
-  UNARY_OP(id, #id, sop, rel_unary_float, relkit_lower_scalar_op, describe, #id "(f32[2,3]" range ")", \
-           #id "(f64[?4]" range ")", #id "(f32[0,3]" range ")", #id "(f16[3]" range ")",       \
-           #id "(f32[]" range ")")
+  UNARY_OP(id, #id, sop, rel_unary_float, relkit_lower_scalar_op, describe,                    \
+           #id "(f32[2,3]" range ")", #id "(f64[?4]" range ")", #id "(f32[0,3]" range ")",     \
+           #id "(f16[3]" range ")", #id "(f32[]" range ")")
 #define NUMBER(id, text, sop, describe)                                                        \
-  UNARY_OP(id, text, sop, rel_unary_num, relkit_lower_scalar_op, describe, text "(f32[2,3])",         \
+  UNARY_OP(id, text, sop, rel_unary_num, relkit_lower_scalar_op, describe, text "(f32[2,3])",  \
            text "(i8[5])", text "(f64[?4])", text "(f32[0,3])", text "(bf16[3])", text "(i64[])")
 #define ROUNDING(id, sop, describe)                                                            \
   UNARY_OP(id, #id, sop, rel_unary_num, lower_rounding, describe, #id "(f32[2,3])",            \
@@ -90,8 +91,8 @@ BINARY(divide, S_div, 0, relkit_lower_scalar_op,
        "Quotient; of integers truncated, division by zero is an error.", ">0");
 BINARY(floor_divide, S_fdiv, 0, relkit_lower_scalar_op, "floor(lhs / rhs).", ">0");
 BINARY(trunc_divide, S_div, 0, lower_trunc_divide, "lhs / rhs without its fraction.", ">0");
-BINARY(mod, S_mod, 0, relkit_lower_scalar_op, "Remainder of the truncated quotient: the sign of lhs.",
-       ">0");
+BINARY(mod, S_mod, 0, relkit_lower_scalar_op,
+       "Remainder of the truncated quotient: the sign of lhs.", ">0");
 BINARY(trunc_mod, S_mod, 0, relkit_lower_scalar_op,
        "Remainder of the truncated quotient: the sign of lhs.", ">0");
 BINARY(floor_mod, S_fmod, 0, relkit_lower_scalar_op,

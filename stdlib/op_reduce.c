@@ -64,8 +64,10 @@ static Axes axes_of(OpPlan *p, bool merge) {
   Dim one = dim_const(t, 1);
   OpOperand *x = plan_operand(p, 0);
   relkit_axis_set(opattr(p->attrs, "axis"), x->rank, attr_bool(p->attrs, "exclude"), reduced);
-  for (int i = 0; i < x->rank; i++)
-    add_axis(&a, t, reduced[i] ? AXIS_SUM : AXIS_KEEP, x->dim[i], reduced[i] ? one : x->dim[i], merge);
+  for (int i = 0; i < x->rank; i++) {
+    AxisRole role = reduced[i] ? AXIS_SUM : AXIS_KEEP;
+    add_axis(&a, t, role, x->dim[i], reduced[i] ? one : x->dim[i], merge);
+  }
   return a;
 }
 
@@ -88,8 +90,9 @@ static Red red_open(OpPlan *p, Axes a, bool with_mean) {
   for (int i = 0; i < a.n; i++) {
     if (a.role[i] == AXIS_KEEP) continue;
     KE all = r.x.dim[i], one = kb_int(b, 1);
+    /* FIT: all of them where the result has 1, 1 where it has all */
     bool fit = a.role[i] == AXIS_FIT;
-    r.ext[r.n_red++] = fit ? kb_select(b, kb_eq(b, r.y.dim[i], all), one, all) : all;
+    r.ext[r.n_red++] = fit ? kb_add(b, kb_sub(b, all, r.y.dim[i]), one) : all;
   }
   if (r.n_red == 0) r.ext[r.n_red++] = kb_int(b, 1);
   return r;
@@ -257,7 +260,8 @@ static bool rel_collapse_to(Rel *r) {
   { "keepdims", A_Bool, "False", "keep them with extent 1" },                                  \
   { "exclude", A_Bool, "False", "take all other axes instead" }
 #define REDUCE(id, sop, relation, lowering, describe, ...)                                     \
-  const OpDef op_##id = { .name = #id, .doc = describe, .args = { { "data", "any shape", false } }, \
+  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
+    .args = { { "data", "any shape", false } },                                                \
     .attrs = { AXIS_ATTRS }, .flags = OP_PURE, .pattern = PAT_Reduce, .rel = relation,         \
     .lower = lowering, .variant = sop,                                                         \
     .examples = (const char *const[]){ __VA_ARGS__, #id "(f32[2,3,4], axis=[0, 2])",           \
@@ -283,26 +287,31 @@ REDUCE(mean, 0, rel_reduce_num, lower_mean,
     .attrs = { AXIS_ATTRS }, .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_reduce_bool,  \
     .lower = lower_fold, .variant = sop, .not_differentiable = "its result is a truth value",  \
     .examples = (const char *const[]){ #id "(bool[2,3,4], axis=[0, 2])",                       \
-      #id "(bool[?4,3], axis=[0], keepdims=True)", #id "(bool[0,3], axis=[0])", #id "(bool[5])", NULL } }
+      #id "(bool[?4,3], axis=[0], keepdims=True)", #id "(bool[0,3], axis=[0])",                \
+      #id "(bool[5])", NULL } }
 REDUCE_BOOL(all, S_and, "Are all true?  Of nothing: true.");
 REDUCE_BOOL(any, S_or, "Is one true?  Of nothing: false.");
 
 #define ARG(id, sop, describe)                                                                 \
-  const OpDef op_##id = { .name = #id, .doc = describe, .args = { { "data", "any shape", false } }, \
+  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
+    .args = { { "data", "any shape", false } },                                                \
     .attrs = { AXIS_ATTRS,                                                                     \
       { "select_last_index", A_Bool, "False", "of equal elements the last, not the first" } }, \
     .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_arg, .lower = lower_arg, .variant = sop, \
     .not_differentiable = "its result is an index",                                            \
     .examples = (const char *const[]){ #id "(f32[2,3,4], axis=[1])", #id "(i32[4,5]<3)",       \
-      #id "(u8[3,70]<4, axis=[1], select_last_index=True)", #id "(f32[?5,3], axis=[0], keepdims=True)", \
+      #id "(u8[3,70]<4, axis=[1], select_last_index=True)",                                    \
+      #id "(f32[?5,3], axis=[0], keepdims=True)",                                              \
       #id "(f16[2,3,4], axis=[0, 2])", #id "(f32[0,3], axis=[1])", #id "(f32[])", NULL } }
-ARG(argmax, S_max, "Position of the greatest element (NaN counts as such), flattened over the axes.");
-ARG(argmin, S_min, "Position of the least element (NaN counts as such), flattened over the axes.");
+ARG(argmax, S_max, "Position of the greatest element or of NaN, flattened over the axes.");
+ARG(argmin, S_min, "Position of the least element or of NaN, flattened over the axes.");
 
 const OpDef op_variance = {
   .name = "variance", .doc = "Mean of (data - mean)^2; unbiased divides by one less.",
-  .args = { { "data", "any shape", false }, { "mean", "broadcasts to data, mostly with kept axes", false } },
-  .attrs = { AXIS_ATTRS, { "unbiased", A_Bool, "False", "divide by the number of elements less one" } },
+  .args = { { "data", "any shape", false },
+            { "mean", "broadcasts to data, mostly with kept axes", false } },
+  .attrs = { AXIS_ATTRS,
+             { "unbiased", A_Bool, "False", "divide by the number of elements less one" } },
   .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_variance, .lower = lower_variance,
   .examples = (const char *const[]){ "variance(f32[2,3,4], f32[2,1,1], axis=[1, 2])",
     "variance(f64[?5,3], f64[1,3], axis=[0], keepdims=True, unbiased=True)",
@@ -312,7 +321,8 @@ const OpDef op_variance = {
 const OpDef op_collapse_sum_like = {
   .name = "collapse_sum_like",
   .doc = "data summed over the axes along which collapse_type would be broadcast to it.",
-  .args = { { "data", "any shape", false }, { "collapse_type", "broadcasts to data; its shape counts", false } },
+  .args = { { "data", "any shape", false },
+            { "collapse_type", "broadcasts to data; its shape counts", false } },
   .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_collapse_like, .lower = collapse,
   .examples = (const char *const[]){ "collapse_sum_like(f32[2,3,4], f32[3,1])",
     "collapse_sum_like(i32[2,3], i32[])", "collapse_sum_like(f32[?2,3], f32[?1,3])",

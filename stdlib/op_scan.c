@@ -45,9 +45,10 @@ static bool lower_scan(OpPlan *p) {
 }
 
 #define SCAN(id, sop, describe)                                                                \
-  const OpDef op_##id = { .name = #id, .doc = describe, .args = { { "data", "any shape", false } }, \
+  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
+    .args = { { "data", "any shape", false } },                                                \
     .attrs = { { "axis", A_Int, "None", "the axis; None: data is flattened first" },           \
-      { "dtype", A_DType, "None", "element type of the result; None: that of data, int32 for bool" }, \
+      { "dtype", A_DType, "None", "element type; None: that of data, int32 for bool" },        \
       { "exclusive", A_Bool, "False", "leave out the element itself" } },                      \
     .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_scan, .lower = lower_scan, .variant = sop, \
     .examples = (const char *const[]){ #id "(f32[2,3,4], axis=1)", #id "(i8[3,4]<9)",          \

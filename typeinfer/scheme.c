@@ -350,8 +350,9 @@ static void open_types(Infer *I, Type *t, int level, TyVarList *vars, Span span)
   case TY_Error: case TY_Var: case TY_Tensor: return;
   case TY_Meta:
     if (t->meta.level <= level) return;
-    vec_push(vars, fresh_tyvar(I, vars, span));
-    Type *v = type_var(vec_last(vars));
+    TyVar *fresh = fresh_tyvar(I, vars, span);
+    vec_push(vars, fresh);
+    Type *v = type_var(fresh);
     flow(I, v, t, site_new(span, v, t, ""), POS_Nested);
     return;
   case TY_Tuple:

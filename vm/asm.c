@@ -1,15 +1,10 @@
 /* asm.c -- from the text of an image to its file form.
  *
  * Reads what disasm.c prints (docs/bytecode.md): one pass, tables filled in
- * the order of the text, jumps patched at the end of each function.  What the
- * image means is not checked here but by image_verify, as for any other.      */
-#include "base/checked.h"
+ * the order of the text.  What the image means is not checked here but by
+ * image_verify, as for any other.                                             */
 #include "kernel/text.h"
 #include "vm/asm.h"
-#include "vm/operands.h"
-#include "vm/runtime.h"
-
-enum { MAX_LABEL = 1 << 24 };
 
 /* Numbered things come in order: "t5" must be the sixth type. */
 static bool numbered(Asm *s, char letter, uint32_t next) {
@@ -18,7 +13,7 @@ static bool numbered(Asm *s, char letter, uint32_t next) {
   return v == next || asm_fail(s, "%c%u comes where %c%u should", letter, v, letter, next);
 }
 
-/* ---- types ------------------------------------------------------------------------ */
+/* ---- types -------------------------------------------------------------- */
 
 static bool type_list(Asm *s, uint32_t *n) {
   *n = 0;
@@ -102,7 +97,7 @@ static bool type(Asm *s) {
   return true;
 }
 
-/* ---- constants ------------------------------------------------------------------------ */
+/* ---- constants ---------------------------------------------------------- */
 
 static bool push_byte(Asm *s, uint8_t b) {
   uint64_t cap = s->data_cap;
@@ -145,7 +140,8 @@ static bool constant(Asm *s) {
   IConst c, *slot;
   int64_t bits = 0;
   memset(&c, 0, sizeof c);
-  if (!numbered(s, 'c', s->m.n_consts) || !asm_expect(s, "=") || !asm_ref(s, 't', &c.type)) return false;
+  if (!numbered(s, 'c', s->m.n_consts) || !asm_expect(s, "=") || !asm_ref(s, 't', &c.type))
+    return false;
   if (asm_is(s, "[")) {
     if (!tensor_data(s, &c)) return false;
   } else if (!asm_number(s, &bits))
@@ -156,7 +152,7 @@ static bool constant(Asm *s) {
   return true;
 }
 
-/* ---- kernels ------------------------------------------------------------------------------ */
+/* ---- kernels ------------------------------------------------------------ */
 
 /* A kernel's text ends with a line that is "}" alone. */
 static const char *kernel_end(const char *p, const char *end) {
@@ -186,242 +182,7 @@ static bool kernel(Asm *s) {
   return asm_next(s);
 }
 
-/* ---- instructions ---------------------------------------------------------------------------- */
-
-static bool same_lower(const char *upper, const char *p, size_t n) {
-  for (size_t i = 0; i < n; i++, upper++) {
-    char c = *upper >= 'A' && *upper <= 'Z' ? (char)(*upper - 'A' + 'a') : *upper;
-    if (c == '\0' || c != p[i]) return false;
-  }
-  return *upper == '\0';
-}
-
-static bool opcode(Asm *s, uint16_t *op) {
-  const char *p = s->tok.p;
-  size_t n = s->tok.kind == AT_Word ? s->tok.n : 0, dot = 0;
-  DType t;
-  for (uint16_t i = 0; i < OP_COUNT; i++)
-    if (same_lower(op_info[i].name, p, n)) {
-      *op = i;
-      return asm_next(s);
-    }
-  while (dot < n && p[dot] != '.') dot++;
-  for (int i = 0; dot < n && i < S_COUNT; i++)
-    if (same_lower(sop_info[i].name, p, dot) && dtype_parse(p + dot + 1, n - dot - 1, &t)) {
-      *op = (uint16_t)(OP_SCALAR + i * 16 + (int)t);
-      if (op_form(*op)) return asm_next(s);
-    }
-  return asm_fail(s, "unknown instruction '%.*s'", n < 40 ? (int)n : 40, p);
-}
-
-static bool add_fixup(Asm *s, uint32_t at, bool in_pool, uint32_t label) {
-  uint64_t cap = s->fix_cap;
-  AsmFixup *fix = asm_grow(s, s->fix, sizeof *fix, s->n_fix, &cap);
-  if (!fix) return false;
-  s->fix = fix;
-  s->fix_cap = (uint32_t)cap;
-  fix[s->n_fix++] = (AsmFixup){at, label, in_pool, s->tok.line};
-  return true;
-}
-
-static bool runtime_name(Asm *s, uint32_t *v) {
-  char name[40] = "";
-  if (s->tok.kind == AT_Word && s->tok.n < sizeof name) memcpy(name, s->tok.p, s->tok.n);
-  int r = rt_find(name);
-  if (r < 0) return asm_fail(s, "unknown runtime kernel '%s'", name);
-  *v = (uint32_t)r;
-  return asm_next(s);
-}
-
-static bool dtype_word(Asm *s, uint32_t *v) {
-  DType t;
-  if (s->tok.kind != AT_Word || !dtype_parse(s->tok.p, s->tok.n, &t))
-    return asm_fail(s, "expected a dtype");
-  *v = (uint32_t)t;
-  return asm_next(s);
-}
-
-/* One operand as a word; jumps give the number of the label. */
-static bool operand(Asm *s, char kind, uint32_t *v) {
-  int64_t x;
-  switch (kind) {
-  case 'd': case 'u': case 'm': case 'b': return asm_ref(s, 'r', v);
-  case 'K': return asm_ref(s, 'c', v);
-  case 'J': case 'L': return asm_ref(s, 'L', v);
-  case 'M': return asm_string(s, v);
-  case 'T': return dtype_word(s, v);
-  case 'Y': return asm_ref(s, 't', v);
-  case 'F': return asm_ref(s, 'f', v);
-  case 'X': return asm_ref(s, 'k', v);
-  case 'R': return runtime_name(s, v);
-  case '.': *v = 0; return true;
-  default:                                   /* n, c: may be negative (IMM)    */
-    if (!asm_number(s, &x)) return false;
-    *v = (uint32_t)x;
-    return (x >= INT16_MIN && x <= UINT16_MAX) || asm_fail(s, "the number is too large");
-  }
-}
-
-static bool pool_word(Asm *s, uint32_t v) {
-  uint32_t *w = asm_push(s, IA_POOL);
-  if (w) *w = v;
-  return w != NULL;
-}
-
-static bool pool_operand(Asm *s, char kind) {
-  uint32_t v;
-  int64_t wide;
-  if (kind == 'w')
-    return asm_number(s, &wide) && pool_word(s, (uint32_t)wide) &&
-           pool_word(s, (uint32_t)((uint64_t)wide >> 32));
-  if (!operand(s, kind, &v)) return false;
-  if (kind == 'L' && !add_fixup(s, s->m.n_pool, true, v)) return false;
-  return pool_word(s, v);
-}
-
-/* "[ a b c ]": a count and the entries, each of the letters up to the bracket. */
-static bool pool_list(Asm *s, const char *letters) {
-  uint32_t count = s->m.n_pool, n = 0;
-  if (!asm_expect(s, "[") || !pool_word(s, 0)) return false;
-  for (; !asm_is(s, "]"); n++)
-    for (const char *k = letters; *k != ']'; k++)
-      if (!pool_operand(s, *k)) return false;
-  s->m.pool[count] = n;
-  return asm_next(s);
-}
-
-static bool pool_layout(Asm *s, const char *layout) {
-  for (; *layout; layout++) {
-    if (*layout != '[') {
-      if (!pool_operand(s, *layout)) return false;
-      continue;
-    }
-    if (!pool_list(s, layout + 1)) return false;
-    while (*layout != ']') layout++;
-  }
-  return true;
-}
-
-static bool instruction(Asm *s) {
-  uint16_t op, slot[4] = {0};
-  int n = 0;
-  if (!opcode(s, &op)) return false;
-  for (const char *k = op_form(op); *k; k++) {
-    uint32_t v = s->m.n_pool;
-    if (*k == 'P' ? !pool_layout(s, op_layout(op)) : !operand(s, *k, &v)) return false;
-    if (*k == 'J' && !add_fixup(s, s->m.n_code, false, v)) return false;
-    if (v > UINT16_MAX && n != 1) return asm_fail(s, "the operand is too large");
-    slot[n++] = (uint16_t)v;
-    if (*k == 'P' || *k == 'J' || *k == 'K' || *k == 'M') slot[n++] = (uint16_t)(v >> 16);
-    else if (*k == 'n' && n < 3) slot[n - 1] = (uint16_t)v;
-  }
-  Ins *i = asm_push(s, IA_CODE);
-  if (i) *i = (Ins){op, slot[0], slot[1], slot[2]};
-  return i != NULL;
-}
-
-/* ---- labels and lines ------------------------------------------------------------------------- */
-
-static bool set_label(Asm *s, uint32_t number) {
-  if (number >= MAX_LABEL) return asm_fail(s, "the label's number is too large");
-  uint32_t was = s->label_cap;
-  uint64_t cap = was;
-  uint32_t *pc = asm_grow(s, s->label_pc, sizeof *pc, number, &cap);
-  if (!pc) return false;
-  memset(pc + was, 0, ((size_t)cap - was) * sizeof *pc);
-  s->label_pc = pc;
-  s->label_cap = (uint32_t)cap;
-  if (pc[number]) return asm_fail(s, "L%u is here twice", number);
-  pc[number] = 1 + s->m.n_code - s->func_code;
-  return true;
-}
-
-/* "r3 t2.1" */
-static bool label_state(Asm *s) {
-  IRegState st, *slot;
-  uint32_t reg, ctor = 0;
-  memset(&st, 0, sizeof st);
-  if (!asm_ref(s, 'r', &reg)) return false;
-  if (reg > UINT16_MAX) return asm_fail(s, "the register's number is too large");
-  AsmTok whole = s->tok;
-  size_t dot = 0;
-  while (dot < whole.n && whole.p[dot] != '.') dot++;
-  if (dot < whole.n) {                       /* read the two parts as words    */
-    s->tok.p += dot + 1;
-    s->tok.n -= dot + 1;
-    if (!asm_u32(s, &ctor)) return false;
-    AsmTok after = s->tok;
-    const char *rest = s->p;
-    int line = s->line;
-    s->tok = whole;
-    s->tok.n = dot;
-    s->p = whole.p + dot;
-    s->line = whole.line;
-    if (!asm_ref(s, 't', &st.type)) return false;
-    s->tok = after;
-    s->p = rest;
-    s->line = line;
-    if (ctor++ >= UINT16_MAX) return asm_fail(s, "the constructor's number is too large");
-  } else if (!asm_ref(s, 't', &st.type))
-    return false;
-  if (!(slot = asm_push(s, IA_STATES))) return false;
-  st.reg = (uint16_t)reg;
-  st.ctor = (uint16_t)ctor;
-  *slot = st;
-  return true;
-}
-
-static bool label(Asm *s) {
-  ILabel l = {s->m.n_code - s->func_code, 0, s->m.n_states}, *slot;
-  uint32_t number;
-  if (!asm_ref(s, 'L', &number) || !set_label(s, number) || !asm_expect(s, "{")) return false;
-  for (; !asm_is(s, "}"); l.n_regs++)
-    if (!label_state(s)) return false;
-  if (!(slot = asm_push(s, IA_LABELS))) return false;
-  *slot = l;
-  return asm_next(s);
-}
-
-static bool source_line(Asm *s) {
-  ILine l = {.pc = s->m.n_code - s->func_code}, *slot;
-  if (!asm_string(s, &l.file) || !asm_u32(s, &l.line) || !asm_u32(s, &l.col)) return false;
-  if (!(slot = asm_push(s, IA_LINES))) return false;
-  *slot = l;
-  return true;
-}
-
-/* ---- functions ----------------------------------------------------------------------------------- */
-
-static bool patch_jumps(Asm *s) {
-  for (uint32_t i = 0; i < s->n_fix; i++) {
-    const AsmFixup *x = &s->fix[i];
-    uint32_t pc = x->label < s->label_cap ? s->label_pc[x->label] : 0;
-    if (pc-- == 0) {
-      s->tok.line = x->line;
-      return asm_fail(s, "there is no L%u in this function", x->label);
-    }
-    if (x->in_pool) s->m.pool[x->at] = pc;
-    else {
-      s->m.code[x->at].b = (uint16_t)pc;
-      s->m.code[x->at].c = (uint16_t)(pc >> 16);
-    }
-  }
-  s->n_fix = 0;
-  if (s->label_pc) memset(s->label_pc, 0, s->label_cap * sizeof *s->label_pc);
-  return true;
-}
-
-static bool body(Asm *s) {
-  bool yes;
-  while (!asm_is(s, "end")) {
-    if (s->tok.kind == AT_End) return asm_fail(s, "the function does not end");
-    if (!asm_accept(s, "at", &yes)) return false;
-    bool ok = yes ? source_line(s)
-              : s->tok.kind == AT_Word && s->tok.p[0] == 'L' ? label(s) : instruction(s);
-    if (!ok) return false;
-  }
-  return patch_jumps(s) && asm_next(s);
-}
+/* ---- functions ---------------------------------------------------------- */
 
 static bool function(Asm *s) {
   IFunc f, *slot;
@@ -433,8 +194,9 @@ static bool function(Asm *s) {
   if (!numbered(s, 'f', s->m.n_funcs) || !asm_string(s, &f.name)) return false;
   if (!asm_expect(s, "captures") || !type_list(s, &f.n_captures)) return false;
   if (!asm_expect(s, "params") || !type_list(s, &f.n_params)) return false;
-  if (!asm_ref(s, 't', &f.result) || !asm_expect(s, "regs") || !asm_u32(s, &f.n_regs)) return false;
-  if (!body(s)) return false;
+  if (!asm_ref(s, 't', &f.result) || !asm_expect(s, "regs") || !asm_u32(s, &f.n_regs))
+    return false;
+  if (!asm_body(s)) return false;
   f.n_code = s->m.n_code - f.code;
   f.n_labels = s->m.n_labels - f.label;
   f.n_lines = s->m.n_lines - f.line;
@@ -459,7 +221,7 @@ static bool entry(Asm *s) {
   return true;
 }
 
-/* ---- everything -------------------------------------------------------------------------------------- */
+/* ---- everything --------------------------------------------------------- */
 
 static const struct { const char *word; bool (*read)(Asm *); } items[] = {
   {"type", type}, {"const", constant}, {"func", function}, {"entry", entry}};

@@ -17,7 +17,7 @@ bool asm_fail(Asm *s, const char *fmt, ...) {
   return false;
 }
 
-/* ---- words ---------------------------------------------------------------------- */
+/* ---- words -------------------------------------------------------------- */
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 static bool is_mark(char c) {
@@ -62,7 +62,8 @@ static bool read_string(Asm *s) {
     if (!str) return false;
     s->str = str;
     s->str_cap = (size_t)cap;
-    if (s->p == s->end || *s->p == '\n' || *s->p == '\0') return asm_fail(s, "a string does not end");
+    if (s->p == s->end || *s->p == '\n' || *s->p == '\0')
+      return asm_fail(s, "a string does not end");
     int c = (unsigned char)*s->p++;
     if (c == '"') break;
     if (c == '\\') c = escape(s);
@@ -76,6 +77,7 @@ static bool read_string(Asm *s) {
 }
 
 bool asm_next(Asm *s) {
+  s->last_line = s->tok.line;
   skip_blanks(s);
   s->tok = (AsmTok){s->p, 0, s->line, AT_End};
   if (s->p == s->end) return true;
@@ -107,8 +109,7 @@ bool asm_expect(Asm *s, const char *word) {
   return asm_fail(s, "expected '%s', found '%.*s'", word, n, s->tok.p);
 }
 
-/* p[0, n) as a number without sign. */
-static bool digits(const char *p, size_t n, uint64_t *v) {
+bool asm_digits(const char *p, size_t n, uint64_t *v) {
   int base = n > 2 && p[0] == '0' && p[1] == 'x' ? 16 : 10;
   size_t i = base == 16 ? 2 : 0;
   if (i == n) return false;
@@ -128,7 +129,7 @@ static bool not_a(Asm *s, const char *what) {
 bool asm_number(Asm *s, int64_t *v) {
   bool minus = s->tok.kind == AT_Word && s->tok.p[0] == '-';
   uint64_t x;
-  if (s->tok.kind != AT_Word || !digits(s->tok.p + minus, s->tok.n - minus, &x))
+  if (s->tok.kind != AT_Word || !asm_digits(s->tok.p + minus, s->tok.n - minus, &x))
     return not_a(s, "a number");
   *v = (int64_t)(minus ? 0 - x : x);
   return asm_next(s);
@@ -136,7 +137,7 @@ bool asm_number(Asm *s, int64_t *v) {
 
 bool asm_u32(Asm *s, uint32_t *v) {
   uint64_t x;
-  if (s->tok.kind != AT_Word || !digits(s->tok.p, s->tok.n, &x) || x > UINT32_MAX)
+  if (s->tok.kind != AT_Word || !asm_digits(s->tok.p, s->tok.n, &x) || x > UINT32_MAX)
     return not_a(s, "a number");
   *v = (uint32_t)x;
   return asm_next(s);
@@ -145,14 +146,14 @@ bool asm_u32(Asm *s, uint32_t *v) {
 bool asm_ref(Asm *s, char letter, uint32_t *v) {
   char what[] = {letter, '0', '\0'};
   uint64_t x;
-  if (s->tok.kind != AT_Word || s->tok.p[0] != letter || !digits(s->tok.p + 1, s->tok.n - 1, &x) ||
-      x > UINT32_MAX)
+  if (s->tok.kind != AT_Word || s->tok.p[0] != letter ||
+      !asm_digits(s->tok.p + 1, s->tok.n - 1, &x) || x > UINT32_MAX)
     return not_a(s, what);
   *v = (uint32_t)x;
   return asm_next(s);
 }
 
-/* ---- tables ------------------------------------------------------------------------ */
+/* ---- tables ------------------------------------------------------------- */
 
 void *asm_grow(Asm *s, void *p, size_t elem, uint64_t n, uint64_t *cap) {
   if (n < *cap) return p;
@@ -179,7 +180,7 @@ void *asm_push(Asm *s, int array) {
   return memset(p + (size_t)n * w->elem, 0, w->elem);
 }
 
-/* ---- interned text ------------------------------------------------------------------ */
+/* ---- interned text ------------------------------------------------------ */
 
 static uint32_t hash_text(const char *p) {
   uint32_t h = 2166136261u;                  /* FNV-1a                         */

@@ -14,11 +14,11 @@
 typedef struct { const Image *m; TextOut *o; bool full; } Dis;
 
 static const char *text_at(const Image *m, uint32_t at) {
-  return at < m->n_text ? m->text + at : "?";
+  return at < m->n_text && m->text[m->n_text - 1] == '\0' ? m->text + at : "?";
 }
 static const char *dtype_text(uint32_t t) { return t < DT_COUNT ? dtype_name((DType)t) : "?"; }
 
-/* ---- types ------------------------------------------------------------------------ */
+/* ---- types -------------------------------------------------------------- */
 
 static void types_in_parens(Dis *d, uint32_t first, uint64_t n) {
   text_put(d->o, "(", 1);
@@ -72,7 +72,7 @@ static void type(Dis *d, uint32_t i) {
   text_put(d->o, "\n", 1);
 }
 
-/* ---- constants ------------------------------------------------------------------------ */
+/* ---- constants ---------------------------------------------------------- */
 
 enum { SHORT = 16 };                         /* elements printed of a constant when not in full */
 
@@ -96,7 +96,9 @@ static uint64_t element(const uint8_t *p, DType t) {
   return dtype_is_float(t) ? x : (uint64_t)wrap_int((int64_t)x, t);
 }
 
-static void hex_data(Dis *d, const uint8_t *p, uint64_t n, int bytes) {
+static void hex_data(Dis *d, const IConst *c, uint64_t n, int bytes) {
+  if (n == 0) return;                        /* there may be no data           */
+  const uint8_t *p = d->m->data + c->at;
   for (uint64_t i = 0; i < n; i++) {
     if (i % 16 == 0 && n > 16) text_put(d->o, "\n   ", 4);
     text_put(d->o, " ", 1);
@@ -112,7 +114,7 @@ static void tensor_const(Dis *d, const IConst *c, const IType *t) {
   text_put(d->o, " {", 2);
   if (c->at > m->n_data || c->bytes > m->n_data - c->at || dt >= DT_COUNT) return;
   uint64_t n = c->bytes / (uint64_t)dtype_bytes(dt);
-  if (n <= SHORT || d->full) hex_data(d, m->data + c->at, n, dtype_bytes(dt));
+  if (n <= SHORT || d->full) hex_data(d, c, n, dtype_bytes(dt));
   else text_put(d->o, " ...", 4);
   text_put(d->o, " }  ;", 5);
   for (uint64_t i = 0; i < n && i < SHORT / 2; i++)
@@ -134,7 +136,7 @@ static void constant(Dis *d, uint32_t i) {
   text_put(d->o, "\n", 1);
 }
 
-/* ---- functions ---------------------------------------------------------------------------- */
+/* ---- functions ---------------------------------------------------------- */
 
 static void operand(Dis *d, uint16_t op, const Operand *o) {
   switch (o->kind) {

@@ -29,7 +29,7 @@ bool itype_agree(const Image *m, uint32_t a, uint32_t b) {
   return x->kind == IT_SCALAR || (x->kind == IT_TENSOR && x->rank == y->rank);
 }
 
-/* ---- the arrays of Image and Kernel, as data ---------------------------------- */
+/* ---- the arrays of Image and Kernel, as data ---------------------------- */
 
 #define F(T, f)     {offsetof(T, f), sizeof(((T *)0)->f), 1}
 #define FN(T, f, n) {offsetof(T, f), sizeof(((T *)0)->f[0]), n}
@@ -96,7 +96,7 @@ void *wire_get(const WireArray *w, const void *s) {
 }
 void wire_set(const WireArray *w, void *s, void *p) { memcpy((char *)s + w->ptr, &p, sizeof p); }
 
-/* ---- freeing -------------------------------------------------------------------- */
+/* ---- freeing ------------------------------------------------------------ */
 
 static void give(KAlloc a, void *p, size_t n) {
   if (p) a.fn(a.user, p, n, 0);

@@ -51,7 +51,7 @@ static bool get_u64(Cursor *c, uint64_t *v) {
   return p != NULL;
 }
 
-/* ---- arrays ------------------------------------------------------------------- */
+/* ---- arrays ------------------------------------------------------------- */
 
 static void store_uint(void *p, uint64_t v, int bytes) {
   uint8_t a = (uint8_t)v;  uint16_t b = (uint16_t)v;  uint32_t c = (uint32_t)v;
@@ -125,7 +125,7 @@ static bool get_kernels(Reader *r, Cursor *c) {
   return c->p == c->end || fail(r, "bytes after the last kernel", c->p);
 }
 
-/* ---- sections ------------------------------------------------------------------- */
+/* ---- sections ----------------------------------------------------------- */
 
 static bool get_section(Reader *r, uint32_t kind, Cursor c) {
   size_t size = (size_t)(c.end - c.p);
@@ -168,7 +168,8 @@ static bool get_sections(Reader *r, Cursor c, uint32_t n) {
       return fail(r, "a section is misaligned", at);
     const uint8_t *p = r->bytes + (size_t)offset;
     if (p < done) return fail(r, "sections overlap", at);
-    if (p - done >= DATA_ALIGN || !zeros(done, p)) return fail(r, "unused bytes before a section", at);
+    if (p - done >= DATA_ALIGN || !zeros(done, p))
+      return fail(r, "unused bytes before a section", at);
     done = p + (size_t)size;
     last = kind;
     if (!get_section(r, kind, (Cursor){p, done})) return false;

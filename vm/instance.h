@@ -15,7 +15,7 @@ struct rvm_instance {
   Heap heap;
   rvm_limits lim;
   uint64_t *stack;  size_t cap;              /* in slots                      */
-  uint64_t *memo;                            /* of kernels with symbols: vm/launch.c */
+  uint64_t *memo;                            /* of kernels with symbols: vm/run_kernel.c */
   size_t base;                               /* where the call stands: first register, ... */
   uint32_t func, pc, depth;                  /* ... function, instruction, frames */
   int64_t fuel;                              /* left; INT64_MAX: no limit     */
@@ -24,6 +24,7 @@ struct rvm_instance {
   rvm_func entry;                            /* of the call, when parked      */
   uint64_t result;                           /* of the last call that returned */
   bool has_last;  uint32_t last_type;        /* the result is kept for the host's tensors */
+  uint64_t live_was;                         /* cells after the last collection */
   uint64_t calls, instructions, kernels, fuel_used;
   rvm_error err;                             /* of the call, while it fails   */
 };

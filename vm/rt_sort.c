@@ -137,6 +137,7 @@ static bool split(RtCall *c, int64_t axis, Axis *a, int *at) {
   *at = rt_axis(axis, x->rank);
   if (*at < 0) { rt_fail(c, "no such axis: ", axis); return false; }
   *a = (Axis){ 1, x->dim[*at], 1 };
+  if (x->count == 0) { a->outer = 0; return true; } /* the products may not fit */
   for (int i = 0; i < *at; i++) a->outer *= x->dim[i];
   for (int i = *at + 1; i < x->rank; i++) a->inner *= x->dim[i];
   return true;
@@ -146,10 +147,11 @@ static bool split(RtCall *c, int64_t axis, Axis *a, int *at) {
  * or both (outputs by number, -1: not wanted). */
 static RtStatus sorted(RtCall *c, Axis a, int64_t k, bool descending, int values, int indices) {
   const RtIn *x = &c->in[0];
+  if (a.outer == 0) return RT_OK;
   int64_t room = 2 * a.n;
   RtKey *key = rt_get(c, room, sizeof *key);
   if (!key) return RT_NO_MEMORY;
-  for (int64_t o = 0; x->count > 0 && o < a.outer; o++)
+  for (int64_t o = 0; o < a.outer; o++)
     for (int64_t i = 0; i < a.inner; i++) {
       int64_t from = o * a.n * a.inner + i, to = o * k * a.inner + i;
       for (int64_t j = 0; j < a.n; j++)

@@ -42,7 +42,6 @@ typedef struct {
                                         could ask for much                     */
   /* the function being verified */
   const IFunc *f;
-  const Ins *code;
   uint32_t pc;
   VReg *reg;
   uint32_t epoch, n_refs;            /* n_refs: registers that own a reference */

@@ -8,7 +8,7 @@
 #include "base/checked.h"
 #include "vm/verify.h"
 
-/* ---- registers ------------------------------------------------------------------ */
+/* ---- registers ---------------------------------------------------------- */
 
 static bool held(const Verify *v, uint32_t r) { return v->reg[r].epoch == v->epoch; }
 
@@ -54,15 +54,15 @@ static void forget_all(Verify *v) {
   v->n_refs = 0;
 }
 
-/* ---- labels --------------------------------------------------------------------- */
+/* ---- labels ------------------------------------------------------------- */
 
 static const ILabel *find_label(const Verify *v, uint32_t pc) {
-  const ILabel *l = v->m->label + v->f->label;
-  uint32_t lo = 0, hi = v->f->n_labels;
+  uint32_t lo = v->f->label, hi = lo + v->f->n_labels;
   while (lo < hi) {
     uint32_t mid = lo + (hi - lo) / 2;
-    if (l[mid].pc == pc) return &l[mid];
-    if (l[mid].pc < pc) lo = mid + 1;
+    const ILabel *l = &v->m->label[mid];
+    if (l->pc == pc) return l;
+    if (l->pc < pc) lo = mid + 1;
     else hi = mid;
   }
   return NULL;
@@ -89,12 +89,12 @@ static bool load_label(Verify *v, const ILabel *l) {
 }
 
 static bool check_labels(Verify *v) {
-  const ILabel *l = v->m->label + v->f->label;
   for (uint32_t i = 0; i < v->f->n_labels; i++) {
-    v->pc = l[i].pc;
-    if (l[i].pc >= v->f->n_code || (i > 0 && l[i].pc <= l[i - 1].pc))
+    const ILabel *l = &v->m->label[v->f->label + i];
+    v->pc = l->pc;
+    if (l->pc >= v->f->n_code || (i > 0 && l->pc <= l[-1].pc))
       return v_fail(v, "labels are not in order");
-    if (!load_label(v, &l[i])) return false;
+    if (!load_label(v, l)) return false;
   }
   return true;
 }
@@ -120,7 +120,7 @@ bool v_edge(Verify *v, uint32_t target) {
   return l ? implies(v, l) : v_fail(v, "a jump goes to no label");
 }
 
-/* ---- the pass -------------------------------------------------------------------- */
+/* ---- the pass ----------------------------------------------------------- */
 
 static bool enter(Verify *v) {
   uint32_t n = v->f->n_captures + v->f->n_params;
@@ -130,25 +130,25 @@ static bool enter(Verify *v) {
   return true;
 }
 
-/* At pc: if a label is here the state becomes the label's. */
-static bool arrive(Verify *v, const ILabel **next, const ILabel *end) {
-  if (*next == end || (*next)->pc != v->pc)
-    return v->live || v_fail(v, "code that is not reached needs a label");
-  if (v->live && !implies(v, *next)) return false;
+/* At pc: if the function's next label is here the state becomes the label's. */
+static bool arrive(Verify *v, uint32_t *next) {
+  const ILabel *l = *next < v->f->n_labels ? &v->m->label[v->f->label + *next] : NULL;
+  if (!l || l->pc != v->pc) return v->live || v_fail(v, "code that is not reached needs a label");
+  if (v->live && !implies(v, l)) return false;
   v->live = true;
-  return load_label(v, (*next)++);
+  ++*next;
+  return load_label(v, l);
 }
 
 bool verify_func(Verify *v, const IFunc *f) {
-  const ILabel *next = v->m->label + f->label, *end = next + f->n_labels;
+  uint32_t next = 0;
   v->f = f;
-  v->code = v->m->code + f->code;
   v->pc = 0;
-  bool ok = check_labels(v) && enter(v);
+  if (!check_labels(v) || !enter(v)) return false;
   v->live = true;
-  for (v->pc = ok ? 0 : f->n_code; v->pc < f->n_code; v->pc++)
-    if (!arrive(v, &next, end) || !verify_ins(v, v->code[v->pc])) return false;
-  if (ok && v->live) ok = v_fail(v, "the end of the code is reached");
-  v->f = ok ? NULL : f;
-  return ok;
+  for (v->pc = 0; v->pc < f->n_code; v->pc++)
+    if (!arrive(v, &next) || !verify_ins(v, v->m->code[f->code + v->pc])) return false;
+  if (v->live) return v_fail(v, "the end of the code is reached");
+  v->f = NULL;
+  return true;
 }

@@ -10,7 +10,7 @@
 static const uint32_t *pool_of(const Verify *v, Ins i) { return v->m->pool + ins_w(i); }
 static const Cls i64_cls = CLS_SCALAR | DT_i64;
 
-/* ---- ranges ---------------------------------------------------------------------- */
+/* ---- ranges ------------------------------------------------------------- */
 
 static bool operand_ok(Verify *v, const Operand *o) {
   const Image *m = v->m;
@@ -39,7 +39,7 @@ static bool operands_ok(Verify *v, Ins i) {
   return !it.bad || v_fail(v, "operands reach past the pool");
 }
 
-/* ---- moving ------------------------------------------------------------------------ */
+/* ---- moving ------------------------------------------------------------- */
 
 static bool ins_move(Verify *v, Ins i) {
   VReg x;
@@ -71,7 +71,7 @@ static bool ins_const(Verify *v, Ins i) {
   return v_put(v, i.a, v_cls(v, v->m->cst[ins_w(i)].type), 0, false);
 }
 
-/* ---- control ----------------------------------------------------------------------- */
+/* ---- control ------------------------------------------------------------ */
 
 static bool ins_jump(Verify *v, Ins i) {
   v->live = false;
@@ -145,7 +145,7 @@ static bool ins_fail(Verify *v, Ins i) {
   return true;
 }
 
-/* ---- data, closures, refs ------------------------------------------------------------ */
+/* ---- data, closures, refs ----------------------------------------------- */
 
 static bool ins_data(Verify *v, Ins i) {
   const uint32_t *p = pool_of(v, i);
@@ -207,7 +207,7 @@ static bool ins_refset(Verify *v, Ins i) {
   return t && v_take_cls(v, i.b, v_cls(v, t->result), "REFSET: another type than the cell's");
 }
 
-/* ---- tensors and scalars -------------------------------------------------------------- */
+/* ---- tensors and scalars ------------------------------------------------ */
 
 static bool use_tensor(Verify *v, uint32_t r, VReg *x) {
   return v_use(v, r, x) && (cls_is_tensor(x->cls) || v_fail(v, "not a tensor"));
@@ -284,7 +284,7 @@ static bool ins_scalar(Verify *v, Ins i) {
   return v_put(v, i.a, cls_scalar(op->result == 'b' ? DT_bool : t), 0, false);
 }
 
-/* ---- kernels ----------------------------------------------------------------------------- */
+/* ---- kernels ------------------------------------------------------------ */
 
 static bool writes(const KBuf *b) { return b->role == K_OUT || b->role == K_INOUT; }
 
@@ -363,7 +363,7 @@ static bool ins_runtime(Verify *v, Ins i) {
   return true;
 }
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table ---------------------------------------------------------- */
 
 typedef bool Rule(Verify *v, Ins i);
 static Rule *const rule[OP_COUNT] = {

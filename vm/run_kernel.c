@@ -12,6 +12,8 @@
 #include "vm/runtime.h"
 #include "vm/strings.h"
 
+static KAlloc scratch(rvm_instance *vm) { return (KAlloc){ heap_scratch, &vm->heap }; }
+
 /* ---- what a kernel demands of this launch ------------------------------------- */
 
 static int64_t buf_count(const KernelInfo *k, uint32_t b, const int64_t *sym) {
@@ -47,7 +49,7 @@ static rvm_status kernel_fault(rvm_instance *vm, KStatus s, const KError *e) {
 static rvm_status memo_fill(rvm_instance *vm, const KernelInfo *k, Memo m, const int64_t *sym) {
   KError e = { 0 };
   m.word[0] = 0;
-  KStatus s = k->needs_launch ? kernel_launch_ok(k->k, sym, &e) : K_OK;
+  KStatus s = k->needs_launch ? kernel_launch_ok(k->k, sym, scratch(vm), &e) : K_OK;
   if (s != K_OK) return kernel_fault(vm, s, &e);
   m.word[1] = kernel_cost(k->k, sym);
   for (uint32_t b = 0; b < k->k->n_params; b++)
@@ -132,7 +134,7 @@ rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *
     count = m.count;
     cost = m.word[1];
   } else if (k->needs_launch) {
-    KStatus s = kernel_launch_ok(k->k, sym, &e);
+    KStatus s = kernel_launch_ok(k->k, NULL, scratch(vm), &e);
     if (s != K_OK) return kernel_fault(vm, s, &e);
   }
   if (!pay(fuel, cost)) return RVM_NO_FUEL;
@@ -140,7 +142,7 @@ rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *
   st = bind(vm, k, reg, r, count, buf);
   if (st != RVM_OK) return st;
   vm->kernels++;
-  KStatus s = k->fn(k->ctx, buf, sym, (KAlloc){ heap_scratch, &vm->heap }, &e);
+  KStatus s = k->fn(k->ctx, buf, sym, scratch(vm), &e);
   heap_scratch_idle(&vm->heap);
   if (s != K_OK) return kernel_fault(vm, s, &e);
   settle_scalars(k, reg, r);

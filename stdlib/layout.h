@@ -1,0 +1,26 @@
+/* layout.h -- layout strings: NCHW, NHWC, NCHW8c, OIHW4i8o.
+ *
+ * An upper-case letter is an axis; a number and the lower-case letter is its
+ * inner part of that size.  The logical extent of C in NCHW8c is the extent of
+ * C times 8, and logical index c stands at (c / 8, c % 8).                   */
+#ifndef RVM_STDLIB_LAYOUT_H
+#define RVM_STDLIB_LAYOUT_H
+#include "stdlib/opk.h"
+#include "typeinfer/rel.h"
+
+typedef struct { char letter;  int64_t inner; } LayoutAxis;      /* inner: 0 for the outer part */
+typedef struct { int n;  LayoutAxis axis[MAX_RANK]; } Layout;
+
+/* false when text is no layout. */
+bool layout_parse(const char *text, Layout *out);
+/* The same, reporting against attribute attr, and demanding that exactly the
+ * letters of `letters` occur. */
+bool layout_want(Rel *r, const char *attr, const char *text, const char *letters, Layout *out);
+int64_t layout_factor(const Layout *l, char letter);             /* 1 if not split */
+/* Logical extent of letter in a shape laid out as l. */
+Dim  layout_extent(DimTab *t, const Layout *l, const Dim *dim, char letter);
+/* A shape from logical extents: extent(letter) for each letter of letters. */
+void layout_shape(DimTab *t, const Layout *l, const char *letters, const Dim *extent, Dim *out);
+/* A physical index from logical ones. */
+void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logical, KE *out);
+#endif
