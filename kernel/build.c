@@ -251,7 +251,8 @@ KE kb_for(KB *b, KE extent, KLoopKind kind) {
   uint32_t v;
   if (!kb_ok(b) || !is_extent(b, extent)) return KE_NONE;
   KE var = kb_var(b, KV_Loop, DT_i64, &v);
-  uint32_t s = add_stmt(b, (KStmt){ KS_For, (uint8_t)kind, DT_i64, 0, v, extent, KE_NONE, KE_NONE, 0 });
+  uint32_t s =
+      add_stmt(b, (KStmt){KS_For, (uint8_t)kind, DT_i64, 0, v, extent, KE_NONE, KE_NONE, 0});
   return open_frame(b, F_For, s, KE_NONE, 1) ? var : KE_NONE;
 }
 
@@ -315,7 +316,8 @@ void kb_store(KB *b, uint32_t buf, const KE *index, KE value) {
   if (kb_type(b, value) != (DType)u.dtype) kb_fail(b, "a store of another type than the buffer's");
   uint32_t at = kb_pool(b, u.rank);
   for (int i = 0; i < u.rank && kb_ok(b); i++) {
-    if (kb_is_node(b, index[i]) && kb_type(b, index[i]) != DT_i64) kb_fail(b, "an index is not int64");
+    if (kb_is_node(b, index[i]) && kb_type(b, index[i]) != DT_i64)
+      kb_fail(b, "an index is not int64");
     b->k.pool[at + (uint32_t)i] = index[i];
   }
   add_stmt(b, (KStmt){ KS_Store, 0, u.dtype, 0, KE_NONE, buf, at, value, 0 });
@@ -389,7 +391,8 @@ KE kb_contract_acc(KB *b, DType acc, KE x, KE y) {
   if (b->depth == MAX_FRAMES) kb_fail(b, "loops are nested too deeply");
   Frame epilogue = *f;
   b->depth--; /* the statement stands in the enclosing body */
-  f->stmt = add_stmt(b, (KStmt){ KS_Contract, 0, (uint8_t)acc, 0, v, KE_NONE, epilogue.rec, KE_NONE, 0 });
+  f->stmt =
+      add_stmt(b, (KStmt){KS_Contract, 0, (uint8_t)acc, 0, v, KE_NONE, epilogue.rec, KE_NONE, 0});
   b->depth++;
   return kb_ok(b) ? var : KE_NONE;
 }

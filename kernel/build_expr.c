@@ -104,7 +104,9 @@ KE kb_float(KB *b, DType t, double v) {
   return kb_bits_const(b, t, scalar_cast(bits, DT_f64, t));
 }
 
-static bool is_const(const KB *b, KE e) { return e < b->k.n_nodes && b->k.node[e].kind == KN_Const; }
+static bool is_const(const KB *b, KE e) {
+  return e < b->k.n_nodes && b->k.node[e].kind == KN_Const;
+}
 
 bool kb_is_int(const KB *b, KE e, int64_t *v) {
   if (!kb_ok(b) || !is_const(b, e) || dtype_is_float((DType)b->k.node[e].dtype)) return false;
@@ -264,7 +266,8 @@ static KE load(KB *b, KNodeKind kind, uint32_t buf, const KE *index, KE fallback
   if (buf >= b->k.n_bufs) { kb_fail(b, "no such buffer"); return KE_NONE; }
   const KBuf *u = &b->k.buf[buf];
   for (int i = 0; i < u->rank; i++)
-    if (kb_is_node(b, index[i]) && kb_type(b, index[i]) != DT_i64) kb_fail(b, "an index is not int64");
+    if (kb_is_node(b, index[i]) && kb_type(b, index[i]) != DT_i64)
+      kb_fail(b, "an index is not int64");
   KNode n = { (uint8_t)kind, 0, u->dtype, u->rank, buf, KE_NONE, fallback, 0 };
   return kb_node(b, n, index);
 }

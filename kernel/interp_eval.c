@@ -36,9 +36,17 @@ uint32_t plan_reg(Plan *c, RegKind kind, DType t) {
   return p->n_regs++;
 }
 
-void plan_emit(Plan *c, uint32_t place, Ins x) {
+Ins plan_ins(InsKind kind, DType t, uint32_t out, uint32_t a) {
+  Ins x;
+  memset(&x, 0, sizeof x);
+  x.kind = (uint8_t)kind, x.dtype = (uint8_t)t, x.op = S_COUNT;
+  x.out = out, x.a = a, x.b = x.c = NO_REG;
+  return x;
+}
+
+void plan_emit(Plan *c, uint32_t place, const Ins *x) {
   Code *l = place & 1 ? &c->frame[place / 2].body : &c->frame[place / 2].pre;
-  if (PLAN_ROOM(c, &l->at, &l->cap, l->n, 1)) l->at[l->n++] = x;
+  if (PLAN_ROOM(c, &l->at, &l->cap, l->n, 1)) l->at[l->n++] = *x;
 }
 
 void plan_wrap(Ins *x, DType t) {
@@ -236,7 +244,8 @@ static uint32_t new_access(Plan *c, uint32_t buf, const KE *index, bool strip) {
 
 static Ins op_ins(Plan *c, const KNode *n) {
   DType result = (DType)n->dtype, t = n->op == S_select ? result : (DType)c->k.node[n->a].dtype;
-  Ins x = { .kind = IK_Op, .op = n->op, .dtype = n->dtype, .from = (uint8_t)t };
+  Ins x = plan_ins(IK_Op, result, NO_REG, NO_REG);
+  x.op = n->op, x.from = (uint8_t)t;
   x.fn = lane_op((SOp)n->op, t);
   plan_wrap(&x, result);
   bool exact = n->op == S_select || n->op == S_neg || n->op == S_abs || n->op == S_min || n->op == S_max;
@@ -246,7 +255,8 @@ static Ins op_ins(Plan *c, const KNode *n) {
 
 static Ins cast_ins(Plan *c, const KNode *n) {
   DType from = (DType)c->k.node[n->a].dtype, to = (DType)n->dtype;
-  Ins x = { .kind = IK_Op, .op = S_COUNT, .dtype = n->dtype, .from = (uint8_t)from };
+  Ins x = plan_ins(IK_Op, to, NO_REG, NO_REG);
+  x.from = (uint8_t)from;
   x.fn = n->kind == KN_Cast ? lane_cast(from, to) : lane_bits();
   plan_wrap(&x, to);
   if (n->kind == KN_Cast && dtype_is_float(from) && dtype_is_int(to) && to != DT_u64) {
@@ -264,8 +274,9 @@ static void make_splat(Plan *c, KE e) {
   uint32_t place = settle(c, c->fact[e].place, false);
   if (place != 0 && place < 2 * c->vec_frame) place = settle(c, 2 * c->vec_frame, false);
   uint32_t from = known(c, e, false), out = plan_reg(c, RK_Strip, (DType)n->dtype);
-  plan_emit(c, place, (Ins){ .kind = along ? IK_Iota : IK_Splat, .flags = IF_Strip,
-                             .dtype = n->dtype, .out = out, .a = from, .b = NO_REG, .c = NO_REG });
+  Ins x = plan_ins(along ? IK_Iota : IK_Splat, (DType)n->dtype, out, from);
+  x.flags = IF_Strip;
+  plan_emit(c, place, &x);
   record(c, e, true, out, place, c->fact[e].tainted);
 }
 
@@ -277,9 +288,8 @@ static void make(Plan *c, KE e, bool strip) {
     else plan_fail(c, K_BAD_KERNEL, "a strip is used as a scalar");
     return;
   }
-  Ins x = is_load(n) ? (Ins){ .kind = IK_Load, .dtype = n->dtype }
+  Ins x = is_load(n) ? plan_ins(IK_Load, (DType)n->dtype, NO_REG, NO_REG)
         : n->kind == KN_Op ? op_ins(c, n) : cast_ins(c, n);
-  x.a = x.b = x.c = NO_REG;
   uint32_t *arg[3] = { &x.a, &x.b, &x.c };
   if (is_load(n)) {
     x.at = new_access(c, n->a, c->k.pool + n->b, strip);
@@ -290,7 +300,7 @@ static void make(Plan *c, KE e, bool strip) {
   }
   if (strip) x.flags |= IF_Strip;
   x.out = plan_reg(c, strip ? RK_Strip : RK_Scalar, (DType)n->dtype);
-  plan_emit(c, f->place, x);
+  plan_emit(c, f->place, &x);
   record(c, e, strip, x.out, f->place, f->tainted);
 }
 

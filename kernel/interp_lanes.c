@@ -72,26 +72,20 @@ void lane_splat(char *strip, const char *scalar, int bytes, int64_t n) {
   }
 #define WRAP(v) (((((uint64_t)(v)) & mask) ^ sign) - sign)
 
-static inline float min_f32(float x, float y) {
-  float nan = x + y, r = x < y ? x : y, zero = f32_of(f32_bits(x) | f32_bits(y));
-  r = x == y ? zero : r;
-  return __builtin_isunordered(x, y) ? nan : r;
-}
-static inline float max_f32(float x, float y) {
-  float nan = x + y, r = x > y ? x : y, zero = f32_of(f32_bits(x) & f32_bits(y));
-  r = x == y ? zero : r;
-  return __builtin_isunordered(x, y) ? nan : r;
-}
-static inline double min_f64(double x, double y) {
-  double nan = x + y, r = x < y ? x : y, zero = f64_of(f64_bits(x) | f64_bits(y));
-  r = x == y ? zero : r;
-  return __builtin_isunordered(x, y) ? nan : r;
-}
-static inline double max_f64(double x, double y) {
-  double nan = x + y, r = x > y ? x : y, zero = f64_of(f64_bits(x) & f64_bits(y));
-  r = x == y ? zero : r;
-  return __builtin_isunordered(x, y) ? nan : r;
-}
+/* Written with masks, which compilers turn into vectors where they leave a chain
+ * of conditions alone.  x == y: the same bits, or zeros of either sign. */
+#define MIN_MAX(name, T, U, bits, of, less, both)                                              \
+  static inline T name(T x, T y) {                                                             \
+    U first = (U)0 - (U)(x less y), same = (U)0 - (U)(x == y);                                 \
+    U nan = (U)0 - (U)((x != x) | (y != y)), a = bits(x), b = bits(y);                         \
+    U r = (a & first) | (b & ~first);                                                          \
+    r = ((a both b) & same) | (r & ~same);                                                     \
+    return of((bits(x + y) & nan) | (r & ~nan));                                               \
+  }
+MIN_MAX(min_f32, float, uint32_t, f32_bits, f32_of, <, |)
+MIN_MAX(max_f32, float, uint32_t, f32_bits, f32_of, >, &)
+MIN_MAX(min_f64, double, uint64_t, f64_bits, f64_of, <, |)
+MIN_MAX(max_f64, double, uint64_t, f64_bits, f64_of, >, &)
 
 #define FLOAT_LOOPS(N, T, M)                                                                   \
   LOOP(N##_add, T, T, x + y)                                                                   \
@@ -174,8 +168,8 @@ DIVIDE(int_fmod, rem + (down ? y : 0))
     const T *p = b, *q = c;                                                                    \
     (void)in;                                                                                  \
     LANES for (int64_t i = 0; i < n; i++) {                                                    \
-      T x = p[i], y = q[i];                                                                    \
-      r[i] = cond[i] ? x : y;                                                                  \
+      T take = (T)0 - (T)cond[i];                                                              \
+      r[i] = (p[i] & take) | (q[i] & ~take);                                                   \
     }                                                                                          \
     return K_OK;                                                                               \
   }

@@ -39,11 +39,11 @@ static void append(Plan *c, const Code *from) {
 }
 
 /* Close the frame: its code goes behind header x in the enclosing body. */
-static void pop(Plan *c, Ins x) {
+static void pop(Plan *c, Ins *x) {
   if (c->status != K_OK) return;
   Frame *f = &c->frame[c->top--];
-  x.body = 1 + f->pre.n;
-  x.end = x.body + f->body.n;
+  x->body = 1 + f->pre.n;
+  x->end = x->body + f->body.n;
   plan_emit(c, plan_here(c), x);
   append(c, &f->pre);
   append(c, &f->body);
@@ -144,7 +144,8 @@ static bool regular_nest(Plan *c, const Nest *t, uint32_t at) {
 /* Begin a Vec over n loops as one.  The header to close it with. */
 static Ins open_vec(Plan *c, const uint32_t *var, const KE *ext, uint32_t n) {
   KProg *p = c->p;
-  Ins x = { .kind = IK_Vec, .flags = IF_Static, .out = NO_REG, .a = NO_REG, .c = NO_REG };
+  Ins x = plan_ins(IK_Vec, DT_i64, NO_REG, NO_REG);
+  x.flags = IF_Static;
   uint32_t ereg[MAX_NEST];
   for (uint32_t i = 0; i < n; i++) {
     ereg[i] = plan_eval(c, ext[i], false);
@@ -163,13 +164,13 @@ static Ins open_vec(Plan *c, const uint32_t *var, const KE *ext, uint32_t n) {
   return x;
 }
 
-static void close_vec(Plan *c, Ins x) {
+static void close_vec(Plan *c, Ins *x) {
   pop(c, x);
   c->vec = KE_NONE;
 }
 
 static Ins open_loop(Plan *c, uint32_t var, KE ext) {
-  Ins x = { .kind = IK_Loop, .a = plan_eval(c, ext, false), .b = NO_REG, .c = NO_REG };
+  Ins x = plan_ins(IK_Loop, DT_i64, NO_REG, plan_eval(c, ext, false));
   if (plan_is_static(c, ext)) x.flags = IF_Static;
   push(c, false);
   x.out = bind_loop(c, var);
@@ -182,7 +183,7 @@ static bool plan_vec(Plan *c, const Nest *t, uint32_t at, uint32_t n) {
   c->vec_failed = false;
   Ins x = open_vec(c, t->var + at, t->ext + at, n);
   plan_nest(c, t, at + n);
-  close_vec(c, x);
+  close_vec(c, &x);
   if (c->vec_failed) c->frame[c->top].body.n = mark;
   return !c->vec_failed;
 }
@@ -190,7 +191,7 @@ static bool plan_vec(Plan *c, const Nest *t, uint32_t at, uint32_t n) {
 static void plan_counted(Plan *c, const Nest *t, uint32_t at) {
   Ins x = open_loop(c, t->var[at], t->ext[at]);
   plan_nest(c, t, at + 1);
-  pop(c, x);
+  pop(c, &x);
 }
 
 static bool has_loops(const Plan *c, uint32_t from, uint32_t to) {
@@ -204,7 +205,8 @@ static bool has_loops(const Plan *c, uint32_t from, uint32_t to) {
 /* The two forms side by side, unless there is nothing to choose. */
 static void plan_alternatives(Plan *c, const Nest *t, uint32_t at, bool inner) {
   uint32_t alt = here(c), place = plan_here(c);
-  if (inner) plan_emit(c, place, (Ins){ .kind = IK_Alt, .out = NO_REG, .a = NO_REG, .b = NO_REG });
+  Ins header = plan_ins(IK_Alt, DT_i64, NO_REG, NO_REG);
+  if (inner) plan_emit(c, place, &header);
   if (!plan_vec(c, t, at, 1)) {
     if (c->status == K_OK) c->frame[c->top].body.n = alt;
     plan_counted(c, t, at);
@@ -263,12 +265,14 @@ static void plan_nest(Plan *c, const Nest *t, uint32_t at) {
 }
 
 /* ---- reductions ---------------------------------------------------------------------------- */
-static Ins reduce_ins(const KStmt *s, InsKind kind, uint32_t out, uint32_t a, uint32_t b) {
+static void reduce_ins(Plan *c, const KStmt *s, InsKind kind, uint8_t flags, uint32_t out,
+                       uint32_t a, uint32_t b) {
   DType t = is_half((DType)s->dtype) ? DT_f32 : (DType)s->dtype;
-  Ins x = { .kind = (uint8_t)kind, .op = s->op, .dtype = s->dtype, .from = (uint8_t)t,
-            .out = out, .a = a, .b = b, .c = NO_REG, .fn = lane_op((SOp)s->op, t) };
+  Ins x = plan_ins(kind, (DType)s->dtype, out, a);
+  x.op = s->op, x.from = (uint8_t)t, x.flags = flags, x.b = b;
+  x.fn = lane_op((SOp)s->op, t);
   plan_wrap(&x, t);
-  return x;
+  plan_emit(c, plan_here(c), &x);
 }
 
 /* How many of the last loops can be one strip. */
@@ -286,15 +290,14 @@ static void reduce_in_strips(Plan *c, const KStmt *s, const uint32_t *var, const
   uint32_t part = plan_reg(c, RK_Parts, (DType)s->dtype);
   uint32_t m = collapsible(c, var, ext, n, value);
   Ins head[MAX_NEST];
-  plan_emit(c, plan_here(c), reduce_ins(s, IK_Start, part, init, NO_REG));
+  reduce_ins(c, s, IK_Start, 0, part, init, NO_REG);
   for (uint32_t i = 0; i < n - m; i++) head[i] = open_loop(c, var[i], ext[i]);
   Ins vec = open_vec(c, var + n - m, ext + n - m, m);
-  uint32_t v = plan_eval(c, value, true);
-  plan_emit(c, plan_here(c), reduce_ins(s, IK_Acc, part, v, NO_REG));
-  close_vec(c, vec);
-  for (uint32_t i = n - m; i-- > 0;) pop(c, head[i]);
+  reduce_ins(c, s, IK_Acc, 0, part, plan_eval(c, value, true), NO_REG);
+  close_vec(c, &vec);
+  for (uint32_t i = n - m; i-- > 0;) pop(c, &head[i]);
   uint32_t out = plan_reg(c, RK_Scalar, (DType)s->dtype);
-  plan_emit(c, plan_here(c), reduce_ins(s, IK_Fin, out, part, init));
+  reduce_ins(c, s, IK_Fin, 0, out, part, init);
   bind_reg(c, s->var, out, false);
 }
 
@@ -304,19 +307,15 @@ static void reduce_counted(Plan *c, const KStmt *s, const uint32_t *var, const K
   uint8_t flags = strip ? IF_Strip : 0;
   uint32_t init = plan_eval(c, s->a, strip);
   uint32_t acc = plan_reg(c, strip ? RK_Strip : RK_Scalar, (DType)s->dtype);
-  Ins head[MAX_NEST], x = reduce_ins(s, IK_Move, acc, init, NO_REG);
-  x.flags = flags;
-  plan_emit(c, plan_here(c), x);
+  Ins head[MAX_NEST];
+  reduce_ins(c, s, IK_Move, flags, acc, init, NO_REG);
   for (uint32_t i = 0; i < n; i++) head[i] = open_loop(c, var[i], ext[i]);
-  x = reduce_ins(s, IK_Op, acc, acc, plan_eval(c, value, strip));
-  x.flags = flags;
-  plan_emit(c, plan_here(c), x);
-  for (uint32_t i = n; i-- > 0;) pop(c, head[i]);
+  reduce_ins(c, s, IK_Op, flags, acc, acc, plan_eval(c, value, strip));
+  for (uint32_t i = n; i-- > 0;) pop(c, &head[i]);
   if (is_half((DType)s->dtype)) {
-    x = (Ins){ .kind = IK_Op, .op = S_COUNT, .dtype = s->dtype, .from = DT_f32, .out = acc, .a = acc,
-               .b = NO_REG, .c = NO_REG, .fn = lane_cast(DT_f32, (DType)s->dtype) };
-    x.flags = flags | IF_Round;
-    plan_emit(c, plan_here(c), x);
+    Ins x = plan_ins(IK_Op, (DType)s->dtype, acc, acc);
+    x.from = DT_f32, x.flags = flags | IF_Round, x.fn = lane_cast(DT_f32, (DType)s->dtype);
+    plan_emit(c, plan_here(c), &x);
   }
   bind_reg(c, s->var, acc, strip);
 }
@@ -467,8 +466,9 @@ static void plan_contract(Plan *c, uint32_t s) {
   uint32_t head = here(c), number = c->p->n_con;
   if (!PLAN_ROOM(c, &c->p->con, &c->cap_con, number, 1)) return;
   c->p->con[c->p->n_con++] = t;
-  plan_emit(c, plan_here(c), (Ins){ .kind = IK_Contract, .dtype = st->dtype, .out = NO_REG,
-                                    .a = NO_REG, .b = NO_REG, .c = number });
+  Ins x = plan_ins(IK_Contract, (DType)st->dtype, NO_REG, NO_REG);
+  x.c = number;
+  plan_emit(c, plan_here(c), &x);
   c->vec_failed = false;
   plan_tiles(c, s, head, &t, factor, &batch, side, &red);
   if (c->vec_failed && c->status == K_OK) {  /* an epilogue that cannot run in strips */
@@ -510,13 +510,14 @@ static void plan_serial(Plan *c, uint32_t s) {
   const uint32_t none = 0, *rec = st->b == KE_NONE ? &none : c->k.pool + st->b;
   uint32_t n = *rec, first = c->p->n_regs;
   bool strip = c->vec != KE_NONE;
-  Ins move = { .kind = IK_Move, .flags = strip ? IF_Strip : 0, .b = NO_REG, .c = NO_REG };
+  Ins move = plan_ins(IK_Move, DT_i64, NO_REG, NO_REG);
+  move.flags = strip ? IF_Strip : 0;
   for (uint32_t i = 0; i < n; i++) {
     DType t = (DType)c->k.var[rec[1 + 3 * i]].dtype;
     move.a = plan_eval(c, rec[2 + 3 * i], strip);
     move.out = plan_reg(c, strip ? RK_Strip : RK_Scalar, t);
     move.dtype = (uint8_t)t;
-    plan_emit(c, plan_here(c), move);
+    plan_emit(c, plan_here(c), &move);
     c->var_reg[rec[1 + 3 * i]] = move.out;
   }
   uint32_t last = c->p->n_regs;
@@ -531,7 +532,7 @@ static void plan_serial(Plan *c, uint32_t s) {
     if (v >= first && v < last && v != c->var_reg[rec[1 + 3 * i]]) {
       move.a = v;
       move.out = v = plan_reg(c, strip ? RK_Strip : RK_Scalar, (DType)move.dtype);
-      plan_emit(c, plan_here(c), move);
+      plan_emit(c, plan_here(c), &move);
     }
     if (PLAN_ROOM(c, &c->moves, &c->cap_moves, c->n_moves, 1)) c->moves[c->n_moves++] = v;
   }
@@ -539,10 +540,10 @@ static void plan_serial(Plan *c, uint32_t s) {
     move.a = c->moves[moves + i];
     move.out = c->var_reg[rec[1 + 3 * i]];
     move.dtype = c->k.var[rec[1 + 3 * i]].dtype;
-    if (move.a != move.out) plan_emit(c, plan_here(c), move);
+    if (move.a != move.out) plan_emit(c, plan_here(c), &move);
   }
   c->n_moves = moves;
-  pop(c, x);
+  pop(c, &x);
   for (uint32_t i = 0; i < n; i++) bind_reg(c, rec[1 + 3 * i], c->var_reg[rec[1 + 3 * i]], strip);
 }
 
@@ -565,27 +566,27 @@ static void plan_let(Plan *c, const KStmt *s) {
 
 static void plan_if(Plan *c, const KStmt *s, uint32_t from) {
   bool strip = varies(c, s->a);
-  Ins x = { .kind = IK_If, .flags = strip ? IF_Strip : 0, .out = NO_REG, .b = NO_REG, .c = NO_REG };
-  x.a = plan_eval(c, s->a, strip);
+  Ins x = plan_ins(IK_If, DT_bool, NO_REG, plan_eval(c, s->a, strip));
+  x.flags = strip ? IF_Strip : 0;
   push(c, true);
   plan_body(c, from, s->end);
-  pop(c, x);
+  pop(c, &x);
 }
 
 static void plan_check(Plan *c, const KStmt *s) {
   bool strip = varies(c, s->a);
-  Ins x = { .kind = IK_Check, .flags = strip ? IF_Strip : 0, .out = NO_REG, .b = NO_REG, .c = s->c };
-  x.a = plan_eval(c, s->a, strip);
-  plan_emit(c, plan_here(c), x);
+  Ins x = plan_ins(IK_Check, DT_bool, NO_REG, plan_eval(c, s->a, strip));
+  x.flags = strip ? IF_Strip : 0, x.c = s->c;
+  plan_emit(c, plan_here(c), &x);
 }
 
 static void plan_store(Plan *c, const KStmt *s) {
   bool strip = c->vec != KE_NONE;
-  Ins x = { .kind = IK_Store, .dtype = c->k.buf[s->a].dtype, .flags = strip ? IF_Strip : 0,
-            .out = NO_REG, .b = NO_REG, .c = NO_REG };
+  Ins x = plan_ins(IK_Store, (DType)c->k.buf[s->a].dtype, NO_REG, NO_REG);
+  x.flags = strip ? IF_Strip : 0;
   x.at = plan_access(c, s->a, c->k.pool + s->b, strip);
   x.a = plan_eval(c, s->c, strip);
-  plan_emit(c, plan_here(c), x);
+  plan_emit(c, plan_here(c), &x);
 }
 
 static void plan_stmt(Plan *c, uint32_t i) {

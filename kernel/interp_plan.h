@@ -62,7 +62,9 @@ bool plan_room(Plan *c, void **array, uint32_t *cap, uint32_t used, uint32_t mor
 
 /* interp_eval.c */
 uint32_t plan_reg(Plan *c, RegKind kind, DType t);
-void     plan_emit(Plan *c, uint32_t place, Ins x);
+/* A new instruction: no other operands, no flags. */
+Ins      plan_ins(InsKind kind, DType t, uint32_t out, uint32_t a);
+void     plan_emit(Plan *c, uint32_t place, const Ins *x);
 static inline uint32_t plan_here(const Plan *c) { return 2 * c->top + 1; }
 uint32_t plan_eval(Plan *c, KE e, bool strip);          /* the register         */
 bool     plan_is_static(Plan *c, KE e);

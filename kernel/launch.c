@@ -365,18 +365,20 @@ static KStatus walk(Launch *l) {
   }
 }
 
-/* Intervals did not suffice: prove what can be proved, then once more. */
+/* Intervals did not suffice: what is proved for all symbols (it may rest on a
+ * division that traps), then what is proved for these. */
 static KStatus walk_again(Launch *l, KAlloc a) {
   const Kernel *k = l->k;
   size_t bytes = (size_t)k->n_nodes + k->n_stmts + 1;
   bool extents = true;
   uint8_t *proof = a.fn(a.user, NULL, 0, bytes);
   if (!proof) return K_NO_MEMORY;
-  KStatus r = K_NO_MEMORY;
-  if (kernel_prove(k, a, l->sym, proof, proof + k->n_nodes, &extents)) {
-    l->load_ok = proof;
-    l->store_ok = proof + k->n_nodes;
-    r = walk(l);
+  l->load_ok = proof;
+  l->store_ok = proof + k->n_nodes;
+  KStatus r = K_BOUNDS;
+  for (int i = 0; i < 2 && r == K_BOUNDS; i++) {
+    bool memory = kernel_prove(k, a, i ? l->sym : NULL, proof, proof + k->n_nodes, &extents);
+    r = memory ? walk(l) : K_NO_MEMORY;
   }
   a.fn(a.user, proof, bytes, 0);
   return r;

@@ -27,8 +27,9 @@ enum { SIZED_DIM = 1, SIZED_COUNT = 2 };     /* a dim; a product of a buffer's d
 
 typedef struct { KE atom; int64_t c; } Term;
 typedef struct { bool known; uint8_t n; int64_t k; Term t[TERMS]; } Lin;
-/* pure: no load and no carried value below, so the form means the same later */
-typedef struct { Lin form, lo, hi; double mag; bool pure, stable; } Fact;
+/* pure: no load and no carried value below, so the form means the same later;
+ * stable: over symbols only; total: kernel_size succeeds, nothing overflows or traps */
+typedef struct { Lin form, lo, hi; double mag; bool pure, stable, total; } Fact;
 
 typedef struct {
   const Kernel *k;
@@ -177,7 +178,9 @@ static void min_max(const Prover *p, bool is_min, const Fact *x, const Fact *y, 
 }
 
 /* ---- division --------------------------------------------------------------- */
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
+static int64_t floor_div(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && (a % b < 0) != (b < 0));
+}
 
 /* f = c * q + r, terms that c divides going to q; c > 0. */
 static bool split(const Lin *f, int64_t c, Lin *q, Lin *r) {
@@ -201,7 +204,8 @@ static void divide_by_const(const Prover *p, SOp op, const Fact *x, int64_t c, F
   bool is_div = op == S_div || op == S_fdiv, x_pos = nonneg(p, x->form);
   bool floors = op == S_fdiv || op == S_fmod || x_pos;
   Lin q, rest;
-  if (floors && split(&x->form, c, &q, &rest) && nonneg(p, rest) && nonneg(p, lin_from(c - 1, &rest))) {
+  if (floors && split(&x->form, c, &q, &rest) && nonneg(p, rest) &&
+      nonneg(p, lin_from(c - 1, &rest))) {
     r->form = is_div ? q : rest;
     r->lo = bound(p, &r->form, false);
     r->hi = bound(p, &r->form, true);
@@ -276,6 +280,17 @@ static void mask(const Fact *x, const Fact *y, Fact *r) {
   r->hi = *m;
 }
 
+/* Does kernel_size compute op on x and y for all symbols?  mag: of the result. */
+static bool is_total(SOp op, const Fact *x, const Fact *y, double mag, bool exact) {
+  switch ((int)op) {
+  case S_add: case S_sub: case S_mul: case S_neg: return exact || mag < MAG_SAFE;
+  case S_min: case S_max: case S_abs: return true;
+  case S_div: case S_fdiv: case S_mod: case S_fmod:
+    return x->form.known && y->form.known && y->form.n == 0 && y->form.k > 0;
+  default: return false;
+  }
+}
+
 static void op_fact(const Prover *p, KE e, Fact *r) {
   const KNode *n = &p->k->node[e];
   bool is_select = n->op == S_select, exact = p->exact[e];
@@ -296,6 +311,7 @@ static void op_fact(const Prover *p, KE e, Fact *r) {
   case S_abs: if (nonneg(p, x->form)) *r = *x; break;
   default: break;
   }
+  r->total = x->total && y->total && is_total((SOp)n->op, x, y, r->mag, exact);
 }
 
 static void loop_fact(const Prover *p, KE extent, Fact *r) {
@@ -340,15 +356,15 @@ static void cast_fact(const Prover *p, KE e, Fact *r) {
 
 static Fact make_fact(const Prover *p, KE e) {
   const KNode *n = &p->k->node[e];
-  Fact r = { lin_atom(e), UNKNOWN, UNKNOWN, MAG_ANY, true, false };
+  Fact r = { lin_atom(e), UNKNOWN, UNKNOWN, MAG_ANY, true, false, false };
   switch ((KNodeKind)n->kind) {
   case KN_Const:
     r.form = r.lo = r.hi = lin_const((int64_t)n->bits);
     r.mag = magnitude((double)r.form.k);
-    r.stable = true;
+    r.stable = r.total = true;
     return r;
   case KN_Sym:
-    r.stable = true;
+    r.stable = r.total = true;
     if (p->sym) {
       r.form = r.lo = r.hi = lin_const(p->sym[n->a]);
       r.mag = magnitude((double)p->sym[n->a]);
@@ -361,6 +377,7 @@ static Fact make_fact(const Prover *p, KE e) {
   }
   if (p->sized[e] && !is_nonneg_const(&r.lo) && r.form.n == 1 && r.form.t[0].atom == e)
     r.lo = lin_const(0);
+  if (p->sized[e]) r.total = true;
   double most = p->sized[e] == SIZED_DIM ? MAG_DIM : p->sized[e] ? MAG_COUNT : MAG_ANY;
   if (r.mag > most) r.mag = most;
   return r;
@@ -410,7 +427,8 @@ static void need_stmt(Prover *p, uint32_t at) {
 static void need_below(Prover *p, KE e) {
   const KNode *n = &p->k->node[e];
   if (n->kind == KN_Op)
-    for (uint32_t i = 0; i < (uint32_t)sop_info[n->op].arity; i++) need(p, kernel_operand(p->k, e, i));
+    for (uint32_t i = 0; i < (uint32_t)sop_info[n->op].arity; i++)
+      need(p, kernel_operand(p->k, e, i));
   if (n->kind != KN_Var || p->var_expr[n->a] == KE_NONE) return;
   KVarKind kind = (KVarKind)p->k->var[n->a].kind;
   KE from = p->var_expr[n->a];
@@ -501,7 +519,7 @@ static bool access_ok(const Prover *p, uint32_t buf, const KE *index) {
 
 static bool extent_ok(const Prover *p, KE e) {
   const Fact *x = fact_of(p, e);
-  return p->sized[e] || (x && nonneg(p, x->form));
+  return p->sized[e] || (x && x->total && nonneg(p, x->form));
 }
 
 static bool extents_ok(const Prover *p, uint32_t at) {

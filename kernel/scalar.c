@@ -13,7 +13,12 @@ const SOpInfo sop_info[S_COUNT] = {
 };
 
 /* ---- slots ------------------------------------------------------------------ */
-static float slot_f32(uint64_t x) { uint32_t u = (uint32_t)x; float f; memcpy(&f, &u, 4); return f; }
+static float slot_f32(uint64_t x) {
+  uint32_t u = (uint32_t)x;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
 static double slot_f64(uint64_t x) { double d; memcpy(&d, &x, 8); return d; }
 static uint64_t f32_slot(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static uint64_t f64_slot(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }
@@ -231,7 +236,8 @@ static bool takes_class(SOp op, DType t) {
 }
 
 KStatus scalar_eval(SOp op, DType t, uint64_t a, uint64_t b, uint64_t c, uint64_t *out) {
-  if ((unsigned)op >= S_COUNT || (unsigned)t >= DT_COUNT || !takes_class(op, t)) return K_BAD_KERNEL;
+  if ((unsigned)op >= S_COUNT || (unsigned)t >= DT_COUNT || !takes_class(op, t))
+    return K_BAD_KERNEL;
   if (op == S_select) { *out = a ? b : c; return K_OK; }
   return dtype_is_float(t) ? eval_float(op, t, a, b, out) : eval_int(op, t, a, b, out);
 }

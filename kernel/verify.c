@@ -33,7 +33,8 @@ static bool fail(Check *c, const char *why) {
 /* ---- names and buffers ------------------------------------------------------ */
 static bool check_head(Check *c) {
   const Kernel *k = c->k;
-  if (k->n_syms > K_MAX_SYMS || k->n_bufs > K_MAX_BUFS) return fail(c, "too many symbols or buffers");
+  if (k->n_syms > K_MAX_SYMS || k->n_bufs > K_MAX_BUFS)
+    return fail(c, "too many symbols or buffers");
   if (k->n_params > k->n_bufs) return fail(c, "more parameters than buffers");
   if (k->n_nodes > 1u << 28 || k->n_stmts > 1u << 28 || k->n_vars > 1u << 28)
     return fail(c, "the kernel is too large");
@@ -54,7 +55,8 @@ static bool check_bufs_before_nodes(Check *c) {
     const KBuf *u = &c->k->buf[i];
     if (u->role > K_LOCAL || u->dtype >= DT_COUNT || u->rank > K_MAX_RANK)
       return fail(c, "a buffer of no role, dtype or rank");
-    if ((u->role == K_LOCAL) != (i >= c->k->n_params)) return fail(c, "locals must follow parameters");
+    if ((u->role == K_LOCAL) != (i >= c->k->n_params))
+      return fail(c, "locals must follow parameters");
     if (u->name >= c->k->n_text) return fail(c, "a buffer's name is outside the text");
   }
   return true;
@@ -236,7 +238,8 @@ static bool carried_next(Check *c, const KStmt *s) {
   if (s->kind != KS_For || s->b == KE_NONE) return true;
   const uint32_t *p = c->k->pool + s->b;
   for (uint32_t i = 0; i < p[0]; i++)
-    if (!use_as(c, p[3 + 3 * i], (DType)c->k->var[p[1 + 3 * i]].dtype, "a carried value changes its type"))
+    if (!use_as(c, p[3 + 3 * i], (DType)c->k->var[p[1 + 3 * i]].dtype,
+                "a carried value changes its type"))
       return false;
   return true;
 }
@@ -378,7 +381,8 @@ static const struct { bool (*check)(Check *, uint32_t); bool body, epilogue; } s
 static bool check_stmt(Check *c, uint32_t at) {
   const KStmt *s = &c->k->stmt[at];
   if (s->kind > KS_If) return fail(c, "a statement of no kind");
-  if (!statement[s->kind].body && s->end != at + 1) return fail(c, "a statement with a body of its own");
+  if (!statement[s->kind].body && s->end != at + 1)
+    return fail(c, "a statement with a body of its own");
   if (c->depth && c->body[c->depth - 1].kind == KS_Contract && !statement[s->kind].epilogue)
     return fail(c, "an epilogue holds more than lets, stores and checks");
   c->clock++;
@@ -404,13 +408,15 @@ static bool walk(Check *c, bool checking) {
 
 /* ---- all of it -------------------------------------------------------------- */
 static bool check_all(Check *c) {
-  if (!check_bufs_before_nodes(c) || !check_nodes(c) || !check_dims(c) || !walk(c, false)) return false;
+  if (!check_bufs_before_nodes(c) || !check_nodes(c) || !check_dims(c) || !walk(c, false))
+    return false;
   node_lives(c);
   return walk(c, true);
 }
 
 /* Loads below used expressions, and stores: is one not proved? */
-static bool some_unproved(const Kernel *k, uint8_t *used, const uint8_t *load_ok, const uint8_t *store_ok) {
+static bool some_unproved(const Kernel *k, uint8_t *used, const uint8_t *load_ok,
+                          const uint8_t *store_ok) {
   bool open = false;
   memset(used, 0, k->n_nodes);
   for (uint32_t s = 0; s < k->n_stmts; s++) {

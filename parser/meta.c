@@ -147,8 +147,10 @@ static AttrVal array_node(IrCtx *cx, MetaFile *m, const json_t *node, int depth)
   m->budget -= (int)n;
   v.n = (int)n;
   v.at = NEW_N(AttrVal, n + 1);
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
     v.at[i] = node_value(cx, m, json_integer_value(json_array_get(data, i)), depth + 1);
+    if (v.at[i].kind == AV_Other) return v.at[i];
+  }
   return v;
 }
 

@@ -70,6 +70,7 @@ typedef struct Parser {
   uint32_t failed_at;                 /* the token that was reported last      */
   bool declaring;                     /* naming a type does not want it        */
   int depth;
+  int dim_products;                   /* in the extent being read              */
   BlockBuilder *bb;
   VEC(LocalName) locals;  Map local_at;         /* Sym -> index + 1             */
   VEC(TyName) tynames;    Map tyname_at;

@@ -85,15 +85,18 @@ static bool attr_list(Parser *p, Tok close, AttrVal *out) {
   VEC(AttrVal) at = {0};
   Span open = p->tok.span;
   bool comma = false;
+  const char *other = NULL;
   advance(p);
   while (!at_tok(p, close)) {
     AttrVal v = {0};
     if (!attr_value(p, &v)) return false;
+    if (v.kind == AV_Other) other = v.s;
     vec_push(&at, v);
     if (!(comma = accept(p, T_COMMA))) break;
   }
   if (!expect(p, close, open)) return false;
   if (close == T_RPAREN && at.n == 1 && !comma) *out = at.at[0];   /* (1) is 1  */
+  else if (other) *out = (AttrVal){ .kind = AV_Other, .s = other };
   else *out = (AttrVal){ .kind = AV_List, .n = at.n, .at = at.at };
   return true;
 }

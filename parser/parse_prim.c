@@ -208,6 +208,7 @@ static void parse_clause(Parser *p, Clauses *out) {
 static Val parse_match(Parser *p) {
   Clauses clauses = {0};
   Span at = p->tok.span;
+  if (!deeper(p, at)) return poison_val(at);
   Expr *e = ir_expr(EX_Match, at);
   e->Match.partial = at_tok(p, T_MATCHQ);
   advance(p);
@@ -220,6 +221,7 @@ static Val parse_match(Parser *p) {
       fail_expected(p, "`,` or `}`");
   }
   if (!p->panic) expect(p, T_RBRACE, open);
+  p->depth--;
   e->Match.n_clauses = clauses.n;
   e->Match.clauses = clauses.at;
   e->span = span_to(at, p->prev.span);

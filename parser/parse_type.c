@@ -9,6 +9,9 @@
  * be bound.                                                                   */
 #include "parser/parse.h"
 
+/* n * n * n ... is a nested product: a bound on what later stages recurse. */
+enum { MAX_PRODUCTS = 200 };
+
 static Dim parse_dim(Parser *p);
 
 /* ---- dims ---------------------------------------------------------------- */
@@ -49,9 +52,9 @@ static Dim dim_call(Parser *p, bool is_max) {
   Span open = p->tok.span;
   advance(p);
   Dim a = parse_dim(p);
-  expect(p, T_COMMA, open);
+  if (!a || !expect(p, T_COMMA, open)) return NULL;
   Dim b = parse_dim(p);
-  expect(p, T_RPAREN, open);
+  if (!b || !expect(p, T_RPAREN, open)) return NULL;
   return is_max ? dim_max(p->cx->dims, a, b) : dim_min(p->cx->dims, a, b);
 }
 
@@ -97,10 +100,8 @@ static Dim dim_primary(Parser *p) {
   case T_IDENT: return dim_word(p);
   case T_QUESTION: advance(p); return dim_any(p->cx->dims);
   case T_LPAREN:
-    if (!deeper(p, open)) return NULL;
     advance(p);
     d = parse_dim(p);
-    p->depth--;
     return expect(p, T_RPAREN, open) ? d : NULL;
   default: fail_expected(p, "an extent: a number, a name or ?"); return NULL;
   }
@@ -128,6 +129,8 @@ static Dim dim_product(Parser *p) {
     advance(p);
     Dim b = dim_primary(p);
     if (!b) return NULL;
+    if (++p->dim_products > MAX_PRODUCTS)
+      return fail(p, op.span, E0106, "a shape", MAX_PRODUCTS), NULL;
     if (op.kind == T_STAR) a = dim_mul(p->cx->dims, a, b);
     else if (is_zero(b)) return fail(p, op.span, E0311, "a shape", "division by zero"), NULL;
     else a = op.kind == T_SLASH ? dim_div(p->cx->dims, a, b) : dim_mod(p->cx->dims, a, b);
@@ -135,7 +138,7 @@ static Dim dim_product(Parser *p) {
   return a;
 }
 
-static Dim parse_dim(Parser *p) {
+static Dim dim_sum(Parser *p) {
   bool minus = accept(p, T_MINUS);
   Dim a = dim_product(p);
   if (a && minus) a = dim_sub(p->cx->dims, dim_const(p->cx->dims, 0), a);
@@ -149,8 +152,16 @@ static Dim parse_dim(Parser *p) {
   return a;
 }
 
+static Dim parse_dim(Parser *p) {
+  if (!deeper(p, p->tok.span)) return NULL;
+  Dim d = dim_sum(p);
+  p->depth--;
+  return d;
+}
+
 static Dim parse_extent(Parser *p) {
   Span at = p->tok.span;
+  p->dim_products = 0;
   Dim d = parse_dim(p);
   int64_t v;
   if (d && dim_is_const(d, &v) && v < 0)

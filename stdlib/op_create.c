@@ -224,10 +224,23 @@ static bool rel_dim(Rel *r) {
   if (!rel_axis(r, "axis", relkit_const_int(c, 0), rel_tensor(r, 0).rank, &axis)) return false;
   return rel_result(r, DT_i64, 0, NULL);
 }
+/* The literal came through a variable: choose when it runs. */
+static bool choose_dim(OpPlan *p) {
+  OpOperand x = *plan_operand(p, 0);
+  OpK k = opk_begin(p, "dim");
+  KB *b = k.b;
+  KE axis = number(&k, 1, DT_i64), v = kb_int(b, 0);
+  KTensor y = opk_out(&k, plan_result(p, 0));
+  for (int i = 0; i < x.rank; i++) {
+    KE here = kb_or(b, kb_eq(b, axis, kb_int(b, i)), kb_eq(b, axis, kb_int(b, i - x.rank)));
+    v = kb_select(b, here, opk_dim(&k, x.dim[i]), v);
+  }
+  kb_store(b, y.buf, NULL, v);
+  return opk_end(&k);
+}
 static bool lower_dim(OpPlan *p) {
   OpOperand *x = plan_operand(p, 0);
-  if (!p->constant[1])
-    return diag_error(p->diags, p->span, E0401, "dim", "axis is not an integer literal any more");
+  if (!p->constant[1]) return choose_dim(p);
   int axis = relkit_axis(relkit_const_int(p->constant[1], 0), x->rank);
   plan_dim_value(p, plan_result(p, 0), x->dim[axis]);
   return true;

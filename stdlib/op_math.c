@@ -14,12 +14,18 @@ static bool rel_binary_any(Rel *r) { return relkit_binary(r, "fiub", false); }
 static KE apply_rounding(OpK *k, const KE *x, const void *ud) {
   return dtype_is_float(kb_type(k->b, x[0])) ? relkit_apply(k, x, ud) : x[0];
 }
+/* Truth values add by or and multiply by and; gradients of masks do so. */
+static KE apply_ring(OpK *k, const KE *x, const void *ud) {
+  if (kb_type(k->b, x[0]) != DT_bool) return relkit_apply(k, x, ud);
+  return ((const OpDef *)ud)->variant == S_add ? kb_or(k->b, x[0], x[1]) : kb_and(k->b, x[0], x[1]);
+}
 static KE apply_trunc_divide(OpK *k, const KE *x, const void *ud) {
   (void)ud;
   KE q = kb_div(k->b, x[0], x[1]);
   return dtype_is_float(kb_type(k->b, q)) ? kb_un(k->b, S_trunc, q) : q;
 }
 
+static bool lower_ring(OpPlan *p) { return relkit_map(p, apply_ring, p->op); }
 static bool lower_rounding(OpPlan *p) { return relkit_map(p, apply_rounding, p->op); }
 static bool lower_trunc_divide(OpPlan *p) { return relkit_map(p, apply_trunc_divide, NULL); }
 
@@ -79,14 +85,19 @@ MATH(fast_erf, S_erf, "erf, where an approximation would be accepted.", "");
     .flags = OP_PURE | (more), .pattern = PAT_Broadcast, .rel = relation, .lower = lowering,   \
     .variant = sop, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 /* range: of the second operand of the integer example, so that none divides by zero */
+#define BINARY_EXAMPLES(id, range)                                                             \
+  #id "(f32[2,3], f32[3])", #id "(i32[2,1,4]<9, i32[3,1]" range ")", #id "(f32[?3,2], f32[2])", \
+  #id "(f32[0,3], f32[3])", #id "(f16[2,3], f16[])", #id "(u8[4]<9, u8[4]" range ")"
 #define BINARY(id, sop, more, lowering, describe, range)                                       \
-  BINARY_OP(id, sop, more, rel_binary_num, lowering, describe, #id "(f32[2,3], f32[3])",       \
-            #id "(i32[2,1,4]<9, i32[3,1]" range ")", #id "(f32[?3,2], f32[2])",                \
-            #id "(f32[0,3], f32[3])", #id "(f16[2,3], f16[])", #id "(u8[4]<9, u8[4]" range ")")
+  BINARY_OP(id, sop, more, rel_binary_num, lowering, describe, BINARY_EXAMPLES(id, range))
 
-BINARY(add, S_add, OP_COMMUTES, relkit_lower_scalar_op, "Sum; integers wrap.", "<9");
+BINARY_OP(add, S_add, OP_COMMUTES, rel_binary_any, lower_ring,
+          "Sum; integers wrap; of truth values: or.", BINARY_EXAMPLES(add, "<9"),
+          "add(bool[2,3], bool[3])");
+BINARY_OP(multiply, S_mul, OP_COMMUTES, rel_binary_any, lower_ring,
+          "Product; integers wrap; of truth values: and.", BINARY_EXAMPLES(multiply, "<9"),
+          "multiply(bool[2,3], bool[3])");
 BINARY(subtract, S_sub, 0, relkit_lower_scalar_op, "Difference; integers wrap.", "<9");
-BINARY(multiply, S_mul, OP_COMMUTES, relkit_lower_scalar_op, "Product; integers wrap.", "<9");
 BINARY(divide, S_div, 0, relkit_lower_scalar_op,
        "Quotient; of integers truncated, division by zero is an error.", ">0");
 BINARY(floor_divide, S_fdiv, 0, relkit_lower_scalar_op, "floor(lhs / rhs).", ">0");

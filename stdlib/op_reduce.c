@@ -203,6 +203,7 @@ static bool lower_arg(OpPlan *p) {
 }
 
 /* ---- collapse_sum_like, collapse_sum_to: the adjoints of broadcasting -------------------- */
+/* Truth values add by or, as in add. */
 static Axes collapse_axes(OpPlan *p, bool *all_kept) {
   Axes a = { 0 };
   DimTab *t = p->cx->dims;
@@ -232,21 +233,22 @@ static bool collapse(OpPlan *p) {
   DType t = relkit_acc(r.x.dtype);
   red_loops(&r);
   red_begin(&r);
-  return red_close(&r, kb_reduce_end(r.k.b, S_add, opk_zero(&r.k, t), red_load(&r, t)));
+  SOp op = t == DT_bool ? S_or : S_add;
+  return red_close(&r, kb_reduce_end(r.k.b, op, opk_zero(&r.k, t), red_load(&r, t)));
 }
 static bool lower_collapse_to(OpPlan *p) {
   return relkit_bind_shape(p, 1, plan_result(p, 0), 0, 0, RELKIT_COLLAPSE) && collapse(p);
 }
 static bool rel_collapse_like(Rel *r) {
   TensorTy x = rel_tensor(r, 0), to = rel_tensor(r, 1);
-  if (!rel_want_class(r, 0, "fiu") || !relkit_broadcasts_to(r, to, x)) return false;
+  if (!relkit_broadcasts_to(r, to, x)) return false;
   return rel_result(r, x.dtype, to.rank, to.dim);
 }
 static bool rel_collapse_to(Rel *r) {
   Dim dim[MAX_RANK];
   int rank;
   TensorTy x = rel_tensor(r, 0);
-  if (!rel_want_class(r, 0, "fiu") || !relkit_shape_arg(r, 1, &rank, dim)) return false;
+  if (!relkit_shape_arg(r, 1, &rank, dim)) return false;
   if (rank > x.rank)
     return rel_error(r, "data of rank %d does not collapse to rank %d", x.rank, rank);
   if (rel_constant(r, 1) && !relkit_broadcasts_to(r, (TensorTy){ x.dtype, rank, dim }, x))
@@ -327,7 +329,7 @@ const OpDef op_collapse_sum_like = {
   .examples = (const char *const[]){ "collapse_sum_like(f32[2,3,4], f32[3,1])",
     "collapse_sum_like(i32[2,3], i32[])", "collapse_sum_like(f32[?2,3], f32[?1,3])",
     "collapse_sum_like(f32[?2,3], f32[?2,3])", "collapse_sum_like(f32[0,3], f32[3])",
-    "collapse_sum_like(f16[5,4], f16[5,4])", NULL },
+    "collapse_sum_like(f16[5,4], f16[5,4])", "collapse_sum_like(bool[2,3], f32[3])", NULL },
 };
 const OpDef op_collapse_sum_to = {
   .name = "collapse_sum_to",

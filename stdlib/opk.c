@@ -66,7 +66,8 @@ static KTensor declare(OpK *k, OpRef r, KBufRole role, int rank, const Dim *dim)
   OpOperand *o = plan_operand(k->p, r);
   KTensor t = { .dtype = o->dtype, .rank = rank };
   for (int i = 0; i < rank; i++) t.dim[i] = opk_dim(k, dim[i]);
-  t.buf = kb_buf(k->b, role, role == K_IN ? "x" : "y", o->dtype, rank, t.dim);
+  /* A scalar operand is a scalar buffer however it is seen: all extents are 1. */
+  t.buf = kb_buf(k->b, role, role == K_IN ? "x" : "y", o->dtype, o->rank ? rank : 0, t.dim);
   k->ref[k->n_buf++] = r;
   return t;
 }

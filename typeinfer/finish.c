@@ -202,7 +202,15 @@ Type *zonk(Infer *I, Type *t, int cap, bool final) {
 
 static void finish_block(Infer *I, Block *b);
 
-static void finish_var(Infer *I, Var *v) { v->type = zonk(I, var_view(I, v), var_info(I, v)->level, true); }
+/* A variable nobody has looked at is opened only here. */
+static void finish_var(Infer *I, Var *v) {
+  int first = I->cells.n;
+  Type *t = var_view(I, v);
+  if (I->cells.n > first) solve(I);
+  for (int i = first; i < I->cells.n; i++)
+    if (!I->cells.at[i]->known) cell_top(I, I->cells.at[i]);
+  v->type = zonk(I, t, var_info(I, v)->level, true);
+}
 
 static void finish_atom(void *ud, Atom *a) {
   Infer *I = ud;
@@ -277,11 +285,22 @@ static void finish_clause(Infer *I, Clause *c) {
   c->body->n = checks.b.n;
 }
 
+static bool is_alias(const Expr *e) { return e->kind == EX_Just && e->Just.value.kind == ATOM_Var; }
+
 /* The result's check comes last, between the value and the caller. */
 static void check_result(Infer *I, Fn *f, Site *s) {
   if (s->expr->n_oblige == 0) return;
   Block *b = f->body;
   BlockBuilder bb = {0};
+  Binding *last = b->n ? &b->at[b->n - 1] : NULL;
+  if (last && b->result.kind == ATOM_Var && last->var == b->result.var && is_alias(last->value)) {
+    for (int i = 0; i < s->expr->n_oblige; i++) {
+      const Oblige *o = &s->expr->oblige[i];
+      add_oblige(last->value, o->kind, o->a, o->b, o->what);
+    }
+    last->var->type = last->value->type = b->result.type = f->ret;
+    return;
+  }
   for (int i = 0; i < b->n; i++) vec_push(&bb.b, b->at[i]);
   s->expr->type = f->ret;
   s->expr->Just.value.type = b->result.type;

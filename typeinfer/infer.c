@@ -88,11 +88,11 @@ Type *atom_type(Infer *I, Atom *a, TypeArgs **inst) {
   case ATOM_Var:
     t = var_view(I, a->var);
     if (t->kind == TY_Fn)
-      t = instantiate(I, t, var_info(I, a->var)->level, a->span, a->var->name, inst);
+      t = instantiate(I, t, var_info(I, a->var)->level, a->span, t->fn.n_dims ? var_label(a->var) : NULL, inst);
     break;
   case ATOM_Global:
     t = a->global->type ? a->global->type : type_error();
-    if (t->kind == TY_Fn) t = instantiate(I, t, 0, a->span, a->global->name, inst);
+    if (t->kind == TY_Fn) t = instantiate(I, t, 0, a->span, str_fmt("@%s", a->global->name), inst);
     break;
   case ATOM_Const: t = const_type(a->cst, I->dt); break;
   case ATOM_Ctor: case ATOM_Op: case ATOM_Poison: t = type_error(); break;
@@ -150,36 +150,41 @@ static Type *bounded(Infer *I, Type *t, const Var *v, Span at) {
   if (k != TY_Tuple && k != TY_Data && k != TY_Fn && k != TY_Ref) return t;
   Size s = size_of(I, t);
   if (s.depth <= MAX_TYPE_DEPTH && s.nodes <= MAX_TYPE_NODES) return t;
-  const char *what = str_fmt("the type of %s", var_label(v));
-  diag_error(I->d, at, E0106, what, MAX_TYPE_DEPTH);
+  if (s.depth > MAX_TYPE_DEPTH)
+    diag_error(I->d, at, E0106, str_fmt("the type of %s", var_label(v)), MAX_TYPE_DEPTH);
+  else
+    diag_error(I->d, at, E0311, var_label(v), str_fmt("its type has more than %d parts", MAX_TYPE_NODES));
   return type_error();
 }
 
 /* ---- annotated variables ---------------------------------------------------- */
 
 /* v is bound to a value of type t.  An annotation that the value may not meet
- * splits the binding: temp takes the value, `let v = temp` carries the check. */
-static void bind_var(Infer *I, Var *v, Type *t, Span at) {
+ * (and that another variable cannot answer for) splits the binding: temp takes the value, `let v = temp` carries the check. */
+static void bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at) {
   VarInfo *vi = var_info(I, v);
   vi->level = I->level;
   v->type = t;
   if (!v->annot) {
     v->type = bounded(I, t, v, at);
+    var_view(I, v);
     return;
   }
   if (type_is_plain(t, false) && type_is_plain(v->annot, false) && type_same(t, v->annot)) return;
   Type *want = annotation(I, v->annot, ANNOT_Open, I->level, NULL, v->span);
-  Var *temp = ir_var(I->cx, NULL, v->span);
-  temp->type = t;
-  var_info(I, temp)->level = I->level;
+  bool alias = value && value->kind == EX_Just && value->Just.value.kind == ATOM_Var;
+  Var *temp = alias ? value->Just.value.var : ir_var(I->cx, NULL, v->span);
+  if (!alias) temp->type = t;
+  if (!alias) var_info(I, temp)->level = I->level;
   Atom a = atom_var(temp, at);
   Site *s = site_new(at, t, want, str_fmt("%s and of its annotation", var_label(v)));
-  s->expr = ir_expr(EX_Just, at);
+  s->expr = alias ? value : ir_expr(EX_Just, at);
   s->note_at = v->span;
   s->note = str_fmt("%s is annotated here", var_label(v));
   flow_atom(I, &a, want, s);
-  s->expr->Just.value = a;
   v->type = want;
+  if (alias) return;
+  s->expr->Just.value = a;
   vi = var_info(I, v);
   vi->split = s;
   vi->temp = temp;
@@ -521,7 +526,7 @@ static void check_pattern(Infer *I, Pattern *p, Type *t) {
   t = type_resolve(t);
   switch (p->kind) {
   case PAT_Wild: break;
-  case PAT_Var: bind_var(I, p->var, t, p->span); break;
+  case PAT_Var: bind_var(I, p->var, t, NULL, p->span); break;
   case PAT_Ctor: check_ctor_pattern(I, p, t); break;
   case PAT_Tuple: check_tuple_pattern(I, p, t); break;
   }
@@ -627,7 +632,7 @@ static void check_binding(Infer *I, Binding *b) {
     check_fn_binding(I, b->var, e);
   } else if (e->kind != EX_Just || !check_alias(I, b->var, e)) {
     e->type = check_expr(I, e);
-    bind_var(I, b->var, e->type, e->span);
+    bind_var(I, b->var, e->type, e, e->span);
   }
 }
 

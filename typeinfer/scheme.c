@@ -94,6 +94,32 @@ Type *annotation(Infer *I, Type *t, AnnotMode mode, int level, DimList *opened, 
   return annot(&a, t, true);
 }
 
+/* Was a result type inferred by an earlier run?  Then it may speak of the
+ * nameless axes of parameters, and no text can. */
+static void ask_nameless(void *ud, Dim s) { *(bool *)ud |= !s->name; }
+
+static bool has_nameless(Type *t) {
+  bool yes = false;
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Error: case TY_Meta: case TY_Var: break;
+  case TY_Tensor:
+    for (int i = 0; i < t->tensor.rank; i++) dim_visit_syms(t->tensor.dim[i], ask_nameless, &yes);
+    break;
+  case TY_Tuple:
+    for (int i = 0; i < t->tuple.n; i++) yes |= has_nameless(t->tuple.at[i]);
+    break;
+  case TY_Fn:
+    for (int i = 0; i < t->fn.n; i++) yes |= has_nameless(t->fn.param[i]);
+    return yes || has_nameless(t->fn.ret);
+  case TY_Data:
+    for (int i = 0; i < t->data.n; i++) yes |= has_nameless(t->data.arg[i]);
+    break;
+  case TY_Ref: return has_nameless(t->ref);
+  }
+  return yes;
+}
+
 /* ---- signatures ------------------------------------------------------------ */
 
 static bool binds(Type *t, Dim s) {
@@ -136,7 +162,8 @@ Type *fn_signature(Infer *I, Fn *f, const char *name) {
     param[i] = p->annot ? annotation(I, p->annot, ANNOT_Param, level, &dims, p->span)
                         : new_meta(I, I->level + LEVEL_PARAM);
   }
-  Type *ret = f->ret ? annotation(I, f->ret, ANNOT_Keep, level, NULL, f->span) : new_meta(I, level);
+  bool said = f->ret && !has_nameless(f->ret);
+  Type *ret = said ? annotation(I, f->ret, ANNOT_Keep, level, NULL, f->span) : new_meta(I, level);
   Type *sig = type_fn(f->n_vars, f->var, dims.n, dims.at, f->n, param, ret);
   for (int i = 0; i < n_named; i++) check_bound(I, f, sig, dims.at[i], name);
   return sig;
@@ -211,7 +238,7 @@ Type *inst_type(Infer *I, Type *t, Inst *in, bool positive) {
   return t;
 }
 
-static Inst *inst_new(Infer *I, const Type *fn, int cap, Span at, Sym callee) {
+static Inst *inst_new(Infer *I, const Type *fn, int cap, Span at, const char *callee) {
   Inst *in = NEW(Inst);
   *in = (Inst){ .n_types = fn->fn.n_vars, .n_dims = fn->fn.n_dims, .cap = cap, .at = at };
   in->var = NEW_N(TyVar *, in->n_types + 1);
@@ -232,7 +259,7 @@ static Inst *inst_new(Infer *I, const Type *fn, int cap, Span at, Sym callee) {
   return in;
 }
 
-Type *instantiate(Infer *I, Type *fn, int cap, Span at, Sym callee, TypeArgs **out) {
+Type *instantiate(Infer *I, Type *fn, int cap, Span at, const char *callee, TypeArgs **out) {
   if (out) *out = NULL;
   if (!fn->fn.n_vars && !fn->fn.n_dims && type_is_plain(fn, true)) return fn;
   Inst *in = inst_new(I, fn, cap, at, callee);
@@ -294,12 +321,14 @@ void settle_inst(Infer *I, Job *j, int level) {
 
 /* ---- generalisation -------------------------------------------------------- */
 
-/* What an operator still waits for belongs to the calls to come. */
+/* What an operator still waits for belongs to the calls to come; what an outer
+ * function in the making gives, to that function. */
 static void keep_pending(Infer *I, int first_job, int level) {
   for (int i = first_job; i < I->jobs.n; i++) {
     Job *j = I->jobs.at[i];
-    if (j->kind == JOB_Inst || j->made || j->state != JOB_Waiting) continue;
+    if (j->made || j->state != JOB_Waiting) continue;
     if (j->result) lower(j->result, level);
+    if (j->kind == JOB_Inst) continue;
     if (j->kind == JOB_Rel)
       for (int k = 0; k < j->expr->Call.n_args; k++) lower(j->expr->Call.args[k].type, level);
     else lower(j->expr->Proj.tuple.type, level);

@@ -44,7 +44,7 @@ struct Cell {
   unsigned flags;  int level, changes;
   bool known, stuck, queued;     /* stuck: at its top for good                */
   Dim val, self, symbol;         /* symbol: of CELL_OPENS, or what STRICT instantiates */
-  Span at;  Sym callee;          /* STRICT: the use                           */
+  Span at;  const char *callee;  /* STRICT: the use                           */
   VEC(CellIn) in;
   VEC(Work) out;
 };
@@ -76,7 +76,6 @@ struct Site {
   bool reported;
   const char *what;              /* "axis 0 of <what>"                        */
   Span note_at;  const char *note;
-  Sym callee;
 };
 
 /* Where in the value an extent stands: at its top (through tuples), directly
@@ -141,7 +140,7 @@ typedef enum { ANNOT_Keep, ANNOT_Param, ANNOT_Open } AnnotMode;    /* what becom
 typedef VEC(Dim) DimList;
 Type *annotation(Infer *I, Type *t, AnnotMode mode, int level, DimList *opened, Span at);
 Type *fn_signature(Infer *I, Fn *f, const char *name);
-Type *instantiate(Infer *I, Type *fn, int cap, Span at, Sym callee, TypeArgs **out);
+Type *instantiate(Infer *I, Type *fn, int cap, Span at, const char *callee, TypeArgs **out);
 Type *inst_type(Infer *I, Type *t, Inst *in, bool positive);
 void  run_inst(Infer *I, Job *j);
 void  settle_inst(Infer *I, Job *j, int level);

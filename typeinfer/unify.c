@@ -5,6 +5,7 @@
  * into a cell they are joined, into a dim that is already said they are
  * checked.  Solving a meta copies the other side's structure with fresh cells
  * for its dims, so that the meta may later turn out less precise.            */
+#include <string.h>
 #include "typeinfer/state.h"
 
 enum { MAX_DEPTH = 2000 };
@@ -143,7 +144,10 @@ Site *site_new(Span at, Type *from, Type *to, const char *what) {
 bool mismatch(Infer *I, Site *s) {
   if (s->reported) return false;
   s->reported = true;
-  diag_error(I->d, s->at, E0301, show(I, s->to), show(I, s->from));
+  const char *to = show(I, s->to), *from = show(I, s->from);
+  diag_error(I->d, s->at, E0301, to, from);
+  if (strcmp(to, from) == 0)
+    diag_note(I->d, s->at, "the same names, but variables of different functions");
   if (s->note) diag_note(I->d, s->note_at, "%s", s->note);
   return false;
 }

@@ -32,7 +32,8 @@ static void give(rvm_arena *a, void *p, size_t n) {
   *h = (Hole){ next, n };
   if (next && (uint8_t *)h + n == (uint8_t *)next) *h = (Hole){ next->next, n + next->size };
   if (!prev) a->free_list = h;
-  else if ((uint8_t *)prev + prev->size == (uint8_t *)h) *prev = (Hole){ h->next, prev->size + h->size };
+  else if ((uint8_t *)prev + prev->size == (uint8_t *)h)
+    *prev = (Hole){ h->next, prev->size + h->size };
   else prev->next = h;
   a->used -= n;
 }

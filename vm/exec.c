@@ -50,16 +50,17 @@ static rvm_status fault_elem(rvm_instance *vm, uint32_t i, int64_t n) {
   return vm->err.status = RVM_FAULT;
 }
 
-static rvm_status fault_dims(rvm_instance *vm, const char *what, int64_t n, int rank, const int64_t *dim) {
+static rvm_status fault_view(rvm_instance *vm, int64_t n, int rank, const int64_t *dim) {
   Msg m = msg(vm->err.message, sizeof vm->err.message);
-  msg_text(&m, what);
-  if (n >= 0) { msg_int(&m, n); msg_text(&m, " elements cannot have the shape "); }
+  msg_int(&m, n);
+  msg_text(&m, " elements cannot have the shape ");
   msg_dims(&m, rank, dim);
   return vm->err.status = RVM_FAULT;
 }
 
 static rvm_status fault_scalar(rvm_instance *vm, KStatus s) {
-  return vm_fault(vm, s == K_DIV_ZERO ? "integer division by zero" : "shift amount out of range", NULL);
+  return vm_fault(vm, s == K_DIV_ZERO ? "integer division by zero" : "shift amount out of range",
+                  NULL);
 }
 
 /* Where the failure was: the last line entry at or before pc. */
@@ -143,7 +144,7 @@ static rvm_status do_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint
   Tensor *x = tensor_of(r[w[1]]);
   for (int i = 0; i < rank; i++) dim[i] = (int64_t)r[w[3 + i]];
   if (!dims_count(dim, rank, &count) || count != x->count)
-    return fault_dims(vm, "", x->count, rank, dim);
+    return fault_view(vm, x->count, rank, dim);
   Tensor *v = heap_view(&vm->heap, x, rank, dim);
   if (!v) return vm_no_memory(vm);
   *out = cell_value(v);

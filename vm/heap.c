@@ -58,7 +58,9 @@ void *heap_resize(Heap *h, void *p, size_t was, size_t want, rvm_kind kind) {
   return q;
 }
 
-void *heap_get(Heap *h, size_t bytes, rvm_kind kind) { return heap_resize(h, NULL, 0, bytes, kind); }
+void *heap_get(Heap *h, size_t bytes, rvm_kind kind) {
+  return heap_resize(h, NULL, 0, bytes, kind);
+}
 
 void heap_put(Heap *h, void *p, size_t bytes, rvm_kind kind) {
   if (!p) return;

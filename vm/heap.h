@@ -67,7 +67,8 @@ void  heap_trim(Heap *h);
 
 /* Temporary memory of kernels; u is the heap. */
 void *heap_scratch(void *u, void *old, size_t was, size_t want);
-void  heap_scratch_idle(Heap *h);            /* between kernels: keeps a block that would have sufficed */
+/* Between kernels: keeps a block that would have sufficed, if it is small. */
+void  heap_scratch_idle(Heap *h);
 
 /* Is slot i of the cell a reference? */
 static inline const uint64_t *ref_words(const RefMap *m, const Cell *c) {

@@ -112,7 +112,8 @@ static bool const_tensor(rvm_program *p, const IConst *c, Tensor *x) {
 static bool make_consts(rvm_program *p) {
   const Image *m = &p->im;
   for (uint32_t i = 0; i < m->n_consts; i++)
-    if (m->type[m->cst[i].type].kind == IT_TENSOR) p->n_tensors += const_cell(&m->type[m->cst[i].type]);
+    if (m->type[m->cst[i].type].kind == IT_TENSOR)
+      p->n_tensors += const_cell(&m->type[m->cst[i].type]);
   p->konst = take(p, m->n_consts, sizeof *p->konst);
   p->tensors = take(p, p->n_tensors, 1);
   if (!p->konst || !p->tensors) return false;

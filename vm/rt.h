@@ -53,7 +53,9 @@ static inline uint64_t rt_slot(const RtIn *x, int64_t i) {
 static inline void *rt_at(const RtOut *o, int64_t i) {
   return (uint8_t *)o->x->data + (size_t)i * (size_t)dtype_bytes(o->t);
 }
-static inline void rt_set(const RtOut *o, int64_t i, uint64_t slot) { slot_store(rt_at(o, i), slot, o->t); }
+static inline void rt_set(const RtOut *o, int64_t i, uint64_t slot) {
+  slot_store(rt_at(o, i), slot, o->t);
+}
 double   rt_to_double(uint64_t slot, DType t);
 uint64_t rt_of_double(double x, DType t);
 

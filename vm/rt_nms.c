@@ -38,7 +38,10 @@ static double overlap(const RtIn *x, Corners p, Corners q) {
 static bool is_boxes(RtCall *c, Boxes *b) {
   const RtIn *x = &c->in[0];
   if (x->rank != 3) { rt_fail(c, "the boxes have rank ", x->rank); return false; }
-  if (!dtype_is_float(x->t)) { rt_fail(c, "the boxes are not of a float type", INT64_MIN); return false; }
+  if (!dtype_is_float(x->t)) {
+    rt_fail(c, "the boxes are not of a float type", INT64_MIN);
+    return false;
+  }
   *b = (Boxes){ x, x->dim[1], x->dim[2] };
   return true;
 }
@@ -78,7 +81,8 @@ RtStatus rt_valid_counts(RtCall *c) {
   for (int64_t i = 0; s == RT_OK && i < b.x->dim[0]; i++) {
     int64_t first = i * b.boxes, n = 0;
     for (int64_t j = 0; j < b.boxes; j++) {
-      if (!(at(&b, first + j, score) > least) || (id >= 0 && !(at(&b, first + j, id) >= 0))) continue;
+      if (!(at(&b, first + j, score) > least) || (id >= 0 && !(at(&b, first + j, id) >= 0)))
+        continue;
       put_row(&c->out[1], first + n, &b, first + j);
       rt_set(&c->out[2], first + n++, (uint64_t)j);
     }
@@ -192,8 +196,10 @@ static RtStatus nms_check(RtCall *c, Nms *m) {
       !column_ok(c, &m->b, num[SCORE], 1, "no such score_index: "))
     return RT_FAIL;
   if (num[ID] >= 0 && !column_ok(c, &m->b, num[ID], 1, "no such id_index: ")) return RT_FAIL;
-  if (c->in[1].count != dim[0]) return rt_fail(c, "valid_count needs one number per batch, not ", c->in[1].count);
-  if (num[RETURN_INDICES] && (c->in[2].rank != 2 || c->in[2].dim[0] != dim[0] || c->in[2].dim[1] != dim[1]))
+  if (c->in[1].count != dim[0])
+    return rt_fail(c, "valid_count needs one number per batch, not ", c->in[1].count);
+  if (num[RETURN_INDICES] &&
+      (c->in[2].rank != 2 || c->in[2].dim[0] != dim[0] || c->in[2].dim[1] != dim[1]))
     return rt_fail(c, "indices and boxes differ in shape", INT64_MIN);
   m->iou = rounded(m->b.x, m->iou);
   RtStatus s = out_as(c, 0, m->b.x);
@@ -242,7 +248,8 @@ typedef struct {
 static RtStatus all_check(RtCall *c, All *a) {
   a->c = c;
   a->score = &c->in[1];
-  if (!is_boxes(c, &a->b) || !rt_int(c, 2, &a->max) || !rt_float(c, 3, &a->iou) || !rt_float(c, 4, &a->least))
+  if (!is_boxes(c, &a->b) || !rt_int(c, 2, &a->max) || !rt_float(c, 3, &a->iou) ||
+      !rt_float(c, 4, &a->least))
     return RT_FAIL;
   const RtIn *x = a->b.x, *s = a->score;
   if (a->b.columns != 4) return rt_fail(c, "a box has four numbers, not ", a->b.columns);
@@ -262,7 +269,8 @@ static int64_t choose(All *a, int64_t batch, int64_t class) {
   if (!(a->iou > 0)) return 0;
   for (int64_t j = 0; j < n; j++) {
     uint64_t s = rt_slot(a->score, first + j);
-    if (rt_to_double(s, a->score->t) > a->least) a->key[valid++] = (RtKey){ rt_key(s, a->score->t), j };
+    if (rt_to_double(s, a->score->t) > a->least)
+      a->key[valid++] = (RtKey){ rt_key(s, a->score->t), j };
   }
   rt_sort_keys(a->key, a->key + n, valid, true);
   int64_t most = a->max > 0 ? a->max : valid;
@@ -319,7 +327,8 @@ RtStatus rt_all_class_nms_tf(RtCall *c) {
   int64_t per = 0;
   RtStatus s = all_check(c, &a);
   if (s == RT_OK && __builtin_mul_overflow(a.classes, a.b.boxes, &per)) s = RT_NO_MEMORY;
-  if (s == RT_OK && c->out[1].t != a.score->t) s = rt_fail(c, "a result has another element type", INT64_MIN);
+  if (s == RT_OK && c->out[1].t != a.score->t)
+    s = rt_fail(c, "a result has another element type", INT64_MIN);
   if (s == RT_OK) s = rt_out(c, 0, 3, (int64_t[]){ a.batches, per, 2 });
   if (s == RT_OK) s = rt_out(c, 1, 2, (int64_t[]){ a.batches, per });
   if (s == RT_OK) s = rt_out(c, 2, 1, (int64_t[]){ a.batches });
@@ -332,7 +341,8 @@ RtStatus rt_all_class_nms_tf(RtCall *c) {
       for (int64_t j = 0; j < kept; j++, n++) {
         rt_set(&c->out[0], (i * per + n) * 2, (uint64_t)k);
         rt_set(&c->out[0], (i * per + n) * 2 + 1, (uint64_t)a.kept[j]);
-        rt_set(&c->out[1], i * per + n, rt_slot(a.score, (i * a.classes + k) * a.b.boxes + a.kept[j]));
+        rt_set(&c->out[1], i * per + n,
+               rt_slot(a.score, (i * a.classes + k) * a.b.boxes + a.kept[j]));
       }
     }
     rt_set(&c->out[2], i, (uint64_t)n);

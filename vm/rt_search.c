@@ -117,7 +117,8 @@ RtStatus rt_searchsorted(RtCall *c) {
   int64_t n = seq->dim[seq->rank - 1], per = v->rank ? v->dim[v->rank - 1] : 1;
   for (int64_t i = 0; i < v->count; i++) {
     int64_t row = seq->rank == 1 ? 0 : i / per;
-    rt_set(&c->out[0], i, (uint64_t)bound(seq, row, n, rt_key(rt_slot(v, i), v->t), c->num[0] != 0));
+    rt_set(&c->out[0], i,
+           (uint64_t)bound(seq, row, n, rt_key(rt_slot(v, i), v->t), c->num[0] != 0));
   }
   return RT_OK;
 }

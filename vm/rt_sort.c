@@ -167,7 +167,8 @@ static RtStatus sorted(RtCall *c, Axis a, int64_t k, bool descending, int values
 }
 
 static RtStatus same_type(RtCall *c, int out) {
-  return c->out[out].t == c->in[0].t ? RT_OK : rt_fail(c, "the result has another element type", INT64_MIN);
+  return c->out[out].t == c->in[0].t ? RT_OK
+                                     : rt_fail(c, "the result has another element type", INT64_MIN);
 }
 
 static RtStatus whole(RtCall *c, int values, int indices) {

@@ -42,7 +42,9 @@ static rvm_status kernel_fault(rvm_instance *vm, KStatus s, const KError *e) {
     [K_BAD_SHIFT] = "shift amount out of range", [K_BOUNDS] = "an index is outside its tensor",
     [K_CHECK] = "a check failed", [K_BAD_SIZE] = "an extent is negative or too large" };
   if (s == K_NO_MEMORY) return vm_no_memory(vm);
-  const char *why = s == K_CHECK && e->why ? e->why : (size_t)s < sizeof text / sizeof *text ? text[s] : NULL;
+  const char *why = s == K_CHECK && e->why                   ? e->why
+                    : (size_t)s < sizeof text / sizeof *text ? text[s]
+                                                             : NULL;
   return vm_fault(vm, why ? why : "the kernel failed", NULL);
 }
 
@@ -129,7 +131,8 @@ rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *
   for (uint32_t i = 0; i < n_syms; i++) sym[i] = (int64_t)r[symreg[i]];
   if (n_syms) {
     Memo m = memo_of(vm, k);
-    if (m.word[0] != 1 || memcmp(m.sym, sym, n_syms * sizeof *sym) != 0) st = memo_fill(vm, k, m, sym);
+    if (m.word[0] != 1 || memcmp(m.sym, sym, n_syms * sizeof *sym) != 0)
+      st = memo_fill(vm, k, m, sym);
     if (st != RVM_OK) return st;
     count = m.count;
     cost = m.word[1];
@@ -162,7 +165,8 @@ static uint64_t rt_cost(const RtCall *c, uint32_t n_in, bool pairs) {
   uint64_t total = 1;
   for (uint32_t i = 0; i < n_in; i++) {
     uint64_t n = (uint64_t)c->in[i].count, per = 8, m;
-    if (pairs && i == 0 && c->in[0].rank == 3 && c->in[0].dim[1] > 0) per = (uint64_t)c->in[0].dim[1];
+    if (pairs && i == 0 && c->in[0].rank == 3 && c->in[0].dim[1] > 0)
+      per = (uint64_t)c->in[0].dim[1];
     if (__builtin_mul_overflow(n, per, &m) || __builtin_add_overflow(total, m, &total))
       return UINT64_MAX;
   }
@@ -187,7 +191,8 @@ static void rt_inputs(RtCall *c, const char *letters, uint32_t scalars, const ui
 rvm_status vm_runtime(rvm_instance *vm, uint32_t scalars, const uint32_t *w, uint64_t *r,
                       int64_t *fuel) {
   const RtInfo *info = &rt_info[w[0]];
-  const uint32_t n_in = w[1], *in = w + 2, *out = in + n_in, n_out = out[0], *num = out + 1 + 2 * n_out;
+  const uint32_t n_in = w[1], *in = w + 2, *out = in + n_in, n_out = out[0],
+                 *num = out + 1 + 2 * n_out;
   Msg why = msg(vm->err.message, sizeof vm->err.message);
   RtCall c = { .heap = &vm->heap, .name = info->name, .why = &why };
   rt_inputs(&c, info->in, scalars, in, n_in, r);

@@ -126,8 +126,9 @@ static uint16_t take_global(FnLower *f, const Atom *a) {
   Type *t = fl_type(f, a->type);
   const TyEnv *env = ty_match(f->L->cx, a->global->type, t, NULL);
   uint32_t i = low_instance(f->L, a->global->fn, a->global->name, env, NULL);
-  uint16_t to = fl_reg(f, low_itype(f->L, t));
-  fl_insw(f, OP_CLOSURE, to, fl_pool(f, (uint32_t[]){ i, 0 }, 2));
+  uint32_t type = low_itype(f->L, t);
+  uint16_t to = fl_reg(f, type);
+  fl_insw(f, OP_CLOSURE, to, fl_pool(f, (uint32_t[]){ type, i, 0 }, 3));
   return to;
 }
 static uint16_t take_ctor(FnLower *f, const Atom *a) {

@@ -130,11 +130,13 @@ static void finish(FnLower *f, Var *v, Dest dest, OpCode op, OpCode tail_op, uin
 
 uint16_t fl_closure(FnLower *f, FnBind *b, Type *type, VarSet *dying) {
   Operands o = { 0 };
+  uint32_t itype = low_itype(f->L, type);
+  vec_push(&o.word, itype);
   vec_push(&o.word, local_instance(f, b, type));
   vec_push(&o.word, (uint32_t)b->cap.n);
   push_captures(f, &o, b, dying);
   release_all(f, &o);
-  uint16_t to = fl_reg(f, low_itype(f->L, type));
+  uint16_t to = fl_reg(f, itype);
   fl_insw(f, OP_CLOSURE, to, fl_pool(f, o.word.at, o.word.n));
   return to;
 }
@@ -254,8 +256,9 @@ static bool one_operand(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, c
   fl_drop_dying(f, dying);
   if (e->kind == EX_Ref) {
     fl_release(f, r);
-    uint16_t to = fl_reg(f, low_itype(f->L, fl_type(f, e->type)));
-    fl_ins(f, OP_REF, to, r, 0);
+    uint32_t type = low_itype(f->L, fl_type(f, e->type));
+    uint16_t to = fl_reg(f, type);
+    fl_ins(f, OP_REF, to, r, (uint16_t)type);
     r = to;
   }
   if (e->kind == EX_MatchCast) {

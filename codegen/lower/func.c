@@ -194,8 +194,9 @@ static IFunc header(FnLower *f) {
     Type *t = fl_type(f, fn->param[i]->type);
     vec_push(&types, inst->entry ? low_itype_host(L, t) : low_itype(L, t));
   }
+  uint32_t result = low_itype(L, fl_type(f, fn->ret));
   IFunc h = { .name = low_text(L, inst->name), .n_captures = (uint32_t)n_cap, .n_params = (uint32_t)fn->n,
-              .first_param = (uint32_t)L->type_list.n, .result = low_itype(L, fl_type(f, fn->ret)) };
+              .first_param = (uint32_t)L->type_list.n, .result = result };
   for (int i = 0; i < types.n; i++) vec_push(&L->type_list, types.at[i]);
   return h;
 }

@@ -217,7 +217,9 @@ static void runtime(OpLower *o, const OpStep *s) {
   for (int i = 0; i < s->n_in; i++) vec_push(&w, o->reg.at[s->in[i]]);
   vec_push(&w, (uint32_t)s->n_out);
   for (int i = 0; i < s->n_out; i++) {
-    set_reg(o, s->out[i], fl_reg(f, operand_type(o, s->out[i])));
+    uint32_t type = operand_type(o, s->out[i]);
+    set_reg(o, s->out[i], fl_reg(f, type));
+    vec_push(&w, type);
     vec_push(&w, o->reg.at[s->out[i]]);
   }
   vec_push(&w, (uint32_t)s->n_index);

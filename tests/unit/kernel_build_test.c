@@ -32,7 +32,7 @@ static KB *rich(KAlloc a) {
   kb_reduce_begin(b, 1, &m, &r);
   at[1] = r;
   KE top = kb_reduce_end(b, S_max, kb_float(b, DT_f32, -INFINITY), kb_load(b, x, at));
-  KE init[2] = { zero, kb_float(b, DT_f32, 0) }, carried[2], j = kb_for_carry(b, m, 2, init, carried);
+  KE init[2] = {zero, kb_float(b, DT_f32, 0)}, carried[2], j = kb_for_carry(b, m, 2, init, carried);
   at[1] = j;
   KE v = kb_let(b, kb_load_or(b, x, at, top)), next[2];
   next[0] = kb_select(b, kb_lt(b, v, top), carried[0], j);
@@ -48,7 +48,8 @@ static KB *rich(KAlloc a) {
   KE par[2], red;
   kb_contract_begin(b, 2, dim, par, 1, &m, &red);
   KE ai[2] = { par[0], red }, bi[2] = { red, par[1] };
-  KE acc = kb_contract_acc(b, DT_f32, kb_load(b, x, ai), kb_cast(b, kb_load_or(b, x, bi, top), DT_f64));
+  KE acc =
+      kb_contract_acc(b, DT_f32, kb_load(b, x, ai), kb_cast(b, kb_load_or(b, x, bi, top), DT_f64));
   kb_store(b, y, par, kb_max(b, acc, kb_float(b, DT_f32, 0.5)));
   kb_contract_end(b);
   return b;
@@ -263,34 +264,34 @@ static void assert_round_trip(const Kernel *k, KAlloc a) {
   a.fn(a.user, s, n + 1, 0);
 }
 
-static const char everything[] =
-    "kernel @all(n, m) {\n"
-    "  in x: f32[n, m * 2 + 1]\n"
-    "  in g: u64[n]\n"
-    "  inout y: f32[n, m]\n"
-    "  local s: i64[]\n"
-    "  for i0 in n parallel {\n"
-    "    let r0 = reduce max (i1 in m) from -inf:f32 {\n"
-    "      x[i0, i1] * 2:f32 + 0.1:f32\n"
-    "    }\n"
-    "    for i2 in m carry c0 = 0, c1 = 0x1.8p-90:f32 {\n"
-    "      let t0 = min(c0, m - 1)\n"
-    "      check t0 < m, \"bad \\\"q\\\"\\n\\x07\"\n"
-    "      $0 = exp(x[i0, i2]) + 1e-12:f32\n"
-    "      next c0 + 1, c1 + $0 * $0 / $0\n"
-    "    }\n"
-    "    if c0 == 3 {\n"
-    "      y[i0, 0] = (x[i0, c0 + -1] or c1) - (c1 - r0)\n"
-    "    }\n"
-    "  }\n"
-    "  contract f32 acc0 (i3 in n, i4 in m) over (i5 in n * 2) {\n"
-    "    x[i3, i5], x[i5, i4] or nan:f32\n"
-    "  } then {\n"
-    "    let t1 = acc0 + bits(0x7fc00001):f32\n"
-    "    y[i3, i4] = t1 + -0:f32\n"
-    "  }\n"
-    "  s[] = select(n < 2, floordiv(n, 2), as_i64(1.5:f64)) + i64(or(g[0], 18446744073709551615:u64))\n"
-    "}\n";
+static const char everything[] = "kernel @all(n, m) {\n"
+                                 "  in x: f32[n, m * 2 + 1]\n"
+                                 "  in g: u64[n]\n"
+                                 "  inout y: f32[n, m]\n"
+                                 "  local s: i64[]\n"
+                                 "  for i0 in n parallel {\n"
+                                 "    let r0 = reduce max (i1 in m) from -inf:f32 {\n"
+                                 "      x[i0, i1] * 2:f32 + 0.1:f32\n"
+                                 "    }\n"
+                                 "    for i2 in m carry c0 = 0, c1 = 0x1.8p-90:f32 {\n"
+                                 "      let t0 = min(c0, m - 1)\n"
+                                 "      check t0 < m, \"bad \\\"q\\\"\\n\\x07\"\n"
+                                 "      $0 = exp(x[i0, i2]) + 1e-12:f32\n"
+                                 "      next c0 + 1, c1 + $0 * $0 / $0\n"
+                                 "    }\n"
+                                 "    if c0 == 3 {\n"
+                                 "      y[i0, 0] = (x[i0, c0 + -1] or c1) - (c1 - r0)\n"
+                                 "    }\n"
+                                 "  }\n"
+                                 "  contract f32 acc0 (i3 in n, i4 in m) over (i5 in n * 2) {\n"
+                                 "    x[i3, i5], x[i5, i4] or nan:f32\n"
+                                 "  } then {\n"
+                                 "    let t1 = acc0 + bits(0x7fc00001):f32\n"
+                                 "    y[i3, i4] = t1 + -0:f32\n"
+                                 "  }\n"
+                                 "  s[] = select(n < 2, floordiv(n, 2), as_i64(1.5:f64)) + "
+                                 "i64(or(g[0], 18446744073709551615:u64))\n"
+                                 "}\n";
 
 static void text_reads_back_to_itself(void **state) {
   (void)state;
@@ -309,7 +310,8 @@ static void what_is_not_folded_stays_as_written(void **state) {
   (void)state;
   Counted c;
   KAlloc a = counting(&c);
-  const char *s = "kernel @k(n) {\n  out y: i64[]\n  y[] = 1 + 2 * 3 - (n + 0) * 1 - (4 - (5 - 6)) - i64(7)\n}\n";
+  const char *s = "kernel @k(n) {\n  out y: i64[]\n  y[] = 1 + 2 * 3 - (n + 0) * 1 - (4 - (5 - 6)) "
+                  "- i64(7)\n}\n";
   Kernel *k = parse(s, a);
   text_is(k, a, s);
   kernel_free(k, a);
@@ -399,17 +401,22 @@ static void every_constant_reads_back_exactly(void **state) {
 
 static void mistakes_in_text_have_a_place(void **state) {
   (void)state;
-  static const struct { const char *text; int line, col; const char *why; } row[] = {
-    { "", 1, 1, "expected kernel" },
-    { "kernel @k() {\n  out y: f33[]\n}", 2, 10, "no such dtype" },
-    { "kernel @k() {\n  out y: f32[]\n  y[] = 1:f32 + 2\n}", 3, 17, "an operation on different types" },
-    { "kernel @k() {\n  out y: f32[]\n  y[0] = 1:f32\n}", 3, 6, "an access with a wrong number of indices" },
-    { "kernel @k() {\n  out y: i8[]\n  y[] = 300:i8\n}", 3, 13, "the number does not fit its dtype" },
-    { "kernel @k() {\n  z[] = 0\n}", 2, 3, "unknown name" },
-    { "kernel @k(n) {\n  for i in n {\n}", 3, 2, "expected }" },
-    { "kernel @k() {\n  out y: f32[]\n  y[] = 0.5\n}", 3, 9, "a fraction needs the dtype of a float: 0.5:f32" },
-    { "kernel @k() {\n  out y: i64[]\n  for i in 3 { }\n  y[] = i\n}", 4, 9, "unknown name" },
-    { "kernel @k() { } x", 1, 17, "expected the end" },
+  static const struct { const char *text; int line, col; const char *why;
+  } row[] = {
+      {"", 1, 1, "expected kernel"},
+      {"kernel @k() {\n  out y: f33[]\n}", 2, 10, "no such dtype"},
+      {"kernel @k() {\n  out y: f32[]\n  y[] = 1:f32 + 2\n}", 3, 17,
+       "an operation on different types"},
+      {"kernel @k() {\n  out y: f32[]\n  y[0] = 1:f32\n}", 3, 6,
+       "an access with a wrong number of indices"},
+      {"kernel @k() {\n  out y: i8[]\n  y[] = 300:i8\n}", 3, 13,
+       "the number does not fit its dtype"},
+      {"kernel @k() {\n  z[] = 0\n}", 2, 3, "unknown name"},
+      {"kernel @k(n) {\n  for i in n {\n}", 3, 2, "expected }"},
+      {"kernel @k() {\n  out y: f32[]\n  y[] = 0.5\n}", 3, 9,
+       "a fraction needs the dtype of a float: 0.5:f32"},
+      {"kernel @k() {\n  out y: i64[]\n  for i in 3 { }\n  y[] = i\n}", 4, 9, "unknown name"},
+      {"kernel @k() { } x", 1, 17, "expected the end"},
   };
   Counted c;
   KAlloc a = counting(&c);

@@ -141,10 +141,8 @@ static void attributes_take_every_value(void **state) {
   (void)state;
   const char *s = body("nn.dense(%a, %b, units=None, k=(1, 1), one=(2), l=[1, [2, -3]], s=\"a\\\"\\n\\u{263a}\", "
                        "t=True, f=1e-05f, dtype=int8, x.y=1)");
-  if (!strstr(s, "units=None, k")) fail_msg("%s", s);
-  puts(s);
   assert_non_null(strstr(s, "units=None, k=[1, 1], one=2, l=[1, [2, -3]], s=\"a\\\"\\n\xe2\x98\xba\", t=True, "
-                            "f=1e-05f, dtype=\"int8\", x.y=1"));
+                            "f=1e-5f, dtype=\"int8\", x.y=1"));
 }
 
 static void constructors_and_operators_are_values(void **state) {

@@ -158,7 +158,8 @@ static void results_are_canonical_for_every_operation_and_type(void **state) {
   for (int i = 0; i < 200000; i++) {
     SOp op = (SOp)(next_random() % S_COUNT);
     DType t = (DType)(next_random() % DT_COUNT);
-    uint64_t r, x = scalar_cast(next_random(), DT_u64, t), y = scalar_cast(next_random() % 70, DT_u64, t);
+    uint64_t r, x = scalar_cast(next_random(), DT_u64, t),
+                y = scalar_cast(next_random() % 70, DT_u64, t);
     if (scalar_eval(op, t, x, y, x, &r) != K_OK) continue;
     DType rt = sop_info[op].result == 'b' ? DT_bool : t;
     if (dtype_is_float(rt)) assert_true(rt == DT_f64 || r >> 8 * dtype_bytes(rt) == 0);

@@ -87,7 +87,8 @@ static inline rvm_func entry(const Fix *x, const char *name) {
 #define I64(rank, shape, ...) TENSOR(0, 64, rank, shape, ((int64_t[]){ __VA_ARGS__ }))
 
 /* Calls an entry of int64 scalars. */
-static inline rvm_status call_ints(Fix *x, const char *name, int n, const int64_t *args, int64_t *out) {
+static inline rvm_status call_ints(Fix *x, const char *name, int n, const int64_t *args,
+                                   int64_t *out) {
   DLTensor in[8], o = { 0 };
   const DLTensor *pin[8];
   DLTensor *po[1] = { &o };

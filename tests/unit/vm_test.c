@@ -75,11 +75,12 @@ static void every_scalar_operation_agrees_with_scalar_eval(void **state) {
       char text[1000];
       const char *name = dtype_name((DType)t);
       bool unary = sop_info[op].arity == 1, to_bool = sop_info[op].result == 'b';
-      snprintf(text, sizeof text,
-               "image\ntype t0 = %s\ntype t1 = bool\n"
-               "func f0 \"f\" captures() params(t0 t0) t%d regs 3\n    %s.%s r2 r0 %s\n    ret r2\nend\n"
-               "entry \"f\" f0 (\"x\" \"y\") \"\"\n",
-               name, to_bool, sop_info[op].name, name, unary ? "" : "r1");
+      snprintf(
+          text, sizeof text,
+          "image\ntype t0 = %s\ntype t1 = bool\n"
+          "func f0 \"f\" captures() params(t0 t0) t%d regs 3\n    %s.%s r2 r0 %s\n    ret r2\nend\n"
+          "entry \"f\" f0 (\"x\" \"y\") \"\"\n",
+          name, to_bool, sop_info[op].name, name, unary ? "" : "r1");
       Fix x;
       fix_begin(&x, text);
       int n = dtype_is_float((DType)t) ? 9 : 13;
@@ -131,7 +132,8 @@ static void casts_agree_with_scalar_cast(void **state) {
         int code, bits;
         dtype_to_dl((DType)from, &code, &bits);
         DLTensor in = TENSOR((uint8_t)code, (uint8_t)bits, 0, NULL, &a), out = { 0 };
-        assert_int_equal(rvm_call(x.vm, 0, (const DLTensor *[]){ &in }, (DLTensor *[]){ &out }, &x.err), RVM_OK);
+        assert_int_equal(
+            rvm_call(x.vm, 0, (const DLTensor *[]){ &in }, (DLTensor *[]){ &out }, &x.err), RVM_OK);
         if (memcmp(out.data, &want, (size_t)dtype_bytes((DType)to)) != 0)
           fail_msg("%s to %s of %g", dtype_name((DType)from), dtype_name((DType)to), v[i]);
       }
@@ -470,7 +472,7 @@ static void cycles_of_references_are_collected(void **state) {
   "  in x: f32[n]\n" \
   "  in i: i64[]\n" \
   "  out y: f32[]\n" \
-  "  y[] = x[i[]] + 1:f32\n" \
+  "  y[] = x[max(0, min(i[], n - 1))] + 1:f32\n" \
   "}\n" \
   "kernel @first() {\n" \
   "  in x: i32[3]\n" \
@@ -592,11 +594,13 @@ static void results_are_the_instances_own(void **state) {
                             (DLTensor *[]){ &o[0], &o[1], &o[2] }, &x.err), RVM_FAULT);
   assert_string_equal(x.err.message, "4 elements cannot have the shape (3, 2)");
   memset(o, 0, sizeof o);
-  assert_int_equal(rvm_call(x.vm, entry(&x, "const"), NULL, (DLTensor *[]){ &o[0] }, &x.err), RVM_OK);
+  assert_int_equal(rvm_call(x.vm, entry(&x, "const"), NULL, (DLTensor *[]){ &o[0] }, &x.err),
+                   RVM_OK);
   assert_true(((float *)o[0].data)[2] == 3);
   ((float *)o[0].data)[2] = 7;               /* a copy, not the constant      */
   memset(o, 0, sizeof o);
-  assert_int_equal(rvm_call(x.vm, entry(&x, "const"), NULL, (DLTensor *[]){ &o[0] }, &x.err), RVM_OK);
+  assert_int_equal(rvm_call(x.vm, entry(&x, "const"), NULL, (DLTensor *[]){ &o[0] }, &x.err),
+                   RVM_OK);
   assert_true(((float *)o[0].data)[2] == 3);
   fix_end(&x);
 }
@@ -613,10 +617,10 @@ static void arguments_are_checked_before_anything_runs(void **state) {
   assert_int_equal(CALL(&x, "double", NULL, &out), RVM_BAD_ARGUMENT);
   DLTensor bools = TENSOR(6, 8, 1, SHAPE(2), ((uint8_t[]){ 1, 2 }));
   assert_int_equal(CALL(&x, "bools", &bools, &out), RVM_BAD_ARGUMENT);
-  assert_string_equal(x.err.message, "a bool is neither 0 nor 1");
+  assert_string_equal(x.err.message, "x: a bool is neither 0 nor 1: (2) where bool (?) is needed");
   DLTensor in = F32(1, SHAPE(2), 1, 2), small = F32(1, SHAPE(1), 0);
   assert_int_equal(CALL(&x, "double", &in, &small), RVM_BAD_ARGUMENT);
-  assert_string_equal(x.err.message, "output: an extent differs from the parameter's");
+  assert_string_equal(x.err.message, "output: an extent differs");
   assert_int_equal(CALL(&x, "double", &in, &out), RVM_OK);
   fix_end(&x);
 }
@@ -633,6 +637,7 @@ static void scalars_go_into_and_out_of_kernels(void **state) {
   out = (DLTensor){ 0 };
   assert_int_equal(CALL(&x, "first", &v, &out), RVM_OK);
   assert_int_equal(*(int64_t *)out.data, -3);
+  out = (DLTensor){ 0 };
   assert_int_equal(CALL(&x, "elem", &v, &out), RVM_OK);
   fix_end(&x);
 }
@@ -663,7 +668,7 @@ static void faults_say_where_and_why(void **state) {
   assert_int_equal(call_ints(&x, "check", 2, SHAPE(8, 1), &r), RVM_FAULT);
   assert_string_equal(x.err.message, "nn.dense: the columns of x and of w differ: 8 and 1");
   assert_int_equal(x.err.line, 9);
-  DLTensor in = F32(1, SHAPE(3), 1, 2, 3), i = I64(0, NULL, 3);
+  DLTensor in = F32(1, SHAPE(0), 1), i = I64(0, NULL, 0);
   assert_int_equal(rvm_call(x.vm, entry(&x, "pick"), (const DLTensor *[]){ &in, &i },
                             (DLTensor *[]){ &out }, &x.err), RVM_FAULT);
   assert_string_equal(x.err.message, "an index is outside its tensor");
@@ -780,6 +785,7 @@ static void tensor_calls_survive_every_refused_allocation(void **state) {
     if (st == RVM_OK) {
       st = CALL(&x, "double", &in, &out);
       x.mem.left = -1;
+      out = (DLTensor){ 0 };
       assert_int_equal(CALL(&x, "double", &in, &out), RVM_OK);
       rvm_instance_free(x.vm);
     }
