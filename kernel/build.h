@@ -9,8 +9,8 @@
  *   Kernel *k = kb_done(b);
  *
  * Nodes are hash-consed and integer arithmetic is folded (x * 1, x + 0,
- * constants).  Misuse by our own code is recorded, and kb_done then returns
- * NULL with the reason in kb_error.  A refused allocation too.  The kernel
+ * constants).  Misuse by our own code is recorded (kb_done also verifies), and
+ * kb_done then returns NULL with the reason in kb_error until kb_drop.  A refused allocation too.  The kernel
  * belongs to the allocator.                                                  */
 #ifndef RVM_KERNEL_BUILD_H
 #define RVM_KERNEL_BUILD_H
@@ -77,6 +77,6 @@ KE   kb_reduce_end(KB *b, SOp op, KE init, KE value);
  * then the epilogue (lets and stores over the parallel variables), then end. */
 void kb_contract_begin(KB *b, int n_par, const KE *par_extent, KE *par,
                        int n_red, const KE *red_extent, KE *red);
-KE   kb_contract_acc(KB *b, DType acc, KE x, KE y);
+KE   kb_contract_acc(KB *b, DType acc, KE x, KE y);   /* casts x and y to acc   */
 void kb_contract_end(KB *b);
 #endif

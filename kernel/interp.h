@@ -6,7 +6,7 @@
  *
  * kernel_prepare turns a verified kernel into a schedule (what varies in the
  * innermost loop, scratch offsets); it allocates from the given allocator and
- * belongs to it.  A prepared kernel is immutable and may be run from any
+ * belongs to it.  It refers to the kernel, which must outlive it.  A prepared kernel is immutable and may be run from any
  * number of threads, each with its own scratch.                              */
 #ifndef RVM_KERNEL_INTERP_H
 #define RVM_KERNEL_INTERP_H

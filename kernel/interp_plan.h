@@ -1,7 +1,8 @@
 /* interp_plan.h -- the compiler from kernels to tapes: what its files share.
  *
- * interp_plan.c walks the statements, interp_eval.c turns expressions into
- * instructions, interp_tape.c finishes the tape (memory of strips).
+ * interp_plan.c walks the statements, interp_product.c does contractions,
+ * interp_eval.c turns expressions into instructions, interp_tape.c finishes the
+ * tape (memory of strips), interp_prepare.c holds it together.
  *
  * Frames are the code being written, innermost last.  Each frame of a loop has
  * two lists: pre (once per entry, if there is an iteration) and body.  A place
@@ -74,6 +75,25 @@ void     plan_wrap(Ins *x, DType t);
 bool     plan_push_todo(Plan *c, uint32_t item);
 KE       plan_resolve(const Plan *c, KE e);             /* a let of an index is the index */
 KE       plan_operand(const Plan *c, KE e, uint32_t i); /* resolved             */
+
+/* interp_plan.c */
+/* Parallel loops, then what they hold: statements, or first the sum of a contraction. */
+typedef struct {
+  uint32_t n, var[MAX_NEST];
+  KE ext[MAX_NEST];
+  uint32_t contract, from, to;
+  KE product, zero;                          /* of the contraction            */
+} Nest;
+void     plan_body(Plan *c, uint32_t from, uint32_t to);
+void     plan_nest(Plan *c, const Nest *t, uint32_t at);  /* loops from `at` on */
+void     plan_push(Plan *c, bool barrier);
+void     plan_pop_bare(Plan *c);                /* the body goes behind what is there */
+uint32_t plan_length(const Plan *c);            /* of the body being written    */
+void     plan_bind_reg(Plan *c, uint32_t var, uint32_t reg, bool strip);
+uint32_t plan_bind_loop(Plan *c, uint32_t var); /* its register                 */
+
+/* interp_product.c */
+void     plan_contract(Plan *c, uint32_t s);
 
 /* interp_tape.c */
 bool plan_finish(Plan *c);

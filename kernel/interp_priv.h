@@ -1,6 +1,6 @@
 /* interp_priv.h -- what the files of the interpreter share.
  *
- * kernel_prepare (interp_plan.c, interp_eval.c) compiles a kernel to a tape:
+ * kernel_prepare (interp_prepare.c and around it) compiles a kernel to a tape:
  * instructions over virtual registers.  A register is a scalar (one lane), a
  * strip (up to Run.cap lanes), or the partial accumulators of a reduction.
  * Lanes come in three widths: all integers and bool as canonical int64, f16,

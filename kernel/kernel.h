@@ -69,8 +69,9 @@ typedef struct { uint8_t kind, op, dtype, unused; uint32_t var, a, b, c, end; } 
 /* KS_Contract's pool record:
  *   n_par, (var, extent)*n_par, n_red, (var, extent)*n_red, A, B
  * var := sum over the reduction loops of A * B, in dtype, for every point of
- * the parallel loops; then the body runs.  A and B are expressions (a load,
- * or a load_or for padding, perhaps cast or shifted by a zero point).
+ * the parallel loops; then the body runs: lets, stores and checks.  A and B are
+ * expressions of that dtype (a load, or a load_or for padding, perhaps cast or
+ * shifted by a zero point).
  * Matrix product, batched product, convolution and grouped convolution are
  * all this node: a loop variable that only A uses is a row, only B a column,
  * both a batch or, if it is reduced, the depth. */

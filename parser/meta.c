@@ -194,6 +194,13 @@ static AttrVal field_value(IrCtx *cx, MetaFile *m, int64_t self, const char *typ
   return kind == 'n' && whole ? node_value(cx, m, i, 0) : plain_value(cx, kind, s);
 }
 
+/* One that can be written as key=value. */
+static bool is_key(const char *s) {
+  Lexer lx = { .text = s, .n = strlen(s) };
+  Token t = lex_next(&lx);
+  return t.n == lx.n && t.kind != T_MATCHQ && (t.kind == T_IDENT || t.kind >= T_LET);
+}
+
 static Attrs object_attrs(IrCtx *cx, MetaFile *m, json_t *node, int64_t self, Span at) {
   VEC(Attr) out = {0};
   const char *name;
@@ -202,7 +209,7 @@ static Attrs object_attrs(IrCtx *cx, MetaFile *m, json_t *node, int64_t self, Sp
   json_t *fields = json_object_get(node, "attrs");
   json_object_foreach(fields, name, v) {
     const char *s = json_string_value(v);
-    if (!s) continue;
+    if (!s || !is_key(name)) continue;
     Attr a = { .name = sym(cx->syms, name), .span = at };
     a.val = field_value(cx, m, self, type ? type + 1 : "", name, s);
     vec_push(&out, a);

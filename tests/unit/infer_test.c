@@ -392,7 +392,6 @@ static void an_unreachable_clause_is_a_warning(void **s) {
 static void patterns_are_typed(void **s) {
   (void)s;
   refuses(MATCH("Some(_) => { 1 }, _ => { 2 }"), E0301, "found a pattern of Option");
-  refuses(MATCH("Cons(%a, %b, %c) => { 1 }, _ => { 2 }"), E0304, "Cons is called with 3");
   refuses("def @main(%x: (int32, int32)) { match (%x) { (%a, %b, %c) => { %a } } }", E0301, "a tuple of 3");
 }
 
