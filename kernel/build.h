@@ -10,8 +10,8 @@
  *
  * Nodes are hash-consed and integer arithmetic is folded (x * 1, x + 0,
  * constants).  Misuse by our own code is recorded (kb_done also verifies), and
- * kb_done then returns NULL with the reason in kb_error until kb_drop.  A refused allocation too.  The kernel
- * belongs to the allocator.                                                  */
+ * kb_done then returns NULL with the reason in kb_error until kb_drop.  A
+ * refused allocation too.  The kernel belongs to the allocator.              */
 #ifndef RVM_KERNEL_BUILD_H
 #define RVM_KERNEL_BUILD_H
 #include "kernel/kernel.h"

@@ -17,7 +17,7 @@ static KStatus op_failed(Run *r, KStatus s) {
   return fail(r, s, why);
 }
 
-/* ---- plain instructions ------------------------------------------------------------ */
+/* ---- plain instructions ---------------------------------------------------------- */
 static KStatus run_op(Run *r, const Ins *x) {
   char **reg = r->reg;
   int64_t n = x->flags & IF_Strip ? r->n : 1;
@@ -50,7 +50,7 @@ static KStatus run_check(Run *r, const Ins *x) {
   return K_OK;
 }
 
-/* ---- structure ------------------------------------------------------------------------ */
+/* ---- structure ------------------------------------------------------------------- */
 /* All strips begin `lanes` later (or earlier again). */
 static void shift_strips(Run *r, int64_t lanes) {
   for (uint32_t i = 0; i < r->p->n_regs; i++)
@@ -161,7 +161,7 @@ KStatus run_code(Run *r, const Ins *x, const Ins *to) {
   return K_OK;
 }
 
-/* ---- cost: nanoseconds, roughly ----------------------------------------------------------- */
+/* ---- cost: nanoseconds, roughly -------------------------------------------------- */
 static double op_cost(const Ins *x) {
   static const uint8_t slow[S_COUNT] = { /* tenths of a nanosecond per lane */
     [S_div] = 5, [S_fdiv] = 50, [S_mod] = 50, [S_fmod] = 50, [S_pow] = 200, [S_sqrt] = 10,
@@ -228,7 +228,7 @@ double code_cost(const Run *r, const Ins *x, const Ins *to, double lanes) {
   return c;
 }
 
-/* ---- one run --------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------- */
 /* Where the parts of the scratch memory are. */
 typedef struct { size_t regs, scalars, parts, bufs, tmp, choice, strips, locals, all; } Layout;
 
@@ -330,7 +330,7 @@ KStatus kernel_run(const KProg *p, void *const *buf, const int64_t *sym, KAlloc 
                    KError *err) {
   Run r = { .p = p, .alloc = scratch, .err = err };
   Layout l;
-  if (!choose_cap(&r, sym)) return fail(&r, K_BAD_SIZE, "a buffer has a negative or too large extent");
+  if (!choose_cap(&r, sym)) return fail(&r, K_BAD_SIZE, "a buffer's extents are not a size");
   if (!lay_out(&r, sym, &l)) return fail(&r, K_BAD_SIZE, "the kernel's buffers are too large");
   char *mem = scratch.fn(scratch.user, NULL, 0, l.all);
   if (!mem) return fail(&r, K_NO_MEMORY, "no memory to run the kernel");

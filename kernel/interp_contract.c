@@ -18,8 +18,9 @@
 enum { TILE_M = 4, TILE_N_BYTES = 32, DEPTH = 1024, MAX_ROWS = 128, MAX_COLS = 512,
        PANEL_ELEMENTS = 131072 };
 
-/* ---- sums of one tile ----------------------------------------------------------- */
-#define ADD_TO(V, p, x) do { V v_; memcpy(&v_, p, sizeof v_); v_ += x; memcpy(p, &v_, sizeof v_); } while (0)
+/* ---- sums of one tile ------------------------------------------------------------ */
+#define ADD_TO(V, p, x)                                                                        \
+  do { V v_; memcpy(&v_, p, sizeof v_); v_ += x; memcpy(p, &v_, sizeof v_); } while (0)
 /* (TILE_M, 2 vectors) += a (kb, TILE_M) * b (kb, 2 vectors); c has rows of ldc. */
 #define TILE(name, T, V, SPLAT)                                                                \
   typedef T V __attribute__((vector_size(16)));                                                \
@@ -55,7 +56,7 @@ TILE(tile_u64, uint64_t, VecU64, SPLAT2)
 
 typedef void (*TileFn)(int64_t kb, const void *a, const void *b, void *c, int64_t ldc);
 
-/* ---- a run of one contraction ------------------------------------------------------ */
+/* ---- a run of one contraction ---------------------------------------------------- */
 typedef struct {
   Run *r;
   const Ins *x;
@@ -103,7 +104,7 @@ static KStatus run_tape(const Tiles *g, const Tape *t, int64_t lanes) {
   return run_code(g->r, g->x + t->from, g->x + t->to);
 }
 
-/* ---- packing -------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------- */
 static void put_lanes(const Tiles *g, char *to, const char *lanes, int64_t n, int64_t step) {
   if (g->bytes == 8) {
     uint64_t *o = (uint64_t *)(void *)to;
@@ -141,7 +142,8 @@ static KStatus pack(const Tiles *g, int side, int64_t i0, int64_t ib, int64_t k0
   const Tape *tape = &g->t->pack[side][way];
   int64_t a0 = way ? k0 : i0, ae = way ? k0 + kb : i0 + ib, o0 = way ? i0 : k0;
   int64_t oe = way ? i0 + ib : k0 + kb, w = g->width[side], last = last_extent(r, along);
-  if (ib % w) memset(g->panel[side] + ib / w * w * kb * g->bytes, 0, (size_t)(w * kb * g->bytes));
+  char *panel = g->panel[side];
+  if (ib % w) memset(panel + ib / w * w * kb * g->bytes, 0, (size_t)(w * kb * g->bytes));
   for (int64_t o = o0; o < oe; o++) {
     set_loops(r, other, o);
     for (int64_t a = a0, n; a < ae; a += n) {
@@ -152,13 +154,13 @@ static KStatus pack(const Tiles *g, int side, int64_t i0, int64_t ib, int64_t k0
       const char *lanes = r->reg[tape->out];
       int64_t i = o - i0;
       if (!way) put_across(g, side, lanes, a - i0, n, o - k0, kb);
-      else put_lanes(g, g->panel[side] + (i / w * w * kb + (a - k0) * w + i % w) * g->bytes, lanes, n, w);
+      else put_lanes(g, panel + (i / w * w * kb + (a - k0) * w + i % w) * g->bytes, lanes, n, w);
     }
   }
   return K_OK;
 }
 
-/* ---- blocks ------------------------------------------------------------------------------ */
+/* ---- blocks ---------------------------------------------------------------------- */
 static void multiply(const Tiles *g, int64_t mb, int64_t nb, int64_t kb) {
   int64_t w = g->width[1];
   for (int64_t j = 0; j < nb; j += w)
@@ -223,7 +225,7 @@ static KStatus run_batch(const Tiles *g) {
   return K_OK;
 }
 
-/* ---- sizes, memory, cost ------------------------------------------------------------------ */
+/* ---- sizes, memory, cost --------------------------------------------------------- */
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 static Tiles tiles_of(Run *r, const Ins *x) {
@@ -262,11 +264,12 @@ static double tiles_cost(Tiles *g) {
   }
   double mac = (double)g->bytes / 4 * (g->fn == tile_u32 || g->fn == tile_u64 ? 0.25 : 0.06);
   double len = (double)least(last_extent(g->r, &g->t->side[1]), least(g->r->cap, g->nc));
-  double tail = m * (n / len) * (20 + code_cost(g->r, g->x + g->t->body.from, g->x + g->t->body.to, len));
+  const Tape *body = &g->t->body;
+  double row = 20 + code_cost(g->r, g->x + body->from, g->x + body->to, len);
   double a_times = n / (double)g->nc < 1 ? 1 : n / (double)g->nc;
   double b_times = g->kc < g->k && m > (double)g->mc ? m / (double)g->mc : 1;
-  double all = 300 + (m + TILE_M) * (n + (double)g->width[1]) * k * mac + m * k * each[0] * a_times +
-               n * k * each[1] * b_times + tail;
+  double all = 300 + (m + TILE_M) * (n + (double)g->width[1]) * k * mac +
+               m * k * each[0] * a_times + n * k * each[1] * b_times + m * (n / len) * row;
   return all * (double)extent_of(g->r, &g->t->batch);
 }
 

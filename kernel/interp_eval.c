@@ -55,7 +55,7 @@ void plan_wrap(Ins *x, DType t) {
   x->sign = dtype_is_signed(t) && bits < 64 ? (uint64_t)1 << (bits - 1) : 0;
 }
 
-/* ---- facts ------------------------------------------------------------------------ */
+/* ---- facts ----------------------------------------------------------------------- */
 KE plan_resolve(const Plan *c, KE e) {
   for (;;) {
     const KNode *n = &c->k.node[e];
@@ -74,7 +74,8 @@ static bool can_fail(const Plan *c, const KNode *n) {
   if (n->kind != KN_Op || !lane_traps((SOp)n->op, (DType)n->dtype)) return false;
   const KNode *b = &c->k.node[n->b];
   if (b->kind != KN_Const) return true;
-  if (n->op == S_shl || n->op == S_shr) return b->bits >= (uint64_t)dtype_bytes((DType)n->dtype) * 8;
+  uint64_t bits = (uint64_t)dtype_bytes((DType)n->dtype) * 8;
+  if (n->op == S_shl || n->op == S_shr) return b->bits >= bits;
   return n->op == S_pow ? (int64_t)b->bits < 0 : b->bits == 0;
 }
 
@@ -121,7 +122,7 @@ static bool affine_op(const Plan *c, const KNode *n, Fact *f) {
   KE a = plan_resolve(c, n->a), b = n->op == S_neg ? a : plan_resolve(c, n->b);
   const Fact *x = &c->fact[a], *y = &c->fact[b];
   if ((x->varying && !x->affine) || (y->varying && !y->affine)) return false;
-  if (n->op == S_neg) { *f = (Fact){ .coef = 0 }; return add_affine(f, &(Fact){ .coef = 0 }, x, true); }
+  if (n->op == S_neg) return add_affine(f, &(Fact){ .coef = 0 }, x, true);
   if (n->op != S_mul) return add_affine(f, x, y, n->op == S_sub);
   if (!y->varying) return scale_affine(c, f, x, b);
   return !x->varying && scale_affine(c, f, y, a);
@@ -172,7 +173,7 @@ bool plan_is_static(Plan *c, KE e) {
   return c->fact[e].place == 0;
 }
 
-/* ---- values that are there ------------------------------------------------------------ */
+/* ---- values that are there ------------------------------------------------------- */
 static uint32_t constant(Plan *c, KE e) {
   KProg *p = c->p;
   DType t = (DType)c->k.node[e].dtype;
@@ -203,7 +204,10 @@ static uint32_t known(Plan *c, KE e, bool strip) {
   return r;
 }
 
-/* ---- making values --------------------------------------------------------------------- */
+/* ---- making values --------------------------------------------------------------- */
+static bool is_leaf(const KNode *n) {
+  return n->kind == KN_Const || n->kind == KN_Sym || n->kind == KN_Var;
+}
 static bool is_load(const KNode *n) { return n->kind == KN_Load || n->kind == KN_LoadOr; }
 
 /* Queue operand e unless it is there. */
@@ -248,7 +252,8 @@ static Ins op_ins(Plan *c, const KNode *n) {
   x.op = n->op, x.from = (uint8_t)t;
   x.fn = lane_op((SOp)n->op, t);
   plan_wrap(&x, result);
-  bool exact = n->op == S_select || n->op == S_neg || n->op == S_abs || n->op == S_min || n->op == S_max;
+  bool exact = n->op == S_select || n->op == S_neg || n->op == S_abs || n->op == S_min ||
+               n->op == S_max;
   if (is_half(result) && !exact) x.flags = IF_Round;
   return x;
 }
@@ -283,7 +288,7 @@ static void make_splat(Plan *c, KE e) {
 static void make(Plan *c, KE e, bool strip) {
   const KNode *n = &c->k.node[e];
   const Fact *f = &c->fact[e];
-  if (n->kind == KN_Const || n->kind == KN_Sym || n->kind == KN_Var || (strip && !f->varying)) {
+  if (is_leaf(n) || (strip && !f->varying)) {
     if (strip) make_splat(c, e);
     else plan_fail(c, K_BAD_KERNEL, "a strip is used as a scalar");
     return;
@@ -307,7 +312,7 @@ static void make(Plan *c, KE e, bool strip) {
 /* Queue what e needs; nothing queued: e can be made. */
 static void want_operands(Plan *c, KE e, bool strip) {
   const KNode *n = &c->k.node[e];
-  if (n->kind == KN_Const || n->kind == KN_Sym || n->kind == KN_Var || (strip && !c->fact[e].varying)) {
+  if (is_leaf(n) || (strip && !c->fact[e].varying)) {
     if (strip) want(c, e, false);
   } else if (is_load(n)) {
     want_indices(c, c->k.pool + n->b, n->rank, strip);

@@ -9,9 +9,8 @@
 #include "kernel/interp_priv.h"
 #include <math.h>
 
-#if defined(__clang__)
-#define LANES _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
+/* clang checks for overlap by itself, and complains where it is told not to. */
+#if defined(__GNUC__) && !defined(__clang__)
 #define LANES _Pragma("GCC ivdep")
 #else
 #define LANES

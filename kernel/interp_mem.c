@@ -49,7 +49,8 @@ LoadFn lane_load(DType t) { return memory[t].load; }
 StoreFn lane_store(DType t) { return memory[t].store; }
 
 /* ---- addresses ------------------------------------------------------------------- */
-typedef struct { char *at; int64_t step; } Place;   /* the first lane's element, elements per lane */
+/* The first lane's element, and elements from lane to lane. */
+typedef struct { char *at; int64_t step; } Place;
 
 static int64_t dim_step(const Run *r, const AccessDim *d) {
   if (d->factor == NO_REG) return d->coef;
@@ -99,7 +100,7 @@ static void gather_offsets(Run *r, const Access *a, int64_t step) {
   }
 }
 
-/* ---- load_or ---------------------------------------------------------------------- */
+/* ---- load_or --------------------------------------------------------------------- */
 static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }   /* b > 0 */
 
 /* Narrow [*from, *to) to the lanes where 0 <= h + c * lane < n.  False: numbers
@@ -159,7 +160,7 @@ static void load_or(Run *r, const Ins *x, const Access *a, Place p, int64_t lane
       load(out + l * lane, p.at + (a->affine ? l * p.step : r->tmp[l]) * size, 1, NULL, 1);
 }
 
-/* ---- the two instructions ----------------------------------------------------------- */
+/* ---- the two instructions -------------------------------------------------------- */
 void run_load(Run *r, const Ins *x) {
   const Access *a = &r->p->access[x->at];
   Place p = place_of(r, a);

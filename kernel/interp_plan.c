@@ -11,9 +11,12 @@
 #include "kernel/interp_plan.h"
 
 
-/* ---- frames ------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------- */
 void plan_push(Plan *c, bool barrier) {
-  if (c->top + 1 == MAX_FRAMES) { plan_fail(c, K_BAD_KERNEL, "statements are nested too deeply"); return; }
+  if (c->top + 1 == MAX_FRAMES) {
+    plan_fail(c, K_BAD_KERNEL, "statements are nested too deeply");
+    return;
+  }
   Frame *f = &c->frame[++c->top];
   f->pre.n = f->body.n = 0;
   f->serial = ++c->serial;
@@ -45,7 +48,7 @@ void plan_pop_bare(Plan *c) {
 
 uint32_t plan_length(const Plan *c) { return c->frame[c->top].body.n; }
 
-/* ---- variables --------------------------------------------------------------------- */
+/* ---- variables ------------------------------------------------------------------- */
 void plan_bind_reg(Plan *c, uint32_t var, uint32_t reg, bool strip) {
   c->bind[var] = (Bind){ .kind = BIND_Reg, .strip = strip, .reg = reg, .place = plan_here(c) };
 }
@@ -56,7 +59,7 @@ uint32_t plan_bind_loop(Plan *c, uint32_t var) {
   return c->var_reg[var];
 }
 
-/* ---- collapsing -------------------------------------------------------------------- */
+/* ---- collapsing ------------------------------------------------------------------ */
 typedef struct { const uint32_t *var; const KE *ext; uint32_t n; } Group;
 
 static int in_group(const Plan *c, const Group *g, KE e) {
@@ -130,7 +133,7 @@ static bool regular_nest(Plan *c, const Nest *t, uint32_t at) {
   return true;
 }
 
-/* ---- strips and counted loops ---------------------------------------------------------- */
+/* ---- strips and counted loops ---------------------------------------------------- */
 /* Begin a Vec over n loops as one.  The header to close it with. */
 static Ins open_vec(Plan *c, const uint32_t *var, const KE *ext, uint32_t n) {
   KProg *p = c->p;
@@ -238,7 +241,7 @@ void plan_nest(Plan *c, const Nest *t, uint32_t at) {
   plan_alternatives(c, t, at, inner);
 }
 
-/* ---- reductions ---------------------------------------------------------------------------- */
+/* ---- reductions ------------------------------------------------------------------ */
 static void reduce_ins(Plan *c, const KStmt *s, InsKind kind, uint8_t flags, uint32_t out,
                        uint32_t a, uint32_t b) {
   DType t = is_half((DType)s->dtype) ? DT_f32 : (DType)s->dtype;
@@ -303,7 +306,7 @@ static void plan_reduce(Plan *c, const KStmt *s, const uint32_t *pairs, uint32_t
   else reduce_counted(c, s, var, ext, n, value);
 }
 
-/* ---- statements ------------------------------------------------------------------------------------ */
+/* ---- statements ------------------------------------------------------------------ */
 static bool is_parallel(const KStmt *s) {
   return s->kind == KS_For && s->op == K_PARALLEL && s->b == KE_NONE;
 }
@@ -315,54 +318,77 @@ static void plan_parallel(Plan *c, uint32_t s) {
     t.var[t.n] = st->var;
     t.ext[t.n++] = st->a;
     t.from = s + 1, t.to = st->end;
-    bool perfect = t.from < t.to && is_parallel(&c->k.stmt[t.from]) && c->k.stmt[t.from].end == t.to;
-    if (!perfect || t.n == MAX_NEST || !plan_is_static(c, c->k.stmt[t.from].a)) break;
+    const KStmt *next = &c->k.stmt[t.from];
+    bool perfect = t.from < t.to && is_parallel(next) && next->end == t.to;
+    if (!perfect || t.n == MAX_NEST || !plan_is_static(c, next->a)) break;
     s = t.from;
   }
   plan_nest(c, &t, 0);
 }
 
-/* Carried values: (var, init, next) triples. */
+/* One carried variable of a serial loop. */
+typedef struct { uint32_t var; KE init, next; } Carried;
+
+static Carried carried(const Plan *c, const KStmt *s, uint32_t i) {
+  const uint32_t *rec = c->k.pool + s->b + 1 + 3 * i;
+  return (Carried){ rec[0], rec[1], rec[2] };
+}
+
+static void emit_move(Plan *c, uint32_t var, uint32_t out, uint32_t from) {
+  Ins x = plan_ins(IK_Move, (DType)c->k.var[var].dtype, out, from);
+  x.flags = c->vec != KE_NONE ? IF_Strip : 0;
+  if (out != from) plan_emit(c, plan_here(c), &x);
+}
+
+static uint32_t carried_reg(Plan *c, uint32_t var) {
+  return plan_reg(c, c->vec != KE_NONE ? RK_Strip : RK_Scalar, (DType)c->k.var[var].dtype);
+}
+
+static void bind_carried(Plan *c, const KStmt *s, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t var = carried(c, s, i).var;
+    plan_bind_reg(c, var, c->var_reg[var], c->vec != KE_NONE);
+  }
+}
+
+/* All next values are computed before any is set; registers [first, last) are
+ * the carried ones themselves. */
+static void carry_over(Plan *c, const KStmt *s, uint32_t n, uint32_t first, uint32_t last) {
+  uint32_t moves = c->n_moves;
+  c->stmt_epoch++;
+  for (uint32_t i = 0; i < n; i++) {
+    Carried v = carried(c, s, i);
+    uint32_t from = plan_eval(c, v.next, c->vec != KE_NONE);
+    if (from >= first && from < last && from != c->var_reg[v.var]) {
+      uint32_t copy = carried_reg(c, v.var);
+      emit_move(c, v.var, copy, from);
+      from = copy;
+    }
+    if (PLAN_ROOM(c, &c->moves, &c->cap_moves, c->n_moves, 1)) c->moves[c->n_moves++] = from;
+  }
+  for (uint32_t i = 0; i < n && c->status == K_OK; i++) {
+    uint32_t var = carried(c, s, i).var;
+    emit_move(c, var, c->var_reg[var], c->moves[moves + i]);
+  }
+  c->n_moves = moves;
+}
+
 static void plan_serial(Plan *c, uint32_t s) {
   const KStmt *st = &c->k.stmt[s];
-  const uint32_t none = 0, *rec = st->b == KE_NONE ? &none : c->k.pool + st->b;
-  uint32_t n = *rec, first = c->p->n_regs;
-  bool strip = c->vec != KE_NONE;
-  Ins move = plan_ins(IK_Move, DT_i64, NO_REG, NO_REG);
-  move.flags = strip ? IF_Strip : 0;
+  uint32_t n = st->b == KE_NONE ? 0 : c->k.pool[st->b], first = c->p->n_regs;
   for (uint32_t i = 0; i < n; i++) {
-    DType t = (DType)c->k.var[rec[1 + 3 * i]].dtype;
-    move.a = plan_eval(c, rec[2 + 3 * i], strip);
-    move.out = plan_reg(c, strip ? RK_Strip : RK_Scalar, t);
-    move.dtype = (uint8_t)t;
-    plan_emit(c, plan_here(c), &move);
-    c->var_reg[rec[1 + 3 * i]] = move.out;
+    Carried v = carried(c, st, i);
+    uint32_t from = plan_eval(c, v.init, c->vec != KE_NONE);
+    c->var_reg[v.var] = carried_reg(c, v.var);
+    emit_move(c, v.var, c->var_reg[v.var], from);
   }
   uint32_t last = c->p->n_regs;
   Ins x = open_loop(c, st->var, st->a);
-  for (uint32_t i = 0; i < n; i++) plan_bind_reg(c, rec[1 + 3 * i], c->var_reg[rec[1 + 3 * i]], strip);
+  bind_carried(c, st, n);
   plan_body(c, s + 1, st->end);
-  c->stmt_epoch++;
-  uint32_t moves = c->n_moves;
-  for (uint32_t i = 0; i < n; i++) {          /* all are computed before any is set */
-    uint32_t v = plan_eval(c, rec[3 + 3 * i], strip);
-    move.dtype = c->k.var[rec[1 + 3 * i]].dtype;
-    if (v >= first && v < last && v != c->var_reg[rec[1 + 3 * i]]) {
-      move.a = v;
-      move.out = v = plan_reg(c, strip ? RK_Strip : RK_Scalar, (DType)move.dtype);
-      plan_emit(c, plan_here(c), &move);
-    }
-    if (PLAN_ROOM(c, &c->moves, &c->cap_moves, c->n_moves, 1)) c->moves[c->n_moves++] = v;
-  }
-  for (uint32_t i = 0; i < n && c->status == K_OK; i++) {
-    move.a = c->moves[moves + i];
-    move.out = c->var_reg[rec[1 + 3 * i]];
-    move.dtype = c->k.var[rec[1 + 3 * i]].dtype;
-    if (move.a != move.out) plan_emit(c, plan_here(c), &move);
-  }
-  c->n_moves = moves;
+  carry_over(c, st, n, first, last);
   plan_pop(c, &x);
-  for (uint32_t i = 0; i < n; i++) plan_bind_reg(c, rec[1 + 3 * i], c->var_reg[rec[1 + 3 * i]], strip);
+  bind_carried(c, st, n);
 }
 
 /* Does e vary along the strip?  Its facts are known afterwards. */

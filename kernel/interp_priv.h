@@ -67,7 +67,7 @@ enum {
 struct Ins {
   uint8_t kind, op, dtype, from, flags;      /* from: operand type of casts and comparisons */
   uint32_t out, a, b, c, at, body, end;
-  uint64_t mask, sign;                       /* wrapping of integer results: ((x & mask) ^ sign) - sign */
+  uint64_t mask, sign;                       /* wrap: ((x & mask) ^ sign) - sign */
   OpFn fn;
 };
 
@@ -85,7 +85,8 @@ typedef struct {
   uint8_t dtype;
   uint32_t choice;                           /* as of an Alt: 1 tiles, 2 loops */
   LoopSet batch, side[2], red;               /* side 0: rows, side 1: columns */
-  Tape pack[2][2];                           /* [side][0 along the side's last variable, 1 along the depth] */
+  Tape pack[2][2];                           /* [side][along 0: its last variable,
+                                                1: the last of the depth]      */
   Tape body;                                 /* epilogue; out: accumulator strip */
 } Contract;
 

@@ -21,7 +21,8 @@ static void make_product(Plan *c, Nest *t, const KE factor[2], DType acc) {
 }
 
 /* Which of the variables does e use?  used[v] |= bit */
-static void mark_uses(Plan *c, KE root, uint8_t *used, uint8_t bit, const uint32_t *pairs, uint32_t n) {
+static void mark_uses(Plan *c, KE root, uint8_t *used, uint8_t bit, const uint32_t *pairs,
+                      uint32_t n) {
   c->epoch++;
   c->n_todo = 0;
   plan_push_todo(c, root);
@@ -83,7 +84,8 @@ static void bind_set(Plan *c, const NamedSet *s) {
 static LoopSet loop_regs(Plan *c, const NamedSet *s) {
   LoopSet r = { .n = (uint8_t)s->n };
   for (uint32_t i = 0; i < s->n; i++)
-    r.loop[i] = (LoopRegs){ plan_bind_loop(c, s->loop[i].var), plan_eval(c, s->loop[i].ext, false) };
+    r.loop[i] = (LoopRegs){ plan_bind_loop(c, s->loop[i].var),
+                            plan_eval(c, s->loop[i].ext, false) };
   return r;
 }
 
@@ -132,7 +134,10 @@ void plan_contract(Plan *c, uint32_t s) {
   const uint32_t *p = c->k.pool + st->b;
   uint32_t np = p[0], nr = p[1 + 2 * np];
   if (c->vec != KE_NONE) { c->vec_failed = true; return; }
-  if (np > MAX_NEST || nr > MAX_NEST) { plan_fail(c, K_BAD_KERNEL, "a contraction has too many loops"); return; }
+  if (np > MAX_NEST || nr > MAX_NEST) {
+    plan_fail(c, K_BAD_KERNEL, "a contraction has too many loops");
+    return;
+  }
   KE factor[2] = { p[2 + 2 * np + 2 * nr], p[3 + 2 * np + 2 * nr] };
   NamedSet batch = { 0 }, side[2] = { { 0 }, { 0 } }, red = { 0 };
   Nest loops = { .n = np, .contract = s, .from = s + 1, .to = st->end };

@@ -47,7 +47,10 @@ KStatus run_acc(Run *r, const Ins *x) {
   DType t = part_type((DType)x->dtype);
   char *part = r->reg[x->out];
   const char *v = r->reg[x->a];
-  if (x->op == S_add && t == DT_f32) { sum_f32((float *)part, (const float *)v, r->n); return K_OK; }
+  if (x->op == S_add && t == DT_f32) {
+    sum_f32((float *)part, (const float *)v, r->n);
+    return K_OK;
+  }
   int64_t step = (int64_t)lane_bytes(t) * PARTS;
   for (int64_t i = 0; i < r->n; i += PARTS, v += step) {
     KStatus s = x->fn(x, part, part, v, NULL, r->n - i < PARTS ? r->n - i : PARTS);

@@ -56,7 +56,9 @@ static void scan(Tapes *t, uint32_t i) {
   const Ins *x = &t->c->p->ins[i];
   while (t->n_loops > 0 && t->loop[t->n_loops - 1].to <= i) t->n_loops--;
   switch ((InsKind)x->kind) {
-  case IK_Op: mention(t, x->b, i), mention(t, x->c, i), mention(t, x->a, i), mention(t, x->out, i); break;
+  case IK_Op:
+    mention(t, x->a, i), mention(t, x->b, i), mention(t, x->c, i), mention(t, x->out, i);
+    break;
   case IK_Load: mention_access(t, x, i), mention(t, x->c, i), mention(t, x->out, i); break;
   case IK_Store: mention_access(t, x, i), mention(t, x->a, i); break;
   case IK_Splat: case IK_Iota: case IK_Move: case IK_Start: case IK_Acc: case IK_Fin:
@@ -101,7 +103,8 @@ static bool may_alias(const Tapes *t, const Ins *x) {
 
 static bool may_write_direct(const Tapes *t, uint32_t i) {
   const Ins *x = &t->c->p->ins[i], *s = x + 1;
-  if (x->kind != IK_Op || i + 1 == t->c->p->n_ins || s->kind != IK_Store || t->edge[i + 1]) return false;
+  if (i + 1 == t->c->p->n_ins || t->edge[i + 1]) return false;
+  if (x->kind != IK_Op || s->kind != IK_Store) return false;
   return (x->flags & s->flags & IF_Strip) && s->a == x->out && lane_native((DType)s->dtype) &&
          t->life[x->out].mentions == 2 && t->c->p->access[s->at].affine;
 }

@@ -56,7 +56,9 @@ static void read_tokens(Fmt *f, uint32_t file, Diags *d) {
   }
 }
 
-static Tok closer_of(Tok open) { return open == T_LPAREN ? T_RPAREN : open == T_LBRACE ? T_RBRACE : T_RBRACK; }
+static Tok closer_of(Tok open) {
+  return open == T_LPAREN ? T_RPAREN : open == T_LBRACE ? T_RBRACE : T_RBRACK;
+}
 
 static bool match_brackets(Fmt *f, Diags *d) {
   VEC(int) open = {0};
@@ -119,8 +121,8 @@ static void mark_broken(Fmt *f) {
 static bool is_operator(Tok k) { return k >= T_EQ && k <= T_PERCENT; }
 
 static bool before_operand(Tok k) {
-  return is_open(k) || is_operator(k) || k == T_COMMA || k == T_ASSIGN || k == T_FAT || k == T_SEMI ||
-         k == T_BANG || k == T_ANDAND || k == T_OROR || k == T_EOF;
+  return is_open(k) || is_operator(k) || k == T_COMMA || k == T_ASSIGN || k == T_FAT ||
+         k == T_SEMI || k == T_BANG || k == T_ANDAND || k == T_OROR || k == T_EOF;
 }
 
 /* In `let %x: float32 = 1f` the = follows a name but is no attribute's. */
@@ -150,8 +152,8 @@ static bool is_name(Tok k) { return k == T_LOCAL || k == T_GRAPH || k == T_GLOBA
 
 static bool calls(const FmtToken *a) {
   Tok k = a->t.kind;
-  return is_name(k) || k == T_RPAREN || k == T_RBRACK || k == T_REF || k == T_REF_READ || k == T_REF_WRITE ||
-         k == T_INT || k == T_FLOAT;
+  return is_name(k) || k == T_RPAREN || k == T_RBRACK || k == T_REF || k == T_REF_READ ||
+         k == T_REF_WRITE || k == T_INT || k == T_FLOAT;
 }
 
 static bool space_between(const FmtToken *a, const FmtToken *b) {
@@ -169,7 +171,10 @@ static bool space_between(const FmtToken *a, const FmtToken *b) {
 
 /* ---- lines --------------------------------------------------------------------------------- */
 
-typedef struct { int lines;  bool statement; } Break;      /* lines: 0 none, 1 new line, 2 with a blank one */
+typedef struct {
+  int lines;
+  bool statement;
+} Break; /* lines: 0 none, 1 new line, 2 with a blank one */
 
 static bool starts_item(const FmtToken *prev, Tok k) {
   if (k == T_TYPE) return !prev || prev->t.kind != T_EXTERN;
@@ -182,12 +187,13 @@ static bool is_import(const FmtToken *t) {
 
 /* What may stand behind the } of a block on its line. */
 static bool follows_block(Tok k) {
-  return k == T_ELSE || k == T_DOT || k == T_LPAREN || k == T_ANDAND || k == T_OROR || is_operator(k);
+  return k == T_ELSE || k == T_DOT || k == T_LPAREN || k == T_ANDAND || k == T_OROR ||
+         is_operator(k);
 }
 
 static bool never_breaks_before(Tok k) {
-  return k == T_SEMI || k == T_COMMA || k == T_COLON || k == T_DOT || k == T_LBRACE || k == T_ELSE ||
-         k == T_ASSIGN || is_close(k);
+  return k == T_SEMI || k == T_COMMA || k == T_COLON || k == T_DOT || k == T_LBRACE ||
+         k == T_ELSE || k == T_ASSIGN || is_close(k);
 }
 
 static int at_most(int n, int max) { return n < max ? n : max; }
@@ -196,13 +202,15 @@ static int at_most(int n, int max) { return n < max ? n : max; }
 static Break top_break(const FmtToken *prev, const FmtToken *code, const FmtToken *t) {
   bool comment = t->t.kind == T_COMMENT;
   bool after_comment = prev->t.kind == T_COMMENT && (prev->lines > 0 || !code);
-  bool ended = !code || code->t.kind == T_VERSION || code->t.kind == T_RBRACE || code->t.kind == T_SEMI;
+  bool ended =
+      !code || code->t.kind == T_VERSION || code->t.kind == T_RBRACE || code->t.kind == T_SEMI;
   if (comment && t->lines == 0) return (Break){ 0, false };
   if (comment) return (Break){ after_comment || !ended ? at_most(t->lines, 2) : 2, true };
-  if (!starts_item(code, t->t.kind) && !is_import(t) && !ended) return (Break){ t->lines > 0, false };
+  if (!starts_item(code, t->t.kind) && !is_import(t) && !ended) return (Break){t->lines > 0, false};
   if (after_comment) return (Break){ t->lines > 1 ? 2 : 1, true };
-  if (is_import(t) && code && code->t.kind == T_STRING) return (Break){ t->lines > 1 ? 2 : 1, true };
-  if (!starts_item(code, t->t.kind) && code && code->t.kind == T_SEMI) return (Break){ t->lines > 1 ? 2 : 1, true };
+  if (is_import(t) && code && code->t.kind == T_STRING) return (Break){t->lines > 1 ? 2 : 1, true};
+  if (!starts_item(code, t->t.kind) && code && code->t.kind == T_SEMI)
+    return (Break){t->lines > 1 ? 2 : 1, true};
   return (Break){ 2, true };
 }
 
@@ -216,7 +224,8 @@ static bool ends_statement(const FmtToken *code, const Level *in, const FmtToken
 }
 
 /* prev: the token before t; code: the last that is no comment. */
-static Break break_before(const Fmt *f, const FmtToken *prev, const FmtToken *code, const FmtToken *t) {
+static Break break_before(const Fmt *f, const FmtToken *prev, const FmtToken *code,
+                          const FmtToken *t) {
   if (!prev) return (Break){ 0, true };
   Tok k = t->t.kind;
   if (is_close(k) && t->broken) return (Break){ 1, true };
@@ -228,9 +237,11 @@ static Break break_before(const Fmt *f, const FmtToken *prev, const FmtToken *co
   if (is_open(prev->t.kind) && prev->broken && !(is_line_comment(&t->t) && t->lines == 0))
     return (Break){ 1, true };
   if (k == T_COMMENT && t->lines == 0) return (Break){ 0, false };
-  if (ended && (!never_breaks_before(k) || after_line || k == T_LBRACE)) return (Break){ t->lines > 1 ? 2 : 1, true };
+  if (ended && (!never_breaks_before(k) || after_line || k == T_LBRACE))
+    return (Break){t->lines > 1 ? 2 : 1, true};
   if (after_line) return (Break){ 1, ended || item };
-  if (never_breaks_before(k) || (k == T_LPAREN && !space_between(prev, t))) return (Break){ 0, false };
+  if (never_breaks_before(k) || (k == T_LPAREN && !space_between(prev, t)))
+    return (Break){0, false};
   return (Break){ t->lines > 0, item };
 }
 
@@ -257,7 +268,8 @@ static void put_token(Fmt *f, const Token *t) {
   if (t->kind == T_VERSION) { buf_fmt(&f->out, "#[version = \"%.*s\"]", (int)t->n, t->s);  return; }
   const char *s = f->text + t->span.at;
   size_t n = t->span.len;
-  while (t->kind == T_COMMENT && n && (s[n - 1] == ' ' || s[n - 1] == '\t' || s[n - 1] == '\r')) n--;
+  while (t->kind == T_COMMENT && n && (s[n - 1] == ' ' || s[n - 1] == '\t' || s[n - 1] == '\r'))
+    n--;
   buf_put(&f->out, s, n);
 }
 

@@ -4,7 +4,9 @@
 #include "parser/lex.h"
 #include <math.h>
 
-static bool is_letter(int c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool is_letter(int c) {
+  return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 static bool is_digit(int c) { return c >= '0' && c <= '9'; }
 static bool is_word(int c) { return is_letter(c) || is_digit(c); }
 
@@ -77,7 +79,9 @@ static void skip_block_comment(Lexer *lx) {
 }
 
 static bool at_line_comment(const Lexer *lx) { return at(lx, 0) == '/' && at(lx, 1) == '/'; }
-static bool at_comment(const Lexer *lx) { return at_line_comment(lx) || (at(lx, 0) == '/' && at(lx, 1) == '*'); }
+static bool at_comment(const Lexer *lx) {
+  return at_line_comment(lx) || (at(lx, 0) == '/' && at(lx, 1) == '*');
+}
 
 static void skip_comment(Lexer *lx) {
   if (!at_line_comment(lx)) { skip_block_comment(lx);  return; }
@@ -408,7 +412,8 @@ Token lex_next(Lexer *lx) {
     if (is_digit(c)) return lex_number(lx, t);
     if (is_letter(c)) return lex_word(lx, t);
     if (c == '"') return lex_quoted(lx, t);
-    if (c == '@' && (lx->paths ? !ends_path(at(lx, 1)) : is_letter(at(lx, 1)))) return lex_sigil(lx, t);
+    if (c == '@' && (lx->paths ? !ends_path(at(lx, 1)) : is_letter(at(lx, 1))))
+      return lex_sigil(lx, t);
     if (c == '%' && is_word(at(lx, 1))) return lex_sigil(lx, t);
     if (c == '#') {
       Token h = lex_header(lx, t);

@@ -43,7 +43,8 @@ static bool first_time(Loader *l, const char *path, const char *name, Span at) {
   return true;
 }
 
-static void load_text(Loader *l, const char *path, const char *text, size_t n, bool library, bool import) {
+static void load_text(Loader *l, const char *path, const char *text, size_t n, bool library,
+                      bool import) {
   int me = l->seen.n - 1;
   uint32_t file = source_add(l->p->src, path, text, n);
   if (file == 0) {

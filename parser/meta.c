@@ -98,7 +98,8 @@ static const char *node_attr(const json_t *node, const char *name) {
 }
 
 static bool is_value_key(const char *key) {
-  static const char *const keys[] = { "IntImm", "FloatImm", "Array", "runtime.String", "tir.StringImm" };
+  static const char *const keys[] = {"IntImm", "FloatImm", "Array", "runtime.String",
+                                     "tir.StringImm"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (strcmp(key, keys[i]) == 0) return true;
   return false;
@@ -116,7 +117,8 @@ static AttrVal string_node(IrCtx *cx, const json_t *node) {
   unsigned char *bytes;
   size_t n;
   if (s) v.s = keep(cx, s);
-  else if (b64 && decode_base64(b64, strlen(b64), &bytes, &n)) v.s = sym_n(cx->syms, (char *)bytes, n);
+  else if (b64 && decode_base64(b64, strlen(b64), &bytes, &n))
+    v.s = sym_n(cx->syms, (char *)bytes, n);
   return v;
 }
 
@@ -160,7 +162,8 @@ static AttrVal node_value(IrCtx *cx, MetaFile *m, int64_t i, int depth) {
   if (i == 0 || !node) return (AttrVal){ .kind = AV_None };
   if (strcmp(key, "IntImm") == 0) return int_node(node);
   if (strcmp(key, "FloatImm") == 0) return float_text(node_attr(node, "value"), 32);
-  if (strcmp(key, "runtime.String") == 0 || strcmp(key, "tir.StringImm") == 0) return string_node(cx, node);
+  if (strcmp(key, "runtime.String") == 0 || strcmp(key, "tir.StringImm") == 0)
+    return string_node(cx, node);
   if (strcmp(key, "Array") == 0 && depth < LIST_DEPTH) return array_node(cx, m, node, depth);
   return (AttrVal){ .kind = AV_Other, .s = keep(cx, str_fmt("meta[%s]", key)) };
 }
@@ -177,7 +180,8 @@ static AttrVal plain_value(IrCtx *cx, char kind, const char *s) {
   int64_t i;
   bool whole = whole_number(s, &i);
   if (whole && kind == 'b') return (AttrVal){ .kind = AV_Bool, .i = i != 0 };
-  if (whole && kind != 'f') return (AttrVal){ .kind = AV_Int, .bits = i == (int32_t)i ? 32 : 64, .i = i };
+  if (whole && kind != 'f')
+    return (AttrVal){.kind = AV_Int, .bits = i == (int32_t)i ? 32 : 64, .i = i};
   if (reads_as_float(s)) return float_text(s, 64);
   return (AttrVal){ .kind = AV_Str, .s = keep(cx, s) };
 }
@@ -266,7 +270,8 @@ static const char *decode_array(const char *s, size_t len, const Tensor **out) {
   DType dt;
   int64_t dim[MAX_RANK], count;
   if (!decode_base64(s, len, &b, &n)) return "an array is not base64";
-  if (n < 32 || load_le(b, 8) != 0xDD5E40F096B4A13Fu) return "an array does not start with TVM's magic number";
+  if (n < 32 || load_le(b, 8) != 0xDD5E40F096B4A13Fu)
+    return "an array does not start with TVM's magic number";
   uint64_t rank = load_le(b + 24, 4);
   if (rank > MAX_RANK) return "an array has more than 8 dimensions";
   if (!array_dtype(b + 28, &dt)) return "an array has an element type that is not supported";
@@ -277,7 +282,8 @@ static const char *decode_array(const char *s, size_t len, const Tensor **out) {
   uint64_t bytes = load_le(b + at, 8);
   if (!dims_count(dim, (int)rank, &count) || (uint64_t)count > (n - at - 8) / size)
     return "an array's shape does not fit its data";
-  if (bytes != (uint64_t)count * size || bytes > n - at - 8) return "an array's size does not fit its shape";
+  if (bytes != (uint64_t)count * size || bytes > n - at - 8)
+    return "an array's size does not fit its shape";
   Tensor *t = tensor_new(dt, (int)rank, dim);
   if (bytes) memcpy(t->bytes, b + at + 8, bytes);
   unsigned char *e = t->bytes;
@@ -292,7 +298,8 @@ static MetaEntry constant(MetaFile *m, const json_t *node) {
   if (!whole_number(node_attr(node, "data"), &i) || i < 0) return e;
   const json_t *text = json_array_get(m->arrays, (size_t)i);
   if (!json_is_string(text)) return e;
-  if (!m->tensors.at[i]) e.why = decode_array(json_string_value(text), json_string_length(text), &m->tensors.at[i]);
+  if (!m->tensors.at[i])
+    e.why = decode_array(json_string_value(text), json_string_length(text), &m->tensors.at[i]);
   if (m->tensors.at[i]) e = (MetaEntry){ .kind = META_Constant, .cst = m->tensors.at[i] };
   return e;
 }

@@ -5,8 +5,12 @@
  * what was bound in it.                                                       */
 #include "parser/parse.h"
 
-static int map_index(const Map *m, const void *key) { return (int)(intptr_t)map_get(m, map_ptr(key)); }
-static void set_index(Map *m, const void *key, int i) { map_set(m, map_ptr(key), (void *)(intptr_t)i); }
+static int map_index(const Map *m, const void *key) {
+  return (int)(intptr_t)map_get(m, map_ptr(key));
+}
+static void set_index(Map *m, const void *key, int i) {
+  map_set(m, map_ptr(key), (void *)(intptr_t)i);
+}
 
 Mark mark_names(const Parser *p) { return (Mark){ p->locals.n, p->tynames.n }; }
 
@@ -122,33 +126,39 @@ static bool is_tail(const char *name, const char *of) {
 void help_local(Parser *p, const Token *t) {
   const char *name = tok_sym(p, t);
   Nearest n = nearest_to(name);
-  for (int i = p->locals.n - 1; i >= 0 && i >= p->locals.n - 500; i--) try_name(&n, p->locals.at[i].name);
+  for (int i = p->locals.n - 1; i >= 0 && i >= p->locals.n - 500; i--)
+    try_name(&n, p->locals.at[i].name);
   if (n.best) diag_help(p->d, "did you mean %%%s?", n.best);
 }
 
 void help_global(Parser *p, const char *name) {
   Nearest n = nearest_to(name);
-  for (int i = 0; i < p->def_item.n; i++) try_name(&n, ((Item *)p->def_item.entry[i].value)->global->name);
+  for (int i = 0; i < p->def_item.n; i++)
+    try_name(&n, ((Item *)p->def_item.entry[i].value)->global->name);
   for (int i = 0; i < p->m->globals.n; i++) try_name(&n, p->m->globals.at[i]->name);
   if (n.best) diag_help(p->d, "did you mean @%s?", n.best);
 }
 
 void help_word(Parser *p, const char *name) {
   Nearest n = nearest_to(name);
-  for (int i = 0; i < p->m->ctor_by_name.n; i++) try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
+  for (int i = 0; i < p->m->ctor_by_name.n; i++)
+    try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
   for (int i = 0; i < p->cx->n_ops; i++) {
     const char *op = p->cx->ops[i]->name;
     if (!is_tail(name, op)) try_name(&n, op);
     else if (n.cost > 0 || strlen(op) < strlen(n.best)) n.best = op, n.cost = 0;
   }
   if (n.best) diag_help(p->d, "did you mean %s?", n.best);
-  else if (find_local(p, name, (uint32_t)strlen(name))) diag_help(p->d, "a local is written %%%s", name);
-  else if (map_get(&p->def_item, map_ptr(sym(p->cx->syms, name)))) diag_help(p->d, "a definition is written @%s", name);
+  else if (find_local(p, name, (uint32_t)strlen(name)))
+    diag_help(p->d, "a local is written %%%s", name);
+  else if (map_get(&p->def_item, map_ptr(sym(p->cx->syms, name))))
+    diag_help(p->d, "a definition is written @%s", name);
 }
 
 void help_type(Parser *p, const char *name) {
   Nearest n = nearest_to(name);
-  for (int i = 0; i < p->type_item.n; i++) try_name(&n, ((Item *)p->type_item.entry[i].value)->data->name);
+  for (int i = 0; i < p->type_item.n; i++)
+    try_name(&n, ((Item *)p->type_item.entry[i].value)->data->name);
   for (int i = 0; i < p->m->types.n; i++) try_name(&n, p->m->types.at[i]->name);
   for (int i = 0; i < p->tynames.n; i++)
     if (p->tynames.at[i].kind != TN_Dim) try_name(&n, p->tynames.at[i].name);

@@ -122,7 +122,9 @@ static Item *add_item(ParseFile *f, ItemKind k, size_t at, Token name, const cha
   return it;
 }
 
-static bool is_import(const Token *t) { return t->kind == T_IDENT && t->n == 6 && memcmp(t->s, "import", 6) == 0; }
+static bool is_import(const Token *t) {
+  return t->kind == T_IDENT && t->n == 6 && memcmp(t->s, "import", 6) == 0;
+}
 
 /* The definition that starts at token t, if one does. */
 static void skim_token(ParseFile *f, Lexer *lx, Token t) {
@@ -174,6 +176,7 @@ void start_at(Parser *p, ParseFile *f, size_t at) {
   p->f = f;
   p->lx = lex_start(p->src, f->file, p->d);
   p->lx.pos = at;
+  p->lx.paths = p->read != NULL;
   p->panic = p->give_up = false;
   p->failed_at = UINT32_MAX;
   p->depth = 0;
@@ -326,7 +329,9 @@ static void type_body(Parser *p, Item *it) {
   after_item(p, it);
 }
 
-static bool is_type_item(const Item *it) { return it->kind == ITEM_Type || it->kind == ITEM_Extern; }
+static bool is_type_item(const Item *it) {
+  return it->kind == ITEM_Type || it->kind == ITEM_Extern;
+}
 
 /* Bodies of types, the library's first: the program's constructors then take
  * precedence. */
@@ -433,7 +438,7 @@ static void parse_head(Parser *p, ParseFile *f) {
   size_t first = f->items.n ? f->items.at[0]->at : SIZE_MAX;
   start_at(p, f, f->first);
   if (at_tok(p, T_EOF) || p->tok.span.at == first) return;
-  if (f->items.n && f->items.at[0]->kind != ITEM_Meta) {
+  if (f->import || (f->items.n && f->items.at[0]->kind != ITEM_Meta)) {
     fail_expected(p, "a definition (def, type, extern type, import)");
     return;
   }
@@ -447,19 +452,29 @@ static void parse_head(Parser *p, ParseFile *f) {
   add_global(p, g);
 }
 
-/* Misnamed definitions have nobody who wants them. */
-static void parse_nameless(Parser *p, ParseFile *f) {
-  for (int i = 0; i < f->items.n; i++)
-    if (f->items.at[i]->kind == ITEM_Def && f->items.at[i]->name.kind != T_GLOBAL) parse_def(p, f->items.at[i]);
+static void check_import(Parser *p, const Item *it) {
+  start_at(p, it->file, it->at);
+  advance(p);
+  advance(p);
+  after_item(p, it);
+}
+
+/* What nobody wants by name: imports, and definitions without one. */
+static void parse_others(Parser *p, ParseFile *f) {
+  for (int i = 0; i < f->items.n; i++) {
+    Item *it = f->items.at[i];
+    if (it->kind == ITEM_Import) check_import(p, it);
+    if (it->kind == ITEM_Def && it->name.kind != T_GLOBAL) parse_def(p, it);
+  }
 }
 
 void parse_bodies(Parser *p) {
-  for (int i = p->files.n - 1; i >= 0; i--) {
+  for (int i = 0; i < p->files.n; i++) {
     ParseFile *f = p->files.at[i];
     p->graph_seen = (Map){0};
     if (f->library) continue;
     parse_head(p, f);
-    parse_nameless(p, f);
+    parse_others(p, f);
   }
   for (int i = 0; i < p->files.n; i++)
     for (int k = 0; !p->files.at[i]->library && k < p->files.at[i]->items.n; k++)
@@ -499,9 +514,6 @@ Block *parse_expression(IrCtx *cx, Module *m, Sources *src, uint32_t file, parse
   const Source *s = source_get(src, file);
   if (!s || !lex_check_text(s->text, s->n, file, d)) return NULL;
   start_at(&p, &f, 0);
-  p.lx.paths = read != NULL;
-  p.lx.pos = 0;
-  advance(&p);
   start_function(&p);
   Fn *fn = parse_bare(&p);
   if (!p.panic && !p.give_up && !at_tok(&p, T_EOF)) fail_expected(&p, "the end of the value");

@@ -31,7 +31,7 @@ typedef struct Item {
 
 typedef struct ParseFile {
   uint32_t file;
-  bool library;                       /* its definitions may be replaced, and are dropped when unused */
+  bool library;                       /* may be replaced; dropped when unused  */
   bool import;                        /* not the file that was asked for       */
   size_t first;                       /* behind the version line               */
   VEC(Item *) items;
@@ -168,8 +168,14 @@ const OpDef *need_op(Parser *p, const char *name, Span at);
 /* meta.c: the #[metadata] section */
 MetaFile *meta_load(const char *json, size_t n, uint32_t file, uint32_t at, Diags *d);
 void      meta_free(MetaFile *m);
-typedef enum { META_Missing, META_Bad, META_Constant, META_Value, META_Attrs, META_Any, META_Other } MetaKind;
-typedef struct { MetaKind kind;  const Tensor *cst;  AttrVal val;  Attrs attrs;  const char *why; } MetaEntry;
+typedef enum {
+  META_Missing, META_Bad, META_Constant, META_Value, META_Attrs, META_Any, META_Other
+} MetaKind;
+typedef struct {
+  MetaKind kind;
+  const Tensor *cst;  AttrVal val;  Attrs attrs;     /* Constant, Value, Attrs  */
+  const char *why;                                   /* Bad                     */
+} MetaEntry;
 MetaEntry meta_get(IrCtx *cx, MetaFile *m, const char *key, int64_t index, Span at);
 
 /* place.c: graph bindings used outside the scope that holds their definition

@@ -50,14 +50,16 @@ bool parse_meta_ref(Parser *p, Sym *key, int64_t *index, Span *at) {
   advance(p);
   Span open = p->tok.span;
   if (!expect(p, T_LBRACK, (Span){0})) return false;
-  if (!at_tok(p, T_IDENT)) return fail_expected(p, "the type of a metadata entry such as relay.Constant");
+  if (!at_tok(p, T_IDENT))
+    return fail_expected(p, "the type of a metadata entry such as relay.Constant");
   *key = tok_sym(p, &p->tok);
   advance(p);
   if (!expect(p, T_RBRACK, open)) return false;
   open = p->tok.span;
   if (!expect(p, T_LBRACK, (Span){0})) return false;
   Token i = p->tok;
-  if (i.kind != T_INT || i.mag > INT32_MAX) return fail_expected(p, "the index of a metadata entry");
+  if (i.kind != T_INT || i.mag > INT32_MAX)
+    return fail_expected(p, "the index of a metadata entry");
   advance(p);
   *index = (int64_t)i.mag;
   if (!expect(p, T_RBRACK, open)) return false;
@@ -73,7 +75,7 @@ static bool meta_value(Parser *p, AttrVal *out) {
   MetaEntry e = meta_get(p->cx, p->f ? p->f->meta : NULL, key, index, at);
   if (e.kind == META_Missing) return complain(p, at, E0109, key, (int)index);
   if (e.kind == META_Bad) return complain(p, at, E0108, e.why);
-  *out = e.kind == META_Value ? e.val : (AttrVal){ .kind = AV_Other, .s = str_fmt("meta[%s]", key) };
+  *out = e.kind == META_Value ? e.val : (AttrVal){.kind = AV_Other, .s = str_fmt("meta[%s]", key)};
   return true;
 }
 
@@ -103,7 +105,8 @@ static bool attr_list(Parser *p, Tok close, AttrVal *out) {
 
 static bool attr_word(Parser *p, AttrVal *out) {
   Token t = p->tok;
-  if (t.n == 4 && memcmp(t.s, "meta", 4) == 0 && peek(p).kind == T_LBRACK) return meta_value(p, out);
+  if (t.n == 4 && memcmp(t.s, "meta", 4) == 0 && peek(p).kind == T_LBRACK)
+    return meta_value(p, out);
   advance(p);
   Sym s = tok_sym(p, &t);
   bool none = strcmp(s, "None") == 0 || strcmp(s, "nullptr") == 0;

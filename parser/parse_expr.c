@@ -29,7 +29,9 @@ static Expr *as_expr(Val v) {
   return e;
 }
 
-static bool at_graph_statement(const Parser *p) { return at_tok(p, T_GRAPH) && peek(p).kind == T_ASSIGN; }
+static bool at_graph_statement(const Parser *p) {
+  return at_tok(p, T_GRAPH) && peek(p).kind == T_ASSIGN;
+}
 
 static void let_statement(Parser *p);
 static void graph_statement(Parser *p);
@@ -53,7 +55,9 @@ static Val parse_value(Parser *p) {
   return v;
 }
 
-static bool is_wildcard(const Parser *p) { return at_tok(p, T_IDENT) && p->tok.n == 1 && p->tok.s[0] == '_'; }
+static bool is_wildcard(const Parser *p) {
+  return at_tok(p, T_IDENT) && p->tok.n == 1 && p->tok.s[0] == '_';
+}
 
 /* let %x [: T] = value ;      Recursive when the value is a function. */
 static void let_statement(Parser *p) {
@@ -125,7 +129,8 @@ static void free_var_statement(Parser *p) {
   if (p->free_params) vec_push(p->free_params, v);
   else if (may_report(p)) {
     diag_error(p->d, span_to(at, p->prev.span), E0203, "free_var", "a statement of a definition");
-    diag_help(p->d, "make it a parameter: only a text that is a bare expression has free variables");
+    diag_help(p->d,
+              "make it a parameter: only a text that is a bare expression has free variables");
   }
 }
 
@@ -244,14 +249,16 @@ static Val parse_unary(Parser *p) {
   if (ops.n && vec_last(&ops).kind == T_MINUS && (at_tok(p, T_INT) || at_tok(p, T_FLOAT))) {
     bool negative = false;
     const Tensor *cst;
-    for (; ops.n && vec_last(&ops).kind == T_MINUS; ops.n--) negative = !negative, at = vec_last(&ops).span;
+    for (; ops.n && vec_last(&ops).kind == T_MINUS; ops.n--)
+      negative = !negative, at = vec_last(&ops).span;
     parse_number(p, negative, &cst, NULL);
     v = val_atom(atom_const(cst, span_to(at, p->prev.span)));
   } else v = parse_postfix(p);
   while (ops.n && !p->panic) {
     Token t = vec_pop(&ops);
     Atom a = to_atom(p, v);
-    v = op_call(p, t.kind == T_MINUS ? "negative" : "logical_not", t.span, span_to(t.span, p->prev.span), 1, a, a);
+    v = op_call(p, t.kind == T_MINUS ? "negative" : "logical_not", t.span,
+                span_to(t.span, p->prev.span), 1, a, a);
   }
   return v;
 }
@@ -329,7 +336,8 @@ static void parse_args(Parser *p, AtomVec *args, Attrs *attrs) {
 }
 
 static bool may_have_attrs(const Atom *callee, const Attrs *attrs) {
-  return callee->kind == ATOM_Op || callee->kind == ATOM_Poison || attrs_find(attrs, "attrs_type_key");
+  return callee->kind == ATOM_Op || callee->kind == ATOM_Poison ||
+         attrs_find(attrs, "attrs_type_key");
 }
 
 static const char *callee_text(const Atom *c) {
@@ -488,7 +496,8 @@ Fn *parse_bare(Parser *p) {
 
 /* Numbers of graph names run through a whole dump; each function has its own. */
 void start_function(Parser *p) {
-  for (int i = 0; i < p->graph.n; i++) map_set(&p->graph_seen, p->graph.entry[i].key, p->graph.entry[i].value);
+  for (int i = 0; i < p->graph.n; i++)
+    map_set(&p->graph_seen, p->graph.entry[i].key, p->graph.entry[i].value);
   p->graph = (Map){0};
   p->graph_of = (Map){0};
   vec_clear(&p->graph_open);

@@ -90,7 +90,9 @@ static Val meta_atom(Parser *p) {
 
 /* ---- operators and constructors ---------------------------------------------------- */
 
-static bool word_is(const Token *t, const char *s) { return strlen(s) == t->n && memcmp(t->s, s, t->n) == 0; }
+static bool word_is(const Token *t, const char *s) {
+  return strlen(s) == t->n && memcmp(t->s, s, t->n) == 0;
+}
 
 /* A constructor without fields is called wherever it stands. */
 static Val ctor_value(Parser *p, Ctor *c, Span at) {
@@ -358,7 +360,8 @@ static Val braces(Parser *p) {
   return v;
 }
 
-/* ---- refs ---------------------------------------------------------------------------------------- */
+/* ---- refs
+ * ---------------------------------------------------------------------------------------- */
 
 /* ref(e)  ref_read(e)  ref_write(e, e) */
 static Val ref_form(Parser *p) {
@@ -375,14 +378,18 @@ static Val ref_form(Parser *p) {
   }
   expect(p, T_RPAREN, open);
   if (p->panic) return poison_val(t.span);
-  Expr *e = ir_expr(t.kind == T_REF ? EX_Ref : n == 2 ? EX_RefWrite : EX_RefRead, span_to(t.span, p->prev.span));
+  Expr *e = ir_expr(t.kind == T_REF ? EX_Ref
+                    : n == 2        ? EX_RefWrite
+                                    : EX_RefRead,
+                    span_to(t.span, p->prev.span));
   if (t.kind == T_REF) e->Ref.value = a[0];
   else if (n == 1) e->RefRead.ref = a[0];
   else e->RefWrite.ref = a[0], e->RefWrite.value = a[1];
   return val_expr(e);
 }
 
-/* ---- all ------------------------------------------------------------------------------------------- */
+/* ---- all
+ * ------------------------------------------------------------------------------------------- */
 
 static Val literal(Parser *p) {
   Token t = p->tok;

@@ -61,7 +61,8 @@ static Dim dim_call(Parser *p, bool is_max) {
 static Dim dim_number(Parser *p) {
   Token t = p->tok;
   advance(p);
-  if (t.suffixed && !dtype_is_int(t.dtype)) return fail(p, t.span, E0103, "an extent", tok_found(&t)), NULL;
+  if (t.suffixed && !dtype_is_int(t.dtype))
+    return fail(p, t.span, E0103, "an extent", tok_found(&t)), NULL;
   if (t.mag > INT64_MAX)
     return fail(p, t.span, E0104, str_fmt("%.*s", (int)t.n, t.s), "an extent fits 63 bits"), NULL;
   return dim_const(p->cx->dims, (int64_t)t.mag);
@@ -74,7 +75,8 @@ static Dim dim_meta(Parser *p) {
   if (!parse_meta_ref(p, &key, &index, &at)) return NULL;
   MetaEntry e = meta_get(p->cx, p->f ? p->f->meta : NULL, key, index, at);
   if (e.kind == META_Missing) complain(p, at, E0109, key, (int)index);
-  if (e.kind == META_Value && e.val.kind == AV_Int && e.val.i >= 0) return dim_const(p->cx->dims, e.val.i);
+  if (e.kind == META_Value && e.val.kind == AV_Int && e.val.i >= 0)
+    return dim_const(p->cx->dims, e.val.i);
   return dim_any(p->cx->dims);
 }
 
@@ -165,7 +167,8 @@ static Dim parse_extent(Parser *p) {
   Dim d = parse_dim(p);
   int64_t v;
   if (d && dim_is_const(d, &v) && v < 0)
-    complain(p, span_to(at, p->prev.span), E0104, str_fmt("%lld", (long long)v), "an extent is not negative");
+    complain(p, span_to(at, p->prev.span), E0104, str_fmt("%lld", (long long)v),
+             "an extent is not negative");
   return d ? d : dim_any(p->cx->dims);
 }
 
@@ -192,7 +195,8 @@ static Type *tensor_type(Parser *p) {
   advance(p);
   while (!at_tok(p, T_RPAREN) && !p->panic) {
     Dim d = parse_extent(p);
-    if (rank == MAX_RANK) return fail(p, shape, E0311, "a tensor type", "more than 8 dimensions"), type_error();
+    if (rank == MAX_RANK)
+      return fail(p, shape, E0311, "a tensor type", "more than 8 dimensions"), type_error();
     dim[rank++] = d;
     if (!accept(p, T_COMMA)) break;
   }

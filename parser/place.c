@@ -28,7 +28,12 @@ typedef struct {
   int used;                  /* the use that moved it, -1                      */
 } Def;
 
-typedef struct { int def;  Scope *scope;  int owner;  Span span; } Use;   /* owner: Def, -1: block result */
+typedef struct {
+  int def;
+  Scope *scope;
+  int owner;
+  Span span;
+} Use; /* owner: Def, -1: block result */
 
 typedef struct {
   Parser *p;
@@ -50,7 +55,9 @@ static int add_def(Place *pl, Var *v, const Binding *b, int index) {
   return pl->defs.n - 1;
 }
 
-static int def_of(const Place *pl, const Var *v) { return (int)(intptr_t)map_get(&pl->def_of, map_ptr(v)) - 1; }
+static int def_of(const Place *pl, const Var *v) {
+  return (int)(intptr_t)map_get(&pl->def_of, map_ptr(v)) - 1;
+}
 
 static void walk_block(Place *pl, Block *b, Scope *s);
 
@@ -122,7 +129,9 @@ static void walk_block(Place *pl, Block *b, Scope *s) {
 /* ---- where things go -------------------------------------------------------------- */
 
 /* The scope around s once the binding that holds it has moved. */
-static Scope *around(const Place *pl, const Scope *s) { return s->def < 0 ? NULL : pl->defs.at[s->def].target; }
+static Scope *around(const Place *pl, const Scope *s) {
+  return s->def < 0 ? NULL : pl->defs.at[s->def].target;
+}
 
 static bool encloses(const Place *pl, const Scope *a, const Scope *s) {
   while (s && s->depth > a->depth) s = around(pl, s);

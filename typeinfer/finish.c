@@ -131,7 +131,7 @@ static void check_strict(Infer *I, const Cell *c) {
 static void late_checks(Infer *I) {
   for (int i = 0; i < I->checks.n; i++) check_dims(I, &I->checks.at[i]);
   for (int i = 0; i < I->cells.n; i++)
-    if (I->cells.at[i]->flags & CELL_STRICT && I->cells.at[i]->in.n > 0) check_strict(I, I->cells.at[i]);
+    if (I->cells.at[i]->flags & CELL_STRICT) check_strict(I, I->cells.at[i]);
   for (int i = 0; i < I->jobs.n; i++)
     if (I->jobs.at[i]->kind == JOB_Rel) finish_rel(I, I->jobs.at[i]);
 }
@@ -221,7 +221,9 @@ static void finish_atom(void *ud, Atom *a) {
 }
 
 static Type *scheme_of(const Atom *callee) {
-  Type *t = callee->kind == ATOM_Global ? callee->global->type : callee->kind == ATOM_Var ? callee->var->type : NULL;
+  Type *t = NULL;
+  if (callee->kind == ATOM_Global) t = callee->global->type;
+  if (callee->kind == ATOM_Var) t = callee->var->type;
   return t && t->kind == TY_Fn ? t : NULL;
 }
 

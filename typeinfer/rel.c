@@ -50,8 +50,9 @@ static const char *arg_name(Rel *r, int arg) {
 }
 
 static bool noted_before(Rel *r, int arg) {
+  const Atom *a = arg_atom(r, arg);
   for (int i = 0; i < arg; i++)
-    if (arg_atom(r, i)->kind == ATOM_Var && arg_atom(r, i)->var == arg_atom(r, arg)->var) return true;
+    if (arg_atom(r, i)->kind == ATOM_Var && arg_atom(r, i)->var == a->var) return true;
   return false;
 }
 
@@ -115,7 +116,8 @@ bool rel_want_class(Rel *r, int arg, const char *classes) {
 
 bool rel_same_dtype(Rel *r, int a, int b) {
   if (rel_tensor(r, a).dtype == rel_tensor(r, b).dtype) return true;
-  return wrong_arg(r, b, str_fmt("of %s elements like %s", dtype_name(rel_tensor(r, a).dtype), arg_name(r, a)));
+  const char *dt = dtype_name(rel_tensor(r, a).dtype);
+  return wrong_arg(r, b, str_fmt("of %s elements like %s", dt, arg_name(r, a)));
 }
 
 /* ---- extents -------------------------------------------------------------------- */
@@ -156,14 +158,16 @@ bool rel_at_least(Rel *r, Dim a, Dim b, const char *what) {
   if (is_lost(a, b)) return rel_error(r, "%s cannot be compared", what);
   Dim d = dim_sub(r->I->dt, a, b);
   int64_t v;
-  if (dim_is_const(d, &v) && v < 0) return rel_error(r, "%s: %s is less than %s", what, show_dim(a), show_dim(b));
+  if (dim_is_const(d, &v) && v < 0)
+    return rel_error(r, "%s: %s is less than %s", what, show_dim(a), show_dim(b));
   if (!never_negative(d)) owe(r, OBLIGE_AtLeast, a, b, what);
   return true;
 }
 
 bool rel_axis(Rel *r, const char *attr, int64_t axis, int rank, int *out) {
   *out = 0;
-  if (rank == 0) return rel_error(r, "%s=%lld is out of range: a scalar has no axes", attr, (long long)axis);
+  if (rank == 0)
+    return rel_error(r, "%s=%lld is out of range: a scalar has no axes", attr, (long long)axis);
   if (axis < -rank || axis >= rank)
     return rel_error(r, "%s=%lld is out of range for rank %d; axes go from %d to %d", attr,
                      (long long)axis, rank, -rank, rank - 1);
@@ -210,7 +214,8 @@ Dim rel_unknown(Rel *r) {
 }
 
 static bool set_leaf(Rel *r, Leaf *l, DType dt, int rank, const Dim *dim) {
-  if (rank > MAX_RANK) return rel_error(r, "the result would have rank %d, at most %d is possible", rank, MAX_RANK);
+  if (rank > MAX_RANK)
+    return rel_error(r, "the result would have rank %d, at most %d is possible", rank, MAX_RANK);
   l->dtype = dt;
   l->rank = rank;
   for (int i = 0; i < rank; i++) l->dim[i] = dim[i];
@@ -338,7 +343,8 @@ static void give_again(Rel *r) {
     return;
   }
   for (int k = 0; k < r->n_leaf; k++)
-    for (int i = 0; i < r->leaf[k].rank; i++) cell_set(r->I, j->cells_out.at[at++], r->leaf[k].dim[i]);
+    for (int i = 0; i < r->leaf[k].rank; i++)
+      cell_set(r->I, j->cells_out.at[at++], r->leaf[k].dim[i]);
 }
 
 static void fail(Infer *I, Job *j) {

@@ -84,7 +84,12 @@ typedef enum { POS_Top, POS_Param, POS_Nested } Pos;
 typedef struct { Dim from, to;  Site *site;  Pos pos;  int axis; } Check;
 
 typedef struct { VEC(Job *) waiting; } MetaInfo;
-typedef struct { int level;  bool viewed;  Type *view;  Expr *value;  Site *split;  Var *temp; } VarInfo;
+typedef struct {
+  int level;                     /* of its scope; for a function, see Inst.cap */
+  bool viewed;  Type *view;      /* the type with its axes opened             */
+  Expr *value;                   /* what it is bound to, if anything          */
+  Site *split;  Var *temp;       /* annotated: the check, and who takes the value */
+} VarInfo;
 typedef struct { Fn *fn;  Site *site;  Type *sig;  int level; } FnInfo;
 
 struct Infer {
@@ -146,13 +151,18 @@ void  run_inst(Infer *I, Job *j);
 void  settle_inst(Infer *I, Job *j, int level);
 void  generalise(Infer *I, Type *sig, Fn *f, int level, int first_job);
 
-/* ---- infer.c ------------------------------------------------------------- */
+/* ---- vars.c -------------------------------------------------------------- */
 VarInfo *var_info(Infer *I, const Var *v);
 Type *var_view(Infer *I, Var *v);
 Type *atom_type(Infer *I, Atom *a, TypeArgs **inst);
 bool  flow_atom(Infer *I, Atom *a, Type *to, Site *s);
-void  run_proj(Infer *I, Job *j);
 const char *var_label(const Var *v);
+void  bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at);
+Type *bounded(Infer *I, Type *t, const Var *v, Span at);    /* refuses types too big to walk */
+
+/* ---- infer.c, cast.c ----------------------------------------------------- */
+void  run_proj(Infer *I, Job *j);
+Type *check_cast(Infer *I, Expr *e);
 
 /* ---- rel.c --------------------------------------------------------------- */
 Type *check_op_call(Infer *I, Expr *e);

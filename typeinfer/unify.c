@@ -182,7 +182,8 @@ void check_dims(Infer *I, const Check *c) {
   } else if (dim_differ(a, b)) {
     mismatch(I, s);
   } else if (!free) {
-    if (s->expr) add_oblige(s->expr, OBLIGE_Equal, a, b, str_fmt("axis %d of %s", c->axis, s->what));
+    const char *what = str_fmt("axis %d of %s", c->axis, s->what);
+    if (s->expr) add_oblige(s->expr, OBLIGE_Equal, a, b, what);
     else mismatch(I, s);
   }
 }
@@ -305,7 +306,7 @@ static Type *take_structure(Infer *I, Type *m, Type *t, Site *s) {
 }
 
 static bool flow_resolved(Infer *I, Type *from, Type *to, Site *s, Pos pos) {
-  if (from == to && (to->kind == TY_Var || to->kind == TY_Error || to->kind == TY_Meta)) return true;
+  if (from == to && to->kind == TY_Meta) return true;
   if (from->kind == TY_Meta && to->kind == TY_Meta) {
     link_metas(I, from, to);
     return true;
@@ -334,7 +335,11 @@ static bool flow_resolved(Infer *I, Type *from, Type *to, Site *s, Pos pos) {
 }
 
 bool flow(Infer *I, Type *from, Type *to, Site *s, Pos pos) {
-  if (I->depth > MAX_DEPTH) return s->reported || diag_error(I->d, s->at, E0106, "the type", MAX_DEPTH);
+  if (I->depth > MAX_DEPTH) {
+    if (!s->reported) diag_error(I->d, s->at, E0106, "the type", MAX_DEPTH);
+    s->reported = true;
+    return false;
+  }
   I->depth++;
   bool ok = flow_resolved(I, type_resolve(from), type_resolve(to), s, pos);
   I->depth--;

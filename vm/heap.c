@@ -10,7 +10,11 @@
 
 struct Chunk { Chunk *next; size_t size, used; };
 struct Large { Large *next, *prev; size_t bytes; };
-enum { CHUNK_HEAD = 64, LARGE_HEAD = 32, KEEP_IDLE = 1 << 20, KEEP_SCRATCH = 1 << 18 };
+enum {
+  CHUNK_HEAD = 64, LARGE_HEAD = 32,
+  KEEP_IDLE = 1 << 20, KEEP_SCRATCH = 1 << 18,       /* bytes kept while unused */
+  SPARE_LEAST = 1 << 16, SPARE_MOST = 1 << 28
+};
 
 static const uint16_t class_size[N_CLASSES] = {
   32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896,
@@ -41,6 +45,18 @@ static void scratch_give_back(Heap *h) {
   h->scratch.size = h->scratch.top = 0;
 }
 
+/* Gives the oldest spare blocks back until at most `most` bytes are spare. */
+static void drop_spares(Heap *h, size_t most) {
+  uint32_t n = 0;
+  while (n < h->n_spare && h->spare_bytes > most) {
+    h->spare_bytes -= h->spare[n].size;
+    heap_put(h, h->spare[n].p, h->spare[n].size, RVM_TENSORS);
+    n++;
+  }
+  h->n_spare -= n;
+  memmove(h->spare, h->spare + n, h->n_spare * sizeof *h->spare);
+}
+
 static void *ask(Heap *h, void *p, size_t was, size_t want, rvm_kind kind) {
   h->met_limit = false;
   if (!account(h, was, want)) return NULL;
@@ -51,11 +67,11 @@ static void *ask(Heap *h, void *p, size_t was, size_t want, rvm_kind kind) {
 
 void *heap_resize(Heap *h, void *p, size_t was, size_t want, rvm_kind kind) {
   void *q = ask(h, p, was, want, kind);
-  if (!q && h->scratch.base && !h->scratch.out) {
-    scratch_give_back(h);
-    q = ask(h, p, was, want, kind);
-  }
-  return q;
+  if (q) return q;
+  uint64_t before = h->now;
+  scratch_give_back(h);
+  drop_spares(h, 0);
+  return h->now < before ? ask(h, p, was, want, kind) : NULL;
 }
 
 void *heap_get(Heap *h, size_t bytes, rvm_kind kind) {
@@ -66,6 +82,42 @@ void heap_put(Heap *h, void *p, size_t bytes, rvm_kind kind) {
   if (!p) return;
   h->alloc.fn(h->alloc.user, p, bytes, 0, kind);
   h->now -= bytes;
+}
+
+static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+/* Large sizes are rounded by at most a sixteenth, so that they meet again. */
+static size_t block_size(size_t n) {
+  if (n < SPARE_LEAST) return n;
+  size_t step = SPARE_LEAST / 16;
+  while (step <= n / 32) step *= 2;
+  return (n + step - 1) & ~(step - 1);
+}
+
+static void *block_get(Heap *h, size_t n) {
+  size_t size = block_size(n);
+  for (uint32_t i = h->n_spare; size >= SPARE_LEAST && i-- > 0;) {
+    if (h->spare[i].size != size) continue;
+    void *p = h->spare[i].p;
+    h->n_spare--;
+    memmove(h->spare + i, h->spare + i + 1, (h->n_spare - i) * sizeof *h->spare);
+    h->spare_bytes -= size;
+    return p;
+  }
+  return heap_get(h, size, RVM_TENSORS);
+}
+
+static void block_put(Heap *h, void *p, size_t n) {
+  size_t size = block_size(n);
+  if (size < SPARE_LEAST || size > SPARE_MOST) {
+    heap_put(h, p, size, RVM_TENSORS);
+    return;
+  }
+  if (h->n_spare == N_SPARE) drop_spares(h, h->spare_bytes - 1);
+  drop_spares(h, SPARE_MOST - size);
+  h->spare[h->n_spare].p = p;
+  h->spare[h->n_spare++].size = size;
+  h->spare_bytes += size;
 }
 
 /* ---- pools ---------------------------------------------------------------- */
@@ -171,15 +223,13 @@ void heap_free_shell(Heap *h, Record *r) { cell_put(h, &r->h); }
 static size_t data_bytes(const Tensor *t) {
   return (size_t)t->count * (size_t)dtype_bytes((DType)t->h.desc);
 }
-static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
-
 static void *data_get(Heap *h, size_t n) {
   int cls = class_of(round64(n));
-  return cls == CLASS_LARGE ? heap_get(h, n, RVM_TENSORS) : pool_get(h, &h->bytes, cls);
+  return cls == CLASS_LARGE ? block_get(h, n) : pool_get(h, &h->bytes, cls);
 }
 static void data_put(Heap *h, void *p, size_t n) {
   int cls = class_of(round64(n));
-  if (cls == CLASS_LARGE) heap_put(h, p, n, RVM_TENSORS);
+  if (cls == CLASS_LARGE) block_put(h, p, n);
   else pool_put(&h->bytes, cls, p);
 }
 
@@ -377,7 +427,7 @@ static bool in_scratch(const Heap *h, const void *p) {
 
 static void scratch_free(Heap *h, void *p, size_t n) {
   h->scratch.out--;
-  if (!in_scratch(h, p)) heap_put(h, p, n, RVM_TENSORS);
+  if (!in_scratch(h, p)) block_put(h, p, n);
   else if ((uint8_t *)p + round64(n) == h->scratch.base + h->scratch.top)
     h->scratch.top = (size_t)((uint8_t *)p - h->scratch.base);
   if (h->scratch.out == 0) h->scratch.top = 0;
@@ -397,7 +447,7 @@ void *heap_scratch(void *u, void *old, size_t was, size_t want) {
     p = h->scratch.base + h->scratch.top;
     h->scratch.top += n;
   } else {
-    p = heap_get(h, want, RVM_TENSORS);
+    p = block_get(h, want);
     if (!p) return NULL;
   }
   h->scratch.out++;
@@ -436,4 +486,5 @@ void heap_end(Heap *h) {
   pool_end(h, &h->bytes);
   h->scratch.out = 0;
   scratch_give_back(h);
+  drop_spares(h, 0);
 }

@@ -15,6 +15,7 @@
 typedef struct { const uint64_t *word; const uint32_t *of_ctor, *of_func; } RefMap;
 
 enum { N_CLASSES = 24, CLASS_LARGE = 31 };   /* classes of 32 .. 4096 bytes    */
+enum { N_SPARE = 16 };
 typedef struct Chunk Chunk;
 typedef struct {
   rvm_kind kind;
@@ -33,6 +34,9 @@ typedef struct {
   RefMap map;
   Pool cells, bytes;
   Large *large;
+  /* Large blocks of dead tensors, oldest first: fresh pages are dear. */
+  struct { void *p; size_t size; } spare[N_SPARE];
+  uint32_t n_spare;  size_t spare_bytes;
   struct { uint8_t *base; size_t size, top, peak; uint32_t out; } scratch; /* of kernels */
 } Heap;
 

@@ -7,9 +7,10 @@
 #include "parser/parser.h"
 
 static const char *const names[] = {
-  "add", "subtract", "multiply", "divide", "equal", "not_equal", "less", "less_equal", "greater",
-  "greater_equal", "negative", "logical_not", "logical_and", "logical_or", "tanh", "exp", "nn.dense",
-  "concatenate", "reshape", "dim", "grad",
+    "add",         "subtract",   "multiply", "divide",        "equal",    "not_equal",
+    "less",        "less_equal", "greater",  "greater_equal", "negative", "logical_not",
+    "logical_and", "logical_or", "tanh",     "exp",           "nn.dense", "concatenate",
+    "reshape",     "dim",        "grad",
 };
 enum { N_OPS = sizeof names / sizeof *names };
 
@@ -17,8 +18,10 @@ static const OpDef *const *op_table(void) {
   OpDef *ops = NEW_N(OpDef, N_OPS);
   const OpDef **at = NEW_N(const OpDef *, N_OPS);
   for (int i = 0; i < N_OPS; i++) {
-    memcpy(&ops[i], &(OpDef){ .name = names[i], .optional = 4,
-                              .args = { { .name = "a" }, { .name = "b" }, { .name = "c" }, { .name = "d" } } },
+    memcpy(&ops[i],
+           &(OpDef){.name = names[i],
+                    .optional = 4,
+                    .args = {{.name = "a"}, {.name = "b"}, {.name = "c"}, {.name = "d"}}},
            sizeof(OpDef));
     at[i] = &ops[i];
   }

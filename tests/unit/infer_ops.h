@@ -7,7 +7,8 @@
 static inline bool fake_broadcast(Rel *r, DType dt) {
   Dim dim[MAX_RANK];
   int rank;
-  if (!rel_same_dtype(r, 0, 1) || !rel_broadcast(r, rel_tensor(r, 0), rel_tensor(r, 1), &rank, dim)) return false;
+  if (!rel_same_dtype(r, 0, 1)) return false;
+  if (!rel_broadcast(r, rel_tensor(r, 0), rel_tensor(r, 1), &rank, dim)) return false;
   return rel_result(r, dt, rank, dim);
 }
 static bool fake_arith(Rel *r) { return fake_broadcast(r, rel_tensor(r, 0).dtype); }
@@ -43,7 +44,8 @@ static bool fake_concatenate(Rel *r) {
     if (x.rank != first.rank) return rel_error(r, "the ranks differ");
     for (int k = 0; k < x.rank; k++) {
       if (k == axis) dim[k] = dim_add(rel_dims(r), dim[k], x.dim[k]);
-      else if (!rel_same_dim(r, first.dim[k], x.dim[k], str_fmt("the extents of axis %d", k))) return false;
+      else if (!rel_same_dim(r, first.dim[k], x.dim[k], str_fmt("the extents of axis %d", k)))
+        return false;
     }
   }
   return rel_result(r, first.dtype, first.rank, dim);
@@ -64,10 +66,13 @@ static bool fake_halves(Rel *r) {
   return rel_result_tuple(r, 2, leaf);
 }
 
-#define FAKE_BINARY(id, text, f) \
-  static const OpDef id = { .name = text, .args = { { "lhs", "", false }, { "rhs", "", false } }, .flags = OP_PURE, .rel = f }
-#define FAKE_UNARY(id, text, f) \
-  static const OpDef id = { .name = text, .args = { { "x", "", false } }, .flags = OP_PURE, .rel = f }
+#define FAKE_BINARY(id, text, f)                                                                    \
+  static const OpDef id = { .name = text,                                                           \
+                            .args = { { "lhs", "", false }, { "rhs", "", false } },                 \
+                            .flags = OP_PURE, .rel = f }
+#define FAKE_UNARY(id, text, f)                                                                     \
+  static const OpDef id = { .name = text, .args = { { "x", "", false } },                          \
+                            .flags = OP_PURE, .rel = f }
 FAKE_BINARY(fake_op_add, "add", fake_arith);
 FAKE_BINARY(fake_op_sub, "subtract", fake_arith);
 FAKE_BINARY(fake_op_mul, "multiply", fake_arith);

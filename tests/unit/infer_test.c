@@ -90,7 +90,8 @@ static void constants_have_the_type_they_are_written_with(void **s) {
 
 static void results_are_inferred_from_operators(void **s) {
   (void)s;
-  returns("def @main(%x: Tensor[(4, 8), float32], %w: Tensor[(3, 8), float32]) { nn.dense(%x, %w) }",
+  returns("def @main(%x: Tensor[(4, 8), float32], %w: Tensor[(3, 8), float32]) { nn.dense(%x, "
+          "%w) }",
           "Tensor[(4, 3), float32]");
   returns("def @main(%x: Tensor[(4, 1), float32], %y: Tensor[(8), float32]) { less(%x, %y) }",
           "Tensor[(4, 8), bool]");
@@ -106,27 +107,32 @@ static void identity_is_used_at_two_types(void **s) {
 
 static void variables_of_the_environment_are_not_generalised(void **s) {
   (void)s;
-  refuses("def @main() { let %f = fn (%x) { let %g = fn (%y) { %x }; (add(%g(1), 1), add(%g(1), 1f)) }; %f(1) }",
+  refuses("def @main() { let %f = fn (%x) { let %g = fn (%y) { %x }; (add(%g(1), 1), add(%g(1), "
+          "1f)) }; %f(1) }",
           E0308, "rhs must be of int32");
 }
 
 static void refs_are_not_generalised(void **s) {
   (void)s;
-  refuses("def @main() { let %r = ref(Nil); ref_write(%r, Cons(1, Nil)); ref_write(%r, Cons(2f, Nil)); 0 }",
+  refuses("def @main() { let %r = ref(Nil); ref_write(%r, Cons(1, Nil)); ref_write(%r, Cons(2f, "
+          "Nil)); 0 }",
           E0301, "expected");
 }
 
 static void generic_recursion_needs_no_annotation(void **s) {
   (void)s;
-  gives("def @main(%xs) { match (%xs) { Cons(%h, %t) => { Cons(%h, @main(%t)) }, Nil => { Nil } } }",
+  gives("def @main(%xs) { match (%xs) { Cons(%h, %t) => { Cons(%h, @main(%t)) }, Nil => { Nil } "
+          "} }",
         "fn [A](List[A]) -> List[A]");
-  gives("def @main[A](%xs: List[A]) -> List[A] { match (%xs) { Cons(%h, %t) => { Cons(%h, @main(%t)) }, Nil => { Nil } } }",
+  gives("def @main[A](%xs: List[A]) -> List[A] { match (%xs) { Cons(%h, %t) => { Cons(%h, "
+          "@main(%t)) }, Nil => { Nil } } }",
         "fn [A](List[A]) -> List[A]");
 }
 
 static void polymorphic_recursion_works_with_an_annotation(void **s) {
   (void)s;
-  gives("def @main[A](%n: int32, %x: A) -> int32 { if (equal(%n, 0)) { 0 } else { @main(subtract(%n, 1), (%x, %x)) } }",
+  gives("def @main[A](%n: int32, %x: A) -> int32 { if (equal(%n, 0)) { 0 } else { "
+          "@main(subtract(%n, 1), (%x, %x)) } }",
         "fn [A](int32, A) -> int32");
 }
 
@@ -169,24 +175,29 @@ static void mistakes_of_structure_are_named(void **s) {
   refuses("def @main(%x: int32) { %x(1) }", E0313, "%x is not a function");
   refuses("def @main(%x: (int32, bool)) { %x.2 }", E0305, "no field 2");
   refuses("def @main(%x: int32) { if (%x) { 1 } else { 2 } }", E0309, "int32");
-  refuses("def @main(%x: bool) { if (%x) { 1 } else { 2f } }", E0301, "expected int32, found float32");
-  refuses("def @f(%x: float32) { %x }\ndef @main() { @f(1) }", E0301, "expected float32, found int32");
+  refuses("def @main(%x: bool) { if (%x) { 1 } else { 2f } }",
+          E0301, "expected int32, found float32");
+  refuses("def @f(%x: float32) { %x }\ndef @main() { @f(1) }",
+          E0301, "expected float32, found int32");
   refuses("def @main(%x: Tensor[(3), float32]) { ref_read(%x) }", E0301, "expected ref(");
-  refuses("def @main(%x: int32) { tanh(%x) }", E0308, "tanh: x must be of float elements, found int32");
+  refuses("def @main(%x: int32) { tanh(%x) }",
+          E0308, "tanh: x must be of float elements, found int32");
   refuses("def @main(%x: float32) { concatenate(%x) }", E0308, "must be a tuple of tensors");
 }
 
 static void one_mistake_is_one_message(void **s) {
   (void)s;
   Checked c = check("def @main(%x: Tensor[(3), float32], %y: Tensor[(4), float32]) {\n"
-                    "  let %a = add(%x, %y); let %b = tanh(%a); let %c = (%b, add(%b, %a)); tanh(%c.1) }");
+                    "  let %a = add(%x, %y); let %b = tanh(%a); let %c = (%b, add(%b, %a)); "
+                            "tanh(%c.1) }");
   assert_int_equal(c.d->n_errors, 1);
 }
 
 static void several_mistakes_come_in_the_order_of_the_text(void **s) {
   (void)s;
   Checked c = check("def @main(%x: Tensor[(3), float32], %y: Tensor[(4), float32]) {\n"
-                    "  let %f = fn (%q) { add(%q, 1f) };\n  let %b = add(%x, %y);\n  let %c = tanh(1); %b }");
+                    "  let %f = fn (%q) { add(%q, 1f) };\n  let %b = add(%x, %y);\n  let %c = "
+                            "tanh(1); %b }");
   assert_int_equal(c.d->n_errors, 3);
   assert_int_equal(c.d->at[0].code, E0302);
   assert_int_equal(c.d->at[1].code, E0310);
@@ -197,17 +208,21 @@ static void several_mistakes_come_in_the_order_of_the_text(void **s) {
 
 static void named_dims_flow_through_calls(void **s) {
   (void)s;
-  const char *f = "def @f(%q: Tensor[(n, d), float32], %k: Tensor[(m, d), float32]) { nn.dense(%q, %k) }\n";
-  returns(str_fmt("%s%s", f, "def @main(%q: Tensor[(3, 5), float32], %k: Tensor[(?, 5), float32]) { @f(%q, %k) }"),
+  const char *f = "def @f(%q: Tensor[(n, d), float32], %k: Tensor[(m, d), float32]) { "
+          "nn.dense(%q, %k) }\n";
+  returns(str_fmt("%s%s",
+          f, "def @main(%q: Tensor[(3, 5), float32], %k: Tensor[(?, 5), float32]) { @f(%q, %k) }"),
           "Tensor[(3, ?), float32]");
-  refuses(str_fmt("%s%s", f, "def @main(%q: Tensor[(3, 5), float32], %k: Tensor[(2, 6), float32]) { @f(%q, %k) }"),
+  refuses(str_fmt("%s%s",
+          f, "def @main(%q: Tensor[(3, 5), float32], %k: Tensor[(2, 6), float32]) { @f(%q, %k) }"),
           E0312, "dimension d stands for both 5 and 6");
 }
 
 static void arithmetic_on_dims_is_proved(void **s) {
   (void)s;
   returns("def @main(%x: Tensor[(n), float32]) -> Tensor[(2 * n + 1), float32] {\n"
-          "  concatenate((%x, %x, match_cast(%x, Tensor[(?), float32]), %x)); concatenate((%x, @one(), %x)) }\n"
+          "  concatenate((%x, %x, match_cast(%x, Tensor[(?), float32]), %x)); concatenate((%x, "
+                  "@one(), %x)) }\n"
           "def @one() -> Tensor[(1), float32] { @one() }", "Tensor[(2 * n + 1), float32]");
   refuses("def @main(%x: Tensor[(n), float32]) -> Tensor[(n + 1), float32] { %x }", E0301,
           "expected Tensor[(n + 1), float32], found Tensor[(n), float32]");
@@ -223,7 +238,8 @@ static void the_same_extent_on_both_sides_stays_static(void **s) {
 
 static void a_parameter_keeps_its_unknown_extents(void **s) {
   (void)s;                                        /* C01 of the catalogue */
-  gives("def @main(%t: Tensor[(?, 1), float32], %f: Tensor[(?, ?), float32], %c: bool) { if (%c) { %t } else { %f } }",
+  gives("def @main(%t: Tensor[(?, 1), float32], %f: Tensor[(?, ?), float32], %c: bool) { if "
+          "(%c) { %t } else { %f } }",
         "fn (Tensor[(?, 1), float32], Tensor[(?, ?), float32], bool) -> Tensor[(?, ?), float32]");
 }
 
@@ -237,7 +253,8 @@ static void an_unknown_axis_equals_itself(void **s) {
 static void no_axis_of_a_variable_is_any(void **s) {
   (void)s;
   Checked c = check("def @f(%x: Tensor[(?), float32]) -> Tensor[(?), float32] { %x }\n"
-                    "def @main(%x: Tensor[(?), float32]) { let %a = @f(%x); let %b = (%a, @f(%a)); add(%b.0, %a) }");
+                    "def @main(%x: Tensor[(?), float32]) { let %a = @f(%x); let %b = (%a, "
+                            "@f(%a)); add(%b.0, %a) }");
   assert_true(c.ok);
   Block *b = module_find(c.m, "main")->fn->body;
   for (int i = 0; i < b->n; i++) {
@@ -253,7 +270,8 @@ static void growing_loops_reach_an_unknown_extent(void **s) {
   returns("def @main(%n: int32) { let %x: Tensor[(1), int32] = @one(); @loop(%n, %x) }\n"
           "def @one() -> Tensor[(1), int32] { @one() }\n"
           "def @loop(%i: int32, %st: Tensor[(?), int32]) {\n"
-          "  if (equal(%i, 0)) { %st } else { @loop(subtract(%i, 1), concatenate((%st, @one()))) } }",
+          "  if (equal(%i, 0)) { %st } else { @loop(subtract(%i, 1), concatenate((%st, "
+                  "@one()))) } }",
           "Tensor[(?), int32]");
 }
 
@@ -261,24 +279,30 @@ static void a_loop_without_annotation_joins_its_arguments(void **s) {
   (void)s;
   const char *one = "def @one() -> Tensor[(1), int32] { @one() }\n";
   returns(str_fmt("%s%s", one, "def @main(%n: int32) {\n"
-          "  let %loop = fn (%i, %st) { if (equal(%i, 0)) { %st } else { %loop(subtract(%i, 1), concatenate((%st, @one()))) } };\n"
+          "  let %loop = fn (%i, %st) { if (equal(%i, 0)) { %st } else { %loop(subtract(%i, 1), "
+                  "concatenate((%st, @one()))) } };\n"
           "  %loop(%n, @one()) }"), "Tensor[(?), int32]");
   returns(str_fmt("%s%s", one, "def @main(%n: int32) {\n"
-          "  let %loop = fn (%i, %st) { if (equal(%i, 0)) { %st } else { %loop(subtract(%i, 1), add(%st, @one())) } };\n"
+          "  let %loop = fn (%i, %st) { if (equal(%i, 0)) { %st } else { %loop(subtract(%i, 1), "
+                  "add(%st, @one())) } };\n"
           "  %loop(%n, @one()) }"), "Tensor[(1), int32]");
 }
 
 static void what_cannot_be_proved_becomes_an_obligation(void **s) {
   (void)s;
-  obliges("def @main(%x: Tensor[(?, 3), float32], %y: Tensor[(3, 3), float32]) { add(%x, %y) }", EX_Call,
+  obliges("def @main(%x: Tensor[(?, 3), float32], %y: Tensor[(3, 3), float32]) { add(%x, %y) }",
+          EX_Call,
           OBLIGE_Bcast, "add: the extents of axis 0");
-  obliges("def @main(%x: Tensor[(4, ?), float32], %w: Tensor[(4, 3), float32]) { nn.dense(%x, %w) }", EX_Call,
+  obliges("def @main(%x: Tensor[(4, ?), float32], %w: Tensor[(4, 3), float32]) { nn.dense(%x, "
+          "%w) }", EX_Call,
           OBLIGE_Equal, "nn.dense: the columns of x and of w");
   obliges("def @main(%y: Tensor[(?), float32]) { let %k: Tensor[(5), float32] = %y; %k }", EX_Just,
           OBLIGE_Equal, "axis 0 of %k and of its annotation");
-  obliges("def @main(%x: Tensor[(n), float32], %y: Tensor[(m), float32]) -> Tensor[(n), float32] { %y }", EX_Just,
+  obliges("def @main(%x: Tensor[(n), float32], %y: Tensor[(m), float32]) -> Tensor[(n), "
+          "float32] { %y }", EX_Just,
           OBLIGE_Equal, "axis 0 of the result");
-  obliges("def @main(%y: Tensor[(?, ?), float32]) { match_cast(%y, Tensor[(k, 4), float32]) }", EX_MatchCast,
+  obliges("def @main(%y: Tensor[(?, ?), float32]) { match_cast(%y, Tensor[(k, 4), float32]) }",
+          EX_MatchCast,
           OBLIGE_Equal, "axis 1 of the value and of the cast");
 }
 
@@ -298,9 +322,11 @@ static void an_annotation_of_a_call_gets_a_binding_of_its_own(void **s) {
 static void match_cast_binds_names(void **s) {
   (void)s;
   returns("def @main(%x: Tensor[(?, 4), float32], %y: Tensor[(?, 4), float32]) {\n"
-          "  let %a = match_cast(%x, Tensor[(k, 4), float32]); let %b = match_cast(%y, Tensor[(k, 4), float32]);\n"
+          "  let %a = match_cast(%x, Tensor[(k, 4), float32]); let %b = match_cast(%y, "
+                  "Tensor[(k, 4), float32]);\n"
           "  (nn.dense(%a, %b), concatenate((%a, %b))); add(%a, %b) }", "Tensor[(?, 4), float32]");
-  refuses("def @main(%x: Tensor[(3, 4), float32]) { match_cast(%x, Tensor[(k, 5), float32]) }", E0301, "expected");
+  refuses("def @main(%x: Tensor[(3, 4), float32]) { match_cast(%x, Tensor[(k, 5), float32]) }",
+          E0301, "expected");
   refuses("def @main(%x: List[int32]) { match_cast(%x, List[int32]) }", E0311, "only tensors");
 }
 
@@ -308,7 +334,8 @@ static void nothing_can_look_inside_data(void **s) {
   (void)s;
   refuses("def @main(%xs: List[Tensor[(?), float32]]) -> List[Tensor[(3), float32]] { %xs }", E0301,
           "expected List[Tensor[(3), float32]], found List[Tensor[(?), float32]]");
-  refuses("def @main(%xs: List[Tensor[(n), float32]]) { %xs }", E0314, "n is not bound by a parameter of @main");
+  refuses("def @main(%xs: List[Tensor[(n), float32]]) { %xs }",
+          E0314, "n is not bound by a parameter of @main");
 }
 
 static void refs_hold_one_type(void **s) {
@@ -316,7 +343,8 @@ static void refs_hold_one_type(void **s) {
   returns("def @main(%x: Tensor[(3), float32], %y: Tensor[(4), float32]) {\n"
           "  let %r = ref(%x); ref_write(%r, %y); ref_read(%r) }", "Tensor[(?), float32]");
   refuses("def @f(%r: ref(Tensor[(3), float32])) { ref_read(%r) }\n"
-          "def @main(%x: Tensor[(3), float32], %y: Tensor[(4), float32]) { let %r = ref(%x); ref_write(%r, %y); @f(%r) }",
+          "def @main(%x: Tensor[(3), float32], %y: Tensor[(4), float32]) { let %r = ref(%x); "
+                  "ref_write(%r, %y); @f(%r) }",
           E0301, "expected ref(Tensor[(3), float32])");
 }
 
@@ -328,9 +356,11 @@ static void unknown_results_get_a_symbol(void **s) {
 
 static void broadcasting_that_cannot_work_names_the_axis(void **s) {
   (void)s;
-  refuses("def @main(%x: Tensor[(2, 4), float32], %y: Tensor[(2, 3), float32]) { add(%x, %y) }", E0310,
+  refuses("def @main(%x: Tensor[(2, 4), float32], %y: Tensor[(2, 3), float32]) { add(%x, %y) }",
+          E0310,
           "add: the extents of axis 1 differ: 4 and 3");
-  refuses("def @main(%x: Tensor[(2, 3), float32], %y: Tensor[(2, 4), float32]) { concatenate((%x, %y)) }", E0310,
+  refuses("def @main(%x: Tensor[(2, 3), float32], %y: Tensor[(2, 4), float32]) { "
+          "concatenate((%x, %y)) }", E0310,
           "axis 1 differ: 3 and 4");                /* C17 */
   refuses("def @main(%x: Tensor[(2), float32]) { concatenate((%x, %x), axis=1) }", E0311,
           "axis=1 is out of range for rank 1");
@@ -339,7 +369,8 @@ static void broadcasting_that_cannot_work_names_the_axis(void **s) {
 static void checking_twice_changes_nothing(void **s) {
   (void)s;
   Checked c = check("def @f() -> Tensor[(?), float32] { @f() }\n"
-                    "def @main(%y: Tensor[(n), float32]) -> Tensor[(n), float32] { let %x: Tensor[(5), float32] = @f(); %x }\n"
+                    "def @main(%y: Tensor[(n), float32]) -> Tensor[(n), float32] { let %x: "
+                            "Tensor[(5), float32] = @f(); %x }\n"
                     "def @g(%x: Tensor[(?), float32]) { tanh(%x) }");
   assert_true(c.ok);
   StrBuf once = {0}, twice = {0};
@@ -363,13 +394,15 @@ static void instances_are_recorded_at_calls(void **s) {
 
 /* ---- match ---- */
 
-#define MATCH(clauses) "def @main(%x: List[List[int32]], %o: (Option[int32], bool)) { match (%x) {" clauses "} }"
+#define MATCH(clauses) "def @main(%x: List[List[int32]], %o: (Option[int32], bool)) { match "
+        "(%x) {" clauses "} }"
 
 static void a_missing_case_is_shown(void **s) {
   (void)s;
   refuses(MATCH("Nil => { 1 }, Cons(_, Nil) => { 2 }"), E0306, "Cons(_, Cons(_, _)) is missing");
   refuses(MATCH("Cons(Nil, Nil) => { 1 }, Nil => { 2 }"), E0306, "Cons(Cons(_, _), _) is missing");
-  refuses("def @main(%o: (Option[int32], Option[int32])) { match (%o) { (None, _) => { 1 }, (_, None) => { 2 } } }",
+  refuses("def @main(%o: (Option[int32], Option[int32])) { match (%o) { (None, _) => { 1 }, (_, "
+          "None) => { 2 } } }",
           E0306, "(Some(_), Some(_)) is missing");
 }
 
@@ -392,7 +425,8 @@ static void an_unreachable_clause_is_a_warning(void **s) {
 static void patterns_are_typed(void **s) {
   (void)s;
   refuses(MATCH("Some(_) => { 1 }, _ => { 2 }"), E0301, "found a pattern of Option");
-  refuses("def @main(%x: (int32, int32)) { match (%x) { (%a, %b, %c) => { %a } } }", E0301, "a tuple of 3");
+  refuses("def @main(%x: (int32, int32)) { match (%x) { (%a, %b, %c) => { %a } } }",
+          E0301, "a tuple of 3");
 }
 
 /* ---- size ---- */
@@ -408,17 +442,21 @@ static const char *chain(const char *first, const char *link, int n) {
 static void long_chains_are_checked_in_linear_time(void **s) {
   (void)s;
   clock_t t = clock();
-  returns(chain("def @main(%x: Tensor[(n), float32]) {\n  let %x0 = %x;\n", "  let %%x%d = add(%%x%d, 1f);\n", 100000),
+  returns(chain("def @main(%x: Tensor[(n), float32]) {\n  let %x0 = %x;\n",
+          "  let %%x%d = add(%%x%d, 1f);\n", 100000),
           "Tensor[(n), float32]");
-  returns(chain("def @main(%x: float32) {\n  let %x0 = add(%x, %x);\n", "  let %%x%d = add(%%x%d, %%x%d);\n", 100),
+  returns(chain("def @main(%x: float32) {\n  let %x0 = add(%x, %x);\n",
+          "  let %%x%d = add(%%x%d, %%x%d);\n", 100),
           "float32");
   assert_true((double)(clock() - t) / CLOCKS_PER_SEC < 20.0);
 }
 
 static void types_that_explode_are_refused(void **s) {
   (void)s;
-  refuses(chain("def @main(%x: float32) {\n  let %x0 = (%x, %x);\n", "  let %%x%d = (%%x%d, %%x%d);\n", 60), E0311, "parts");
-  refuses(chain("def @main(%x: float32) {\n  let %x0 = (%x, %x);\n", "  let %%x%d = (%%x%d,);\n", 2000), E0106, "nests deeper");
+  refuses(chain("def @main(%x: float32) {\n  let %x0 = (%x, %x);\n",
+          "  let %%x%d = (%%x%d, %%x%d);\n", 60), E0311, "parts");
+  refuses(chain("def @main(%x: float32) {\n  let %x0 = (%x, %x);\n", "  let %%x%d = (%%x%d,);\n",
+          2000), E0106, "nests deeper");
 }
 
 int main(void) {

@@ -83,8 +83,10 @@ static void refused(const char *text, const char *want) {
 
 static void operators_bind_as_in_the_table(void **state) {
   (void)state;
-  assert_string_equal(body("%a - %b - %c"), "  %0 = subtract(%a, %b);\n  %1 = subtract(%0, %c);\n  %1\n");
-  assert_string_equal(body("%a + %b * %c"), "  %0 = multiply(%b, %c);\n  %1 = add(%a, %0);\n  %1\n");
+  assert_string_equal(body("%a - %b - %c"),
+                      "  %0 = subtract(%a, %b);\n  %1 = subtract(%0, %c);\n  %1\n");
+  assert_string_equal(body("%a + %b * %c"),
+                      "  %0 = multiply(%b, %c);\n  %1 = add(%a, %0);\n  %1\n");
   assert_string_equal(body("-%a * %b"), "  %0 = negative(%a);\n  %1 = multiply(%0, %b);\n  %1\n");
   assert_string_equal(body("%a -1f"), "  %0 = subtract(%a, 1f);\n  %0\n");
   assert_string_equal(body("%a/%b"), "  %0 = divide(%a, %b);\n  %0\n");
@@ -107,8 +109,9 @@ static void evaluation_order_is_that_of_the_text(void **state) {
 
 static void numbers_carry_their_type(void **state) {
   (void)state;
-  const char *all = "(1, 3000000000, -2147483648, 7i8, 255u8, 18446744073709551615u64, -9223372036854775808, "
-                    "1f, 2.5, 1.5bf16, 2f16, 1e-45f, 3.4028235e38f, 0.1f64, -0f, inff, -inff64, nanf)";
+  const char *all =
+      "(1, 3000000000, -2147483648, 7i8, 255u8, 18446744073709551615u64, -9223372036854775808, "
+      "1f, 2.5, 1.5bf16, 2f16, 1e-45f, 3.4028235e38f, 0.1f64, -0f, inff, -inff64, nanf)";
   const char *s = body(all);
   assert_non_null(strstr(s, "(1, 3000000000i64, -2147483648, 7i8, 255u8, 18446744073709551615u64, "
                             "-9223372036854775808i64, 1f, 2.5f, 1.5bf16, 2f16, 1e-45f, "));
@@ -123,26 +126,31 @@ static void projections_nest_without_parentheses(void **state) {
 
 static void control_flow_is_an_expression(void **state) {
   (void)state;
-  const char *s = body("let %x = if (%p) { 1f } else if (%a < %b) { %a } else { let %t = exp(%b); %t }; tanh(%x)");
+  const char *s = body(
+      "let %x = if (%p) { 1f } else if (%a < %b) { %a } else { let %t = exp(%b); %t }; tanh(%x)");
   assert_non_null(strstr(s, "let %x = if (%p) {\n    1f\n  } else {"));
-  s = round_trip("type T { A(int32), B }\n"
-                 "def @main(%t: T) { let %x = match? (%t) { A(%n) => { let %m = %n + 1; %m }, B => 3 }; %x }");
+  s = round_trip(
+      "type T { A(int32), B }\n"
+      "def @main(%t: T) { let %x = match? (%t) { A(%n) => { let %m = %n + 1; %m }, B => 3 }; %x }");
   assert_non_null(strstr(s, "match? (%t) {"));
 }
 
 static void bound_sequences_are_spliced(void **state) {
   (void)state;
-  assert_string_equal(body("let %x = let %y = 1f; %7 = exp(%y); tanh(%7); (let %y = 2f; add(%x, %y))"),
-                      "  let %y = 1f;\n  %0 = exp(%y);\n  let %x = tanh(%0);\n  let %y1 = 2f;\n"
-                      "  %1 = add(%x, %y1);\n  %1\n");
+  assert_string_equal(
+      body("let %x = let %y = 1f; %7 = exp(%y); tanh(%7); (let %y = 2f; add(%x, %y))"),
+      "  let %y = 1f;\n  %0 = exp(%y);\n  let %x = tanh(%0);\n  let %y1 = 2f;\n"
+      "  %1 = add(%x, %y1);\n  %1\n");
 }
 
 static void attributes_take_every_value(void **state) {
   (void)state;
-  const char *s = body("nn.dense(%a, %b, units=None, k=(1, 1), one=(2), l=[1, [2, -3]], s=\"a\\\"\\n\\u{263a}\", "
-                       "t=True, f=1e-05f, dtype=int8, x.y=1)");
-  assert_non_null(strstr(s, "units=None, k=[1, 1], one=2, l=[1, [2, -3]], s=\"a\\\"\\n\xe2\x98\xba\", t=True, "
-                            "f=1e-5f, dtype=\"int8\", x.y=1"));
+  const char *s = body(
+      "nn.dense(%a, %b, units=None, k=(1, 1), one=(2), l=[1, [2, -3]], s=\"a\\\"\\n\\u{263a}\", "
+      "t=True, f=1e-05f, dtype=int8, x.y=1)");
+  assert_non_null(
+      strstr(s, "units=None, k=[1, 1], one=2, l=[1, [2, -3]], s=\"a\\\"\\n\xe2\x98\xba\", t=True, "
+                "f=1e-5f, dtype=\"int8\", x.y=1"));
 }
 
 static void constructors_and_operators_are_values(void **state) {
@@ -159,8 +167,9 @@ static const Fn *main_of(const Read *r) { return module_find(r->m, "main")->fn; 
 
 static void dims_are_bound_by_the_outermost_parameter(void **state) {
   (void)state;
-  Read r = read_text("def @main[A, m](%x: Tensor[(n, 2 * n + m), float32], %a: A) -> Tensor[(n), float32] {\n"
-                     "  fn (%y: Tensor[(n, k), float32], %f: fn (Tensor[(j), float32]) -> A) { %y }\n}");
+  Read r = read_text(
+      "def @main[A, m](%x: Tensor[(n, 2 * n + m), float32], %a: A) -> Tensor[(n), float32] {\n"
+      "  fn (%y: Tensor[(n, k), float32], %f: fn (Tensor[(j), float32]) -> A) { %y }\n}");
   assert_non_null(r.m);
   const Fn *f = main_of(&r), *g = f->body->at[0].value->Fn.fn;
   assert_int_equal(f->n_vars, 1);
@@ -178,27 +187,31 @@ static void dims_are_bound_by_the_outermost_parameter(void **state) {
 static void match_cast_binds_dims_to_the_end_of_the_block(void **state) {
   (void)state;
   round_trip("def @main(%x: Tensor[(?, ?), float32]) {\n"
-             "  let %y = match_cast(%x, Tensor[(n, 4), float32]);\n  let %z: Tensor[(n, 4), float32] = %y;\n  %z\n}");
+             "  let %y = match_cast(%x, Tensor[(n, 4), float32]);\n  let %z: Tensor[(n, 4), "
+             "float32] = %y;\n  %z\n}");
 }
 
 static void definitions_come_in_any_order(void **state) {
   (void)state;
-  const char *s = round_trip("def @even(%n: int32) { if (%n == 0) { True } else { @odd(%n - 1) } }\n"
-                             "/// Of odd numbers.\n"
-                             "def @odd(%n: int32) { if (%n == 0) { False } else { @even(%n - 1) } }\n"
-                             "def @f(%t: T) { %t } type T { C(S) } extern type S");
+  const char *s =
+      round_trip("def @even(%n: int32) { if (%n == 0) { True } else { @odd(%n - 1) } }\n"
+                 "/// Of odd numbers.\n"
+                 "def @odd(%n: int32) { if (%n == 0) { False } else { @even(%n - 1) } }\n"
+                 "def @f(%t: T) { %t } type T { C(S) } extern type S");
   assert_non_null(strstr(s, "/// Of odd numbers.\ndef @odd"));
 }
 
 static void a_bare_expression_is_main(void **state) {
   (void)state;
-  const char *s = round_trip("free_var %x: Tensor[(n), float32];\nfree_var %y;\n%0 = add(%x, %y);\ntanh(%0)");
+  const char *s =
+      round_trip("free_var %x: Tensor[(n), float32];\nfree_var %y;\n%0 = add(%x, %y);\ntanh(%0)");
   assert_non_null(strstr(s, "def @main(%x: Tensor[(n), float32], %y) {"));
 }
 
 static void comments_and_version_lines_are_read(void **state) {
   (void)state;
-  round_trip("#[version = \"0.0.5\"]\n// c\n/* a /* nested */ b */ def @main() { /* x */ 1 /* ty=int32 */ }\r\n");
+  round_trip("#[version = \"0.0.5\"]\n// c\n/* a /* nested */ b */ def @main() { /* x */ 1 /* "
+             "ty=int32 */ }\r\n");
   refused("#[version = \"0.0.6\"]\ndef @main() { 1 }", "E0107");
 }
 
@@ -207,13 +220,17 @@ static void comments_and_version_lines_are_read(void **state) {
 static void graph_names_reach_outside_their_scope(void **state) {
   (void)state;
   assert_string_equal(body("if (%p) { %0 = exp(%a); %1 = tanh(%0); %1 } else { %1 }"),
-                      "  %0 = exp(%a);\n  %1 = tanh(%0);\n  %2 = if (%p) {\n    %1\n  } else {\n    %1\n  };\n  %2\n");
-  const char *s = body("%3 = fn () { %0 = (let %q = exp(%a); add(%q, %b)); %1 = tanh(%0); %1 }; (%3, %0)");
-  assert_non_null(strstr(s, "  let %q = exp(%a);\n  %0 = add(%q, %b);\n  %1 = fn () {\n    %2 = tanh(%0);"));
+                      "  %0 = exp(%a);\n  %1 = tanh(%0);\n  %2 = if (%p) {\n    %1\n  } else {\n   "
+                      " %1\n  };\n  %2\n");
+  const char *s =
+      body("%3 = fn () { %0 = (let %q = exp(%a); add(%q, %b)); %1 = tanh(%0); %1 }; (%3, %0)");
+  assert_non_null(
+      strstr(s, "  let %q = exp(%a);\n  %0 = add(%q, %b);\n  %1 = fn () {\n    %2 = tanh(%0);"));
   refused("def @main(%a: float32) { let %f = fn (%x: float32) { %0 = exp(%x); %0 }; add(%a, %0) }",
           "%x, which this needs, is not defined");
   refused("def @main(%a: float32) { %0 = exp(%a); %0 = exp(%a); %0 }", "%0 is defined twice");
-  refused("def @f(%a: float32) { %0 = exp(%a); %0 } def @main() { %0 }", "belongs to another definition");
+  refused("def @f(%a: float32) { %0 = exp(%a); %0 } def @main() { %0 }",
+          "belongs to another definition");
 }
 
 static void a_moved_chain_takes_linear_time(void **state) {
@@ -233,8 +250,9 @@ static void a_moved_chain_takes_linear_time(void **state) {
 #define ARRAY(rest) "\"P6G0lvBAXt0AAAAAAAAAAAEAAAAAAAAA" rest "\""
 
 static const char *meta_text(const char *def, const char *nodes, const char *arrays) {
-  return str_fmt("%s\n#[metadata]\n{\"root\": 1, \"nodes\": [{\"type_key\": \"\"}, %s], \"b64ndarrays\": [%s]}", def,
-                 nodes, arrays);
+  return str_fmt("%s\n#[metadata]\n{\"root\": 1, \"nodes\": [{\"type_key\": \"\"}, %s], "
+                 "\"b64ndarrays\": [%s]}",
+                 def, nodes, arrays);
 }
 
 static void constants_come_from_the_metadata(void **state) {
@@ -243,7 +261,8 @@ static void constants_come_from_the_metadata(void **state) {
                       "{\"type_key\": \"Array\", \"data\": [3]}, "
                       "{\"type_key\": \"relay.Constant\", \"attrs\": {\"data\": \"0\"}}";
   const char *def = "def @main() { meta[relay.Constant][0] }";
-  const char *text = meta_text(def, nodes, ARRAY("AQAAAAAgAQADAAAAAAAAAAwAAAAAAAAAAAAAAAIAAAACAAAA"));
+  const char *text =
+      meta_text(def, nodes, ARRAY("AQAAAAAgAQADAAAAAAAAAAwAAAAAAAAAAAAAAAIAAAACAAAA"));
   Read r = read_text(text);
   assert_non_null(r.m);
   const Tensor *t = main_of(&r)->body->result.cst;
@@ -261,11 +280,14 @@ static void constants_come_from_the_metadata(void **state) {
 static void attribute_objects_become_attributes(void **state) {
   (void)state;
   const char *nodes =
-    "{\"type_key\": \"Map\", \"keys\": [\"relay.attrs.ScanopAttrs\"], \"data\": [2]}, "
-    "{\"type_key\": \"Array\", \"data\": [3]}, "
-    "{\"type_key\": \"relay.attrs.ScanopAttrs\", \"attrs\": {\"axis\": \"4\", \"dtype\": \"\", \"exclusive\": \"0\"}}, "
-    "{\"type_key\": \"IntImm\", \"attrs\": {\"dtype\": \"int32\", \"span\": \"0\", \"value\": \"7\"}}";
-  Read r = read_text(meta_text("def @main(%x: float32) { cumsum(%x, meta[relay.attrs.ScanopAttrs][0]) }", nodes, ""));
+      "{\"type_key\": \"Map\", \"keys\": [\"relay.attrs.ScanopAttrs\"], \"data\": [2]}, "
+      "{\"type_key\": \"Array\", \"data\": [3]}, "
+      "{\"type_key\": \"relay.attrs.ScanopAttrs\", \"attrs\": {\"axis\": \"4\", \"dtype\": \"\", "
+      "\"exclusive\": \"0\"}}, "
+      "{\"type_key\": \"IntImm\", \"attrs\": {\"dtype\": \"int32\", \"span\": \"0\", \"value\": "
+      "\"7\"}}";
+  Read r = read_text(meta_text(
+      "def @main(%x: float32) { cumsum(%x, meta[relay.attrs.ScanopAttrs][0]) }", nodes, ""));
   if (!r.m) fail_msg("%s", messages(&r));
   const Attrs *a = &main_of(&r)->body->at[0].value->Call.attrs;
   assert_int_equal(attrs_find(a, "axis")->i, 7);
@@ -311,7 +333,8 @@ static void one_run_reports_many_mistakes(void **state) {
 
 static void depth_has_a_limit_and_length_has_none(void **state) {
   (void)state;
-  static const char *const open[] = { "(", "{", "-(", "f(", "if (%p) {", "fn () {", "[", "Cons(", "match (" };
+  static const char *const open[] = {"(",       "{", "-(",    "f(",     "if (%p) {",
+                                     "fn () {", "[", "Cons(", "match ("};
   for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
     StrBuf b = {0};
     buf_str(&b, "def @main(%p: bool) { ");
@@ -391,12 +414,17 @@ static void values_are_closed_expressions(void **state) {
   assert_non_null(b);
   assert_int_equal(files, 1);
   assert_int_equal(b->n, 3);
+  text = "@dir/a.npy";
+  file = source_add(r.src, "--input", text, strlen(text));
+  assert_non_null(parse_expression(r.cx, r.m, r.src, file, read_file, &files, r.d));
+  assert_int_equal(files, 2);
   text = "Cons(%x, Nil) Nil";
   file = source_add(r.src, "--input", text, strlen(text));
   assert_null(parse_expression(r.cx, r.m, r.src, file, read_file, &files, r.d));
 }
 
-/* ---- the formatter ---------------------------------------------------------------------------- */
+/* ---- the formatter ----------------------------------------------------------------------------
+ */
 
 static void formats(const char *from, const char *to) {
   Diags *d = diags_new(NEW(Sources));
@@ -408,11 +436,15 @@ static void formats(const char *from, const char *to) {
 
 static void formatting_keeps_comments_and_is_idempotent(void **state) {
   (void)state;
-  formats("def @f(%x:float32,%y : bool)->float32{%x+ -1f}", "def @f(%x: float32, %y: bool) -> float32 { %x + -1f }\n");
-  formats("// a\ndef @f ( ) { // b\nlet %a=f( %x ,axis = 1 ); /* c */ %a } // d\n// e\ntype T{A(B),C}",
-          "// a\ndef @f() { // b\n  let %a = f(%x, axis=1); /* c */\n  %a\n} // d\n\n// e\ntype T { A(B), C }\n");
+  formats("def @f(%x:float32,%y : bool)->float32{%x+ -1f}",
+          "def @f(%x: float32, %y: bool) -> float32 { %x + -1f }\n");
+  formats(
+      "// a\ndef @f ( ) { // b\nlet %a=f( %x ,axis = 1 ); /* c */ %a } // d\n// e\ntype T{A(B),C}",
+      "// a\ndef @f() { // b\n  let %a = f(%x, axis=1); /* c */\n  %a\n} // d\n\n// e\ntype T { "
+      "A(B), C }\n");
   formats("def @f(%x: float32, // one\n%y: float32) {\nmatch(%x){A(_)=>{1},\n\n\nB=>2,}}",
-          "def @f(%x: float32, // one\n    %y: float32) {\n  match (%x) {\n    A(_) => { 1 },\n\n    B => 2,\n  }\n}\n");
+          "def @f(%x: float32, // one\n    %y: float32) {\n  match (%x) {\n    A(_) => { 1 },\n\n  "
+          "  B => 2,\n  }\n}\n");
   formats("def @f() { g(let %x = 1; %x) }", "def @f() {\n  g(\n    let %x = 1;\n    %x\n  )\n}\n");
   formats("", "");
 }
