@@ -49,8 +49,11 @@ LoadFn lane_load(DType t) { return memory[t].load; }
 StoreFn lane_store(DType t) { return memory[t].store; }
 
 /* ---- addresses ------------------------------------------------------------------- */
-/* The first lane's element, and elements from lane to lane. */
-typedef struct { char *at; int64_t step; } Place;
+/* The first lane's element, and elements from lane to lane.  The element may be
+ * anywhere when it is one of a load_or. */
+typedef struct { char *mem; int64_t at, step, bytes; } Place;
+
+static char *element(Place p) { return p.mem + p.at * p.bytes; }
 
 static int64_t dim_step(const Run *r, const AccessDim *d) {
   if (d->factor == NO_REG) return d->coef;
@@ -70,7 +73,7 @@ static Place place_of(const Run *r, const Access *a) {
   }
   at += step * (uint64_t)r->lo;
   int64_t bytes = dtype_bytes((DType)r->p->k->buf[a->buf].dtype);
-  return (Place){ b->mem + (int64_t)at * bytes, (int64_t)step };
+  return (Place){ b->mem, (int64_t)at, (int64_t)step, bytes };
 }
 
 /* Elements from lane to lane, without the values of this run where they are not
@@ -86,12 +89,13 @@ int64_t access_step(const Run *r, const Access *a, bool *known) {
   return step;
 }
 
-/* Offsets of all lanes, for accesses with some dimension in a strip. */
-static void gather_offsets(Run *r, const Access *a, int64_t step) {
+/* Positions of all lanes, for accesses with some dimension in a strip. */
+static void gather_offsets(Run *r, const Access *a, Place p) {
   const RunBuf *b = &r->buf[a->buf];
   const AccessDim *d = r->p->dim + a->dim;
   uint64_t *o = (uint64_t *)r->tmp;
-  for (int64_t l = 0; l < r->n; l++) o[l] = (uint64_t)l * (uint64_t)step;
+  for (int64_t l = 0; l < r->n; l++)
+    o[l] = (uint64_t)p.at + (uint64_t)l * (uint64_t)p.step;
   for (int i = 0; i < a->rank; i++, d++) {
     if (!d->strip) continue;
     uint64_t stride = (uint64_t)b->stride[i];
@@ -114,7 +118,7 @@ static bool narrow(int64_t h, int64_t c, int64_t n, int64_t *from, int64_t *to) 
   else { lo = ceil_div(h - n + 1, -c); hi = ceil_div(h + 1, -c); }
   if (lo > *from) *from = lo;
   if (hi < *to) *to = hi;
-  if (*to < *from) *to = *from;
+  if (*to <= *from) *from = *to = 0;         /* no lane */
   return true;
 }
 
@@ -142,22 +146,25 @@ static bool lane_inside(const Run *r, const Access *a, int64_t l) {
 }
 
 static void load_or(Run *r, const Ins *x, const Access *a, Place p, int64_t lanes) {
-  DType t = (DType)x->dtype;
-  int64_t size = dtype_bytes(t), lane = lane_bytes(t), from, to;
+  int64_t lane = lane_bytes((DType)x->dtype), from, to;
   char *out = r->reg[x->out];
-  LoadFn load = memory[t].load;
+  LoadFn load = memory[x->dtype].load;
   if (a->affine && inside_interval(r, a, lanes, &from, &to)) {
     const char *other = r->reg[x->c];
     if (from > 0) memcpy(out, other, (size_t)(from * lane));
     if (to < lanes) memcpy(out + to * lane, other + to * lane, (size_t)((lanes - to) * lane));
-    if (from < to) load(out + from * lane, p.at + from * p.step * size, p.step, NULL, to - from);
+    p.at = (int64_t)((uint64_t)p.at + (uint64_t)from * (uint64_t)p.step);
+    if (from < to) load(out + from * lane, element(p), p.step, NULL, to - from);
     return;
   }
   memcpy(out, r->reg[x->c], (size_t)(lanes * lane));
-  if (!a->affine) gather_offsets(r, a, p.step);
-  for (int64_t l = 0; l < lanes; l++)
-    if (lane_inside(r, a, l))
-      load(out + l * lane, p.at + (a->affine ? l * p.step : r->tmp[l]) * size, 1, NULL, 1);
+  if (!a->affine) gather_offsets(r, a, p);
+  for (int64_t l = 0; l < lanes; l++) {
+    if (!lane_inside(r, a, l)) continue;
+    uint64_t at = (uint64_t)p.at + (uint64_t)l * (uint64_t)p.step;
+    Place q = { p.mem, a->affine ? (int64_t)at : r->tmp[l], 1, p.bytes };
+    load(out + l * lane, element(q), 1, NULL, 1);
+  }
 }
 
 /* ---- the two instructions -------------------------------------------------------- */
@@ -167,25 +174,35 @@ void run_load(Run *r, const Ins *x) {
   int64_t lanes = x->flags & IF_Strip ? r->n : 1;
   if (x->flags & IF_Or) { load_or(r, x, a, p, lanes); return; }
   if (x->flags & IF_Alias) {
-    r->reg[x->out] = p.step == 1 && a->affine ? p.at : strip_slot(r, x->out);
-    if (p.step == 1 && a->affine) return;
+    bool whole = p.step == 1 && a->affine;
+    r->reg[x->out] = whole ? element(p) : strip_slot(r, x->out);
+    if (whole) return;
   }
-  if (!a->affine) gather_offsets(r, a, p.step);
-  memory[x->dtype].load(r->reg[x->out], p.at, p.step, a->affine ? NULL : r->tmp, lanes);
+  if (a->affine) memory[x->dtype].load(r->reg[x->out], element(p), p.step, NULL, lanes);
+  else {
+    gather_offsets(r, a, p);
+    memory[x->dtype].load(r->reg[x->out], p.mem, 0, r->tmp, lanes);
+  }
 }
 
 char *store_target(Run *r, const Ins *x) {
   const Access *a = &r->p->access[x->at];
   if (!a->affine) return NULL;
   Place p = place_of(r, a);
-  return p.step == 1 ? p.at : NULL;
+  return p.step == 1 ? element(p) : NULL;
 }
 
 void run_store(Run *r, const Ins *x) {
   const Access *a = &r->p->access[x->at];
   Place p = place_of(r, a);
   int64_t lanes = x->flags & IF_Strip ? r->n : 1;
-  if (p.at == r->reg[x->a] && p.step == 1 && a->affine) return;   /* written in place */
-  if (!a->affine) gather_offsets(r, a, p.step);
-  memory[x->dtype].store(p.at, r->reg[x->a], p.step, a->affine ? NULL : r->tmp, lanes);
+  StoreFn store = memory[x->dtype].store;
+  if (!a->affine) {
+    gather_offsets(r, a, p);
+    store(p.mem, r->reg[x->a], 0, r->tmp, lanes);
+    return;
+  }
+  char *to = element(p);
+  if (to != r->reg[x->a] || p.step != 1)     /* else written in place */
+    store(to, r->reg[x->a], p.step, NULL, lanes);
 }

@@ -117,6 +117,9 @@ static void try_name(Nearest *n, const char *name) {
   if (d < n->cost) n->cost = d, n->best = name;
 }
 
+/* Messages beyond the limit are only counted: no need to look for help. */
+static bool wants_help(const Parser *p) { return p->d->n_errors <= p->d->limit; }
+
 /* The last part alone: dense for nn.dense. */
 static bool is_tail(const char *name, const char *of) {
   size_t n = strlen(name), m = strlen(of);
@@ -124,6 +127,7 @@ static bool is_tail(const char *name, const char *of) {
 }
 
 void help_local(Parser *p, const Token *t) {
+  if (!wants_help(p)) return;
   const char *name = tok_sym(p, t);
   Nearest n = nearest_to(name);
   for (int i = p->locals.n - 1; i >= 0 && i >= p->locals.n - 500; i--)
@@ -132,6 +136,7 @@ void help_local(Parser *p, const Token *t) {
 }
 
 void help_global(Parser *p, const char *name) {
+  if (!wants_help(p)) return;
   Nearest n = nearest_to(name);
   for (int i = 0; i < p->def_item.n; i++)
     try_name(&n, ((Item *)p->def_item.entry[i].value)->global->name);
@@ -140,6 +145,7 @@ void help_global(Parser *p, const char *name) {
 }
 
 void help_word(Parser *p, const char *name) {
+  if (!wants_help(p)) return;
   Nearest n = nearest_to(name);
   for (int i = 0; i < p->m->ctor_by_name.n; i++)
     try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
@@ -156,6 +162,7 @@ void help_word(Parser *p, const char *name) {
 }
 
 void help_type(Parser *p, const char *name) {
+  if (!wants_help(p)) return;
   Nearest n = nearest_to(name);
   for (int i = 0; i < p->type_item.n; i++)
     try_name(&n, ((Item *)p->type_item.entry[i].value)->data->name);

@@ -163,25 +163,27 @@ bool at_attr(const Parser *p) {
 
 typedef VEC(Attr) AttrVec;
 
-static void add_attr(Parser *p, Attr a, AttrVec *out) {
-  for (int i = 0; i < out->n; i++)
-    if (out->at[i].name == a.name) {
-      if (!may_report(p)) return;
-      diag_error(p->d, a.span, E0202, str_fmt("attribute %s", a.name));
-      diag_note(p->d, out->at[i].span, "first here");
-      return;
-    }
-  vec_push(out, a);
+/* seen: name -> index + 1. */
+static void add_attr(Parser *p, Attr a, AttrVec *out, Map *seen) {
+  int old = (int)(intptr_t)map_get(seen, map_ptr(a.name));
+  if (old == 0) {
+    vec_push(out, a);
+    map_set(seen, map_ptr(a.name), (void *)(intptr_t)out->n);
+  } else if (may_report(p)) {
+    diag_error(p->d, a.span, E0202, str_fmt("attribute %s", a.name));
+    diag_note(p->d, out->at[old - 1].span, "first here");
+  }
 }
 
 static void attr_sequence(Parser *p, AttrVec *out) {
+  Map seen = {0};
   while (at_attr(p) && !p->panic) {
     Attr a = { .name = tok_sym(p, &p->tok), .span = p->tok.span };
     advance(p);
     advance(p);
     if (!attr_value(p, &a.val)) return;
     a.span = span_to(a.span, p->prev.span);
-    add_attr(p, a, out);
+    add_attr(p, a, out, &seen);
     accept(p, T_COMMA);
   }
 }

@@ -222,6 +222,7 @@ static Val parse_match(Parser *p) {
     if (!accept(p, T_COMMA) && !at_tok(p, T_RBRACE) && p->prev.kind != T_RBRACE)
       fail_expected(p, "`,` or `}`");
   }
+  if (!p->panic && clauses.n == 0) fail_expected(p, "a clause: pattern => value");
   if (!p->panic) expect(p, T_RBRACE, open);
   p->depth--;
   e->Match.n_clauses = clauses.n;

@@ -3,7 +3,7 @@
  * Blocks are multiples of 64 bytes at multiples of 64; the caller tells sizes
  * back, so used blocks have no header.  Free blocks form a list in address
  * order, each holding its size and the next.                                 */
-#include "include/rvm/rvm.h"
+#include <rvm/rvm.h>
 #include <string.h>
 
 enum { UNIT = 64 };

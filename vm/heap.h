@@ -7,7 +7,7 @@
  * after a failed call, and for the cycles that references can make.          */
 #ifndef RVM_VM_HEAP_H
 #define RVM_VM_HEAP_H
-#include "include/rvm/rvm.h"
+#include <rvm/rvm.h>
 #include "kernel/kernel.h"
 #include "vm/value.h"
 

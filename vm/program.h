@@ -3,7 +3,7 @@
  * kernels other code before the first instance exists.                       */
 #ifndef RVM_VM_PROGRAM_H
 #define RVM_VM_PROGRAM_H
-#include "include/rvm/rvm.h"
+#include <rvm/rvm.h>
 #include "kernel/interp.h"
 #include "vm/heap.h"
 #include "vm/image.h"

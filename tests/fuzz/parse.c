@@ -45,6 +45,8 @@ static const char *print_of(const char *text, size_t n) {
     diag_render(d, &out, false);
     return NULL;
   }
+  StrBuf why = {0};                          /* arity is the checker's business */
+  if (!ir_verify(m, &why) && !strstr(buf_text(&why), " is called with ")) abort();
   ir_print_module(m, &o, &out);
   return buf_text(&out);
 }

@@ -66,12 +66,12 @@ static bool fake_halves(Rel *r) {
   return rel_result_tuple(r, 2, leaf);
 }
 
-#define FAKE_BINARY(id, text, f)                                                                    \
-  static const OpDef id = { .name = text,                                                           \
-                            .args = { { "lhs", "", false }, { "rhs", "", false } },                 \
+#define FAKE_BINARY(id, text, f) \
+  static const OpDef id = { .name = text, \
+                            .args = { { "lhs", "", false }, { "rhs", "", false } }, \
                             .flags = OP_PURE, .rel = f }
-#define FAKE_UNARY(id, text, f)                                                                     \
-  static const OpDef id = { .name = text, .args = { { "x", "", false } },                          \
+#define FAKE_UNARY(id, text, f) \
+  static const OpDef id = { .name = text, .args = { { "x", "", false } }, \
                             .flags = OP_PURE, .rel = f }
 FAKE_BINARY(fake_op_add, "add", fake_arith);
 FAKE_BINARY(fake_op_sub, "subtract", fake_arith);

@@ -394,8 +394,8 @@ static void instances_are_recorded_at_calls(void **s) {
 
 /* ---- match ---- */
 
-#define MATCH(clauses) "def @main(%x: List[List[int32]], %o: (Option[int32], bool)) { match "
-        "(%x) {" clauses "} }"
+#define MATCH(clauses)                                                                           \
+  "def @main(%x: List[List[int32]], %o: (Option[int32], bool)) { match (%x) {" clauses "} }"
 
 static void a_missing_case_is_shown(void **s) {
   (void)s;

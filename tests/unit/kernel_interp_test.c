@@ -864,6 +864,47 @@ static void random_kernels_agree_with_the_naive_interpreter(void **state) {
   }
 }
 
+/* One word changed somewhere in the nodes, statements, pool or buffers. */
+static void mutate(Kernel *k) {
+  struct {
+    void *at;
+    size_t bytes;
+  } part[] = {{k->node, k->n_nodes * sizeof *k->node},
+              {k->stmt, k->n_stmts * sizeof *k->stmt},
+              {k->pool, k->n_pool * sizeof *k->pool},
+              {k->buf, k->n_bufs * sizeof *k->buf}};
+  int which = (int)below(4);
+  if (part[which].bytes == 0) return;
+  unsigned char *at = (unsigned char *)part[which].at + below((int64_t)part[which].bytes);
+  *at = (unsigned char)(below(3) ? (uint64_t)(*at + below(5) - 2) : next_random());
+}
+
+static void mutated_kernels_that_verify_run_safely(void **state) {
+  (void)state;
+  static const int64_t sizes[][3] = {{2, 5, 3}, {40, 2, 0}, {1, 1, 70}};
+  const char *rounds = getenv("RVM_RANDOM_KERNELS");
+  for (int i = 0, n = rounds ? atoi(rounds) * 10 : 2000; i < n; i++) {
+    Kernel *k = below(4) ? random_kernel() : matmul_kernel(DT_f32, (int)below(4), below(2));
+    for (int64_t m = below(4); m >= 0; m--) mutate(k);
+    const int64_t *sym = sizes[below(3)];
+    int64_t four[4] = {2, sym[0], sym[1], 3};
+    if (k->n_syms == 4) sym = four;
+    bool needs, fits = true;
+    KError e;
+    if (kernel_verify(k, A, &needs, &e) == K_OK && kernel_launch_ok(k, sym, A, &e) == K_OK &&
+        kernel_cost(k, sym) < 1000000) {
+      void *mem[K_MAX_BUFS];
+      int64_t count;
+      for (uint32_t b = 0; b < k->n_bufs; b++)
+        fits = fits && kernel_buf_count(k, b, sym, &count) && count < 100000;
+      for (uint32_t b = 0; b < k->n_params && fits; b++) mem[b] = filled(k, b, sym, FILL_Any);
+      if (fits) run_once(k, mem, sym, &e);
+      for (uint32_t b = 0; b < k->n_params && fits; b++) free(mem[b]);
+    }
+    kernel_free(k, A);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_operation_on_every_type_is_scalar_eval),
@@ -889,6 +930,7 @@ int main(void) {
       cmocka_unit_test(failures_say_what_and_why),
       cmocka_unit_test(a_refused_allocation_is_an_error_and_leaks_nothing),
       cmocka_unit_test(random_kernels_agree_with_the_naive_interpreter),
+      cmocka_unit_test(mutated_kernels_that_verify_run_safely),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

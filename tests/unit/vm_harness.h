@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "include/rvm/rvm.h"
+#include <rvm/rvm.h>
 #include "kernel/interp.h"
 #include "vm/image.h"
 
