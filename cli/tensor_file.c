@@ -37,7 +37,7 @@ static const char *bad_bool(const uint8_t *p, size_t n) {
 
 Tensor *tensor_over(DType t, int rank, const int64_t *dim, const uint8_t *data, size_t n,
                     const char **why) {
-  int64_t count;
+  int64_t count = 0;
   size_t each = (size_t)dtype_bytes(t), want;
   *why = NULL;
   if (rank > MAX_RANK) *why = str_fmt("it has %d dimensions; %d are the most", rank, MAX_RANK);

@@ -260,7 +260,7 @@ static size_t name_end(const Lexer *lx, size_t i, bool dots) {
   }
 }
 
-static Tok keyword(const char *s, size_t n) {
+Tok lex_keyword(const char *s, size_t n) {
   static const struct { const char *word;  Tok kind; } words[] = {
 #define TOK(name, text)
 #define KEYWORD(name, text) { text, T_##name },
@@ -283,7 +283,7 @@ static Token finish(Lexer *lx, Token t, Tok kind, size_t len) {
 static Token lex_word(Lexer *lx, Token t) {
   size_t n = name_end(lx, 0, true);
   t.n = (uint32_t)n;
-  Tok k = keyword(t.s, n);
+  Tok k = lex_keyword(t.s, n);
   if (k == T_MATCH && at(lx, n) == '?') return finish(lx, t, T_MATCHQ, n + 1);
   t = finish(lx, t, k, n);
   if (k == T_IDENT) special_float(&t);

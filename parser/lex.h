@@ -43,6 +43,7 @@ Lexer lex_start(const Sources *src, uint32_t file, Diags *d);
 Token lex_next(Lexer *lx);
 /* The digits at the position (the 0 of %x.0.1), or kind T_EOF if none. */
 Token lex_digits(Lexer *lx);
+Tok   lex_keyword(const char *s, size_t n);       /* T_IDENT if it is none */
 /* Text is UTF-8 without NUL; reports the first byte that is not. */
 bool  lex_check_text(const char *text, size_t n, uint32_t file, Diags *d);
 /* The value of a string token in out; false after reporting a bad escape. */

@@ -35,6 +35,7 @@ void split_name(Parser *p) {
   p->tok.n = first_part(&p->tok);
   p->tok.span.len = p->tok.n + sigil;
   p->lx.pos = p->tok.span.at + p->tok.span.len;
+  if (p->tok.kind == T_IDENT) p->tok.kind = lex_keyword(p->tok.s, p->tok.n);
 }
 
 /* ---- mistakes ------------------------------------------------------------- */

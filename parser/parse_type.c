@@ -83,6 +83,7 @@ static Dim dim_meta(Parser *p) {
 static Dim dim_word(Parser *p) {
   uint32_t n = first_part(&p->tok);
   if (n < p->tok.n) split_name(p);
+  if (!at_tok(p, T_IDENT)) return fail_expected(p, "an extent"), NULL;
   Token t = p->tok;
   bool calls = peek(p).kind == T_LPAREN;
   if (calls && n == 3 && (memcmp(t.s, "max", 3) == 0 || memcmp(t.s, "min", 3) == 0)) {

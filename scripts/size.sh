@@ -1,6 +1,7 @@
 #!/bin/sh
 # size.sh [LIMIT_KB] -- code bytes (.text at -Os) of the runtime to embed:
-# kernel, vm and the part of base below them.  Fails above the limit.
+# kernel, vm and the part of base below them, without the tools that
+# cmake/runtime.exclude names.  Fails above the limit.
 set -eu
 cd "$(dirname "$0")/.."
 limit=${1:-160}
@@ -8,6 +9,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for f in base/dtype.c kernel/*.c vm/*.c; do
   [ -e "$f" ] || continue
+  echo "$f" | grep -qE -f cmake/runtime.exclude && continue
   ${CC:-gcc} -std=gnu17 -Os -DNDEBUG -ffp-contract=off -fno-math-errno -I. -Iinclude \
     -c "$f" -o "$out/$(echo "$f" | tr / _).o"
 done
