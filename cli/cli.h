@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include "ir/expr.h"
 #include "vm/image.h"
+#include <rvm/rvm.h>
 
 typedef enum { EXIT_OK = 0, EXIT_REJECTED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3, EXIT_IO = 4, EXIT_BUG = 70 } ExitCode;
 
@@ -37,6 +38,8 @@ typedef struct Driver {
 void    driver_init(Driver *d, const char *diag_format);
 /* Reads, resolves and (if typed) checks; NULL after reporting. */
 Module *driver_load(Driver *d, const char *path, bool typed);
+/* The same with the text of the file at hand. */
+Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed);
 /* Render what was reported to stderr; the exit code that goes with it. */
 int     driver_report(Driver *d);
 /* The image of a .rly program (its serialised bytes) or the bytes of a .rvm
@@ -44,6 +47,7 @@ int     driver_report(Driver *d);
  * *code is the exit code and everything has been reported. */
 bool    driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code);
 
+rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            */
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int  fail_io(const char *why);
 bool has_suffix(const char *s, const char *suffix);

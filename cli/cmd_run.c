@@ -3,6 +3,7 @@
  * Everything goes through the serialised image and include/rvm/rvm.h.         */
 #include <math.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
@@ -46,21 +47,13 @@ typedef struct {
   Module *m;                         /* NULL for a .rvm file                   */
   rvm_program *p;  rvm_instance *vm;  rvm_func f;
   TensorSet sets;                    /* all that --inputs and --params hold     */
+  InValue **in;                      /* one per parameter                       */
 } Run;
 
 static double seconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* The allocator of a host run: malloc, aligned for vectors. */
-static void *host_alloc(void *user, void *old, size_t was, size_t want, rvm_kind kind) {
-  (void)user, (void)kind;
-  if (want == 0) return free(old), NULL;
-  void *p = aligned_alloc(64, (want + 63) / 64 * 64);
-  if (p && old) memcpy(p, old, was < want ? was : want), free(old);
-  return p;
 }
 
 /* ---- failures -------------------------------------------------------------------- */
@@ -122,16 +115,18 @@ static bool inputs_named(Run *r, const rvm_func_info *info) {
   return true;
 }
 
-static bool make_inputs(Run *r, const rvm_func_info *info, rvm_value *in) {
+static bool read_inputs(Run *r, const rvm_func_info *info) {
   bool ok = inputs_named(r, info);
   StrBuf missing = { 0 };
+  r->in = NEW_N(InValue *, info->n_params + 1);
   for (uint32_t i = 0; i < info->n_params; i++) {
     const char *name = rvm_func_param_name(r->p, r->f, i), *spec = spec_for(r->o, name);
     rvm_type t = rvm_func_param(r->p, r->f, i);
     SpecError why = { 0 };
-    SpecResult got = spec ? input_from_spec(r->vm, r->p, t, r->m, spec, &in[i], &why)
-                          : input_from_sets(r->vm, r->p, t, name, &r->sets, &in[i], &why);
-    if (got == SPEC_OK) continue;
+    SpecResult got = SPEC_OK;
+    if (spec) r->in[i] = input_from_spec(r->p, t, r->m, spec, &why);
+    else got = input_from_sets(r->p, t, r->m, name, &r->sets, &r->in[i], &why);
+    if (r->in[i]) continue;
     ok = false;
     if (got == SPEC_MISSING) buf_fmt(&missing, "  %%%s: %s\n", name, type_of_value(r->p, t));
     else fprintf(stderr, "rvm: input %%%s: %s\n", name, why.text);
@@ -140,6 +135,16 @@ static bool make_inputs(Run *r, const rvm_func_info *info, rvm_value *in) {
     fprintf(stderr, "rvm: @%s needs inputs that were not given (--input NAME=SPEC, --inputs FILE, --params FILE):\n%s",
             info->name, buf_text(&missing));
   return ok;
+}
+
+static rvm_status make_inputs(Run *r, const rvm_func_info *info, rvm_value *in, rvm_error *err) {
+  for (uint32_t i = 0; i < info->n_params; i++) {
+    rvm_status st = invalue_make(r->vm, r->in[i], &in[i], err);
+    if (st == RVM_OK) continue;
+    while (i > 0) rvm_value_release(r->vm, in[--i]);
+    return st;
+  }
+  return RVM_OK;
 }
 
 /* ---- results ------------------------------------------------------------------------ */
@@ -181,14 +186,16 @@ static int run_loaded(Run *r, double load) {
   rvm_error err = { 0 };
   rvm_func_describe(r->p, r->f, &info);
   uint64_t n = r->o->repeat ? r->o->repeat : 1;
+  if (!read_inputs(r, &info)) return EXIT_REJECTED;
   double *took = NEW_BYTES(sizeof *took * n);
   rvm_value out = { 0 };
   for (uint64_t i = 0; i < n; i++) {
     rvm_value *in = NEW_N(rvm_value, info.n_params + 1);
     if (i) rvm_value_release(r->vm, out);
-    if (!make_inputs(r, &info, in)) return EXIT_REJECTED;
+    rvm_status st = make_inputs(r, &info, in, &err);
+    if (st != RVM_OK) return fail_run(r, &err);
     double t0 = seconds();
-    rvm_status st = rvm_apply(r->vm, r->f, in, &out, &err);
+    st = rvm_apply(r->vm, r->f, in, &out, &err);
     took[i] = seconds() - t0;
     if (st != RVM_OK) return fail_run(r, &err);
   }
@@ -219,7 +226,7 @@ static int run_run(void *opts, int n, char **args) {
   double t0 = seconds();
   driver_init(&d, o->common.diag);
   if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
-  rvm_alloc a = { host_alloc, NULL };
+  rvm_alloc a = host_alloc();
   rvm_limits limits = { .fuel = o->fuel, .memory = o->memory_limit, .call_depth = (uint32_t)o->call_depth };
   if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
     fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", args[0], err.message,

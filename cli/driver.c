@@ -1,4 +1,5 @@
 /* driver.c -- from a file to a typed module and to image bytes.               */
+#include <stdlib.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "cli/cli.h"
@@ -26,15 +27,28 @@ int driver_report(Driver *d) {
   return d->diags->n_errors ? EXIT_REJECTED : EXIT_OK;
 }
 
-Module *driver_load(Driver *d, const char *path, bool typed) {
+Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed) {
   LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files + 1);
   for (int i = 0; i < stdlib_n_files; i++)
     lib[i] = (LibraryFile){ stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n };
-  Module *m = load_program(d->cx, &d->sources, path, NULL, 0, lib, stdlib_n_files, NULL, d->diags);
+  Module *m = load_program(d->cx, &d->sources, path, text, n, lib, stdlib_n_files, NULL, d->diags);
   if (!m || d->diags->n_errors) return NULL;
   if (typed && (!typeinfer(m, d->diags) || d->diags->n_errors)) return NULL;
   return m;
 }
+
+Module *driver_load(Driver *d, const char *path, bool typed) { return driver_load_text(d, path, NULL, 0, typed); }
+
+/* ---- the allocator of a host run ------------------------------------------------ */
+static void *host_realloc(void *user, void *old, size_t was, size_t want, rvm_kind kind) {
+  (void)user, (void)kind;
+  if (want == 0) return free(old), NULL;
+  if (want > SIZE_MAX - 63) return NULL;
+  void *p = aligned_alloc(64, (want + 63) / 64 * 64);
+  if (p && old) memcpy(p, old, was < want ? was : want), free(old);
+  return p;
+}
+rvm_alloc host_alloc(void) { return (rvm_alloc){ host_realloc, NULL }; }
 
 /* Exported when nothing is named: every function of the file itself whose type
  * has no parameters. */

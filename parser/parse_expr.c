@@ -376,6 +376,10 @@ static Val parse_projection(Parser *p, Val tuple) {
   }
   p->tok = i;
   advance(p);
+  if (!tuple.e && tuple.atom.kind == ATOM_Const) {
+    complain(p, tuple.span, E0305, "a constant", (int)i.mag, "a tensor");
+    return poison_val(tuple.span);
+  }
   Expr *e = ir_expr(EX_Proj, span_to(tuple.span, i.span));
   e->Proj.tuple = to_atom(p, tuple);
   e->Proj.index = (int)i.mag;

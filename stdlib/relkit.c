@@ -207,3 +207,12 @@ int relkit_loops(OpK *k, int n, const KE *dim, KE *var) {
   }
   return opened;
 }
+
+KE relkit_index(OpK *k, KE i, KE n) {
+  KB *b = k->b;
+  KE zero = kb_int(b, 0), last = kb_sub(b, n, kb_int(b, 1));
+  KE from = kb_let(b, kb_select(b, kb_lt(b, i, zero), kb_add(b, i, n), i));
+  KE at = kb_let(b, kb_clamp(b, from, zero, last));
+  kb_check(b, kb_eq(b, at, from), str_fmt("%s: an index is out of range", k->p->op->name));
+  return at;
+}

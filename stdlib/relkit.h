@@ -65,6 +65,9 @@ void relkit_around(DimTab *t, int rank, const Dim *dim, int axis, Dim out[3]);
 /* As opk_loops, without a loop for an extent known to be 1; gives how many
  * loops to close. */
 int relkit_loops(OpK *k, int n, const KE *dim, KE *var);
+/* Position i (int64) on an axis of extent n, provably inside: counted from the
+ * end when negative; the kernel fails where it is outside [-n, n). */
+KE relkit_index(OpK *k, KE i, KE n);
 /* Element types sums are kept in: float32 for the halves. */
 static inline DType relkit_acc(DType t) { return t == DT_f16 || t == DT_bf16 ? DT_f32 : t; }
 #endif

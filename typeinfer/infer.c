@@ -150,7 +150,7 @@ static Type *check_proj(Infer *I, Expr *e) {
   Type *t = type_resolve(atom_type(I, &e->Proj.tuple, NULL));
   if (t->kind != TY_Meta) return projected(I, e, t);
   Job *j = NEW(Job);
-  *j = (Job){ .kind = JOB_Proj, .level = I->level, .expr = e, .listed = true };
+  *j = (Job){ .kind = JOB_Proj, .level = I->level, .expr = e };
   j->result = new_meta(I, I->level);
   vec_push(&I->jobs, j);
   wait_for(I, t, j);

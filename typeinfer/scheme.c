@@ -9,6 +9,8 @@
 #include <string.h>
 #include "typeinfer/state.h"
 
+enum { MAX_NESTED_INST = 16, MAX_INST = 20000 };
+
 /* ---- annotations ----------------------------------------------------------- */
 
 typedef struct Quant { const Type *fn;  const struct Quant *up; } Quant;
@@ -198,7 +200,9 @@ static Dim inst_dim(Infer *I, Dim d, Inst *in, bool positive) {
 static Type *inst_meta(Infer *I, Type *m, Inst *in, bool positive) {
   if (!positive || m->meta.level <= in->cap) return m;
   Job *j = NEW(Job);
-  *j = (Job){ .kind = JOB_Inst, .level = I->level, .from = m, .inst = in, .listed = true };
+  *j = (Job){ .kind = JOB_Inst, .level = I->level, .from = m, .inst = in };
+  j->nested = I->inst_nested;
+  I->n_nested += j->nested > 0;
   j->result = new_meta(I, I->level);
   vec_push(&I->jobs, j);
   wait_for(I, m, j);
@@ -292,6 +296,16 @@ static void lower(Type *t, int level) {
   }
 }
 
+/* f gives a tuple of what f gives: no number of instances would do. */
+static bool is_endless(Infer *I, Job *j) {
+  if (j->nested <= MAX_NESTED_INST && I->n_nested <= MAX_INST) return false;
+  Span at = j->inst->at;
+  uint64_t key = (uint64_t)at.file << 32 | at.at;
+  if (!map_get(&I->endless, key)) diag_error(I->d, at, E0303, "the result");
+  map_set(&I->endless, key, I);
+  return true;
+}
+
 void run_inst(Infer *I, Job *j) {
   if (j->state == JOB_Ready) return;
   if (is_unsolved(j->from)) {
@@ -301,8 +315,10 @@ void run_inst(Infer *I, Job *j) {
   j->state = JOB_Ready;
   int level = I->level;
   I->level = j->level;
-  Type *t = inst_type(I, j->from, j->inst, true);
+  I->inst_nested = j->nested + 1;
+  Type *t = is_endless(I, j) ? type_error() : inst_type(I, j->from, j->inst, true);
   flow(I, t, j->result, site_new(j->inst->at, t, j->result, "the result"), POS_Nested);
+  I->inst_nested = 0;
   I->level = level;
 }
 

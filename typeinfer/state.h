@@ -52,7 +52,7 @@ struct Cell {
 typedef enum { JOB_Rel, JOB_Proj, JOB_Inst } JobKind;
 typedef enum { JOB_Waiting, JOB_Ready, JOB_Failed } JobState;
 struct Job {
-  JobKind kind;  JobState state;  bool queued, listed;
+  JobKind kind;  JobState state;  bool queued;
   int level;  Expr *expr;
   Type *result;                              /* NULL until somebody waits for it */
   /* Rel */
@@ -64,7 +64,7 @@ struct Job {
   VEC(Cell *) cells_out;
   VEC(Cell *) watching;
   /* Inst: from under inst flows to result */
-  Type *from;  Inst *inst;
+  Type *from;  Inst *inst;  int nested;      /* made while running how many others */
 };
 
 /* Where a value meets a type: for the message, and for the run-time check. */
@@ -95,6 +95,7 @@ typedef struct { Fn *fn;  Site *site;  Type *sig;  int level; } FnInfo;
 struct Infer {
   Module *m;  IrCtx *cx;  DimTab *dt;  Diags *d;
   int level, depth;
+  int inst_nested, n_nested;                 /* see Job.nested; how many in all */
   const char *fn_name;                       /* the global being checked      */
   VEC(Cell *) cells;
   VEC(Job *) jobs;                           /* that may run again            */
@@ -106,6 +107,7 @@ struct Infer {
   Map fn_info;                               /* Fn -> index in fns + 1        */
   Map sym_level, tyvar_level;                /* level + 1                     */
   Map invariant;                             /* DataDef -> bool per parameter */
+  Map endless;                               /* places of endless types reported */
   Map size;                                  /* Type -> depth << 32 | nodes   */
 };
 

@@ -795,6 +795,7 @@ static KE any_scan(Maker *m) {
   m->loop[0] = j;
   for (int i = 0; i < 2; i++) add_value(m, now[i]);
   add_value(m, any_load(m));
+  add_value(m, kb_let(m->b, any_op(m)));
   KE next[2] = {kb_add(m->b, now[0], any_value(m, DT_i32)),
                 kb_max(m->b, now[1], any_value(m, DT_f32))};
   kb_end_carry(m->b, next);
