@@ -361,6 +361,7 @@ static KStatus walk(Launch *l) {
     if (r != K_OK) return r;
     uint32_t end = l->k->stmt[s].end;
     if (!skip && end != s + 1) open[depth++] = s;
+    else if (!skip && l->k->stmt[s].kind == KS_For && !carried_ok(l, s)) return K_BOUNDS;
     s = skip ? end : s + 1;
   }
 }
