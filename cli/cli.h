@@ -6,7 +6,8 @@
 #include "vm/image.h"
 #include <rvm/rvm.h>
 
-typedef enum { EXIT_OK = 0, EXIT_REJECTED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3, EXIT_IO = 4, EXIT_BUG = 70 } ExitCode;
+typedef enum { EXIT_OK = 0, EXIT_REJECTED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3, EXIT_IO = 4, EXIT_BUG = 70,
+               EXIT_INTERRUPT = 130 } ExitCode;
 
 /* ---- options: one table per command ------------------------------------------ */
 typedef enum { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_COUNT_OF, OPT_NUMBER } OptKind;

@@ -2,7 +2,6 @@
  *
  * Everything goes through the serialised image and include/rvm/rvm.h.         */
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "cli/show.h"
 #include "cli/spec.h"
 #include "cli/tensor_file.h"
+#include "cli/watch.h"
 #include <rvm/rvm.h>
 
 typedef struct {
@@ -70,7 +70,8 @@ static int fail_run(Run *r, const rvm_error *e) {
   else
     fprintf(stderr, "%s: error: %s\n", r->path, e->message);
   switch (e->status) {
-  case RVM_NO_FUEL: case RVM_NO_MEMORY: case RVM_TOO_DEEP: case RVM_INTERRUPTED: return EXIT_LIMIT;
+  case RVM_NO_FUEL: case RVM_NO_MEMORY: case RVM_TOO_DEEP: return EXIT_LIMIT;
+  case RVM_INTERRUPTED: return EXIT_INTERRUPT;
   case RVM_OK: case RVM_BAD_IMAGE: case RVM_BAD_ARGUMENT: case RVM_NOT_FOUND: case RVM_BUSY: case RVM_FAULT: break;
   }
   return EXIT_REJECTED;

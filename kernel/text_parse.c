@@ -102,7 +102,7 @@ static bool alias_number(Parser *p, uint32_t *n) {
 }
 
 static KE alias(Parser *p) {
-  uint32_t n;
+  uint32_t n = 0;
   if (!alias_number(p, &n)) return KE_NONE;
   return n < p->n_alias ? p->alias[n] : read_fail_e(p, "unknown name");
 }
@@ -147,7 +147,7 @@ static bool block(Parser *p);
 /* $0 = expr lines; numbers start again wherever $0 is given. */
 static bool aliases(Parser *p) {
   while (read_accept(p, "$")) {
-    uint32_t n;
+    uint32_t n = 0;
     if (!alias_number(p, &n) || !read_expect(p, "=")) return false;
     if (n > p->n_alias) return read_fail(p, "names with $ count up from $0");
     if (!grow(p, (void **)&p->alias, &p->cap_alias, n, sizeof *p->alias)) return false;

@@ -123,25 +123,10 @@ static bool rel_gather(Rel *r) {
       return false;
   return rel_result(r, x.dtype, i.rank, i.dim);
 }
-/* Views of x and i alike: (before, axis, behind) where the other axes agree. */
-static int gather_views(OpPlan *p, int *axis, Dim *xd, Dim *id) {
-  OpOperand *x = plan_operand(p, 0), *i = plan_operand(p, 1);
-  bool same = true;
-  for (int d = 0; d < x->rank; d++) same &= d == *axis || dim_equal(x->dim[d], i->dim[d]);
-  if (same) {
-    relkit_around(p->cx->dims, x->rank, x->dim, *axis, xd);
-    relkit_around(p->cx->dims, i->rank, i->dim, *axis, id);
-    *axis = 1;
-    return 3;
-  }
-  memcpy(xd, x->dim, sizeof *xd * (size_t)x->rank);
-  memcpy(id, i->dim, sizeof *id * (size_t)i->rank);
-  return x->rank;
-}
 static bool lower_gather(OpPlan *p) {
   Dim xd[MAX_RANK], id[MAX_RANK];
   int axis = relkit_axis(attr_int(p->attrs, "axis"), plan_operand(p, 0)->rank);
-  int rank = gather_views(p, &axis, xd, id);
+  int rank = relkit_along(p, 0, 1, &axis, xd, id);
   OpK k = opk_begin(p, "gather");
   KTensor x = opk_in_as(&k, 0, rank, xd), i = opk_in_as(&k, 1, rank, id);
   KTensor y = opk_out_as(&k, plan_result(p, 0), rank, id);
@@ -171,11 +156,11 @@ const OpDef op_gather = {
 /* The first axis of indices: how many axes of data each column names. */
 static bool nd_depth(Rel *r, int arg, int64_t *m) {
   Dim d = rel_tensor(r, arg).dim[0];
-  const OpAttrVal *v = rel_op(r)->variant ? NULL : opattr(rel_attrs(r), "index_rank");
+  const OpAttrVal *v = opattr(rel_attrs(r), "index_rank");
   if (dim_is_const(d, m)) return true;
-  if (!v || v->none)
-    return rel_error(r, "the first extent of indices is a number of axes and must be known%s",
-                     v ? ", or given as index_rank" : "");
+  if (v->none)
+    return rel_error(r, "the first extent of indices is a number of axes and must be known, or "
+                     "given as index_rank");
   *m = v->i;
   return rel_same_dim(r, d, dim_const(rel_dims(r), v->i), "the first axis of indices and index_rank");
 }

@@ -44,26 +44,11 @@ static bool rel_scatter(Rel *r) {
   return relkit_identity(r);
 }
 
-/* Data and indices seen alike, as (before, axis, behind) where the rest agrees. */
-static int scatter_views(OpPlan *p, int *axis, Dim *xd, Dim *id) {
-  OpOperand *x = plan_operand(p, 0), *i = plan_operand(p, 1);
-  bool same = true;
-  for (int d = 0; d < x->rank; d++) same &= d == *axis || dim_equal(x->dim[d], i->dim[d]);
-  if (same) {
-    relkit_around(p->cx->dims, x->rank, x->dim, *axis, xd);
-    relkit_around(p->cx->dims, i->rank, i->dim, *axis, id);
-    *axis = 1;
-    return 3;
-  }
-  memcpy(xd, x->dim, sizeof *xd * (size_t)x->rank);
-  memcpy(id, i->dim, sizeof *id * (size_t)i->rank);
-  return x->rank;
-}
 /* The axis is the outermost loop, so that the others are independent inside it. */
 static bool lower_scatter(OpPlan *p) {
   Dim xd[MAX_RANK], id[MAX_RANK];
   int axis = relkit_axis(attr_int(p->attrs, "axis"), plan_operand(p, 0)->rank), loops = 1;
-  int rank = scatter_views(p, &axis, xd, id);
+  int rank = relkit_along(p, 0, 1, &axis, xd, id);
   OpK k = opk_begin(p, p->op->name);
   KB *b = k.b;
   KTensor x = opk_in_as(&k, 0, rank, xd), i = opk_in_as(&k, 1, rank, id);
@@ -145,7 +130,8 @@ static bool lower_scatter_nd(OpPlan *p) {
   KTensor i = opk_in_as(&k, 1, 2, (Dim[]){ io->dim[0], count });
   KTensor u = opk_in_as(&k, 2, 2, (Dim[]){ count, xd[m] });
   KTensor y = opk_out_as(&k, plan_result(p, 0), (int)m + 1, xd);
-  KE to[MAX_RANK + 1], n = (copy_all(&k, x, y), kb_for(b, i.dim[1], K_SERIAL));
+  copy_all(&k, x, y);
+  KE to[MAX_RANK + 1], n = kb_for(b, i.dim[1], K_SERIAL);
   for (int j = 0; j < m; j++) {
     KE v = kb_load(b, i.buf, (KE[]){ kb_int(b, j), n });
     to[j] = relkit_index(&k, kb_cast(b, v, DT_i64), x.dim[j]);

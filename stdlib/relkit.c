@@ -197,6 +197,21 @@ void relkit_around(DimTab *t, int rank, const Dim *dim, int axis, Dim out[3]) {
   out[2] = relkit_product(t, rank - axis - 1, dim + axis + 1);
 }
 
+int relkit_along(OpPlan *p, OpRef a, OpRef b, int *axis, Dim *da, Dim *db) {
+  OpOperand *x = plan_operand(p, a), *y = plan_operand(p, b);
+  bool same = true;
+  for (int d = 0; d < x->rank; d++) same &= d == *axis || dim_equal(x->dim[d], y->dim[d]);
+  if (same) {
+    relkit_around(p->cx->dims, x->rank, x->dim, *axis, da);
+    relkit_around(p->cx->dims, y->rank, y->dim, *axis, db);
+    *axis = 1;
+    return 3;
+  }
+  memcpy(da, x->dim, sizeof *da * (size_t)x->rank);
+  memcpy(db, y->dim, sizeof *db * (size_t)y->rank);
+  return x->rank;
+}
+
 int relkit_loops(OpK *k, int n, const KE *dim, KE *var) {
   int opened = 0;
   for (int i = 0; i < n; i++) {

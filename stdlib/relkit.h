@@ -62,6 +62,9 @@ bool relkit_lower_alias(OpPlan *p);
 Dim relkit_product(DimTab *t, int n, const Dim *dim);
 /* A shape as (product before axis, axis, product behind). */
 void relkit_around(DimTab *t, int rank, const Dim *dim, int axis, Dim out[3]);
+/* Operands a and b, alike but for axis, seen as (before, axis, behind) each if
+ * their other extents are known to agree; else as they are.  Gives the rank. */
+int relkit_along(OpPlan *p, OpRef a, OpRef b, int *axis, Dim *da, Dim *db);
 /* As opk_loops, without a loop for an extent known to be 1; gives how many
  * loops to close. */
 int relkit_loops(OpK *k, int n, const KE *dim, KE *var);

@@ -289,25 +289,42 @@ static void finish_clause(Infer *I, Clause *c) {
 
 static bool is_alias(const Expr *e) { return e->kind == EX_Just && e->Just.value.kind == ATOM_Var; }
 
+/* want, with the axes of have where want says ?. */
+static Type *with_axes(Type *want, Type *have) {
+  if (want->kind == TY_Tuple && have->kind == TY_Tuple) {
+    Type **at = NEW_N(Type *, want->tuple.n + 1);
+    for (int i = 0; i < want->tuple.n; i++) at[i] = with_axes(want->tuple.at[i], have->tuple.at[i]);
+    return type_tuple(want->tuple.n, at);
+  }
+  if (want->kind != TY_Tensor || have->kind != TY_Tensor) return want;
+  Dim dim[MAX_RANK];
+  for (int i = 0; i < want->tensor.rank; i++) {
+    bool unknown = want->tensor.dim[i]->kind == DIM_Any;
+    dim[i] = unknown ? have->tensor.dim[i] : want->tensor.dim[i];
+  }
+  return type_tensor(want->tensor.dtype, want->tensor.rank, dim);
+}
+
 /* The result's check comes last, between the value and the caller. */
 static void check_result(Infer *I, Fn *f, Site *s) {
   if (s->expr->n_oblige == 0) return;
   Block *b = f->body;
   BlockBuilder bb = {0};
+  Type *type = with_axes(f->ret, b->result.type);
   Binding *last = b->n ? &b->at[b->n - 1] : NULL;
   if (last && b->result.kind == ATOM_Var && last->var == b->result.var && is_alias(last->value)) {
     for (int i = 0; i < s->expr->n_oblige; i++) {
       const Oblige *o = &s->expr->oblige[i];
       add_oblige(last->value, o->kind, o->a, o->b, o->what);
     }
-    last->var->type = last->value->type = b->result.type = f->ret;
+    last->var->type = last->value->type = b->result.type = type;
     return;
   }
   for (int i = 0; i < b->n; i++) vec_push(&bb.b, b->at[i]);
-  s->expr->type = f->ret;
+  s->expr->type = type;
   s->expr->Just.value.type = b->result.type;
   Atom r = bb_bind(I->cx, &bb, s->expr, NULL, BIND_Graph);
-  r.var->type = r.type = f->ret;
+  r.var->type = r.type = type;
   b->at = bb.b.at;
   b->n = bb.b.n;
   b->result = r;
