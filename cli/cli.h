@@ -17,6 +17,7 @@ typedef struct {
   size_t at;                         /* offset into the command's options      */
 } Opt;
 typedef VEC(const char *) TextList;
+typedef struct { double value; bool given; } NumberOpt;
 
 typedef struct Command {
   const char *name, *args, *summary, *examples;

@@ -16,7 +16,7 @@ typedef struct {
   CommonOpts common;
   const char *entry, *inputs, *output, *expect;
   TextList input, params;
-  double rtol, atol;
+  NumberOpt rtol, atol;
   uint64_t fuel, memory_limit, call_depth, repeat;
   bool stats, types, full, quiet;
 } RunCmd;
@@ -48,7 +48,11 @@ typedef struct {
   rvm_program *p;  rvm_instance *vm;  rvm_func f;
   TensorSet sets;                    /* all that --inputs and --params hold     */
   InValue **in;                      /* one per parameter                       */
+  /* The program borrows the bytes, and a collector does not see into it. */
+  const uint8_t *volatile image;
 } Run;
+
+enum { MOST_REPEATS = 1000000 };
 
 static double seconds(void) {
   struct timespec t;
@@ -57,18 +61,26 @@ static double seconds(void) {
 }
 
 /* ---- failures -------------------------------------------------------------------- */
-static const char *base_name(const char *path) { return path; }
+static void put_json(FILE *to, const char *key, const char *s) {
+  fprintf(to, "\"%s\": \"", key);
+  for (; *s; s++) {
+    if ((unsigned char)*s < ' ') fprintf(to, "\\u%04x", (unsigned)*s);
+    else fprintf(to, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+  }
+  fputs("\", ", to);
+}
 
 static int fail_run(Run *r, const rvm_error *e) {
   bool json = r->o->common.diag && !strcmp(r->o->common.diag, "json");
-  const char *file = e->file[0] ? base_name(e->file) : r->path;
-  if (json)
-    fprintf(stderr, "{\"file\": \"%s\", \"line\": %u, \"col\": %u, \"level\": \"error\", \"code\": \"%s\", \"message\": \"%s\"}\n",
-            file, e->line, e->col, rvm_status_text(e->status), e->message);
-  else if (e->line)
-    fprintf(stderr, "%s:%u:%u: error: %s\n", file, e->line, e->col, e->message);
-  else
-    fprintf(stderr, "%s: error: %s\n", r->path, e->message);
+  const char *file = e->file[0] ? e->file : r->path;
+  if (json) {
+    fputc('{', stderr);
+    put_json(stderr, "file", file);
+    put_json(stderr, "code", rvm_status_text(e->status));
+    put_json(stderr, "message", e->message);
+    fprintf(stderr, "\"level\": \"error\", \"line\": %u, \"col\": %u}\n", e->line, e->col);
+  } else if (e->line) fprintf(stderr, "%s:%u:%u: error: %s\n", file, e->line, e->col, e->message);
+  else fprintf(stderr, "%s: error: %s\n", r->path, e->message);
   switch (e->status) {
   case RVM_NO_FUEL: case RVM_NO_MEMORY: case RVM_TOO_DEEP: return EXIT_LIMIT;
   case RVM_INTERRUPTED: return EXIT_INTERRUPT;
@@ -162,7 +174,7 @@ static int deliver(Run *r, rvm_value v) {
   const char *why = tensor_file_read(r->o->expect, &want);
   if (why) return fail_io(why);
   StrBuf report = { 0 };
-  bool same = compare_sets(&leaves, &want, r->o->rtol, r->o->atol, &report);
+  bool same = compare_sets(&leaves, &want, r->o->rtol.value, r->o->atol.value, &report);
   fputs(buf_text(&report), same ? stdout : stderr);
   return same ? EXIT_OK : EXIT_REJECTED;
 }
@@ -182,24 +194,32 @@ static void print_stats(Run *r, double load, double *took, uint64_t n) {
           (unsigned long long)s.allocations, (unsigned long long)s.memory_peak);
 }
 
+static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, double *took, rvm_error *err) {
+  rvm_value *in = NEW_N(rvm_value, info->n_params + 1);
+  rvm_status st = make_inputs(r, info, in, err);
+  if (st != RVM_OK) return st;
+  double t0 = seconds();
+  st = rvm_apply(r->vm, r->f, in, out, err);
+  *took = seconds() - t0;
+  return st;
+}
+
 static int run_loaded(Run *r, double load) {
   rvm_func_info info;
   rvm_error err = { 0 };
+  rvm_status st = RVM_OK;
   rvm_func_describe(r->p, r->f, &info);
   uint64_t n = r->o->repeat ? r->o->repeat : 1;
   if (!read_inputs(r, &info)) return EXIT_REJECTED;
   double *took = NEW_BYTES(sizeof *took * n);
   rvm_value out = { 0 };
-  for (uint64_t i = 0; i < n; i++) {
-    rvm_value *in = NEW_N(rvm_value, info.n_params + 1);
+  Watch *watch = watch_start(r->vm);
+  for (uint64_t i = 0; i < n && st == RVM_OK; i++) {
     if (i) rvm_value_release(r->vm, out);
-    rvm_status st = make_inputs(r, &info, in, &err);
-    if (st != RVM_OK) return fail_run(r, &err);
-    double t0 = seconds();
-    st = rvm_apply(r->vm, r->f, in, &out, &err);
-    took[i] = seconds() - t0;
-    if (st != RVM_OK) return fail_run(r, &err);
+    st = run_once(r, &info, &out, &took[i], &err);
   }
+  watch_end(watch);
+  if (st != RVM_OK) return fail_run(r, &err);
   int code = deliver(r, out);
   if (r->o->stats) print_stats(r, load, took, n);
   return code;
@@ -221,14 +241,17 @@ static int run_run(void *opts, int n, char **args) {
   size_t size;
   int code;
   rvm_error err = { 0 };
-  if (o->rtol == 0) o->rtol = 1e-5;
-  if (o->atol == 0) o->atol = 1e-6;
+  if (!o->rtol.given) o->rtol.value = 1e-5;
+  if (!o->atol.given) o->atol.value = 1e-6;
+  if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   double t0 = seconds();
   driver_init(&d, o->common.diag);
   if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
+  r.image = bytes;
   rvm_alloc a = host_alloc();
-  rvm_limits limits = { .fuel = o->fuel, .memory = o->memory_limit, .call_depth = (uint32_t)o->call_depth };
+  rvm_limits limits = { .fuel = o->fuel, .memory = o->memory_limit,
+                        .call_depth = (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX) };
   if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
     fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", args[0], err.message,
             (unsigned long long)err.at, err.func, err.pc);
@@ -240,6 +263,7 @@ static int run_run(void *opts, int n, char **args) {
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
   rvm_program_free(r.p);
+  (void)r.image;
   return code;
 }
 const Command cmd_run = {

@@ -10,7 +10,7 @@ static const Command *const commands[] = { &cmd_run, &cmd_check, &cmd_print, &cm
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *const footer =
-    "\nExit codes: 0 ok, 1 input rejected or run-time error, 2 usage, 3 a limit was met, 4 I/O, 70 a bug of rvm.\n";
+    "\nExit codes: 0 ok, 1 input rejected or run-time error, 2 usage, 3 a limit was met, 4 I/O, 70 a bug of rvm,\n130 interrupted.\n";
 
 static void help(FILE *to) {
   fputs("usage: rvm COMMAND [ARGUMENTS]\n\nNeural networks that are programs: check, run and build .rly models.\n\n", to);
@@ -67,7 +67,7 @@ static bool set_value(const Command *c, const Opt *o, void *opts, const char *te
     if (!errno && *text >= '0' && *text <= '9' && !*end) return true;
     break;
   case OPT_NUMBER:
-    *(double *)at = strtod(text, &end);
+    *(NumberOpt *)at = (NumberOpt){ strtod(text, &end), true };
     if (!errno && end != text && !*end) return true;
     break;
   }

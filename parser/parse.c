@@ -149,6 +149,8 @@ static void skim_version(Parser *p, ParseFile *f, Lexer *lx) {
     diag_error(p->d, t.span, E0107, str_fmt("\"%.*s\"", (int)(t.n < 40 ? t.n : 40), t.s));
   *lx = ahead;
   f->first = lx->pos;
+  Lexer aloud = lex_start(p->src, f->file, p->d);
+  lex_next(&aloud);                          /* reports junk in front of it      */
 }
 
 ParseFile *skim_file(Parser *p, uint32_t file, bool library, bool import) {
