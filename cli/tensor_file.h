@@ -37,7 +37,7 @@ const char *npz_format(const TensorSet *ts, StrBuf *out);
 const char *safetensors_format(const TensorSet *ts, StrBuf *out);
 
 /* ---- for the three of them ---------------------------------------------------- */
-enum { TENSOR_NAME_MAX = 1024, NPZ_MAX_ENTRIES = 4096, SAFETENSORS_MAX_TENSORS = 65536 };
+enum { TENSOR_NAME_MAX = 1024, NPZ_MAX_ENTRIES = 65535, SAFETENSORS_MAX_TENSORS = 65536 };
 #define TENSOR_FILE_MAX ((size_t)64 << 30)
 #define TENSOR_MAX_COUNT ((int64_t)1 << 40)
 

@@ -159,7 +159,11 @@ static void enter_captures(FnLower *f, VarSet *owned) {
     else fl_dim_bind(f, c->dim, fl_reg(f, c->itype));
   }
   for (int i = 0; i < b->paper.n; i++) fl_set(f, b->paper.at[i].var, b->paper.at[i].val);
-  for (int i = 0; i < b->cap.n; i++)
+}
+/* Only once all parameters have their registers: reading takes more. */
+static void captured_dims(FnLower *f) {
+  FnBind *b = f->inst->bind;
+  for (int i = 0; b && i < b->cap.n; i++)
     if (b->cap.at[i].var) fl_dims_of(f, b->cap.at[i].var);
 }
 
@@ -209,6 +213,7 @@ static bool lower_instance(Lower *L, Instance *inst) {
   if (inst->bind) enter_captures(f, &owned);
   int n_cap = (int)head.n_captures;
   for (int i = 0; i < fn->n; i++) param(f, fn->param[i], L->type_list.at[(int)head.first_param + n_cap + i], &owned);
+  captured_dims(f);
   fl_enter(f, fn);
   if (!fl_block(f, fn->body, (Dest){ .tail = true }, &owned)) return false;
   if (f->reg.n > 65000) return fl_unsupported(f, "a function", "it needs more than 65000 registers");
