@@ -61,6 +61,7 @@ static int fmt_one(const FmtCmd *o, const char *path) {
   driver_init(&d, o->common.diag);
   const char *why = file_read(path, (size_t)64 << 20, &text, &n);
   if (why) return fail_io(why);
+  source_add(&d.sources, path, text, n);
   char *out = format_source(text, n, path, d.diags);
   int code = driver_report(&d);
   if (!out) return code ? code : EXIT_REJECTED;

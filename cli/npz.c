@@ -103,6 +103,8 @@ static const char *read_archive(zip_t *z, size_t archive, TensorSet *out) {
 
 const char *npz_parse(const uint8_t *bytes, size_t n, TensorSet *out) {
   zip_error_t err;
+  if (n < END_BYTES || (memcmp(bytes, "PK\3\4", 4) != 0 && memcmp(bytes, "PK\5\6", 4) != 0))
+    return "not a zip archive (byte 0)";
   const uint8_t *volatile held = bytes;          /* libzip's memory is not scanned */
   zip_error_init(&err);
   zip_source_t *src = zip_source_buffer_create(bytes, n, 0, &err);

@@ -12,7 +12,9 @@
 #include "parser/lex.h"
 #include "parser/parser.h"
 
-enum { MAX_DEPTH = 1000, FILE_LIMIT = 1 << 30 };
+/* About 3 KB of stack a level, and every later pass recurses along nesting only: all of
+ * it fits a stack of 1 MB. */
+enum { MAX_DEPTH = 256, FILE_LIMIT = 1 << 30 };
 
 typedef struct MetaFile MetaFile;
 

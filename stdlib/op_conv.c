@@ -336,7 +336,7 @@ static bool lower_backward_weight(OpPlan *p) {
 
 /* ---- records -------------------------------------------------------------------------------------- */
 #define COMMON(data, kernel)                                                                        \
-  { "padding", A_Ints, "[0, 0]", "zeros around: one value, one per axis, or all before then all after" }, \
+  { "padding", A_Ints, "[0]", "zeros around: one value, one per axis, or all before then all after" }, \
   { "dilation", A_Ints, "[1]", "distance between kernel taps" },                                    \
   { "groups", A_Int, "1", "independent groups of channels" },                                       \
   { "channels", A_Int, "None", "output channels, for checking" },                                   \

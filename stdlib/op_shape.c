@@ -89,7 +89,9 @@ static bool balance(Rel *r, Shape *s, const Dim *in, int rank) {
     if (i != s->infer) b[nb++] = s->out[i];
   na = cancel(a, na, b, &nb);
   Dim left = relkit_product(t, na, a), right = relkit_product(t, nb, b);
-  if (s->infer < 0) return rel_same_dim(r, left, right, "the element counts of the data and of newshape");
+  if (s->infer < 0)                                /* proved on what is left, told in whole */
+    return dim_equal(left, right) || rel_same_dim(r, relkit_product(t, rank, in), relkit_product(t, s->rank, s->out),
+                                                  "the element counts of the data and of newshape");
   int64_t zero;
   if (dim_is_const(right, &zero) && zero == 0)
     return dim_is_const(left, &zero) && zero == 0 && nb == 0 ? true : rel_error(r, "-1 is ambiguous where another extent is 0");
@@ -97,12 +99,14 @@ static bool balance(Rel *r, Shape *s, const Dim *in, int rank) {
   return rel_same_dim(r, dim_mod(t, left, right), dim_const(t, 0), "the element count of the data modulo the known extents of newshape and zero");
 }
 
-static bool rel_reshape(Rel *r) {
+bool relkit_reshape(Rel *r, const OpAttrVal *codes, bool allowzero) {
   Shape s = { 0 };
   TensorTy x = rel_tensor(r, 0);
-  const OpAttrVal *v = opattr(rel_attrs(r), "newshape");
-  if (!resolve_codes(&s, rel_dims(r), x.dim, x.rank, v, attr_bool(rel_attrs(r), "allowzero"))) return rel_error(r, "%s", s.why);
+  if (!resolve_codes(&s, rel_dims(r), x.dim, x.rank, codes, allowzero)) return rel_error(r, "%s", s.why);
   return balance(r, &s, x.dim, x.rank) && rel_result(r, x.dtype, s.rank, s.out);
+}
+static bool rel_reshape(Rel *r) {
+  return relkit_reshape(r, opattr(rel_attrs(r), "newshape"), attr_bool(rel_attrs(r), "allowzero"));
 }
 /* The codes 0 and -1 read from the right. */
 static bool rel_reverse_reshape(Rel *r) {

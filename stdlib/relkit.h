@@ -15,6 +15,8 @@ bool relkit_unary(Rel *r, const char *classes);
 bool relkit_binary(Rel *r, const char *classes, bool to_bool);
 /* x broadcasts to exactly the shape `to`. */
 bool relkit_broadcasts_to(Rel *r, TensorTy x, TensorTy to);
+/* The result is argument 0 in the shape that reshape's codes (ints of codes) give. */
+bool relkit_reshape(Rel *r, const OpAttrVal *codes, bool allowzero);
 /* Argument arg is one number: rank 0, of one of classes. */
 bool relkit_want_scalar(Rel *r, int arg, const char *classes);
 

@@ -28,7 +28,7 @@ static Type *skeleton(Infer *I, Type *t) {
 }
 
 static bool is_new_name(Infer *I, Dim d) {
-  return d->kind == DIM_Sym && d->name && !map_get(&I->sym_level, map_ptr(d));
+  return d->kind == DIM_Sym && d->name && !sym_known(I, d);
 }
 
 static void cast_names(Cast *c, Type *have, Type *to) {
@@ -39,7 +39,7 @@ static void cast_names(Cast *c, Type *have, Type *to) {
   for (int i = 0; i < to->tensor.rank; i++) {
     Dim d = to->tensor.dim[i];
     if (!is_new_name(c->I, d)) continue;
-    map_set(&c->I->sym_level, map_ptr(d), (void *)(intptr_t)(c->I->level + 1));
+    sym_enter(c->I, d, c->I->level, ++c->I->clock);
     vec_push(&c->sym, d);
     vec_push(&c->cell, have->tensor.dim[i]);
   }
@@ -55,9 +55,9 @@ static Dim in_terms_of_value(Cast *c, Dim d) {
 
 static void ask_cast(void *ud, Dim s) {
   Cast *c = ud;
-  if (s->name && !map_get(&c->I->sym_level, map_ptr(s))) {
+  if (s->name && !sym_known(c->I, s)) {
     diag_error(c->I->d, c->e->span, E0314, s->name, "the cast");
-    map_set(&c->I->sym_level, map_ptr(s), (void *)(intptr_t)(c->I->level + 1));
+    sym_enter(c->I, s, c->I->level, ++c->I->clock);
   }
   c->unbound |= !s->name;
 }

@@ -13,6 +13,7 @@ Cell *cell_new(Infer *I, int level, unsigned flags) {
   Cell *c = NEW(Cell);
   c->flags = flags;
   c->level = level;
+  c->order = ++I->clock;
   c->self = dim_new_meta(I->dt, c);
   vec_push(&I->cells, c);
   return c;
@@ -39,22 +40,37 @@ static void wake(Infer *I, const Cell *c) {
 
 /* ---- levels ---------------------------------------------------------------- */
 
+void sym_enter(Infer *I, Dim s, int level, int order) {
+  SymInfo *si = NEW(SymInfo);
+  *si = (SymInfo){ level, order };
+  map_set(&I->syms, map_ptr(s), si);
+}
+
+Dim sym_new(Infer *I, int level, int order) {
+  Dim s = dim_new_sym(I->dt, NULL, level);
+  sym_enter(I, s, level, order);
+  return s;
+}
+
+bool sym_known(Infer *I, Dim s) { return map_get(&I->syms, map_ptr(s)); }
+
 int sym_level(Infer *I, Dim s) {
-  void *l = s->name ? map_get(&I->sym_level, map_ptr(s)) : NULL;
-  return l ? (int)(intptr_t)l - 1 : s->level;
+  const SymInfo *si = map_get(&I->syms, map_ptr(s));
+  return si ? si->level : s->level;
 }
 
-typedef struct { Infer *I; int level; bool deeper; } DeepAsk;
-static void ask_deep(void *ud, Dim s) {
-  DeepAsk *a = ud;
-  if (sym_level(a->I, s) > a->level) a->deeper = true;
+typedef struct { Infer *I; const Cell *cell; bool hidden; } HiddenAsk;
+static void ask_hidden(void *ud, Dim s) {
+  HiddenAsk *a = ud;
+  const SymInfo *si = map_get(&a->I->syms, map_ptr(s));
+  a->hidden |= (si ? si->level : s->level) > a->cell->level || (si && si->order > a->cell->order);
 }
 
-bool dim_deeper(Infer *I, Dim d, int level) {
-  if (d->kind == DIM_Const || d->kind == DIM_Any) return false;
-  DeepAsk a = { I, level, false };
-  dim_visit_syms(d, ask_deep, &a);
-  return a.deeper;
+bool dim_hidden(Infer *I, Dim d, const Cell *c) {
+  if (d->kind == DIM_Const || d->kind == DIM_Any || d == c->symbol) return false;
+  HiddenAsk a = { I, c, false };
+  dim_visit_syms(d, ask_hidden, &a);
+  return a.hidden;
 }
 
 /* ---- values ---------------------------------------------------------------- */
@@ -89,7 +105,7 @@ bool input_value(Infer *I, const CellIn *in, Dim *out) {
 
 static Dim top_of(Infer *I, Cell *c) {
   if (!(c->flags & CELL_OPENS)) return dim_any(I->dt);
-  if (!c->symbol) c->symbol = dim_new_sym(I->dt, NULL, c->level);
+  if (!c->symbol) c->symbol = sym_new(I, c->level, c->order);
   return c->symbol;
 }
 
@@ -110,7 +126,7 @@ static bool join_inputs(Infer *I, Cell *c, Dim *out) {
   for (int i = 0; i < c->in.n; i++) {
     Dim v;
     if (!input_value(I, &c->in.at[i], &v)) continue;
-    if (dim_deeper(I, v, c->level)) v = dim_any(I->dt);
+    if (dim_hidden(I, v, c)) v = dim_any(I->dt);
     if (!known) *out = v;
     else if (c->flags & CELL_STRICT) *out = more_telling(*out, v);
     else if ((*out)->kind == DIM_Any || !dim_equal(*out, v)) *out = dim_any(I->dt);

@@ -33,7 +33,7 @@ static void fill_cell(Infer *I, Cell *c) {
   Dim v = NULL;
   for (int i = 0; i < c->out.n; i++) {
     const Cell *to = c->out.at[i].cell;
-    if (!to || !to->known || dim_deeper(I, to->val, c->level)) continue;
+    if (!to || !to->known || dim_hidden(I, to->val, c)) continue;
     v = !v || dim_equal(v, to->val) ? to->val : dim_any(I->dt);
   }
   c->val = v ? v : dim_any(I->dt);
@@ -227,9 +227,9 @@ static Type *scheme_of(const Atom *callee) {
   return t && t->kind == TY_Fn ? t : NULL;
 }
 
-/* What the callee quantifies and the call did not know yet was the callee
- * itself, calling itself: the same again. */
-static TypeArgs *complete_inst(TypeArgs *in, const Type *scheme) {
+/* What the callee quantifies and the call did not know yet: the callee was in
+ * the making, so its types are the caller's; its extents are its own. */
+static TypeArgs *complete_inst(Infer *I, TypeArgs *in, const Type *scheme) {
   if (!scheme || (!scheme->fn.n_vars && !scheme->fn.n_dims)) return in;
   TypeArgs *to = NEW(TypeArgs);
   *to = (TypeArgs){ scheme->fn.n_vars, NULL, scheme->fn.n_dims, NULL };
@@ -238,15 +238,39 @@ static TypeArgs *complete_inst(TypeArgs *in, const Type *scheme) {
   for (int i = 0; i < to->n_types; i++)
     to->type[i] = in && i < in->n_types ? in->type[i] : type_var(scheme->fn.var[i]);
   for (int i = 0; i < to->n_dims; i++)
-    to->dim[i] = in && i < in->n_dims ? in->dim[i] : scheme->fn.dim[i];
+    to->dim[i] = in && i < in->n_dims ? in->dim[i] : dim_any(I->dt);
   return to;
 }
 
+typedef struct { const Type *fn; const TypeArgs *in; } Applied;
+static Type *applied_type(void *ud, TyVar *v) {
+  const Applied *a = ud;
+  for (int i = 0; i < a->in->n_types; i++)
+    if (a->fn->fn.var[i] == v) return a->in->type[i];
+  return NULL;
+}
+static Dim applied_dim(void *ud, Dim s) {
+  const Applied *a = ud;
+  for (int i = 0; i < a->in->n_dims; i++)
+    if (a->fn->fn.dim[i] == s) return a->in->dim[i];
+  return NULL;
+}
+
+static Type *callee_type(Infer *I, Type *scheme, const TypeArgs *in) {
+  Applied a = { scheme, in };
+  Type *mono = type_fn(0, NULL, 0, NULL, scheme->fn.n, scheme->fn.param, scheme->fn.ret);
+  return type_subst(I->dt, mono, applied_type, applied_dim, &a);
+}
+
 static void finish_call(Infer *I, Expr *e) {
-  TypeArgs *in = e->Call.inst = complete_inst(e->Call.inst, scheme_of(&e->Call.callee));
+  Type *scheme = scheme_of(&e->Call.callee);
+  TypeArgs *given = e->Call.inst, *in = complete_inst(I, given, scheme);
+  e->Call.inst = in;
   for (int i = 0; in && i < in->n_types; i++) in->type[i] = zonk(I, in->type[i], 1 << 20, true);
   for (int i = 0; in && i < in->n_dims; i++)
     if (!dim_value(I, in->dim[i], &in->dim[i])) in->dim[i] = dim_any(I->dt);
+  if (scheme && in && (!given || given->n_types < in->n_types || given->n_dims < in->n_dims))
+    e->Call.callee.type = callee_type(I, scheme, in);
   if (e->Call.callee.kind != ATOM_Op) return;
   Type **param = NEW_N(Type *, e->Call.n_args + 1);
   for (int i = 0; i < e->Call.n_args; i++) param[i] = e->Call.args[i].type;

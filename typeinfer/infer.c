@@ -279,9 +279,7 @@ static Type *check_match(Infer *I, Expr *e) {
 static void check_body(Infer *I, Fn *f, Type *sig) {
   int level = I->level;
   for (int i = 0; i < f->n; i++) {
-    VarInfo *vi = var_info(I, f->param[i]);
-    vi->level = level + LEVEL_SYM;
-    vi->viewed = false;
+    var_enter(I, f->param[i], level + LEVEL_SYM);
     f->param[i]->type = sig->fn.param[i];
   }
   I->level = level + LEVEL_BODY;
@@ -303,9 +301,7 @@ static void check_fn_binding(Infer *I, Var *v, Expr *e) {
   Fn *f = e->Fn.fn;
   int first_job = I->jobs.n;
   Type *sig = fn_signature(I, f, v->name ? var_label(v) : "this function");
-  VarInfo *vi = var_info(I, v);
-  vi->level = I->level;
-  vi->viewed = false;
+  var_enter(I, v, I->level)->value = e;
   v->type = e->type = sig;
   if (v->annot) {
     Type *want = annotation(I, v->annot, ANNOT_Keep, I->level, NULL, v->span);
@@ -313,7 +309,7 @@ static void check_fn_binding(Infer *I, Var *v, Expr *e) {
     flow(I, have, want, site_new(v->span, sig, want, ""), POS_Nested);
   }
   check_body(I, f, sig);
-  generalise(I, sig, f, I->level, first_job);
+  generalise(I, 1, &sig, f->span, I->level, first_job);
   v->type = bounded(I, sig, v, e->span);
 }
 
@@ -327,9 +323,7 @@ static bool check_alias(Infer *I, Var *v, Expr *e) {
   if (a->kind == ATOM_Var) t = var_view(I, a->var);
   if (!t || t->kind != TY_Fn || v->annot) return false;
   int level = a->kind == ATOM_Var ? var_info(I, a->var)->level : 0;
-  VarInfo *vi = var_info(I, v);
-  vi->level = level;
-  vi->viewed = false;
+  var_enter(I, v, level)->value = e;
   a->type = e->type = v->type = t;
   return true;
 }
@@ -355,9 +349,6 @@ static void check_binding(Infer *I, Binding *b) {
   Expr *e = b->value;
   e->n_oblige = 0;
   e->oblige = NULL;
-  VarInfo *vi = var_info(I, b->var);
-  vi->viewed = false;
-  vi->value = e;
   if (e->kind == EX_Fn) {
     check_fn_binding(I, b->var, e);
   } else if (e->kind != EX_Just || !check_alias(I, b->var, e)) {
@@ -387,7 +378,9 @@ static void check_group(Infer *I, Global **group, int n) {
     enter_global(I, group[i]);
     check_body(I, group[i]->fn, group[i]->type);
   }
-  for (int i = 0; i < n; i++) generalise(I, group[i]->type, group[i]->fn, 0, first_job);
+  Type **sig = NEW_N(Type *, n);
+  for (int i = 0; i < n; i++) sig[i] = group[i]->type;
+  generalise(I, n, sig, group[0]->span, 0, first_job);
 }
 
 static int by_place(const Diagnostic *a, const Diagnostic *b) {

@@ -209,7 +209,7 @@ bool rel_broadcast(Rel *r, TensorTy a, TensorTy b, int *rank, Dim *out) {
 
 Dim rel_unknown(Rel *r) {
   Job *j = r->job;
-  if (j->next_unknown == j->unknown.n) vec_push(&j->unknown, dim_new_sym(r->I->dt, NULL, j->level));
+  if (j->next_unknown == j->unknown.n) vec_push(&j->unknown, sym_new(r->I, j->level, j->order));
   return j->unknown.at[j->next_unknown++];
 }
 
@@ -418,7 +418,7 @@ Type *check_op_call(Infer *I, Expr *e) {
     return type_error();
   }
   Job *j = NEW(Job);
-  *j = (Job){ .kind = JOB_Rel, .level = I->level, .expr = e };
+  *j = (Job){ .kind = JOB_Rel, .level = I->level, .order = ++I->clock, .expr = e };
   run_rel(I, j);
   if (!j->moving && j->made) {
     finish_rel(I, j);

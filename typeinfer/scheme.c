@@ -31,9 +31,9 @@ static void ask_bound(void *ud, Dim s) {
   Annot *a = ud;
   if (is_quantified(a->quant, s)) return;
   if (!s->name) a->unbound = true;
-  if (!s->name || map_get(&a->I->sym_level, map_ptr(s))) return;
+  if (!s->name || sym_known(a->I, s)) return;
   a->unbound = true;
-  map_set(&a->I->sym_level, map_ptr(s), (void *)(intptr_t)1);
+  sym_enter(a->I, s, 0, 0);
   diag_error(a->I->d, a->at, E0314, s->name, a->I->fn_name);
 }
 
@@ -43,7 +43,7 @@ static Dim annot_dim(Annot *a, Dim d, bool top) {
   if (d->kind != DIM_Any && !a->unbound) return d;
   if (!top || a->mode == ANNOT_Keep) return dim_any(a->I->dt);
   if (a->mode == ANNOT_Open) return cell_new(a->I, a->level, CELL_OPENS)->self;
-  Dim s = dim_new_sym(a->I->dt, NULL, a->level);
+  Dim s = sym_new(a->I, a->level, ++a->I->clock);
   vec_push(a->opened, s);
   return s;
 }
@@ -146,18 +146,15 @@ static void check_bound(Infer *I, const Fn *f, Type *sig, Dim s, const char *nam
             "axis; write ? for an extent that needs no name");
 }
 
-static void set_level(Map *m, const void *key, int level) {
-  map_set(m, map_ptr(key), (void *)(intptr_t)(level + 1));
-}
-
 Type *fn_signature(Infer *I, Fn *f, const char *name) {
   int level = I->level + LEVEL_SYM;
   DimList dims = {0};
   for (int i = 0; i < f->n_dims; i++)
     if (f->dim[i]->name) vec_push(&dims, f->dim[i]);
   int n_named = dims.n;
-  for (int i = 0; i < dims.n; i++) set_level(&I->sym_level, dims.at[i], level);
-  for (int i = 0; i < f->n_vars; i++) set_level(&I->tyvar_level, f->var[i], level);
+  for (int i = 0; i < dims.n; i++) sym_enter(I, dims.at[i], level, ++I->clock);
+  for (int i = 0; i < f->n_vars; i++)
+    map_set(&I->tyvar_level, map_ptr(f->var[i]), (void *)(intptr_t)(level + 1));
   Type **param = NEW_N(Type *, f->n ? f->n : 1);
   for (int i = 0; i < f->n; i++) {
     Var *p = f->param[i];
@@ -351,23 +348,72 @@ static void keep_pending(Infer *I, int first_job, int level) {
   }
 }
 
-/* Axes of parameters that the body leaves free become dims of the function. */
-static void open_dims(Infer *I, Type *t, int level, DimList *dims) {
+/* A group of functions generalises at once: what it opens, and the symbols and
+ * type variables made so far.  Functions that call each other may share them;
+ * each quantifies those that it mentions. */
+typedef VEC(TyVar *) TyVarList;
+typedef VEC(Cell *) CellList;
+typedef struct { Infer *I; int level; Span span; DimList dims; TyVarList vars; } Opening;
+
+static void free_axes(const Opening *o, Type *t, CellList *out) {
   t = type_resolve(t);
-  if (t->kind == TY_Tuple)
-    for (int i = 0; i < t->tuple.n; i++) open_dims(I, t->tuple.at[i], level, dims);
-  if (t->kind != TY_Tensor) return;
-  for (int i = 0; i < t->tensor.rank; i++) {
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) free_axes(o, t->tuple.at[i], out);
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
     Cell *c = cell_of(t->tensor.dim[i]);
-    if (!c || c->known || c->level <= level || (c->flags & CELL_RIGID)) continue;
-    Dim s = dim_new_sym(I->dt, NULL, level + LEVEL_SYM);
-    cell_fix(I, c, s);
-    vec_push(dims, s);
-    t->tensor.dim[i] = s;
+    bool is_free = c && !c->known && c->level > o->level && !(c->flags & CELL_RIGID);
+    if (is_free) vec_push(out, c);
   }
 }
 
-typedef VEC(TyVar *) TyVarList;
+/* Two parameters that share an axis only because both may reach one place need
+ * not agree on it. */
+static void part_shared(const Opening *o, const CellList *axes) {
+  for (int i = 0; i < axes->n; i++)
+    for (int k = 0; k < i; k++)
+      if (axes->at[k] == axes->at[i]) cell_top(o->I, axes->at[i]);
+}
+
+static void quantify_dim(DimList *dims, Dim s) {
+  for (int i = 0; i < dims->n; i++)
+    if (dims->at[i] == s) return;
+  vec_push(dims, s);
+}
+
+static void quantify_axes(const Opening *o, Type *t, DimList *dims) {
+  t = type_resolve(t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++)
+    quantify_axes(o, t->tuple.at[i], dims);
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
+    Dim d;
+    if (!dim_value(o->I, t->tensor.dim[i], &d)) continue;
+    for (int k = 0; k < o->dims.n; k++)
+      if (o->dims.at[k] == d) quantify_dim(dims, d);
+  }
+}
+
+/* Axes of parameters that the body leaves free become dims of the function. */
+static void open_dims(Opening *o, Type *sig) {
+  CellList axes = {0};
+  DimList dims = {0};
+  for (int i = 0; i < sig->fn.n; i++) free_axes(o, sig->fn.param[i], &axes);
+  part_shared(o, &axes);
+  for (int i = 0; i < axes.n; i++) {
+    if (axes.at[i]->known) continue;
+    Dim s = sym_new(o->I, o->level + LEVEL_SYM, axes.at[i]->order);
+    cell_fix(o->I, axes.at[i], s);
+    vec_push(&o->dims, s);
+  }
+  for (int i = 0; i < sig->fn.n_dims; i++) vec_push(&dims, sig->fn.dim[i]);
+  for (int i = 0; i < sig->fn.n; i++) quantify_axes(o, sig->fn.param[i], &dims);
+  sig->fn.n_dims = dims.n;
+  sig->fn.dim = dims.at;
+}
+
+static bool has_var(const TyVarList *vars, const TyVar *v) {
+  for (int i = 0; i < vars->n; i++)
+    if (vars->at[i] == v) return true;
+  return false;
+}
 
 static bool name_taken(const TyVarList *vars, const char *name) {
   for (int i = 0; i < vars->n; i++)
@@ -375,63 +421,67 @@ static bool name_taken(const TyVarList *vars, const char *name) {
   return false;
 }
 
-static TyVar *fresh_tyvar(Infer *I, const TyVarList *vars, Span span) {
-  char name[16] = "A";
-  for (int i = 1; name_taken(vars, name); i++) {
-    if (i < 26) name[0] = (char)('A' + i);
-    else {
-      char *s = str_fmt("A%d", i);
-      memcpy(name, s, strlen(s) + 1);
-    }
-  }
+static TyVar *fresh_tyvar(const Opening *o, const TyVarList *vars) {
+  const char *name = "A";
+  for (int i = 1; name_taken(vars, name) || name_taken(&o->vars, name); i++)
+    name = i < 26 ? str_fmt("%c", 'A' + i) : str_fmt("A%d", i);
   TyVar *v = NEW(TyVar);
-  *v = (TyVar){ sym(I->cx->syms, name), span };
+  *v = (TyVar){ sym(o->I->cx->syms, name), o->span };
   return v;
 }
 
-static void open_types(Infer *I, Type *t, int level, TyVarList *vars, Span span) {
+static void open_meta(Opening *o, Type *t, TyVarList *vars) {
+  if (t->meta.level <= o->level) return;
+  TyVar *fresh = fresh_tyvar(o, vars);
+  vec_push(vars, fresh);
+  vec_push(&o->vars, fresh);
+  Type *v = type_var(fresh);
+  flow(o->I, v, t, site_new(o->span, v, t, ""), POS_Nested);
+}
+
+static void open_types(Opening *o, Type *t, TyVarList *vars) {
   t = type_resolve(t);
   switch (t->kind) {
-  case TY_Error: case TY_Var: case TY_Tensor: return;
-  case TY_Meta:
-    if (t->meta.level <= level) return;
-    TyVar *fresh = fresh_tyvar(I, vars, span);
-    vec_push(vars, fresh);
-    Type *v = type_var(fresh);
-    flow(I, v, t, site_new(span, v, t, ""), POS_Nested);
+  case TY_Error: case TY_Tensor: return;
+  case TY_Meta: open_meta(o, t, vars); return;
+  case TY_Var:
+    if (has_var(&o->vars, t->var) && !has_var(vars, t->var)) vec_push(vars, t->var);
     return;
   case TY_Tuple:
-    for (int i = 0; i < t->tuple.n; i++) open_types(I, t->tuple.at[i], level, vars, span);
+    for (int i = 0; i < t->tuple.n; i++) open_types(o, t->tuple.at[i], vars);
     return;
   case TY_Fn:
-    for (int i = 0; i < t->fn.n; i++) open_types(I, t->fn.param[i], level, vars, span);
-    open_types(I, t->fn.ret, level, vars, span);
+    for (int i = 0; i < t->fn.n; i++) open_types(o, t->fn.param[i], vars);
+    open_types(o, t->fn.ret, vars);
     return;
   case TY_Data:
-    for (int i = 0; i < t->data.n; i++) open_types(I, t->data.arg[i], level, vars, span);
+    for (int i = 0; i < t->data.n; i++) open_types(o, t->data.arg[i], vars);
     return;
-  case TY_Ref: open_types(I, t->ref, level, vars, span); return;
+  case TY_Ref: open_types(o, t->ref, vars); return;
   }
 }
 
-void generalise(Infer *I, Type *sig, Fn *f, int level, int first_job) {
+static void quantify_types(Opening *o, Type *sig) {
+  TyVarList vars = {0};
+  for (int i = 0; i < sig->fn.n_vars; i++) vec_push(&vars, sig->fn.var[i]);
+  open_types(o, sig, &vars);
+  sig->fn.n_vars = vars.n;
+  sig->fn.var = vars.at;
+}
+
+void generalise(Infer *I, int n, Type **sig, Span span, int level, int first_job) {
+  Opening o = { .I = I, .level = level, .span = span };
+  bool plain = true;
   solve(I);
-  if (type_is_plain(sig, true)) return;
+  for (int i = 0; i < n; i++) plain &= type_is_plain(sig[i], true);
+  if (plain) return;
   for (int i = first_job; i < I->jobs.n; i++)
     if (I->jobs.at[i]->kind == JOB_Inst && I->jobs.at[i]->from->meta.level > level)
       settle_inst(I, I->jobs.at[i], level);
   solve(I);
   keep_pending(I, first_job, level);
-  DimList dims = {0};
-  for (int i = 0; i < sig->fn.n_dims; i++) vec_push(&dims, sig->fn.dim[i]);
-  for (int i = 0; i < sig->fn.n; i++) open_dims(I, sig->fn.param[i], level, &dims);
-  sig->fn.n_dims = dims.n;
-  sig->fn.dim = dims.at;
+  for (int i = 0; i < n; i++) open_dims(&o, sig[i]);
   solve(I);
-  TyVarList vars = {0};
-  for (int i = 0; i < sig->fn.n_vars; i++) vec_push(&vars, sig->fn.var[i]);
-  open_types(I, sig, level, &vars, f->span);
-  sig->fn.n_vars = vars.n;
-  sig->fn.var = vars.at;
+  for (int i = 0; i < n; i++) quantify_types(&o, sig[i]);
   solve(I);
 }

@@ -8,7 +8,9 @@
  * at L + 1, the symbols of its parameters at L + 2 and its body at L + 3; each
  * branch of an if or match is one deeper than what surrounds it.  A dim that
  * mentions a symbol deeper than a cell's level reaches it as Any, so no symbol
- * leaves the scope that gives it a value.                                    */
+ * leaves the scope that gives it a value.  Nor does one appear before it has
+ * one: symbols, cells and metas carry the time of their making (order), and
+ * younger symbols are Any to a cell as deeper ones are.                       */
 #ifndef RVM_TYPEINFER_STATE_H
 #define RVM_TYPEINFER_STATE_H
 #include "base/diag.h"
@@ -41,7 +43,7 @@ enum {
   CELL_GIVEN = 8      /* set from outside: by a relation, by generalisation    */
 };
 struct Cell {
-  unsigned flags;  int level, changes;
+  unsigned flags;  int level, order, changes;
   bool known, stuck, queued;     /* stuck: at its top for good                */
   Dim val, self, symbol;         /* symbol: of CELL_OPENS, or what STRICT instantiates */
   Span at;  const char *callee;  /* STRICT: the use                           */
@@ -53,7 +55,7 @@ typedef enum { JOB_Rel, JOB_Proj, JOB_Inst } JobKind;
 typedef enum { JOB_Waiting, JOB_Ready, JOB_Failed } JobState;
 struct Job {
   JobKind kind;  JobState state;  bool queued;
-  int level;  Expr *expr;
+  int level, order;  Expr *expr;
   Type *result;                              /* NULL until somebody waits for it */
   /* Rel */
   Type *made;                                /* what the relation gave first   */
@@ -83,9 +85,10 @@ struct Site {
 typedef enum { POS_Top, POS_Param, POS_Nested } Pos;
 typedef struct { Dim from, to;  Site *site;  Pos pos;  int axis; } Check;
 
-typedef struct { VEC(Job *) waiting; } MetaInfo;
+typedef struct { VEC(Job *) waiting;  int order; } MetaInfo;
+typedef struct { int level, order; } SymInfo;
 typedef struct {
-  int level;                     /* of its scope; for a function, see Inst.cap */
+  int level, order;              /* level of its scope; for a function, see Inst.cap */
   bool viewed;  Type *view;      /* the type with its axes opened             */
   Expr *value;                   /* what it is bound to, if anything          */
   Site *split;  Var *temp;       /* annotated: the check, and who takes the value */
@@ -94,7 +97,7 @@ typedef struct { Fn *fn;  Site *site;  Type *sig;  int level; } FnInfo;
 
 struct Infer {
   Module *m;  IrCtx *cx;  DimTab *dt;  Diags *d;
-  int level, depth;
+  int level, depth, clock;
   int inst_nested, n_nested;                 /* see Job.nested; how many in all */
   const char *fn_name;                       /* the global being checked      */
   VEC(Cell *) cells;
@@ -105,7 +108,8 @@ struct Infer {
   VEC(VarInfo) vars;                         /* by Var.id                     */
   VEC(FnInfo) fns;
   Map fn_info;                               /* Fn -> index in fns + 1        */
-  Map sym_level, tyvar_level;                /* level + 1                     */
+  Map syms;                                  /* Dim -> SymInfo                */
+  Map tyvar_level;                           /* level + 1                     */
   Map invariant;                             /* DataDef -> bool per parameter */
   Map endless;                               /* places of endless types reported */
   Map size;                                  /* Type -> depth << 32 | nodes   */
@@ -121,8 +125,11 @@ void  cell_top(Infer *I, Cell *c);
 void  cell_watch(Cell *c, Job *j);
 bool  dim_value(Infer *I, Dim d, Dim *out);        /* false: not known yet    */
 bool  input_value(Infer *I, const CellIn *in, Dim *out);
+Dim   sym_new(Infer *I, int level, int order);     /* a nameless symbol       */
+void  sym_enter(Infer *I, Dim s, int level, int order);
+bool  sym_known(Infer *I, Dim s);                  /* has been entered        */
 int   sym_level(Infer *I, Dim s);
-bool  dim_deeper(Infer *I, Dim d, int level);      /* mentions a deeper symbol */
+bool  dim_hidden(Infer *I, Dim d, const Cell *c);  /* mentions a symbol c may not see */
 void  queue_job(Infer *I, Job *j);
 void  solve(Infer *I);                             /* until nothing is queued */
 
@@ -151,10 +158,11 @@ Type *instantiate(Infer *I, Type *fn, int cap, Span at, const char *callee, Type
 Type *inst_type(Infer *I, Type *t, Inst *in, bool positive);
 void  run_inst(Infer *I, Job *j);
 void  settle_inst(Infer *I, Job *j, int level);
-void  generalise(Infer *I, Type *sig, Fn *f, int level, int first_job);
+void  generalise(Infer *I, int n, Type **sig, Span span, int level, int first_job);
 
 /* ---- vars.c -------------------------------------------------------------- */
 VarInfo *var_info(Infer *I, const Var *v);
+VarInfo *var_enter(Infer *I, const Var *v, int level);
 Type *var_view(Infer *I, Var *v);
 Type *atom_type(Infer *I, Atom *a, TypeArgs **inst);
 bool  flow_atom(Infer *I, Atom *a, Type *to, Site *s);

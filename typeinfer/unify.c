@@ -13,7 +13,7 @@ enum { MAX_DEPTH = 2000 };
 /* ---- metas ----------------------------------------------------------------- */
 
 Type *new_meta(Infer *I, int level) {
-  vec_push(&I->metas, (MetaInfo){0});
+  vec_push(&I->metas, (MetaInfo){ .order = ++I->clock });
   return type_meta(level, I->metas.n - 1);
 }
 
@@ -31,6 +31,7 @@ static void link_metas(Infer *I, Type *a, Type *b) {
   if (a->meta.level < b->meta.level) b->meta.level = a->meta.level;
   a->meta.is = b;
   MetaInfo *ma = &I->metas.at[a->meta.id], *mb = &I->metas.at[b->meta.id];
+  if (ma->order < mb->order) mb->order = ma->order;
   for (int i = 0; i < ma->waiting.n; i++) {
     vec_push(&mb->waiting, ma->waiting.at[i]);
     queue_job(I, ma->waiting.at[i]);
@@ -79,7 +80,7 @@ char *show_dim(Dim d) {
 
 /* ---- copying structure ----------------------------------------------------- */
 
-typedef struct { Infer *I; int level; Type *meta; bool occurs, escapes; } Copy;
+typedef struct { Infer *I; int level, order; Type *meta; bool occurs, escapes; } Copy;
 static Type *copy(Copy *c, Type *t);
 
 static Type **copy_list(Copy *c, Type *const *at, int n) {
@@ -91,7 +92,11 @@ static Type **copy_list(Copy *c, Type *const *at, int n) {
 static Type *copy_tensor(Copy *c, Type *t) {
   Dim dim[MAX_RANK];
   if (t->tensor.rank == 0) return t;
-  for (int i = 0; i < t->tensor.rank; i++) dim[i] = cell_new(c->I, c->level, 0)->self;
+  for (int i = 0; i < t->tensor.rank; i++) {
+    Cell *cell = cell_new(c->I, c->level, 0);
+    cell->order = c->order;
+    dim[i] = cell->self;
+  }
   return type_tensor(t->tensor.dtype, t->tensor.rank, dim);
 }
 
@@ -106,6 +111,7 @@ static Type *copy_kind(Copy *c, Type *t) {
   case TY_Meta:
     if (t == c->meta) c->occurs = true;
     if (t->meta.level > c->level) t->meta.level = c->level;
+    if (c->I->metas.at[t->meta.id].order > c->order) c->I->metas.at[t->meta.id].order = c->order;
     return t;
   case TY_Tensor: return copy_tensor(c, t);
   case TY_Tuple: return type_tuple(t->tuple.n, copy_list(c, t->tuple.at, t->tuple.n));
@@ -129,7 +135,7 @@ static Type *copy(Copy *c, Type *t) {
 }
 
 Type *copy_cells(Infer *I, Type *t, int level) {
-  Copy c = { .I = I, .level = level };
+  Copy c = { .I = I, .level = level, .order = ++I->clock };
   return copy(&c, t);
 }
 
@@ -290,7 +296,8 @@ static bool flow_data(Infer *I, Type *from, Type *to, Site *s) {
 
 /* m := the structure of t; the caller makes the dims flow. */
 static Type *take_structure(Infer *I, Type *m, Type *t, Site *s) {
-  Copy c = { .I = I, .level = m->meta.level, .meta = m };
+  int order = I->metas.at[m->meta.id].order;
+  Copy c = { .I = I, .level = m->meta.level, .order = order, .meta = m };
   Type *is = copy(&c, t);
   if (c.occurs) {
     diag_error(I->d, s->at, E0303, show(I, t));

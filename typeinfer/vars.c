@@ -15,6 +15,13 @@ VarInfo *var_info(Infer *I, const Var *v) {
   return &I->vars.at[v->id];
 }
 
+/* v is about to be bound, in a scope of that level. */
+VarInfo *var_enter(Infer *I, const Var *v, int level) {
+  VarInfo *vi = var_info(I, v);
+  *vi = (VarInfo){ .level = level, .order = ++I->clock };
+  return vi;
+}
+
 const char *var_label(const Var *v) { return v->name ? str_fmt("%%%s", v->name) : "this value"; }
 
 static bool needs_opening(const Type *t) {
@@ -25,17 +32,18 @@ static bool needs_opening(const Type *t) {
   return false;
 }
 
-static Type *open_tensor(Infer *I, Type *t, int level) {
+static Type *open_tensor(Infer *I, Type *t, const VarInfo *vi) {
   Dim dim[MAX_RANK];
   for (int i = 0; i < t->tensor.rank; i++) {
     Cell *from = cell_of(t->tensor.dim[i]);
     dim[i] = t->tensor.dim[i];
     if (from && !(from->flags & CELL_OPENS)) {
-      Cell *c = cell_new(I, level, CELL_OPENS);
+      Cell *c = cell_new(I, vi->level, CELL_OPENS);
+      c->order = vi->order;
       cell_input(I, c, (CellIn){ from->self, NULL, false, NULL });
       dim[i] = c->self;
     } else if (dim[i]->kind == DIM_Any) {
-      dim[i] = dim_new_sym(I->dt, NULL, level);
+      dim[i] = sym_new(I, vi->level, vi->order);
     }
   }
   return type_tensor(t->tensor.dtype, t->tensor.rank, dim);
@@ -43,17 +51,17 @@ static Type *open_tensor(Infer *I, Type *t, int level) {
 
 /* t with every unknown axis of its tensors given a symbol; t itself when there
  * is none; NULL while a part of the structure is not known. */
-static Type *opened(Infer *I, Type *t, int level) {
+static Type *opened(Infer *I, Type *t, const VarInfo *vi) {
   t = type_resolve(t);
   if (t->kind == TY_Meta) return NULL;
-  if (t->kind == TY_Tensor) return needs_opening(t) ? open_tensor(I, t, level) : t;
+  if (t->kind == TY_Tensor) return needs_opening(t) ? open_tensor(I, t, vi) : t;
   if (t->kind != TY_Tuple) return t;
   Type **at = NEW_N(Type *, t->tuple.n + 1);
   bool same = true;
   for (int i = 0; i < t->tuple.n; i++)
     if (is_unsolved(t->tuple.at[i])) return NULL;
   for (int i = 0; i < t->tuple.n; i++) {
-    at[i] = opened(I, t->tuple.at[i], level);
+    at[i] = opened(I, t->tuple.at[i], vi);
     if (!at[i]) return NULL;
     same &= at[i] == t->tuple.at[i];
   }
@@ -65,7 +73,7 @@ Type *var_view(Infer *I, Var *v) {
   VarInfo *vi = var_info(I, v);
   if (!v->type) return type_error();
   if (vi->viewed) return vi->view;
-  Type *t = opened(I, v->type, vi->level);
+  Type *t = opened(I, v->type, vi);
   if (!t) return type_resolve(v->type);
   vi->viewed = true;
   return vi->view = t;
@@ -165,8 +173,7 @@ Type *bounded(Infer *I, Type *t, const Var *v, Span at) {
  * (and whose check no `let v = w` can carry) splits the binding: temp takes the
  * value, `let v = temp` carries the check. */
 void bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at) {
-  VarInfo *vi = var_info(I, v);
-  vi->level = I->level;
+  var_enter(I, v, I->level)->value = value;
   v->type = t;
   if (!v->annot) {
     v->type = bounded(I, t, v, at);
@@ -178,7 +185,7 @@ void bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at) {
   bool alias = value && value->kind == EX_Just && value->Just.value.kind == ATOM_Var;
   Var *temp = alias ? value->Just.value.var : ir_var(I->cx, NULL, v->span);
   if (!alias) temp->type = t;
-  if (!alias) var_info(I, temp)->level = I->level;
+  if (!alias) var_enter(I, temp, I->level);
   Atom a = atom_var(temp, at);
   Site *s = site_new(at, t, want, str_fmt("%s and of its annotation", var_label(v)));
   s->expr = alias ? value : ir_expr(EX_Just, at);
@@ -188,7 +195,7 @@ void bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at) {
   v->type = want;
   if (alias) return;
   s->expr->Just.value = a;
-  vi = var_info(I, v);
+  VarInfo *vi = var_info(I, v);
   vi->split = s;
   vi->temp = temp;
 }
