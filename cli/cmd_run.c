@@ -175,6 +175,7 @@ static int deliver(Run *r, rvm_value v) {
   if (why) return fail_io(why);
   StrBuf report = { 0 };
   bool same = compare_sets(&leaves, &want, r->o->rtol.value, r->o->atol.value, &report);
+  fflush(stdout);                            /* the result stands first        */
   fputs(buf_text(&report), same ? stdout : stderr);
   return same ? EXIT_OK : EXIT_REJECTED;
 }

@@ -99,6 +99,8 @@ static bool compile(const Module *m, const rvm_program *p, rvm_type t, const Bod
     return true;
   }
   StrBuf said = { 0 };
+  /* Not even an expression: what was found wrong with the value says more. */
+  if (d->diags->n && d->diags->at[0].code < E0202) return false;
   diag_render(d->diags, &said, false);
   spec_bad(why, "the expression is not valid (it is shown as the function @%s)\n%s", entry_name, buf_text(&said));
   return false;

@@ -128,9 +128,22 @@ static bool nested(Reader *r, Nested *x, int at) {
   return true;
 }
 
+/* A lone number has the wrong rank; with more behind it, it is an expression. */
+static void *no_brackets(Reader *r, rvm_type t) {
+  Reader ahead = *r;
+  double d;
+  accept(&ahead, T_MINUS);
+  Tok k = ahead.tok.kind;
+  bool scalar = k == T_INT || k == T_FLOAT || k == T_TRUE || k == T_FALSE || special(&ahead.tok, &d);
+  next(&ahead);
+  if (!scalar || ahead.tok.kind != T_EOF) return odd(r, type_of_value(r->p, t));
+  return spec_bad(r->why, "expected %s, found a scalar (f32[2,3]=0.5 is a tensor filled with one)",
+                  type_of_value(r->p, t));
+}
+
 static InValue *tensor_value(Reader *r, rvm_type t, const rvm_type_info *info) {
   Nested x = { .dtype = type_dtype(info), .rank = info->ndim };
-  if (info->ndim > 0 && r->tok.kind != T_LBRACK) return odd(r, type_of_value(r->p, t));
+  if (info->ndim > 0 && r->tok.kind != T_LBRACK) return no_brackets(r, t);
   for (int i = 0; i < MAX_RANK; i++) x.dim[i] = -1;
   if (!nested(r, &x, 0)) return NULL;
   /* [] says nothing about the axes below: they are as the type wants, or 0. */

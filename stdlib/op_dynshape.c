@@ -152,6 +152,7 @@ static bool lower_dyn_reshape(OpPlan *p) {
   for (int i = 0; i < xo.rank; i++) ext[i] = opk_dim(&k, xo.dim[i]);
   c.data = opk_local(&k, DT_i64, 1, &dims);
   for (int i = 0; i < xo.rank; i++) kb_store(b, c.data.buf, (at = kb_int(b, i), &at), ext[i]);
+  if (xo.rank == 0) kb_store(b, c.data.buf, &zero, kb_int(b, 1));
   KE i = kb_for(b, c.out.dim[0], K_SERIAL);
   kb_store(b, c.out.buf, &i, kb_int(b, 1));
   kb_end(b);

@@ -92,8 +92,8 @@ nest 250 >"$tmp/nest250.rly"
 expect "250 parentheses" 5 0 "1" "$rvm" run "$tmp/nest250.rly"
 nest 100000 >"$tmp/nest.rly"
 expect "100000 parentheses are refused" 5 1 "" "$rvm" run "$tmp/nest.rly"
-awk 'BEGIN { printf "def @main() -> int32 { let %x = 1; "; for (i = 0; i < 100; i++) printf "if (%%x == %d) { ", i + 1
+awk 'BEGIN { printf "def @main() -> int32 { let %%x = 1; "; for (i = 0; i < 100; i++) printf "if (%%x == %d) { ", i + 1
   printf "7"; for (i = 0; i < 100; i++) printf " } else { %d }", i; print " }" }' >"$tmp/ifs.rly"
-expect "100 nested ifs" 5 0 "99" "$rvm" run "$tmp/ifs.rly"
+expect "100 nested ifs" 5 0 "98" "$rvm" run "$tmp/ifs.rly"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

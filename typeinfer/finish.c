@@ -16,14 +16,44 @@ static bool is_awaited(const Cell *c) {
   return false;
 }
 
-/* An extent nobody gives is unknown to those who ask for it.  In order of
- * creation, so that what depends on earlier cells is computed from them. */
+typedef VEC(Cell *) CellList;
+
+static void climb(Infer *I, CellList *todo, Dim d) {
+  Cell *c = cell_of(d);
+  if (!c || c->known || c->visit == I->clock) return;
+  c->visit = I->clock;
+  vec_push(todo, c);
+}
+
+/* Some awaited cell that c waits for and that was not seen yet in this climb. */
+static Cell *awaited_above(Infer *I, Cell *c) {
+  CellList todo = {0};
+  vec_push(&todo, c);
+  while (todo.n) {
+    Cell *x = vec_pop(&todo);
+    if (x != c && is_awaited(x) && !is_defined(x)) return x;
+    for (int i = 0; i < x->in.n; i++) {
+      const CellIn *in = &x->in.at[i];
+      climb(I, &todo, in->dim);
+      for (int k = 0; in->inst && k < in->inst->n_dims; k++) climb(I, &todo, in->inst->cell[k]);
+    }
+  }
+  return NULL;
+}
+
+static void top_source(Infer *I, Cell *c) {
+  I->clock++;
+  for (Cell *up = c; up; up = awaited_above(I, up)) c = up;
+  cell_top(I, c);
+  solve(I);
+}
+
+/* An extent nobody gives is unknown to those who ask for it: first to those
+ * that others ask, so that these see its symbol. */
 static void top_cells(Infer *I) {
   for (int i = 0; i < I->cells.n; i++) {
     Cell *c = I->cells.at[i];
-    if (c->known || is_defined(c) || !is_awaited(c)) continue;
-    cell_top(I, c);
-    solve(I);
+    while (!c->known && !is_defined(c) && is_awaited(c)) top_source(I, c);
   }
 }
 

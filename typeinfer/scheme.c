@@ -185,6 +185,7 @@ static bool touches(Infer *I, const Inst *in, Dim d) {
 }
 
 static Dim inst_dim(Infer *I, Dim d, Inst *in, bool positive) {
+  if (cell_of(d) && cell_of(d)->stuck) d = cell_of(d)->val;
   for (int i = 0; i < in->n_dims; i++)
     if (in->sym[i] == d) return in->cell[i];
   if (d->kind == DIM_Const || d->kind == DIM_Any) return d;

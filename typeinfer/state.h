@@ -43,7 +43,7 @@ enum {
   CELL_GIVEN = 8      /* set from outside: by a relation, by generalisation    */
 };
 struct Cell {
-  unsigned flags;  int level, order, changes;
+  unsigned flags;  int level, order, changes, visit;
   bool known, stuck, queued;     /* stuck: at its top for good                */
   Dim val, self, symbol;         /* symbol: of CELL_OPENS, or what STRICT instantiates */
   Span at;  const char *callee;  /* STRICT: the use                           */
