@@ -212,6 +212,20 @@ static void put_excerpt(const Diags *d, Span span, StrBuf *out, bool colour) {
           buf_text(&mark), colour ? "\033[0m" : "");
 }
 
+void diag_excerpt(const Diags *d, const char *path, int line, int col, StrBuf *out, bool colour) {
+  for (int i = 1; i <= d->sources->n; i++) {
+    const Source *f = source_get(d->sources, (uint32_t)i);
+    size_t from, to;
+    if (strcmp(f->path, path) != 0) continue;
+    if (line < 1 || line > f->n_lines) return;
+    line_bytes(f, line, &from, &to);
+    while (--col > 0 && from < to)
+      for (from++; from < to && !char_starts(f->text[from]);) from++;
+    put_excerpt(d, (Span){ (uint32_t)i, (uint32_t)from, 0 }, out, colour);
+    return;
+  }
+}
+
 static void put_diagnostic(const Diags *d, const Diagnostic *x, StrBuf *out, bool colour) {
   bool error = x->level == DIAG_ERROR;
   put_place(d, x->span, out);

@@ -47,4 +47,7 @@ const char *diag_code_template(DiagCode c);
  * object per line.  Control bytes from the source are escaped. */
 void   diag_render(const Diags *d, StrBuf *out, bool colour);
 void   diag_render_json(const Diags *d, StrBuf *out);
+/* The line of a source with a caret below the column, for places that only
+ * have numbers; nothing if there is no such place. */
+void   diag_excerpt(const Diags *d, const char *path, int line, int col, StrBuf *out, bool colour);
 #endif

@@ -79,8 +79,11 @@ static int fail_run(Run *r, const rvm_error *e) {
     put_json(stderr, "code", rvm_status_text(e->status));
     put_json(stderr, "message", e->message);
     fprintf(stderr, "\"level\": \"error\", \"line\": %u, \"col\": %u}\n", e->line, e->col);
-  } else if (e->line) fprintf(stderr, "%s:%u:%u: error: %s\n", file, e->line, e->col, e->message);
-  else fprintf(stderr, "%s: error: %s\n", r->path, e->message);
+  } else if (e->line) {
+    StrBuf line = { 0 };
+    diag_excerpt(r->d->diags, file, (int)e->line, (int)e->col, &line, isatty(2));
+    fprintf(stderr, "%s:%u:%u: error: %s\n%s", file, e->line, e->col, e->message, buf_text(&line));
+  } else fprintf(stderr, "%s: error: %s\n", r->path, e->message);
   switch (e->status) {
   case RVM_NO_FUEL: case RVM_NO_MEMORY: case RVM_TOO_DEEP: return EXIT_LIMIT;
   case RVM_INTERRUPTED: return EXIT_INTERRUPT;

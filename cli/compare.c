@@ -81,8 +81,8 @@ static bool same_type(const Tensor *got, const Tensor *want) {
   return true;
 }
 
-static bool compare_one(const char *name, const Tensor *got, const Tensor *want, double rtol, double atol,
-                        StrBuf *report) {
+static bool compare_one(const char *name, const Tensor *got, const Tensor *want, double rtol,
+                        double atol, StrBuf *report) {
   Diff d = { .rtol = rtol, .atol = atol };
   buf_fmt(report, "%s: ", shown(name));
   if (!same_type(got, want)) {
@@ -95,7 +95,8 @@ static bool compare_one(const char *name, const Tensor *got, const Tensor *want,
   (dtype_is_float(got->dtype) ? compare_floats : compare_ints)(got, want, &d);
   buf_fmt(report, "max abs error %.3g, max rel error %.3g", d.max_abs, d.max_rel);
   if (d.different) {
-    buf_fmt(report, "; %lld of %lld differ, first at ", (long long)d.different, (long long)got->count);
+    buf_fmt(report, "; %lld of %lld differ, first at ", (long long)d.different,
+            (long long)got->count);
     put_index(got, d.first, report);
     buf_str(report, ": ");
     put_element(got, d.first, report);
@@ -113,7 +114,8 @@ static const Tensor *partner(const TensorSet *ts, int i, const char *name) {
   return tensor_find(ts, name);
 }
 
-bool compare_sets(const TensorSet *got, const TensorSet *want, double rtol, double atol, StrBuf *report) {
+bool compare_sets(const TensorSet *got, const TensorSet *want, double rtol, double atol,
+                  StrBuf *report) {
   bool same = true;
   /* The one tensor of a .npy has no name. */
   if (got->n == 1 && want->n == 1 && !want->at[0].name[0])
@@ -121,7 +123,9 @@ bool compare_sets(const TensorSet *got, const TensorSet *want, double rtol, doub
   for (int i = 0; i < got->n; i++) {
     const Tensor *t = partner(want, i, got->at[i].name);
     if (t) same &= compare_one(got->at[i].name, got->at[i].value, t, rtol, atol, report);
-    else buf_fmt(report, "%s: the reference has no such tensor\n", shown(got->at[i].name)), same = false;
+    else
+      buf_fmt(report, "%s: the reference has no such tensor\n", shown(got->at[i].name)),
+          same = false;
   }
   for (int i = 0; i < want->n; i++) {
     if (partner(got, i, want->at[i].name)) continue;

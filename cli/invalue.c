@@ -25,9 +25,11 @@ InValue *invalue_data(rvm_type t, uint32_t ctor, uint32_t n) {
   return v;
 }
 
-static InValue *leaf(const rvm_program *p, rvm_type t, const rvm_type_info *info, const Tensor *x, SpecError *why) {
+static InValue *leaf(const rvm_program *p, rvm_type t, const rvm_type_info *info, const Tensor *x,
+                     SpecError *why) {
   bool fits = x->dtype == type_dtype(info) && x->rank == info->ndim;
-  for (int i = 0; fits && i < x->rank; i++) fits = info->shape[i] < 0 || info->shape[i] == x->dim[i];
+  for (int i = 0; fits && i < x->rank; i++)
+    fits = info->shape[i] < 0 || info->shape[i] == x->dim[i];
   if (!fits) {
     StrBuf found = { 0 };
     type_text_of(x->dtype, x->rank, x->dim, &found);
@@ -62,7 +64,8 @@ static InValue *list_of(rvm_type t, const ListType *l, int64_t n, InValue *const
 }
 
 /* The parts along the first axis are views of x. */
-static InValue *split(const rvm_program *p, rvm_type t, const ListType *l, const Tensor *x, SpecError *why) {
+static InValue *split(const rvm_program *p, rvm_type t, const ListType *l, const Tensor *x,
+                      SpecError *why) {
   rvm_type_info info;
   rvm_type_describe(p, l->elem, &info);
   int64_t n = x->dim[0], each = n ? x->count / n : 0;
@@ -135,7 +138,9 @@ static void enter_set(Paths *ps, const TensorSet *sets) {
 static const char *below(const char *path, const char *part) {
   return path[0] ? str_fmt("%s.%s", path, part) : part;
 }
-static const char *below_n(const char *path, int64_t i) { return below(path, str_fmt("%lld", (long long)i)); }
+static const char *below_n(const char *path, int64_t i) {
+  return below(path, str_fmt("%lld", (long long)i));
+}
 
 static InValue *from_paths(Paths *ps, rvm_type t, const char *path);
 
@@ -157,7 +162,8 @@ static InValue *list_from_paths(Paths *ps, rvm_type t, const ListType *l, const 
 
 static const char *field_path(Paths *ps, rvm_type t, const char *path, uint32_t i) {
   const char *ctor = rvm_ctor_name(ps->p, t, 0);
-  const Ctor *c = ps->m && ctor[0] ? map_get(&ps->m->ctor_by_name, map_ptr(sym(ps->m->cx->syms, ctor))) : NULL;
+  const Ctor *c =
+      ps->m && ctor[0] ? map_get(&ps->m->ctor_by_name, map_ptr(sym(ps->m->cx->syms, ctor))) : NULL;
   if (c && c->field_name && (int)i < c->n && c->field_name[i]) {
     const char *name = below(path, c->field_name[i]);
     if (find_path(ps, name) || !find_path(ps, below_n(path, i))) return name;
@@ -170,7 +176,8 @@ static InValue *from_paths(Paths *ps, rvm_type t, const char *path) {
   rvm_type_info info;
   ListType l;
   if (rvm_type_describe(ps->p, t, &info) != RVM_OK) return spec_bad(ps->why, "it has no type");
-  if (info.kind == RVM_DATA && info.n_ctors == 1 && rvm_ctor_fields(ps->p, t, 0) == 0) return invalue_data(t, 0, 0);
+  if (info.kind == RVM_DATA && info.n_ctors == 1 && rvm_ctor_fields(ps->p, t, 0) == 0)
+    return invalue_data(t, 0, 0);
   const Known *k = find_path(ps, path);
   if (k && k->tensor) {
     InValue *v = invalue_tensor(ps->p, t, k->tensor, ps->why);
@@ -180,7 +187,8 @@ static InValue *from_paths(Paths *ps, rvm_type t, const char *path) {
   if (info.kind == RVM_TENSOR || (!k && path[0])) return no_path(ps, t, path);
   if (as_list(ps->p, t, &info, &l)) return list_from_paths(ps, t, &l, path);
   if (info.kind != RVM_DATA || info.n_ctors != 1)
-    return spec_bad(ps->why, "tensors alone do not say which value of %s is meant: give it with --input",
+    return spec_bad(ps->why,
+                    "tensors alone do not say which value of %s is meant: give it with --input",
                     type_of_value(ps->p, t));
   InValue *v = invalue_data(t, 0, rvm_ctor_fields(ps->p, t, 0));
   for (uint32_t i = 0; i < v->n; i++) {

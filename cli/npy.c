@@ -11,8 +11,9 @@ static const char magic[] = "\x93NUMPY";
 
 /* ---- element types --------------------------------------------------------------- */
 static const struct { const char *code; DType dtype; } codes[] = {
-  { "b1", DT_bool }, { "i1", DT_i8 },  { "i2", DT_i16 }, { "i4", DT_i32 }, { "i8", DT_i64 }, { "u1", DT_u8 },
-  { "u2", DT_u16 },  { "u4", DT_u32 }, { "u8", DT_u64 }, { "f2", DT_f16 }, { "f4", DT_f32 }, { "f8", DT_f64 },
+  { "b1", DT_bool }, { "i1", DT_i8 },  { "i2", DT_i16 }, { "i4", DT_i32 },
+  { "i8", DT_i64 },  { "u1", DT_u8 },  { "u2", DT_u16 }, { "u4", DT_u32 },
+  { "u8", DT_u64 },  { "f2", DT_f16 }, { "f4", DT_f32 }, { "f8", DT_f64 },
 };
 enum { N_CODES = sizeof codes / sizeof *codes };
 
@@ -80,8 +81,9 @@ static bool read_descr(Header *h) {
   if (peek(h) == '[') return refuse(h, "structured element types are not tensors");
   if (!quoted(h, &s, &n)) return false;
   if (element_type(s, n, &h->dtype, &h->swap)) return true;
-  return refuse(h, str_fmt("element type `%s` is not one of b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 with < or >",
-                           shown(str_fmt("%.*s", (int)(n < 40 ? n : 40), s))));
+  return refuse(
+      h, str_fmt("element type `%s` is not one of b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 with < or >",
+                 shown(str_fmt("%.*s", (int)(n < 40 ? n : 40), s))));
 }
 static bool read_order(Header *h) {
   blanks(h);
@@ -93,7 +95,8 @@ static bool read_extent(Header *h, int64_t *out) {
   blanks(h);
   if (peek(h) < '0' || peek(h) > '9') return refuse(h, "an extent is not a whole number");
   for (; peek(h) >= '0' && peek(h) <= '9'; h->at++)
-    if (!i64_mul(v, 10, &v) || !i64_add(v, peek(h) - '0', &v)) return refuse(h, "an extent is too large");
+    if (!i64_mul(v, 10, &v) || !i64_add(v, peek(h) - '0', &v))
+      return refuse(h, "an extent is too large");
   *out = v;
   return true;
 }
@@ -201,9 +204,11 @@ static void put_header(const Tensor *t, DType as, StrBuf *out) {
   const char *code = "f4";
   for (int i = 0; i < N_CODES; i++)
     if (codes[i].dtype == as) code = codes[i].code;
-  buf_fmt(&h, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", dtype_bytes(as) > 1 ? '<' : '|', code);
+  buf_fmt(&h, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+          dtype_bytes(as) > 1 ? '<' : '|', code);
   for (int i = 0; i < t->rank; i++)
-    buf_fmt(&h, "%s%lld%s", i ? " " : "", (long long)t->dim[i], i + 1 < t->rank || t->rank == 1 ? "," : "");
+    buf_fmt(&h, "%s%lld%s", i ? " " : "", (long long)t->dim[i],
+            i + 1 < t->rank || t->rank == 1 ? "," : "");
   buf_str(&h, "), }");
   while ((h.n + 10 + 1) % 64 != 0) buf_char(&h, ' ');    /* data aligned to 64 */
   buf_char(&h, '\n');

@@ -23,23 +23,26 @@ static const char *entry_name(const char *raw, const char **why) {
   *why = NULL;
   if (n <= 4 || strcmp(raw + n - 4, ".npy") != 0) *why = "is not a .npy file";
   else if (n > TENSOR_NAME_MAX) *why = "has too long a name";
-  else if (raw[0] == '/' || strchr(raw, '\\') || strstr(raw, "..")) *why = "has a name that leads elsewhere";
+  else if (raw[0] == '/' || strchr(raw, '\\') || strstr(raw, ".."))
+    *why = "has a name that leads elsewhere";
   for (size_t i = 0; !*why && i < n; i++)
     if ((unsigned char)raw[i] < ' ' || raw[i] == 0x7f) *why = "has a control byte in its name";
   return *why ? NULL : str_fmt("%.*s", (int)n - 4, raw);
 }
 
 static const char *entry_bounds(const zip_stat_t *st, size_t archive, Totals *sum) {
-  const zip_uint64_t need = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+  const zip_uint64_t need =
+      ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
   if ((st->valid & need) != need) return "has no sizes";
   if (st->encryption_method != ZIP_EM_NONE) return "is encrypted";
   if (st->comp_method != ZIP_CM_STORE && st->comp_method != ZIP_CM_DEFLATE)
     return "is packed with a method other than deflate";
   if (st->comp_method == ZIP_CM_STORE && st->size != st->comp_size) return "has two sizes";
-  if (st->comp_size > archive || st->size / RATIO_MAX > st->comp_size) return "is larger than its bytes can hold";
+  if (st->comp_size > archive || st->size / RATIO_MAX > st->comp_size)
+    return "is larger than its bytes can hold";
   size_t packed, inflated;
-  if (!size_add(sum->packed, st->comp_size, &packed) || !size_add(packed, LOCAL_BYTES + CENTRAL_BYTES, &packed) ||
-      packed > archive)
+  if (!size_add(sum->packed, st->comp_size, &packed) ||
+      !size_add(packed, LOCAL_BYTES + CENTRAL_BYTES, &packed) || packed > archive)
     return "overlaps another";
   if (!size_add(sum->inflated, st->size, &inflated) || inflated > INFLATED_MAX)
     return "brings the contents to more than 4 GiB";
@@ -65,7 +68,8 @@ static const char *read_bytes(zip_t *z, uint64_t i, uint64_t n, uint8_t **out) {
   return zip_fclose(f) == 0 && ok ? NULL : "is damaged (its checksum or size is wrong)";
 }
 
-static const char *read_entry(zip_t *z, uint64_t i, size_t archive, Totals *sum, TensorSet *set, Map *seen) {
+static const char *read_entry(zip_t *z, uint64_t i, size_t archive, Totals *sum, TensorSet *set,
+                              Map *seen) {
   const char *raw = zip_get_name(z, i, ZIP_FL_ENC_RAW), *why;
   const char *name = entry_name(raw, &why);
   zip_stat_t st;
@@ -89,7 +93,8 @@ static const char *read_entry(zip_t *z, uint64_t i, size_t archive, Totals *sum,
 
 static const char *read_archive(zip_t *z, size_t archive, TensorSet *out) {
   zip_int64_t n = zip_get_num_entries(z, 0);
-  if (n < 0 || n > NPZ_MAX_ENTRIES) return str_fmt("the archive has more than %d entries", NPZ_MAX_ENTRIES);
+  if (n < 0 || n > NPZ_MAX_ENTRIES)
+    return str_fmt("the archive has more than %d entries", NPZ_MAX_ENTRIES);
   TensorSet set = { 0 };
   Map seen = { 0 };
   Totals sum = { END_BYTES, 0 };
@@ -166,7 +171,8 @@ static uint32_t checksum(const char *p, size_t n) {
 const char *npz_format(const TensorSet *ts, StrBuf *out) {
   Written *w = NEW_N(Written, ts->n + 1);
   size_t start = out->n;
-  if (ts->n > NPZ_MAX_ENTRIES) return str_fmt("a .npz holds at most %d tensors, not %d", NPZ_MAX_ENTRIES, ts->n);
+  if (ts->n > NPZ_MAX_ENTRIES)
+    return str_fmt("a .npz holds at most %d tensors, not %d", NPZ_MAX_ENTRIES, ts->n);
   for (int i = 0; i < ts->n; i++) {
     StrBuf npy = { 0 };
     const char *why = npy_format(ts->at[i].value, &npy);

@@ -18,7 +18,13 @@ static const struct { const char *name; DType dtype; } types[] = {
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
-typedef struct { const char *name; DType dtype; int rank, index; int64_t dim[MAX_RANK]; int64_t from, to; } Entry;
+typedef struct {
+  const char *name;
+  DType dtype;
+  int rank, index;
+  int64_t dim[MAX_RANK];
+  int64_t from, to;
+} Entry;
 
 /* ---- one entry ----------------------------------------------------------------------- */
 static const char *read_dtype(const json_t *j, Entry *e) {
@@ -125,15 +131,17 @@ static int by_offset(const void *a, const void *b) {
   if (x->to != y->to) return x->to < y->to ? -1 : 1;
   return x->index - y->index;
 }
-static int by_index(const void *a, const void *b) { return ((const Entry *)a)->index - ((const Entry *)b)->index; }
+static int by_index(const void *a, const void *b) {
+  return ((const Entry *)a)->index - ((const Entry *)b)->index;
+}
 
 static const char *check_layout(Entries *es, uint64_t size) {
   int64_t at = 0;
   if (es->n) qsort(es->at, (size_t)es->n, sizeof *es->at, by_offset);
   for (int i = 0; i < es->n; i++) {
     if (es->at[i].from != at)
-      return str_fmt("tensor `%s` starts at byte %lld of the data where %lld was due", shown(es->at[i].name),
-                     (long long)es->at[i].from, (long long)at);
+      return str_fmt("tensor `%s` starts at byte %lld of the data where %lld was due",
+                     shown(es->at[i].name), (long long)es->at[i].from, (long long)at);
     at = es->at[i].to;
   }
   if ((uint64_t)at != size)
@@ -156,7 +164,8 @@ const char *safetensors_parse(const uint8_t *bytes, size_t n, TensorSet *out) {
   TensorSet set = { 0 };
   for (int i = 0; !why && i < es.n; i++) {
     const Entry *e = &es.at[i];
-    Tensor *t = tensor_over(e->dtype, e->rank, e->dim, data + e->from, (size_t)(e->to - e->from), &why);
+    Tensor *t =
+        tensor_over(e->dtype, e->rank, e->dim, data + e->from, (size_t)(e->to - e->from), &why);
     if (why) why = str_fmt("tensor `%s`: %s", shown(e->name), why);
     vec_push(&set, ((NamedTensor){ e->name, t }));
   }
@@ -197,6 +206,7 @@ const char *safetensors_format(const TensorSet *ts, StrBuf *out) {
   put_le(out, h.n, 8);
   buf_put(out, h.s, h.n);
   for (int i = 0; i < ts->n; i++)
-    buf_put(out, ts->at[i].value->bytes, (size_t)ts->at[i].value->count * (size_t)dtype_bytes(ts->at[i].value->dtype));
+    buf_put(out, ts->at[i].value->bytes,
+            (size_t)ts->at[i].value->count * (size_t)dtype_bytes(ts->at[i].value->dtype));
   return NULL;
 }

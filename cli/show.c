@@ -35,13 +35,14 @@ static void put_element(const void *p, DType t, StrBuf *out) {
 }
 
 static const char *const suffix[DT_COUNT] = {
-  [DT_bool] = "",    [DT_i8] = "i8",   [DT_i16] = "i16", [DT_i32] = "",    [DT_i64] = "i64",   [DT_u8] = "u8",
-  [DT_u16] = "u16",  [DT_u32] = "u32", [DT_u64] = "u64", [DT_f16] = "f16", [DT_bf16] = "bf16", [DT_f32] = "f",
-  [DT_f64] = "f64",
+  [DT_bool] = "",     [DT_i8] = "i8",   [DT_i16] = "i16", [DT_i32] = "",    [DT_i64] = "i64",
+  [DT_u8] = "u8",     [DT_u16] = "u16", [DT_u32] = "u32", [DT_u64] = "u64", [DT_f16] = "f16",
+  [DT_bf16] = "bf16", [DT_f32] = "f",   [DT_f64] = "f64",
 };
 
 /* ---- tensors -------------------------------------------------------------------------- */
-static void put_tensor(const uint8_t *data, DType t, int rank, const int64_t *dim, bool edges, StrBuf *out) {
+static void put_tensor(const uint8_t *data, DType t, int rank, const int64_t *dim, bool edges,
+                       StrBuf *out) {
   if (rank == 0) {
     put_element(data, t, out);
     return;
@@ -65,7 +66,8 @@ static void put_dl(const DLTensor *x, bool full, StrBuf *out) {
   int64_t count = 1;
   dtype_from_dl(x->dtype.code, x->dtype.bits, &t);
   for (int i = 0; i < x->ndim; i++) count *= x->shape[i];
-  put_tensor((const uint8_t *)x->data + x->byte_offset, t, x->ndim, x->shape, !full && count > WHOLE_MAX, out);
+  put_tensor((const uint8_t *)x->data + x->byte_offset, t, x->ndim, x->shape,
+             !full && count > WHOLE_MAX, out);
   if (x->ndim == 0) buf_str(out, suffix[t]);
 }
 
@@ -237,7 +239,8 @@ void values_to_set(const rvm_program *p, rvm_instance *vm, rvm_value v, TensorSe
     rvm_type_info info = { 0 };
     rvm_type_describe(p, at.type, &info);
     if (info.kind == RVM_DATA) {
-      vec_push(&open, ((Open){ at, 0, rvm_ctor_fields(p, at.type, rvm_value_ctor(vm, at)), false }));
+      uint32_t n = rvm_ctor_fields(p, at.type, rvm_value_ctor(vm, at));
+      vec_push(&open, ((Open){ at, 0, n, false }));
     } else if (info.kind == RVM_TENSOR) {
       const char *name = open.n ? str_fmt("out.%d", leaves++) : "out";
       vec_push(out, ((NamedTensor){ name, copy_leaf(vm, &at) }));

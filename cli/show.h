@@ -23,7 +23,8 @@ void values_to_set(const rvm_program *p, rvm_instance *vm, rvm_value v, TensorSe
  * bfloat16 may meet a float32, which is what .npz makes of it.  The report has
  * one line per tensor: the largest absolute and relative error, and where the
  * first difference is. */
-bool compare_sets(const TensorSet *got, const TensorSet *want, double rtol, double atol, StrBuf *report);
+bool compare_sets(const TensorSet *got, const TensorSet *want, double rtol, double atol,
+                  StrBuf *report);
 
 /* "Tensor[(2, ?), float32]", "int32"; extents of -1 are unknown. */
 void type_text_of(DType t, int rank, const int64_t *dim, StrBuf *out);

@@ -32,7 +32,8 @@ static bool read_file(const char *path, TensorSet *set, const char **name, SpecE
 
 static const char *names_of(const TensorSet *set) {
   StrBuf b = { 0 };
-  for (int i = 0; i < set->n && i < 12; i++) buf_fmt(&b, "%s%s", i ? ", " : "", shown(set->at[i].name));
+  for (int i = 0; i < set->n && i < 12; i++)
+    buf_fmt(&b, "%s%s", i ? ", " : "", shown(set->at[i].name));
   return set->n > 12 ? (buf_str(&b, ", ..."), buf_text(&b)) : buf_text(&b);
 }
 
@@ -40,9 +41,10 @@ static Tensor *pick(const TensorSet *set, const char *path, const char *name, Sp
   Tensor *t = name ? tensor_find(set, name) : NULL;
   if (!name && set->n == 1) return set->at[0].value;
   if (!name)
-    return spec_bad(why, "@%s holds %d tensors: name one, as in @FILE:NAME; it has %s", shown(path), set->n,
-                    names_of(set));
-  return t ? t : spec_bad(why, "@%s: there is no such tensor; it has %s", shown(path), names_of(set));
+    return spec_bad(why, "@%s holds %d tensors: name one, as in @FILE:NAME; it has %s", shown(path),
+                    set->n, names_of(set));
+  return t ? t
+           : spec_bad(why, "@%s: there is no such tensor; it has %s", shown(path), names_of(set));
 }
 
 Tensor *spec_file_tensor(const char *path, SpecError *why) {
@@ -52,7 +54,8 @@ Tensor *spec_file_tensor(const char *path, SpecError *why) {
 }
 
 /* A tensor wherever the file has one of that name; else the parts of data. */
-InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const char *path, SpecError *why) {
+InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const char *path,
+                      SpecError *why) {
   TensorSet set = { 0 };
   const char *name;
   InValue *v = NULL;
@@ -81,7 +84,8 @@ static uint64_t splitmix64(uint64_t x) {
 }
 
 static void set_element(Tensor *t, int64_t i, double f, int64_t n) {
-  Tensor *one = dtype_is_float(t->dtype) ? tensor_scalar_float(t->dtype, f) : tensor_scalar_int(t->dtype, n);
+  Tensor *one =
+      dtype_is_float(t->dtype) ? tensor_scalar_float(t->dtype, f) : tensor_scalar_int(t->dtype, n);
   size_t each = (size_t)dtype_bytes(t->dtype);
   memcpy((uint8_t *)t->bytes + (size_t)i * each, one->bytes, each);
 }
@@ -96,7 +100,8 @@ static void fill_random(Tensor *t, uint64_t seed) {
   for (int64_t i = 0; i < t->count; i++, p += each) {
     uint64_t z = splitmix64(seed + (uint64_t)i);
     int64_t n = t->dtype == DT_bool ? (int64_t)(z >> 63) : (int64_t)((z >> 40) * 10 >> 24);
-    if (dtype_is_float(t->dtype)) set_float(p, t->dtype, (double)(z >> 40) / (double)(1 << 24) * 2 - 1);
+    if (dtype_is_float(t->dtype))
+      set_float(p, t->dtype, (double)(z >> 40) / (double)(1 << 24) * 2 - 1);
     else memcpy(p, &n, (size_t)each);            /* little-endian hosts         */
   }
 }
@@ -104,7 +109,8 @@ static void fill_same(Tensor *t, double f, int64_t n) {
   size_t each = (size_t)dtype_bytes(t->dtype);
   if (t->count == 0) return;
   set_element(t, 0, f, n);
-  for (int64_t i = 1; i < t->count; i++) memcpy((uint8_t *)t->bytes + (size_t)i * each, t->bytes, each);
+  for (int64_t i = 1; i < t->count; i++)
+    memcpy((uint8_t *)t->bytes + (size_t)i * each, t->bytes, each);
 }
 
 static bool whole(const char *s, uint64_t *out) {
@@ -137,17 +143,21 @@ static bool fill(Tensor *t, const char *what, SpecError *why) {
   if (!strcmp(what, "zeros") || !strcmp(what, "False")) return fill_same(t, 0, 0), true;
   if (!strcmp(what, "ones") || !strcmp(what, "True")) return fill_same(t, 1, 1), true;
   if (whole(what + negative, &n) && !dtype_is_float(t->dtype)) {
-    if (!int_fits(t->dtype, negative, n)) return spec_bad(why, "%s does not hold %s", dtype_name(t->dtype), what), false;
+    if (!int_fits(t->dtype, negative, n))
+      return spec_bad(why, "%s does not hold %s", dtype_name(t->dtype), what), false;
     return fill_same(t, 0, negative ? (int64_t)(0 - n) : (int64_t)n), true;
   }
-  if (dtype_is_float(t->dtype) && (size_t)num_read(what, len, &f) == len && len) return fill_same(t, f, 0), true;
-  spec_bad(why, "`%s` is not rand:SEED, zeros, ones or a number of type %s", shown(what), dtype_name(t->dtype));
+  if (dtype_is_float(t->dtype) && (size_t)num_read(what, len, &f) == len && len)
+    return fill_same(t, f, 0), true;
+  spec_bad(why, "`%s` is not rand:SEED, zeros, ones or a number of type %s", shown(what),
+           dtype_name(t->dtype));
   return false;
 }
 
 static const struct { const char *name; DType dtype; } short_names[] = {
-  { "i8", DT_i8 },   { "i16", DT_i16 }, { "i32", DT_i32 }, { "i64", DT_i64 }, { "u8", DT_u8 },   { "u16", DT_u16 },
-  { "u32", DT_u32 }, { "u64", DT_u64 }, { "f16", DT_f16 }, { "bf16", DT_bf16 }, { "f32", DT_f32 }, { "f64", DT_f64 },
+  { "i8", DT_i8 },   { "i16", DT_i16 },   { "i32", DT_i32 }, { "i64", DT_i64 },
+  { "u8", DT_u8 },   { "u16", DT_u16 },   { "u32", DT_u32 }, { "u64", DT_u64 },
+  { "f16", DT_f16 }, { "bf16", DT_bf16 }, { "f32", DT_f32 }, { "f64", DT_f64 },
 };
 static bool element_name(const char *s, size_t n, DType *out) {
   for (size_t i = 0; i < sizeof short_names / sizeof *short_names; i++)
@@ -164,7 +174,8 @@ static bool read_extents(const char **s, int *rank, int64_t *dim) {
     if (*c == ']') break;
     size_t n = strspn(c, "0123456789");
     uint64_t v;
-    if (n == 0 || *rank == MAX_RANK || !whole(str_fmt("%.*s", (int)n, c), &v) || v > INT64_MAX) return false;
+    if (n == 0 || *rank == MAX_RANK || !whole(str_fmt("%.*s", (int)n, c), &v) || v > INT64_MAX)
+      return false;
     dim[(*rank)++] = (int64_t)v;
     for (c += n; *c == ' ';) c++;
     if (*c == ']') break;
@@ -176,16 +187,17 @@ static bool read_extents(const char **s, int *rank, int64_t *dim) {
 
 enum { MOST_MADE = 1 << 30 };                   /* elements; a typing error is not a crash */
 
-static InValue *generate(const rvm_program *p, rvm_type t, DType dt, int rank, const int64_t *dim, const char *what,
-                         SpecError *why) {
+static InValue *generate(const rvm_program *p, rvm_type t, DType dt, int rank, const int64_t *dim,
+                         const char *what, SpecError *why) {
   int64_t count;
-  if (!dims_count(dim, rank, &count) || count > MOST_MADE) return spec_bad(why, "the shape has too many elements");
+  if (!dims_count(dim, rank, &count) || count > MOST_MADE)
+    return spec_bad(why, "the shape has too many elements");
   Tensor *x = tensor_new(dt, rank, dim);
   return fill(x, what, why) ? invalue_tensor(p, t, x, why) : NULL;
 }
 
-/* f32[1,80]=rand:7: *mine tells whether it begins like that. */
-static InValue *typed(const rvm_program *p, rvm_type t, const char *spec, bool *mine, SpecError *why) {
+InValue *invalue_typed(const rvm_program *p, rvm_type t, const char *spec, bool *mine,
+                       SpecError *why) {
   const char *s = spec + strcspn(spec, "[= ");
   DType dt;
   int rank = 0;
@@ -194,7 +206,8 @@ static InValue *typed(const rvm_program *p, rvm_type t, const char *spec, bool *
   if (!element_name(spec, (size_t)(s - spec), &dt)) return NULL;
   if (*s == '[' && !read_extents(&s, &rank, dim)) {
     *mine = true;
-    return spec_bad(why, "`%s`: extents are written as in f32[1,80]=rand:7, at most 8", shown(spec));
+    return spec_bad(why, "`%s`: extents are written as in f32[1,80]=rand:7, at most 8",
+                    shown(spec));
   }
   while (*s == ' ') s++;
   if (*s != '=') return NULL;
@@ -204,25 +217,28 @@ static InValue *typed(const rvm_program *p, rvm_type t, const char *spec, bool *
 }
 
 /* rand:7 where the type says the extents. */
-static InValue *untyped(const rvm_program *p, rvm_type t, const char *spec, bool *mine, SpecError *why) {
+static InValue *untyped(const rvm_program *p, rvm_type t, const char *spec, bool *mine,
+                        SpecError *why) {
   rvm_type_info info = { 0 };
   *mine = !strncmp(spec, "rand:", 5) || !strcmp(spec, "zeros") || !strcmp(spec, "ones");
   if (!*mine) return NULL;
   rvm_type_describe(p, t, &info);
-  if (info.kind != RVM_TENSOR) return spec_bad(why, "`%s` makes a tensor; %s is wanted", spec, type_of_value(p, t));
+  if (info.kind != RVM_TENSOR)
+    return spec_bad(why, "`%s` makes a tensor; %s is wanted", spec, type_of_value(p, t));
   for (int i = 0; i < info.ndim; i++)
     if (info.shape[i] < 0)
-      return spec_bad(why, "%s leaves extents open: write them, as in %s[...]=%s", type_of_value(p, t),
-                      dtype_name(type_dtype(&info)), spec);
+      return spec_bad(why, "%s leaves extents open: write them, as in %s[...]=%s",
+                      type_of_value(p, t), dtype_name(type_dtype(&info)), spec);
   return generate(p, t, type_dtype(&info), info.ndim, info.shape, spec, why);
 }
 
-/* ---- all forms ---------------------------------------------------------------------------------- */
-InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, const char *spec, SpecError *why) {
+/* ---- all forms ------------------------------------------------------------------------- */
+InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, const char *spec,
+                         SpecError *why) {
   bool mine, computed = false;
   while (*spec == ' ') spec++;
   if (spec[0] == '@' && spec_names_file(spec + 1)) return invalue_file(p, t, m, spec + 1, why);
-  InValue *v = typed(p, t, spec, &mine, why);
+  InValue *v = invalue_typed(p, t, spec, &mine, why);
   if (!mine) v = untyped(p, t, spec, &mine, why);
   if (mine) return v;
   v = invalue_literal(p, t, m, spec, &computed, why);

@@ -13,7 +13,7 @@
  *   rand:7  zeros  ones
  *              the same, for a tensor whose type says all its extents
  *   5  1.5f  True  [[1, 2], [3, 4]]  (1, 2)  Cons(1, Nil)  Node(Leaf(@a.npy), Nil)
- *              a value as results are printed, with files for tensors
+ *              a value as results are printed, with the above for tensors
  *   any closed expression of the language (when there is a Module)
  * A number without suffix takes the element type that is wanted if that holds
  * it.  A tensor where List[Tensor] is wanted is split along its first axis.
@@ -41,7 +41,8 @@ typedef struct InValue {
 } InValue;
 
 /* m may be NULL (a .rvm file).  NULL after setting *why. */
-InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, const char *spec, SpecError *why);
+InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, const char *spec,
+                         SpecError *why);
 
 /* The parameter `name` from tensors by name: its own name, or for data the
  * dotted paths below it (tuples and types of one constructor by field name or
@@ -57,14 +58,19 @@ InValue *invalue_data(rvm_type t, uint32_t ctor, uint32_t n);        /* fields t
 /* x as a value of type t: itself, or split as a list.  NULL after setting *why. */
 InValue *invalue_tensor(const rvm_program *p, rvm_type t, const Tensor *x, SpecError *why);
 /* A file, or file:name. */
-InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const char *path, SpecError *why);
+InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const char *path,
+                      SpecError *why);
 Tensor  *spec_file_tensor(const char *path, SpecError *why);
 bool     spec_names_file(const char *path);
+/* f32[1,80]=rand:7; *mine tells whether spec begins like that. */
+InValue *invalue_typed(const rvm_program *p, rvm_type t, const char *spec, bool *mine,
+                       SpecError *why);
 /* A literal value; *computed is set when it may be an expression instead. */
-InValue *invalue_literal(const rvm_program *p, rvm_type t, const Module *m, const char *text, bool *computed,
-                         SpecError *why);
+InValue *invalue_literal(const rvm_program *p, rvm_type t, const Module *m, const char *text,
+                         bool *computed, SpecError *why);
 /* A closed expression, compiled beside the program and run. */
-InValue *invalue_compute(const rvm_program *p, rvm_type t, const Module *m, const char *text, SpecError *why);
+InValue *invalue_compute(const rvm_program *p, rvm_type t, const Module *m, const char *text,
+                         SpecError *why);
 DType    type_dtype(const rvm_type_info *info);
 void    *spec_bad(SpecError *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #endif

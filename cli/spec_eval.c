@@ -34,7 +34,8 @@ static bool put_body(const char *text, Body *b, SpecError *why) {
   return true;
 }
 
-static const char *put_program(const rvm_program *p, rvm_type t, const Source *main, const Body *b, size_t *n) {
+static const char *put_program(const rvm_program *p, rvm_type t, const Source *main, const Body *b,
+                               size_t *n) {
   StrBuf out = { 0 };
   buf_put(&out, main->text, main->n);
   buf_fmt(&out, "\ndef @%s(", entry_name);
@@ -51,24 +52,26 @@ static const char *put_program(const rvm_program *p, rvm_type t, const Source *m
 /* ---- the value, copied -------------------------------------------------------------------- */
 typedef struct { rvm_value v; InValue *to; uint32_t i; } Copying;
 
-static InValue *copy_node(const rvm_program *q, rvm_instance *vm, rvm_value v, const rvm_program *p, rvm_type t,
-                          SpecError *why) {
+static InValue *copy_node(const rvm_program *q, rvm_instance *vm, rvm_value v, const rvm_program *p,
+                          rvm_type t, SpecError *why) {
   rvm_type_info a = { 0 }, b = { 0 };
   rvm_type_describe(q, v.type, &a);
   rvm_type_describe(p, t, &b);
-  if (a.kind != b.kind || a.kind > RVM_DATA) return spec_bad(why, "a value of type %s cannot be given", type_of_value(p, t));
+  if (a.kind != b.kind || a.kind > RVM_DATA)
+    return spec_bad(why, "a value of type %s cannot be given", type_of_value(p, t));
   if (a.kind == RVM_TENSOR) {
     TensorSet one = { 0 };
     values_to_set(q, vm, v, &one);
     return invalue_tensor(p, t, one.at[0].value, why);
   }
   uint32_t c = rvm_value_ctor(vm, v), n = rvm_ctor_fields(q, v.type, c);
-  if (c >= b.n_ctors || rvm_ctor_fields(p, t, c) != n) return spec_bad(why, "the value is of another type");
+  if (c >= b.n_ctors || rvm_ctor_fields(p, t, c) != n)
+    return spec_bad(why, "the value is of another type");
   return invalue_data(t, c, n);
 }
 
-static InValue *copy_value(const rvm_program *q, rvm_instance *vm, rvm_value v, const rvm_program *p, rvm_type t,
-                           SpecError *why) {
+static InValue *copy_value(const rvm_program *q, rvm_instance *vm, rvm_value v,
+                           const rvm_program *p, rvm_type t, SpecError *why) {
   VEC(Copying) open = { 0 };
   InValue *root = copy_node(q, vm, v, p, t, why), *made = root;
   for (rvm_value at = v; made;) {
@@ -84,8 +87,8 @@ static InValue *copy_value(const rvm_program *q, rvm_instance *vm, rvm_value v, 
 }
 
 /* ---- compile, run --------------------------------------------------------------------------- */
-static bool compile(const Module *m, const rvm_program *p, rvm_type t, const Body *b, uint8_t **bytes, size_t *n,
-                    SpecError *why) {
+static bool compile(const Module *m, const rvm_program *p, rvm_type t, const Body *b,
+                    uint8_t **bytes, size_t *n, SpecError *why) {
   Driver *d = NEW(Driver);
   Image image;
   size_t len;
@@ -102,11 +105,13 @@ static bool compile(const Module *m, const rvm_program *p, rvm_type t, const Bod
   /* Not even an expression: what was found wrong with the value says more. */
   if (d->diags->n && d->diags->at[0].code < E0202) return false;
   diag_render(d->diags, &said, false);
-  spec_bad(why, "the expression is not valid (it is shown as the function @%s)\n%s", entry_name, buf_text(&said));
+  spec_bad(why, "the expression is not valid (it is shown as the function @%s)\n%s", entry_name,
+           buf_text(&said));
   return false;
 }
 
-static bool give_files(rvm_instance *vm, const rvm_program *q, rvm_func f, const Body *b, rvm_value *in, rvm_error *err) {
+static bool give_files(rvm_instance *vm, const rvm_program *q, rvm_func f, const Body *b,
+                       rvm_value *in, rvm_error *err) {
   for (int i = 0; i < b->at.n; i++) {
     InValue leaf = { .type = rvm_func_param(q, f, (uint32_t)i), .tensor = b->at.at[i].value };
     if (invalue_make(vm, &leaf, &in[i], err) != RVM_OK) return false;
@@ -114,7 +119,8 @@ static bool give_files(rvm_instance *vm, const rvm_program *q, rvm_func f, const
   return true;
 }
 
-static InValue *run(const rvm_program *q, const Body *b, const rvm_program *p, rvm_type t, SpecError *why) {
+static InValue *run(const rvm_program *q, const Body *b, const rvm_program *p, rvm_type t,
+                    SpecError *why) {
   rvm_instance *vm = NULL;
   rvm_error err = { 0 };
   rvm_func f;
@@ -122,22 +128,23 @@ static InValue *run(const rvm_program *q, const Body *b, const rvm_program *p, r
   rvm_value *in = NEW_N(rvm_value, b->at.n + 1);
   InValue *v = NULL;
   bool ran = rvm_program_find(q, entry_name, &f, &err) == RVM_OK &&
-             rvm_instance_new(q, NULL, host_alloc(), &vm, &err) == RVM_OK && give_files(vm, q, f, b, in, &err) &&
-             rvm_apply(vm, f, in, &out, &err) == RVM_OK;
+             rvm_instance_new(q, NULL, host_alloc(), &vm, &err) == RVM_OK &&
+             give_files(vm, q, f, b, in, &err) && rvm_apply(vm, f, in, &out, &err) == RVM_OK;
   if (ran) v = copy_value(q, vm, out, p, t, why);
   else spec_bad(why, "the expression failed: %s", err.message);
   if (vm) rvm_instance_free(vm);
   return v;
 }
 
-InValue *invalue_compute(const rvm_program *p, rvm_type t, const Module *m, const char *text, SpecError *why) {
+InValue *invalue_compute(const rvm_program *p, rvm_type t, const Module *m, const char *text,
+                         SpecError *why) {
   Body b = { 0 };
   uint8_t *bytes = NULL;
   size_t n;
   rvm_program *q;
   rvm_error err = { 0 };
   if (!put_body(text, &b, why) || !compile(m, p, t, &b, &bytes, &n, why)) return NULL;
-  uint8_t *volatile held = bytes;                /* the program borrows them, unseen by a collector */
+  uint8_t *volatile held = bytes; /* the program borrows them, unseen by a collector */
   if (rvm_program_load(bytes, n, host_alloc(), &q, &err) != RVM_OK)
     return spec_bad(why, "the expression failed: %s", err.message);
   InValue *v = run(q, &b, p, t, why);

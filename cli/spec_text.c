@@ -47,7 +47,8 @@ static bool store_int(Reader *r, DType t, bool negative, void *to) {
   if (t == DT_bool) return false;
   if (!dtype_is_float(t)) {
     bool fits = t == DT_u64 ? !negative || mag == 0
-                            : (negative ? mag <= (uint64_t)1 << 63 : mag < (uint64_t)1 << 63) && wrap_int(v, t) == v;
+                            : (negative ? mag <= (uint64_t)1 << 63 : mag < (uint64_t)1 << 63) &&
+                                  wrap_int(v, t) == v;
     if (fits) memcpy(to, &v, (size_t)dtype_bytes(t));
     return fits;
   }
@@ -95,7 +96,8 @@ static bool number(Reader *r, DType t, void *to) {
     return false;
   }
   if (!ok) {
-    spec_bad(r->why, "expected a number of type %s, found %s%s", dtype_name(t), minus ? "-" : "", tok_string(&k));
+    spec_bad(r->why, "expected a number of type %s, found %s%s", dtype_name(t), minus ? "-" : "",
+             tok_string(&k));
     return false;
   }
   next(r);
@@ -109,7 +111,8 @@ typedef struct { DType dtype; int rank; int64_t dim[MAX_RANK]; StrBuf bytes; } N
 static bool nested(Reader *r, Nested *x, int at) {
   uint8_t element[8];
   if (at == x->rank) {
-    if (r->tok.kind == T_LBRACK) return spec_bad(r->why, "a bracket nests deeper than the %d axes wanted", x->rank), false;
+    if (r->tok.kind == T_LBRACK)
+      return spec_bad(r->why, "a bracket nests deeper than the %d axes wanted", x->rank), false;
     if (!number(r, x->dtype, element)) return false;
     buf_put(&x->bytes, (const char *)element, (size_t)dtype_bytes(x->dtype));
     return true;
@@ -134,7 +137,8 @@ static void *no_brackets(Reader *r, rvm_type t) {
   double d;
   accept(&ahead, T_MINUS);
   Tok k = ahead.tok.kind;
-  bool scalar = k == T_INT || k == T_FLOAT || k == T_TRUE || k == T_FALSE || special(&ahead.tok, &d);
+  bool scalar =
+      k == T_INT || k == T_FLOAT || k == T_TRUE || k == T_FALSE || special(&ahead.tok, &d);
   next(&ahead);
   if (!scalar || ahead.tok.kind != T_EOF) return odd(r, type_of_value(r->p, t));
   return spec_bad(r->why, "expected %s, found a scalar (f32[2,3]=0.5 is a tensor filled with one)",
@@ -157,7 +161,8 @@ static InValue *tensor_value(Reader *r, rvm_type t, const rvm_type_info *info) {
 /* ---- values ---------------------------------------------------------------------------------- */
 static const char *ctors_of(const rvm_program *p, rvm_type t, uint32_t n) {
   StrBuf b = { 0 };
-  for (uint32_t c = 0; c < n && c < 20; c++) buf_fmt(&b, "%s%s", c ? ", " : "", rvm_ctor_name(p, t, c));
+  for (uint32_t c = 0; c < n && c < 20; c++)
+    buf_fmt(&b, "%s%s", c ? ", " : "", rvm_ctor_name(p, t, c));
   return buf_text(&b);
 }
 
@@ -169,7 +174,8 @@ static InValue *open_data(Reader *r, rvm_type t, const rvm_type_info *info) {
     const char *name = tok_string(&r->tok);
     while (c < info->n_ctors && strcmp(rvm_ctor_name(r->p, t, c), name) != 0) c++;
     if (c == info->n_ctors)
-      return odd(r, str_fmt("a constructor of %s (%s)", type_of_value(r->p, t), ctors_of(r->p, t, info->n_ctors)));
+      return odd(r, str_fmt("a constructor of %s (%s)", type_of_value(r->p, t),
+                            ctors_of(r->p, t, info->n_ctors)));
     next(r);
   }
   uint32_t n = rvm_ctor_fields(r->p, t, c);
@@ -180,9 +186,29 @@ static InValue *open_data(Reader *r, rvm_type t, const rvm_type_info *info) {
   return invalue_data(t, c, n);
 }
 
+/* Up to the comma or parenthesis that ends a field. */
+static const char *field_text(const char *s) {
+  int depth = 0;
+  size_t n = 0;
+  for (; s[n] && (depth > 0 || (s[n] != ',' && s[n] != ')')); n++)
+    depth += (s[n] == '[') - (s[n] == ']');
+  while (n > 0 && s[n - 1] == ' ') n--;
+  return str_fmt("%.*s", (int)n, s);
+}
+
 static InValue *start(Reader *r, rvm_type t) {
   rvm_type_info info;
+  bool mine = false;
   if (rvm_type_describe(r->p, t, &info) != RVM_OK) return spec_bad(r->why, "it has no type");
+  if (r->tok.kind == T_IDENT) {
+    const char *text = field_text(r->tok.s);
+    InValue *v = invalue_typed(r->p, t, text, &mine, r->why);
+    if (mine && v) {
+      r->lx.pos = (size_t)(r->tok.s - r->lx.text) + strlen(text);
+      next(r);
+    }
+    if (mine) return v;
+  }
   if (r->tok.kind == T_GLOBAL) {
     const char *path = tok_string(&r->tok);
     if (!spec_names_file(path)) return odd(r, type_of_value(r->p, t));
@@ -190,7 +216,8 @@ static InValue *start(Reader *r, rvm_type t) {
     return invalue_file(r->p, t, r->m, path, r->why);
   }
   if (info.kind == RVM_TENSOR) return tensor_value(r, t, &info);
-  if (info.kind == RVM_DATA && r->tok.kind == T_LBRACK && !info.is_tuple) return odd(r, type_of_value(r->p, t));
+  if (info.kind == RVM_DATA && r->tok.kind == T_LBRACK && !info.is_tuple)
+    return odd(r, type_of_value(r->p, t));
   if (info.kind == RVM_DATA) return open_data(r, t, &info);
   return odd(r, type_of_value(r->p, t));
 }
@@ -224,8 +251,8 @@ static InValue *whole_value(Reader *r, rvm_type t) {
   }
 }
 
-InValue *invalue_literal(const rvm_program *p, rvm_type t, const Module *m, const char *text, bool *computed,
-                         SpecError *why) {
+InValue *invalue_literal(const rvm_program *p, rvm_type t, const Module *m, const char *text,
+                         bool *computed, SpecError *why) {
   Reader r = { .p = p, .m = m, .why = why, .computed = computed };
   Diags *d = diags_new(&r.sources);
   uint32_t file = source_add(&r.sources, "input", text, strlen(text));

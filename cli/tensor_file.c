@@ -41,7 +41,8 @@ Tensor *tensor_over(DType t, int rank, const int64_t *dim, const uint8_t *data, 
   size_t each = (size_t)dtype_bytes(t), want;
   *why = NULL;
   if (rank > MAX_RANK) *why = str_fmt("it has %d dimensions; %d are the most", rank, MAX_RANK);
-  else if (!dims_count(dim, rank, &count) || count > TENSOR_MAX_COUNT) *why = "it has too many elements";
+  else if (!dims_count(dim, rank, &count) || count > TENSOR_MAX_COUNT)
+    *why = "it has too many elements";
   else if (!size_mul((size_t)count, each, &want)) *why = "it has too many elements";
   else if (want != n) *why = str_fmt("its shape needs %zu bytes of data; there are %zu", want, n);
   else if (t == DT_bool) *why = bad_bool(data, n);

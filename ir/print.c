@@ -1,8 +1,7 @@
 /* print.c -- programs as text that reads back to the same program.
  *
- * One counter numbers the temporaries of a whole dump, and names are made
- * unique over the whole dump, so the text does not lean on shadowing.  Named
- * dims and type variables are unique within a function.
+ * One counter numbers the temporaries of a whole dump.  Names are made unique
+ * within a definition, so the text does not lean on shadowing.
  *
  * The Relay dialect keeps to what TVM 0.10 parses: graph bindings there are
  * nodes of a graph without an order, so what has an effect becomes a let.    */
@@ -15,7 +14,7 @@ typedef struct {
   PrintOpts o;
   StrBuf *out;
   int indent, next_tmp;
-  Names vars;                 /* of the dump                                    */
+  Names vars;                 /* of one definition                              */
   Names types;                /* dims and type variables of one function        */
   TextNames text;             /* the same as callbacks                          */
   ConstTable consts;
@@ -373,8 +372,10 @@ static void put_data(Printer *p, const DataDef *d) {
   put(p, "}\n");
 }
 
+/* Parameters keep their names wherever they can: inputs go by them. */
 static void put_global(Printer *p, const Global *g) {
   new_type_scope(p);
+  p->vars.used = (Map){0};
   put_doc(p, g->doc, "");
   buf_fmt(p->out, "def @%s", g->name);
   put_fn(p, g->fn);

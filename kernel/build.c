@@ -148,9 +148,14 @@ Kernel *kb_done(KB *b) {
   if (!kb_ok(b)) return NULL;
   bool needs_launch;
   KError err;
-  if (kernel_verify(&b->k, b->a, &needs_launch, &err) != K_OK) kb_fail(b, err.why);
-  Kernel *k = kb_ok(b) ? compact(b) : NULL;
-  if (k) kb_drop(b);
+  Kernel *k = compact(b);                      /* no table of it is NULL, not even an empty one */
+  if (!k) return NULL;
+  if (kernel_verify(k, b->a, &needs_launch, &err) != K_OK) {
+    kb_fail(b, err.why);
+    kernel_free(k, b->a);
+    return NULL;
+  }
+  kb_drop(b);
   return k;
 }
 

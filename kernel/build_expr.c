@@ -53,7 +53,7 @@ static bool grow_slots(KB *b) {
   b->n_slots = n;
   for (uint32_t i = 0; i < b->k.n_nodes; i++) {
     const KNode *m = &b->k.node[i];
-    *find_slot(b, m, has_index(m) ? b->k.pool + m->b : NULL) = i + 1;
+    *find_slot(b, m, has_index(m) && b->k.pool ? b->k.pool + m->b : NULL) = i + 1;
   }
   if (old) b->a.fn(b->a.user, old, n_old * sizeof *old, 0);
   return true;

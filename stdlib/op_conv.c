@@ -4,8 +4,8 @@
  *   y[n, g, o, q...] += x[n, (g, ci), q * stride + k * dilation - pad] * w[(g, o), ci, k...]
  *
  * Spatial axes are called D H W; a 2-d operator has H W, a 1-d one W.         */
+#include "stdlib/conv.h"
 #include "stdlib/layout.h"
-#include "stdlib/relkit.h"
 
 enum { MAX_SPATIAL = 3 };
 typedef struct {
@@ -15,6 +15,8 @@ typedef struct {
   int64_t groups, stride[MAX_SPATIAL], dilation[MAX_SPATIAL], before[MAX_SPATIAL], after[MAX_SPATIAL];
   int64_t out_pad[MAX_SPATIAL];
 } Conv;
+
+static bool is_quantized(const OpDef *op) { return op->args[2].name != NULL; }
 
 /* ---- attributes ----------------------------------------------------------------------- */
 static const char *text_or(const OpAttrs *a, const char *name, const char *other) {
@@ -66,12 +68,15 @@ static bool check_conv(Rel *r, Conv *c) {
   for (int i = 0; i < c->n; i++)
     if (c->stride[i] < 1 || c->dilation[i] < 1 || c->before[i] < 0 || c->after[i] < 0)
       return rel_error(r, "strides and dilation must be at least 1 and padding at least 0");
-  return rel_want_rank(r, 0, c->x.n) && rel_want_rank(r, 1, c->w.n) && rel_same_dtype(r, 0, 1) &&
-         rel_want_class(r, 0, "fiu");
+  bool quantized = is_quantized(rel_op(r));
+  return rel_want_rank(r, 0, c->x.n) && rel_want_rank(r, 1, c->w.n) &&
+         (quantized ? rel_want_class(r, 1, "iu") : rel_same_dtype(r, 0, 1)) &&
+         rel_want_class(r, 0, quantized ? "iu" : "fiu");
 }
 
 static DType out_dtype(const OpAttrs *a, DType dflt) {
   const OpAttrVal *v = opattr(a, "out_dtype");
+  if (is_quantized(a->op)) dflt = DT_i32;
   return v->none || !v->given ? dflt : v->dtype;
 }
 
@@ -87,7 +92,7 @@ static bool check_given(Rel *r, const Conv *c, Dim o, const Dim *k) {
 }
 
 /* ---- convolution ------------------------------------------------------------------------- */
-static bool rel_conv(Rel *r) {
+bool conv_rel(Rel *r) {
   Conv c;
   if (!check_conv(r, &c)) return false;
   DimTab *t = rel_dims(r);
@@ -162,13 +167,33 @@ static void store_conv(OpK *k, const Conv *c, KTensor y, const ConvVars *v, KE a
 
 static DType acc_type(DType out) { return relkit_acc(out); }
 
-static bool lower_conv(OpPlan *p) {
+/* What stands outside x, and x as a factor: with its zero point taken off. */
+typedef struct { bool used;  KTensor at[2]; } Zeros;         /* of data, of the weight */
+static Zeros open_zeros(OpK *k) {
+  Zeros z = { .used = is_quantized(k->p->op) };
+  for (int i = 0; z.used && i < 2; i++) z.at[i] = opk_in(k, 2 + i);
+  return z;
+}
+static KE zero_point(OpK *k, KTensor z, KE channel) {
+  KE at = kb_min(k->b, channel, z.rank ? kb_sub(k->b, z.dim[0], kb_int(k->b, 1)) : channel);
+  return kb_load(k->b, z.buf, z.rank ? &at : NULL);
+}
+static KE outside(OpK *k, const Zeros *z, DType t) {
+  return z->used ? kb_cast(k->b, zero_point(k, z->at[0], kb_int(k->b, 0)), t) : opk_zero(k, t);
+}
+static KE factor(OpK *k, const Zeros *z, int i, KE e, KE channel, DType acc) {
+  e = kb_cast(k->b, e, acc);
+  return z->used ? kb_sub(k->b, e, kb_cast(k->b, zero_point(k, z->at[i], channel), acc)) : e;
+}
+
+bool conv_lower(OpPlan *p) {
   bool ok, padded = false;
   Conv c = read_conv(p->op, p->attrs, &ok);
   DimTab *t = p->cx->dims;
   OpOperand *xo = plan_operand(p, 0), *wo = plan_operand(p, 1), *yo = plan_operand(p, plan_result(p, 0));
   OpK k = opk_begin(p, p->op->name);
   KTensor x = opk_in(&k, 0), w = opk_in(&k, 1), y = opk_out(&k, plan_result(p, 0));
+  Zeros zero = open_zeros(&k);
   KE q[MAX_SPATIAL], kext[MAX_SPATIAL], at[MAX_RANK], logical[MAX_SPATIAL + 2];
   ConvVars v;
   for (int i = 0; i < c.n; i++) {
@@ -184,12 +209,13 @@ static bool lower_conv(OpPlan *p) {
     logical[2 + i] = kb_sub(k.b, kb_add(k.b, kb_mul(k.b, v.q[i], kb_int(k.b, c.stride[i])),
                                         kb_mul(k.b, v.k[i], kb_int(k.b, c.dilation[i]))), kb_int(k.b, c.before[i]));
   layout_index(&k, &c.x, c.data, logical, at);
-  KE a = padded ? kb_load_or(k.b, x.buf, at, opk_zero(&k, x.dtype)) : kb_load(k.b, x.buf, at);
-  logical[0] = kb_add(k.b, kb_mul(k.b, v.g, v.og), v.o), logical[1] = v.ci;
+  KE a = padded ? kb_load_or(k.b, x.buf, at, outside(&k, &zero, x.dtype)) : kb_load(k.b, x.buf, at);
+  KE out = kb_add(k.b, kb_mul(k.b, v.g, v.og), v.o);
+  logical[0] = out, logical[1] = v.ci;
   for (int i = 0; i < c.n; i++) logical[2 + i] = v.k[i];
   layout_index(&k, &c.w, c.kernel, logical, at);
-  KE b = kb_load(k.b, w.buf, at);
-  KE sum = kb_contract_acc(k.b, acc, kb_cast(k.b, a, acc), kb_cast(k.b, b, acc));
+  KE b = kb_load(k.b, w.buf, at), first = kb_int(k.b, 0);
+  KE sum = kb_contract_acc(k.b, acc, factor(&k, &zero, 0, a, first, acc), factor(&k, &zero, 1, b, out, acc));
   store_conv(&k, &c, y, &v, sum);
   return opk_end(&k);
 }
@@ -199,7 +225,7 @@ static bool lower_conv(OpPlan *p) {
  * round: y[q] takes x[(q + pad - k * dilation) / stride] where that is whole.
  * The weight is (I, O / groups, k...): TVM's relation reads kernel_layout with
  * O as the first, input, axis, so its letters O and I name these two.          */
-static bool rel_conv_transpose(Rel *r) {
+bool conv_transpose_rel(Rel *r) {
   Conv c;
   if (!check_conv(r, &c)) return false;
   DimTab *t = rel_dims(r);
@@ -227,7 +253,7 @@ static bool rel_conv_transpose(Rel *r) {
   return rel_result(r, out_dtype(a, x.dtype), c.y.n, out);
 }
 
-static bool lower_conv_transpose(OpPlan *p) {
+bool conv_transpose_lower(OpPlan *p) {
   bool ok;
   Conv c = read_conv(p->op, p->attrs, &ok);
   DimTab *t = p->cx->dims;
@@ -235,6 +261,7 @@ static bool lower_conv_transpose(OpPlan *p) {
   OpOperand *xo = plan_operand(p, 0), *wo = plan_operand(p, 1), *yo = plan_operand(p, plan_result(p, 0));
   OpK k = opk_begin(p, p->op->name);
   KTensor x = opk_in(&k, 0), w = opk_in(&k, 1), y = opk_out(&k, plan_result(p, 0));
+  Zeros zero = open_zeros(&k);
   KE q[MAX_SPATIAL], kext[MAX_SPATIAL], at[MAX_RANK], logical[MAX_SPATIAL + 2], whole = kb_bool(k.b, true);
   ConvVars v;
   for (int i = 0; i < c.n; i++) {
@@ -254,12 +281,13 @@ static bool lower_conv_transpose(OpPlan *p) {
     if (c.stride[i] > 1) whole = kb_and(k.b, whole, kb_eq(k.b, kb_fmod(k.b, from, s), kb_int(k.b, 0)));
   }
   layout_index(&k, &c.x, c.data, logical, at);
-  KE zero = opk_zero(&k, x.dtype), a = kb_load_or(k.b, x.buf, at, zero);
-  a = kb_select(k.b, whole, a, zero);
+  KE none = outside(&k, &zero, x.dtype), a = kb_load_or(k.b, x.buf, at, none);
+  a = kb_select(k.b, whole, a, none);
   logical[0] = io ? v.o : channel, logical[1] = io ? channel : v.o;
   for (int i = 0; i < c.n; i++) logical[2 + i] = v.k[i];
   layout_index(&k, &c.w, c.kernel, logical, at);
-  KE sum = kb_contract_acc(k.b, acc, kb_cast(k.b, a, acc), kb_cast(k.b, kb_load(k.b, w.buf, at), acc));
+  KE b = kb_load(k.b, w.buf, at), out = kb_add(k.b, kb_mul(k.b, v.g, v.og), v.o);
+  KE sum = kb_contract_acc(k.b, acc, factor(&k, &zero, 0, a, channel, acc), factor(&k, &zero, 1, b, out, acc));
   store_conv(&k, &c, y, &v, sum);
   return opk_end(&k);
 }
@@ -335,21 +363,11 @@ static bool lower_backward_weight(OpPlan *p) {
 }
 
 /* ---- records -------------------------------------------------------------------------------------- */
-#define COMMON(data, kernel)                                                                        \
-  { "padding", A_Ints, "[0]", "zeros around: one value, one per axis, or all before then all after" }, \
-  { "dilation", A_Ints, "[1]", "distance between kernel taps" },                                    \
-  { "groups", A_Int, "1", "independent groups of channels" },                                       \
-  { "channels", A_Int, "None", "output channels, for checking" },                                   \
-  { "kernel_size", A_Ints, "None", "kernel extents, for checking" },                                \
-  { "data_layout", A_Str, data, "axes of data" }, { "kernel_layout", A_Str, kernel, "axes of the weight" }, \
-  { "out_layout", A_Str, "", "axes of the result; data_layout if empty" },                          \
-  { "out_dtype", A_DType, "", "element type of the result and the sum; that of data if empty" },     \
-  { "strides", A_Ints, "[1]", "step of the window" }
 #define CONV(id, text, n, data, kernel, ...)                                                        \
   const OpDef op_##id = { .name = text, .doc = "Cross-correlation over " #n " spatial dimensions, in groups.", \
     .args = { { "data", "batch, channels, space", false }, { "weight", "output channels, input channels / groups, kernel", false } }, \
-    .attrs = { COMMON(data, kernel) }, .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_conv, \
-    .lower = lower_conv, .variant = n, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
+    .attrs = { CONV_ATTRS(data, kernel) }, .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = conv_rel, \
+    .lower = conv_lower, .variant = n, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 
 CONV(nn_conv1d, "nn.conv1d", 1, "NCW", "OIW", "nn.conv1d(f32[2,3,9], f32[4,3,3], padding=[1])",
      "nn.conv1d(f32[?2,4,?11], f32[6,2,3], groups=2, strides=[2], dilation=[2], padding=[2, 1])",
@@ -371,8 +389,8 @@ CONV(nn_contrib_depthwise_conv2d_NCHWc, "nn.contrib_depthwise_conv2d_NCHWc", 2, 
 #define CONV_T(id, text, n, data, kernel, ...)                                                      \
   const OpDef op_##id = { .name = text, .doc = "Transposed convolution over " #n " spatial dimensions (the gradient of a convolution by its data).", \
     .args = { { "data", "batch, channels, space", false }, { "weight", "input channels, output channels / groups, kernel", false } }, \
-    .attrs = { COMMON(data, kernel), { "output_padding", A_Ints, "[0]", "extent added at the end" } }, \
-    .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_conv_transpose, .lower = lower_conv_transpose, \
+    .attrs = { CONV_ATTRS(data, kernel), { "output_padding", A_Ints, "[0]", "extent added at the end" } }, \
+    .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = conv_transpose_rel, .lower = conv_transpose_lower, \
     .variant = n, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
 CONV_T(nn_conv1d_transpose, "nn.conv1d_transpose", 1, "NCW", "OIW", "nn.conv1d_transpose(f32[2,3,5], f32[3,4,3], strides=[2], padding=[1], output_padding=[1])",
        "nn.conv1d_transpose(f32[?2,4,?5], f32[4,2,3], groups=2)");
@@ -386,7 +404,7 @@ CONV_T(nn_conv3d_transpose, "nn.conv3d_transpose", 3, "NCDHW", "OIDHW", "nn.conv
 const OpDef op_nn_conv2d_backward_weight = {
   .name = "nn.conv2d_backward_weight", .doc = "Gradient of nn.conv2d by its weight.",
   .args = { { "grad", "gradient of the result", false }, { "data", "the convolution's data", false } },
-  .attrs = { COMMON("NCHW", "OIHW") }, .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_backward_weight,
+  .attrs = { CONV_ATTRS("NCHW", "OIHW") }, .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_backward_weight,
   .lower = lower_backward_weight, .variant = 2,
   .examples = (const char *const[]){ "nn.conv2d_backward_weight(f32[2,4,6,7], f32[2,3,6,7], kernel_size=[3, 3], padding=[1, 1])",
     "nn.conv2d_backward_weight(f32[1,4,?3,3], f32[1,6,?7,7], kernel_size=[3, 3], groups=2, strides=[2, 2])", NULL } };

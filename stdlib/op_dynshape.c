@@ -14,7 +14,8 @@ static bool vector_arg(Rel *r, int arg, int most, int64_t *n) {
   const char *name = rel_op(r)->args[arg].name;
   if (!rel_want_rank(r, arg, 1) || !rel_want_class(r, arg, "iu")) return false;
   if (!dim_is_const(rel_tensor(r, arg).dim[0], n))
-    return rel_error(r, "the length of %s determines the rank of the result and must be known", name);
+    return rel_error(r, "the length of %s determines the rank of the result and must be known",
+                     name);
   return *n <= most || rel_error(r, "%s has %lld entries; at most %d make sense", name,
                                  (long long)*n, most);
 }
@@ -33,7 +34,7 @@ static bool view_as(OpPlan *p, OpRef vec) {
   return true;
 }
 
-/* ---- dyn.reshape ------------------------------------------------------------------------------- */
+/* ---- dyn.reshape ----------------------------------------------------------------------- */
 enum { COPY = 0, INFER = -1, COPY_REST = -2, JOIN = -3, SPLIT = -4 };
 
 static bool rel_dyn_reshape(Rel *r) {
@@ -56,7 +57,7 @@ static bool rel_dyn_reshape(Rel *r) {
 /* The state of reading codes: next axis of data, next extent of the result, codes
  * still to skip, which extent is inferred (-1: none). */
 enum { SRC, DST, SKIP, HOLE, N_STATE };
-typedef struct { OpK *k;  KTensor data, code, out;  int rank, n, n_out;  bool allowzero; } Codes;
+typedef struct { OpK *k;  KTensor data, code, out;  int rank, n_out;  bool allowzero; } Codes;
 
 static void check_codes(const Codes *c, const char *what, KE cond) {
   kb_check(c->k->b, cond, str_fmt("dyn.reshape: %s", what));
@@ -79,24 +80,29 @@ static void copy_rest(const Codes *c, KE src, KE dst) {
 static void read_code(const Codes *c, KE j, const KE *s, KE *next) {
   KB *b = c->k->b;
   KE zero = kb_int(b, 0), one = kb_int(b, 1), two = kb_int(b, 2), minus = kb_int(b, -1);
-  KE rank = kb_int(b, c->rank), j1 = kb_add(b, j, one), j2 = kb_add(b, j, two), src1 = kb_add(b, s[SRC], one);
-  KE active = kb_eq(b, s[SKIP], zero), v = kb_let(b, kb_cast(b, kb_load(b, c->code.buf, &j), DT_i64));
+  KE rank = kb_int(b, c->rank), j1 = kb_add(b, j, one), j2 = kb_add(b, j, two),
+      src1 = kb_add(b, s[SRC], one);
+  KE active = kb_eq(b, s[SKIP], zero),
+      v = kb_let(b, kb_cast(b, kb_load(b, c->code.buf, &j), DT_i64));
   KE none = kb_num(b, c->code.dtype, 0);
   KE p = kb_let(b, kb_cast(b, kb_load_or(b, c->code.buf, &j1, none), DT_i64));
   KE q = kb_let(b, kb_cast(b, kb_load_or(b, c->code.buf, &j2, none), DT_i64));
-  KE d0 = kb_let(b, kb_load_or(b, c->data.buf, &s[SRC], one)), d1 = kb_load_or(b, c->data.buf, &src1, one);
+  KE d0 = kb_let(b, kb_load_or(b, c->data.buf, &s[SRC], one)),
+      d1 = kb_load_or(b, c->data.buf, &src1, one);
   KE is_copy = c->allowzero ? kb_bool(b, false) : kb_eq(b, v, zero), is_infer = kb_eq(b, v, minus);
   KE is_rest = kb_eq(b, v, kb_int(b, COPY_REST)), is_join = kb_eq(b, v, kb_int(b, JOIN));
   KE is_split = kb_eq(b, v, kb_int(b, SPLIT)), left = kb_sub(b, rank, s[SRC]);
   KE needs = kb_select(b, is_join, two, kb_select(b, kb_or(b, is_copy, is_split), one, zero));
   check_codes(c, "a code below -4", implies(b, active, kb_le(b, kb_int(b, SPLIT), v)));
-  check_codes(c, "newshape refers to more axes than the data has", implies(b, active, kb_le(b, needs, left)));
+  check_codes(c, "newshape refers to more axes than the data has",
+              implies(b, active, kb_le(b, needs, left)));
   check_codes(c, "newshape has more than one -1",
               implies(b, kb_and(b, active, is_infer), kb_lt(b, s[HOLE], zero)));
   KE p_open = kb_eq(b, p, minus), q_open = kb_eq(b, q, minus);
   KE whole = kb_and(b, kb_or(b, p_open, kb_lt(b, zero, p)), kb_or(b, q_open, kb_lt(b, zero, q)));
   check_codes(c, "the extents after -4 must be positive, or one of them -1",
-              implies(b, kb_and(b, active, is_split), kb_and(b, whole, kb_not(b, kb_and(b, p_open, q_open)))));
+              implies(b, kb_and(b, active, is_split),
+                      kb_and(b, whole, kb_not(b, kb_and(b, p_open, q_open)))));
   KE half = kb_select(b, p_open, kb_fdiv(b, d0, kb_max(b, q, one)), p);
   KE first = kb_select(b, is_copy, d0, kb_select(b, is_infer, one,
              kb_select(b, is_join, kb_mul(b, d0, d1), kb_select(b, is_split, half, v))));
@@ -124,7 +130,8 @@ static void fill_hole(const Codes *c, KE hole) {
   KE total = kb_reduce_end(b, S_mul, one, kb_load(b, c->data.buf, &i));
   kb_reduce_begin(b, 1, &n, &i);
   KE known = kb_reduce_end(b, S_mul, one, kb_load(b, c->out.buf, &i)), open = kb_le(b, zero, hole);
-  check_codes(c, "-1 is ambiguous where another extent is 0", implies(b, open, kb_ne(b, known, zero)));
+  check_codes(c, "-1 is ambiguous where another extent is 0",
+              implies(b, open, kb_ne(b, known, zero)));
   KE divisor = kb_let(b, kb_select(b, kb_eq(b, known, zero), one, known));
   KE fits = kb_select(b, open, kb_eq(b, kb_fmod(b, total, divisor), zero), kb_eq(b, total, known));
   check_codes(c, "newshape has another number of elements than data", fits);
@@ -134,8 +141,6 @@ static void fill_hole(const Codes *c, KE hole) {
 }
 static bool lower_dyn_reshape(OpPlan *p) {
   OpOperand xo = *plan_operand(p, 0), yo = *plan_operand(p, plan_result(p, 0));
-  int64_t n = 0;
-  dim_is_const(plan_operand(p, 1)->dim[0], &n);
   if (yo.rank == 0) {                        /* the checker knows: one element */
     plan_view(p, plan_result(p, 0), 0);
     return true;
@@ -144,11 +149,12 @@ static bool lower_dyn_reshape(OpPlan *p) {
   OpK k = opk_begin(p, "reshape_extents");
   KB *b = k.b;
   KE dims = kb_int(b, xo.rank > 0 ? xo.rank : 1), zero = kb_int(b, 0), at;
-  Codes c = { .k = &k, .rank = xo.rank, .n = (int)n, .n_out = yo.rank,
+  Codes c = { .k = &k, .rank = xo.rank, .n_out = yo.rank,
               .allowzero = attr_bool(p->attrs, "allowzero") };
   c.code = opk_in(&k, 1);
   c.out = opk_out(&k, vec);
-  KE ext[MAX_RANK], state[N_STATE], init[N_STATE] = { zero, zero, zero, kb_int(b, -1) }, next[N_STATE];
+  KE ext[MAX_RANK], state[N_STATE], init[N_STATE] = { zero, zero, zero, kb_int(b, -1) },
+      next[N_STATE];
   for (int i = 0; i < xo.rank; i++) ext[i] = opk_dim(&k, xo.dim[i]);
   c.data = opk_local(&k, DT_i64, 1, &dims);
   for (int i = 0; i < xo.rank; i++) kb_store(b, c.data.buf, (at = kb_int(b, i), &at), ext[i]);
@@ -177,7 +183,7 @@ const OpDef op_dyn_reshape = {
     "dyn.reshape(f32[0,10], [-1, 10]i64)", NULL },
 };
 
-/* ---- dyn.squeeze ---------------------------------------------------------------------------------- */
+/* ---- dyn.squeeze ----------------------------------------------------------------------- */
 static bool rel_dyn_squeeze(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int64_t n;
@@ -216,7 +222,8 @@ static bool lower_dyn_squeeze(OpPlan *p) {
   KTensor axes = opk_in(&k, 1), out = opk_out(&k, vec);
   KE zero = kb_int(b, 0), one = kb_int(b, 1), at = zero, last = kb_sub(b, out.dim[0], one);
   for (int i = 0; i < xo.rank; i++) {
-    KE drop = listed(&k, axes, n, i, xo.rank), e = opk_dim(&k, xo.dim[i]), to = kb_clamp(b, at, zero, last);
+    KE drop = listed(&k, axes, n, i, xo.rank), e = opk_dim(&k, xo.dim[i]),
+        to = kb_clamp(b, at, zero, last);
     kb_check(b, implies(b, drop, kb_eq(b, e, one)), "dyn.squeeze: a squeezed extent is not 1");
     kb_if(b, kb_not(b, drop));
     kb_store(b, out.buf, &to, e);
@@ -235,22 +242,26 @@ const OpDef op_dyn_squeeze = {
     "dyn.squeeze(f32[?2,1,3], [-2]i32)", "dyn.squeeze(i8[1,1], [0, 1]i32)", NULL },
 };
 
-/* ---- dyn.expand_dims -------------------------------------------------------------------------------- */
+/* ---- dyn.expand_dims ------------------------------------------------------------------- */
 static bool rel_dyn_expand(Rel *r) {
   TensorTy x = rel_tensor(r, 0), a = rel_tensor(r, 1);
   int64_t n = attr_int(rel_attrs(r), "num_newaxis");
   DimTab *t = rel_dims(r);
   if (n < 0 || x.rank + n > MAX_RANK)
-    return rel_error(r, "num_newaxis must be in [0, %d], found %lld", MAX_RANK - x.rank, (long long)n);
+    return rel_error(r, "num_newaxis must be in [0, %d], found %lld", MAX_RANK - x.rank,
+                     (long long)n);
   if (!rel_want_class(r, 1, "iu")) return false;
   if (a.rank > 1) return rel_want_rank(r, 1, 0);
-  if (a.rank == 1 && !rel_same_dim(r, a.dim[0], dim_const(t, 1), "the extent of axis and 1")) return false;
+  if (a.rank == 1 && !rel_same_dim(r, a.dim[0], dim_const(t, 1),
+                                   "the extent of axis and 1"))
+    return false;
   const Tensor *c = rel_constant(r, 1);
   Dim out[MAX_RANK];
   int axis = 0, rank = x.rank + (int)n;
   if (c && !rel_axis(r, "axis", relkit_const_int(c, 0), x.rank + 1, &axis)) return false;
   for (int i = 0; i < rank; i++)
-    out[i] = !c ? rel_unknown(r) : i < axis ? x.dim[i] : i < axis + n ? dim_const(t, 1) : x.dim[i - n];
+    out[i] = !c ? rel_unknown(r) : i < axis ? x.dim[i]
+           : i < axis + n ? dim_const(t, 1) : x.dim[i - n];
   return rel_result(r, x.dtype, rank, out);
 }
 static bool lower_dyn_expand(OpPlan *p) {
@@ -264,14 +275,17 @@ static bool lower_dyn_expand(OpPlan *p) {
   OpK k = opk_begin(p, "expand_extents");
   KB *b = k.b;
   KTensor axis = opk_in(&k, 1), out = opk_out(&k, vec);
-  KE zero = kb_int(b, 0), one = kb_int(b, 1), places = kb_int(b, xo.rank + 1), a = element(&k, axis, zero);
+  KE zero = kb_int(b, 0), one = kb_int(b, 1), places = kb_int(b, xo.rank + 1),
+      a = element(&k, axis, zero);
   a = kb_let(b, kb_select(b, kb_lt(b, a, zero), kb_add(b, a, places), a));
-  kb_check(b, kb_and(b, kb_le(b, zero, a), kb_lt(b, a, places)), "dyn.expand_dims: axis is out of range");
+  kb_check(b, kb_and(b, kb_le(b, zero, a), kb_lt(b, a, places)),
+           "dyn.expand_dims: axis is out of range");
   for (int i = 0; i < yo.rank; i++) {
     KE at = kb_int(b, i), before = i < xo.rank ? opk_dim(&k, xo.dim[i]) : one;
     KE behind = i >= n ? opk_dim(&k, xo.dim[i - n]) : one;
     KE fresh = kb_lt(b, at, kb_add(b, a, kb_int(b, n)));
-    kb_store(b, out.buf, &at, kb_select(b, kb_lt(b, at, a), before, kb_select(b, fresh, one, behind)));
+    kb_store(b, out.buf, &at,
+             kb_select(b, kb_lt(b, at, a), before, kb_select(b, fresh, one, behind)));
   }
   return opk_end(&k) && view_as(p, vec);
 }
@@ -284,7 +298,7 @@ const OpDef op_dyn_expand_dims = {
     "dyn.expand_dims(f32[?2,3], i64[]<3, num_newaxis=2)", "dyn.expand_dims(i8[3], [-1]i32)", NULL },
 };
 
-/* ---- dyn.tile --------------------------------------------------------------------------------------- */
+/* ---- dyn.tile -------------------------------------------------------------------------- */
 static bool rel_dyn_tile(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   DimTab *t = rel_dims(r);

@@ -9,7 +9,7 @@ static KE position(OpK *k, KTensor t, const KE *at) {
   return kb_cast(k->b, kb_load(k->b, t.buf, at), DT_i64);
 }
 
-/* ---- take ----------------------------------------------------------------------------------- */
+/* ---- take ------------------------------------------------------------------------------ */
 typedef enum { TAKE_CLIP, TAKE_WRAP, TAKE_BAD } TakeMode;
 /* "fast" promises positions in range; keeping them there costs nothing that matters. */
 static TakeMode take_mode(const OpAttrs *a) {
@@ -110,7 +110,7 @@ const OpDef op_take = {
     NULL },
 };
 
-/* ---- gather ---------------------------------------------------------------------------------- */
+/* ---- gather ---------------------------------------------------------------------------- */
 static bool rel_gather(Rel *r) {
   TensorTy x = rel_tensor(r, 0), i = rel_tensor(r, 1);
   int axis;
@@ -152,7 +152,7 @@ const OpDef op_gather = {
     "gather(f32[3,4], i32[3,0], axis=1)", NULL },
 };
 
-/* ---- gather_nd ------------------------------------------------------------------------------- */
+/* ---- gather_nd ------------------------------------------------------------------------- */
 /* The first axis of indices: how many axes of data each column names. */
 static bool nd_depth(Rel *r, int arg, int64_t *m) {
   Dim d = rel_tensor(r, arg).dim[0];
@@ -162,14 +162,16 @@ static bool nd_depth(Rel *r, int arg, int64_t *m) {
     return rel_error(r, "the first extent of indices is a number of axes and must be known, or "
                      "given as index_rank");
   *m = v->i;
-  return rel_same_dim(r, d, dim_const(rel_dims(r), v->i), "the first axis of indices and index_rank");
+  return rel_same_dim(r, d, dim_const(rel_dims(r), v->i),
+                      "the first axis of indices and index_rank");
 }
 static bool rel_gather_nd(Rel *r) {
   TensorTy x = rel_tensor(r, 0), i = rel_tensor(r, 1);
   int64_t batch = attr_int(rel_attrs(r), "batch_dims"), m;
   Dim out[2 * MAX_RANK];
   int rank = 0;
-  if (!rel_want_class(r, 1, "iu") || !rel_want_min_rank(r, 1, 1) || !nd_depth(r, 1, &m)) return false;
+  if (!rel_want_class(r, 1, "iu") || !rel_want_min_rank(r, 1, 1) || !nd_depth(r, 1, &m))
+    return false;
   if (batch < 0 || batch > i.rank - 1)
     return rel_error(r, "batch_dims must be in [0, %d], found %lld", i.rank - 1, (long long)batch);
   if (m < 0 || batch + m > x.rank)
@@ -231,7 +233,7 @@ const OpDef op_gather_nd = {
     "gather_nd(f32[3,4], i32[1,0])", NULL },
 };
 
-/* ---- adv_index ------------------------------------------------------------------------------- */
+/* ---- adv_index ------------------------------------------------------------------------- */
 static bool rel_adv_index(Rel *r) {
   int n = rel_arg_size(r, 0) - 1, rank = 0;
   Dim dim[2][MAX_RANK];
@@ -287,7 +289,7 @@ const OpDef op_adv_index = {
     "adv_index((f16[3,4], i32[0]<3, i32[]<4))", NULL },
 };
 
-/* ---- argwhere -------------------------------------------------------------------------------- */
+/* ---- argwhere -------------------------------------------------------------------------- */
 static bool rel_argwhere(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   Dim out[2] = { rel_unknown(r), dim_const(rel_dims(r), x.rank) };

@@ -6,7 +6,7 @@
 #include "stdlib/layout.h"
 #include "stdlib/relkit.h"
 
-/* ---- layout_transform ------------------------------------------------------------------------ */
+/* ---- layout_transform ------------------------------------------------------------------ */
 static void outer_letters(const Layout *l, char *out) {
   for (int i = 0; i < l->n; i++)
     if (!l->axis[i].inner) *out++ = l->axis[i].letter;
@@ -14,7 +14,8 @@ static void outer_letters(const Layout *l, char *out) {
 }
 static bool rel_layout(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
-  const char *from = attr_str(rel_attrs(r), "src_layout"), *to = attr_str(rel_attrs(r), "dst_layout");
+  const char *from = attr_str(rel_attrs(r), "src_layout");
+  const char *to = attr_str(rel_attrs(r), "dst_layout");
   DimTab *t = rel_dims(r);
   Layout src, dst;
   char letters[MAX_RANK + 1];
@@ -86,7 +87,7 @@ const OpDef op_layout_transform = {
     "layout_transform(f32[0,4,2,3], src_layout=\"NCHW\", dst_layout=\"NHWC\")", NULL },
 };
 
-/* ---- space_to_depth, depth_to_space ------------------------------------------------------------- */
+/* ---- space_to_depth, depth_to_space ---------------------------------------------------- */
 /* The axes of a picture, each perhaps cut in two: batch, channels, rows of blocks,
  * row in the block, columns of blocks, column in the block. */
 enum { PIC_N, PIC_C, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_AXES };
@@ -94,8 +95,10 @@ static const int space_order[2][PIC_AXES] = {
   { PIC_N, PIC_C, PIC_H, PIC_BY, PIC_W, PIC_BX },             /* NCHW              */
   { PIC_N, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_C } };           /* NHWC              */
 static const int depth_order[2][2][PIC_AXES] = {              /* [layout][is CDR]  */
-  { { PIC_N, PIC_BY, PIC_BX, PIC_C, PIC_H, PIC_W }, { PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W } },
-  { { PIC_N, PIC_H, PIC_W, PIC_BY, PIC_BX, PIC_C }, { PIC_N, PIC_H, PIC_W, PIC_C, PIC_BY, PIC_BX } } };
+  { { PIC_N, PIC_BY, PIC_BX, PIC_C, PIC_H, PIC_W },
+    { PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W } },
+  { { PIC_N, PIC_H, PIC_W, PIC_BY, PIC_BX, PIC_C },
+    { PIC_N, PIC_H, PIC_W, PIC_C, PIC_BY, PIC_BX } } };
 /* Loops: long ones innermost. */
 static const int loop_order[2][PIC_AXES] = {
   { PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W }, { PIC_N, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_C } };
@@ -126,7 +129,8 @@ static bool rel_picture(Rel *r) {
   int h = is_nhwc(rel_attrs(r)) ? 1 : 2, c = is_nhwc(rel_attrs(r)) ? 3 : 1;
   Dim b = dim_const(t, block), out[4] = { x.dim[0] };
   if (rel_op(r)->variant) {
-    if (!divides(r, block * block, x.dim[c], "the channels modulo the square of block_size and zero"))
+    if (!divides(r, block * block, x.dim[c],
+                 "the channels modulo the square of block_size and zero"))
       return false;
     out[h] = dim_mul(t, x.dim[h], b), out[h + 1] = dim_mul(t, x.dim[h + 1], b);
     out[c] = dim_div(t, x.dim[c], dim_mul(t, b, b));
@@ -148,7 +152,10 @@ static bool lower_picture(OpPlan *p) {
   Dim extent[PIC_AXES] = { d->dim[0], w->dim[nhwc ? 3 : 1], d->dim[nhwc ? 1 : 2], b,
                            d->dim[nhwc ? 2 : 3], b };
   Dim deep_dim[PIC_AXES], wide_dim[PIC_AXES];
-  for (int i = 0; i < PIC_AXES; i++) deep_dim[i] = extent[depth[i]], wide_dim[i] = extent[shallow[i]];
+  for (int i = 0; i < PIC_AXES; i++) {
+    deep_dim[i] = extent[depth[i]];
+    wide_dim[i] = extent[shallow[i]];
+  }
   OpK k = opk_begin(p, p->op->name);
   KTensor x = opk_in_as(&k, 0, PIC_AXES, p->op->variant ? deep_dim : wide_dim);
   KTensor y = opk_out_as(&k, out, PIC_AXES, p->op->variant ? wide_dim : deep_dim);
@@ -175,7 +182,8 @@ const OpDef op_nn_space_to_depth = {
   .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_picture, .lower = lower_picture,
   .examples = (const char *const[]){ "nn.space_to_depth(f32[2,3,4,6], block_size=2)",
     "nn.space_to_depth(i8[?2,6,?3,5], block_size=3, layout=\"NHWC\", mode=\"DCR\")",
-    "nn.space_to_depth(f16[1,2,?4,2], block_size=2)", "nn.space_to_depth(f32[0,3,4,2], block_size=2)",
+    "nn.space_to_depth(f16[1,2,?4,2], block_size=2)",
+    "nn.space_to_depth(f32[0,3,4,2], block_size=2)",
     NULL },
 };
 const OpDef op_nn_depth_to_space = {
@@ -188,7 +196,7 @@ const OpDef op_nn_depth_to_space = {
     "nn.depth_to_space(f32[0,4,3,2], block_size=2)", NULL },
 };
 
-/* ---- space_to_batch_nd, batch_to_space_nd --------------------------------------------------------- */
+/* ---- space_to_batch_nd, batch_to_space_nd ---------------------------------------------- */
 /* block: per space axis, the axes behind the batch; pairs: what is added or cut
  * on both sides; total: the product of the blocks. */
 typedef struct { int n; const int64_t *block, *pair; int64_t total; } Blocks;
@@ -201,12 +209,14 @@ static Blocks blocks_of(const OpAttrs *a, const char *pairs) {
 static bool want_blocks(Rel *r, const char *pairs, Blocks *s) {
   const OpAttrVal *b = opattr(rel_attrs(r), "block_shape"), *v = opattr(rel_attrs(r), pairs);
   int64_t total = 1;
-  if (b->n < 1 || b->n > 4) return rel_error(r, "block_shape must have 1 to 4 entries, found %d", b->n);
+  if (b->n < 1 || b->n > 4)
+    return rel_error(r, "block_shape must have 1 to 4 entries, found %d", b->n);
   if (v->n != 2 * b->n)
     return rel_error(r, "%s has %d pairs for %d entries of block_shape", pairs, v->n / 2, b->n);
   for (int i = 0; i < b->n; i++) {
     if (b->ints[i] < 1 || b->ints[i] > 1 << 15)
-      return rel_error(r, "block_shape must be in [1, %d], found %lld", 1 << 15, (long long)b->ints[i]);
+      return rel_error(r, "block_shape must be in [1, %d], found %lld", 1 << 15,
+                       (long long)b->ints[i]);
     total *= b->ints[i];
     for (int j = 2 * i; j < 2 * i + 2; j++)
       if (v->ints[j] < 0 || v->ints[j] > INT32_MAX)
@@ -239,7 +249,9 @@ static bool rel_batch_to_space(Rel *r) {
   DimTab *t = rel_dims(r);
   Dim out[MAX_RANK];
   memcpy(out, x.dim, sizeof *out * (size_t)x.rank);
-  if (!divides(r, s.total, x.dim[0], "the batch modulo the product of block_shape and zero")) return false;
+  if (!divides(r, s.total, x.dim[0],
+               "the batch modulo the product of block_shape and zero"))
+    return false;
   out[0] = dim_div(t, x.dim[0], dim_const(t, s.total));
   for (int i = 0; i < s.n; i++) {
     Dim whole = dim_mul(t, x.dim[i + 1], dim_const(t, s.block[i]));
@@ -286,7 +298,8 @@ static bool lower_blocks(OpPlan *p) {
   opk_close(&k, loops);
   return opk_end(&k);
 }
-#define BLOCK_SHAPE { "block_shape", A_Ints, "[1, 1]", "block extents of the axes behind the batch" }
+#define BLOCK_SHAPE                                                                            \
+  { "block_shape", A_Ints, "[1, 1]", "block extents of the axes behind the batch" }
 const OpDef op_nn_space_to_batch_nd = {
   .name = "nn.space_to_batch_nd",
   .doc = "Places in blocks of the space axes, which are padded first, become part of the batch.",
@@ -295,7 +308,8 @@ const OpDef op_nn_space_to_batch_nd = {
              { "pad_value", A_Float, "0.0", "what is padded with" } },
   .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_space_to_batch, .lower = lower_blocks,
   .examples = (const char *const[]){
-    "nn.space_to_batch_nd(f32[2,3,4,5], block_shape=[2, 2], paddings=[[1, 0], [0, 2]], pad_value=3f)",
+    "nn.space_to_batch_nd(f32[2,3,4,5], block_shape=[2, 2], paddings=[[1, 0], [0, 2]], "
+    "pad_value=3f)",
     "nn.space_to_batch_nd(i8[?2,?5,3], block_shape=[3], paddings=[[0, 1]])",
     "nn.space_to_batch_nd(f16[1,4,6], block_shape=[2, 3], paddings=[[0, 0], [0, 0]])",
     "nn.space_to_batch_nd(f32[0,4,2], block_shape=[2], paddings=[[0, 0]])", NULL },
@@ -314,7 +328,7 @@ const OpDef op_nn_batch_to_space_nd = {
     "nn.batch_to_space_nd(f32[0,4,2], block_shape=[2], crops=[[1, 1]])", NULL },
 };
 
-/* ---- nn.dilate ---------------------------------------------------------------------------------- */
+/* ---- nn.dilate ------------------------------------------------------------------------- */
 static bool rel_dilate(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   const OpAttrVal *s = opattr(rel_attrs(r), "strides");
@@ -326,7 +340,8 @@ static bool rel_dilate(Rel *r) {
       return rel_error(r, "strides must be at least 1, found %lld", (long long)s->ints[i]);
     Dim gap = dim_const(t, s->ints[i] - 1), step = dim_const(t, s->ints[i]);
     out[i] = s->ints[i] == 1 ? x.dim[i]
-                             : dim_max(t, dim_sub(t, dim_mul(t, x.dim[i], step), gap), dim_const(t, 0));
+                             : dim_max(t, dim_sub(t, dim_mul(t, x.dim[i], step), gap),
+                                       dim_const(t, 0));
   }
   return rel_result(r, x.dtype, x.rank, out);
 }
@@ -356,5 +371,6 @@ const OpDef op_nn_dilate = {
   .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_dilate, .lower = lower_dilate,
   .examples = (const char *const[]){ "nn.dilate(f32[2,3], strides=[2, 3])",
     "nn.dilate(i8[?2,3,4], strides=[1, 2, 1], dilation_value=2f)",
-    "nn.dilate(f16[3], strides=[4], dilation_value=-1f)", "nn.dilate(f32[0,3], strides=[2, 2])", NULL },
+    "nn.dilate(f16[3], strides=[4], dilation_value=-1f)", "nn.dilate(f32[0,3], strides=[2, 2])",
+    NULL },
 };

@@ -26,7 +26,7 @@ static void copy_all(OpK *k, KTensor x, KTensor y) {
   opk_close(k, loops);
 }
 
-/* ---- scatter, scatter_add ---------------------------------------------------------------------- */
+/* ---- scatter, scatter_add -------------------------------------------------------------- */
 static bool rel_scatter(Rel *r) {
   TensorTy x = rel_tensor(r, 0), i = rel_tensor(r, 1), u = rel_tensor(r, 2);
   int axis;
@@ -85,7 +85,7 @@ SCATTER(scatter_add, SCATTER_ADD,
         "data with updates added: at the same place, but at the position along axis that indices "
         "holds.", SCATTER_EXAMPLES(scatter_add));
 
-/* ---- scatter_nd -------------------------------------------------------------------------------- */
+/* ---- scatter_nd ------------------------------------------------------------------------ */
 static Mode nd_mode(const OpAttrs *a) {
   static const char *const names[] = { "update", "add", "mul", "min", "max" };
   for (int i = 0; i < SCATTER_BAD; i++)
@@ -96,7 +96,8 @@ static bool rel_scatter_nd(Rel *r) {
   TensorTy x = rel_tensor(r, 0), i = rel_tensor(r, 1), u = rel_tensor(r, 2);
   int64_t m;
   if (nd_mode(rel_attrs(r)) == SCATTER_BAD)
-    return rel_error(r, "mode must be \"update\", \"add\", \"mul\", \"min\" or \"max\", found \"%s\"",
+    return rel_error(r, "mode must be \"update\", \"add\", \"mul\", \"min\" or \"max\", found "
+                     "\"%s\"",
                      attr_str(rel_attrs(r), "mode"));
   if (!rel_want_class(r, 1, "iu") || !rel_want_min_rank(r, 1, 1) || !rel_same_dtype(r, 0, 2))
     return false;

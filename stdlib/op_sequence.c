@@ -2,11 +2,12 @@
  * sliding windows, a buffer of the newest entries.                            */
 #include "stdlib/relkit.h"
 
-/* ---- sequence_mask ----------------------------------------------------------------------------- */
+/* ---- sequence_mask --------------------------------------------------------------------- */
 static bool rel_sequence_mask(Rel *r) {
   int axis;
-  if (!rel_want_min_rank(r, 0, 2) || !rel_want_rank(r, 1, 1) || !rel_want_class(r, 1, "fiu")) return false;
-  if (!rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), rel_tensor(r, 0).rank, &axis)) return false;
+  if (!rel_want_min_rank(r, 0, 2) || !rel_want_rank(r, 1, 1) || !rel_want_class(r, 1, "fiu") ||
+      !rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), rel_tensor(r, 0).rank, &axis))
+    return false;
   if (axis > 1) return rel_error(r, "axis must be 0 or 1, found %d", axis);
   return rel_same_dim(r, rel_tensor(r, 0).dim[1 - axis], rel_tensor(r, 1).dim[0],
                       "the batch of data and of valid_length") && relkit_identity(r);
@@ -37,13 +38,14 @@ const OpDef op_sequence_mask = {
             { "valid_length", "(batch) numbers", false } },
   .attrs = { { "mask_value", A_Float, "0.0", "what masked entries are" },
              { "axis", A_Int, "0", "the time axis, 0 or 1" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_sequence_mask, .lower = lower_sequence_mask,
+  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_sequence_mask,
+  .lower = lower_sequence_mask,
   .examples = (const char *const[]){ "sequence_mask(f32[5,3,2], i32[3]<6)",
     "sequence_mask(i8[?2,4], i64[?2]<5, mask_value=-1f, axis=1)",
     "sequence_mask(f16[4,2], f32[2]>0)", "sequence_mask(f32[0,3], i32[3]<6)", NULL },
 };
 
-/* ---- reverse_sequence --------------------------------------------------------------------------- */
+/* ---- reverse_sequence ------------------------------------------------------------------ */
 static bool rel_reverse_sequence(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int seq, batch;
@@ -90,7 +92,7 @@ const OpDef op_reverse_sequence = {
     "reverse_sequence(f16[2,4], i32[2]<5)", "reverse_sequence(f32[0,3], i32[0])", NULL },
 };
 
-/* ---- sliding_window ----------------------------------------------------------------------------- */
+/* ---- sliding_window -------------------------------------------------------------------- */
 static bool rel_sliding_window(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   const OpAttrVal *w = opattr(rel_attrs(r), "window_shape"), *s = opattr(rel_attrs(r), "strides");
@@ -103,14 +105,16 @@ static bool rel_sliding_window(Rel *r) {
     return rel_error(r, "window_shape and strides must have one entry for each of the %d axes from "
                      "axis on, found %d and %d", n, w->n, s->n);
   if (x.rank + n > MAX_RANK)
-    return rel_error(r, "the result would have %d axes; a tensor has at most %d", x.rank + n, MAX_RANK);
+    return rel_error(r, "the result would have %d axes; a tensor has at most %d", x.rank + n,
+                     MAX_RANK);
   for (int i = 0; i < axis; i++) out[i] = x.dim[i];
   for (int i = 0; i < n; i++) {
     if (w->ints[i] < 1 || s->ints[i] < 1 || w->ints[i] > INT32_MAX || s->ints[i] > INT32_MAX)
       return rel_error(r, "window_shape and strides must be at least 1, found %lld and %lld",
                        (long long)w->ints[i], (long long)s->ints[i]);
     Dim size = dim_const(t, w->ints[i]), step = dim_const(t, s->ints[i]);
-    if (!rel_at_least(r, x.dim[axis + i], size, str_fmt("axis %d of data and its window", axis + i)))
+    if (!rel_at_least(r, x.dim[axis + i], size,
+                      str_fmt("axis %d of data and its window", axis + i)))
       return false;
     out[axis + i] = dim_div(t, dim_add(t, dim_sub(t, x.dim[axis + i], size), step), step);
     out[x.rank + i] = size;
@@ -140,7 +144,8 @@ const OpDef op_sliding_window = {
   .attrs = { { "axis", A_Int, NULL, "first axis that windows slide over" },
              { "window_shape", A_Ints, NULL, "extents of a window, from axis on" },
              { "strides", A_Ints, NULL, "steps, from axis on" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_sliding_window, .lower = lower_sliding_window,
+  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_sliding_window,
+  .lower = lower_sliding_window,
   .examples = (const char *const[]){
     "sliding_window(f32[2,7,9], axis=1, window_shape=[3, 4], strides=[2, 3])",
     "sliding_window(i8[?2,?7], axis=-1, window_shape=[2], strides=[1])",
@@ -148,7 +153,7 @@ const OpDef op_sliding_window = {
     "sliding_window(f32[0,5], axis=1, window_shape=[2], strides=[2])", NULL },
 };
 
-/* ---- nn.fifo_buffer ----------------------------------------------------------------------------- */
+/* ---- nn.fifo_buffer -------------------------------------------------------------------- */
 static bool rel_fifo(Rel *r) {
   TensorTy x = rel_tensor(r, 0), old = rel_tensor(r, 1);
   int axis;
@@ -156,13 +161,15 @@ static bool rel_fifo(Rel *r) {
       !rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), x.rank, &axis))
     return false;
   for (int i = 0; i < x.rank; i++)
-    if (i != axis && !rel_same_dim(r, x.dim[i], old.dim[i], str_fmt("axis %d of data and of buffer", i)))
+    if (i != axis && !rel_same_dim(r, x.dim[i], old.dim[i],
+                                   str_fmt("axis %d of data and of buffer", i)))
       return false;
   return rel_result(r, old.dtype, old.rank, old.dim);
 }
 /* rows entries of operand from, starting at `start`, become those from `to` on;
  * all is (before, axis, behind) of the result. */
-static bool copy_part(OpPlan *p, OpRef from, Dim start, Dim to, Dim rows, const Dim *src, const Dim *all) {
+static bool copy_part(OpPlan *p, OpRef from, Dim start, Dim to, Dim rows, const Dim *src,
+                      const Dim *all) {
   OpK k = opk_begin(p, "fifo_buffer");
   KB *b = k.b;
   KTensor x = opk_in_as(&k, from, 3, src), y = opk_out_as(&k, plan_result(p, 0), 3, all);

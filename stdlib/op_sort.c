@@ -22,17 +22,20 @@ static OpRef index_result(OpPlan *p, OpRef wanted) {
   OpOperand o = *plan_operand(p, wanted);
   return dtype_is_int(o.dtype) ? wanted : plan_temp(p, DT_i64, o.rank, o.dim);
 }
-static KE cast_to(OpK *k, const KE *x, const void *t) { return kb_cast(k->b, x[0], *(const DType *)t); }
+static KE cast_to(OpK *k, const KE *x, const void *t) {
+  return kb_cast(k->b, x[0], *(const DType *)t);
+}
 static bool finish_index(OpPlan *p, OpRef got, OpRef wanted) {
   DType t = plan_operand(p, wanted)->dtype;
   return got == wanted || opk_map(p, "cast", 1, &got, wanted, cast_to, &t);
 }
 
-/* ---- sort, argsort ------------------------------------------------------------------------- */
+/* ---- sort, argsort --------------------------------------------------------------------- */
 static bool rel_sort(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int axis;
-  if (!rel_want_min_rank(r, 0, 1) || !rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), x.rank, &axis))
+  if (!rel_want_min_rank(r, 0, 1) ||
+      !rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), x.rank, &axis))
     return false;
   if (!rel_op(r)->variant) return relkit_identity(r);
   return want_numbers(r) && rel_result(r, index_dtype(rel_attrs(r)), x.rank, x.dim);
@@ -65,7 +68,7 @@ const OpDef op_argsort = {
     "argsort(f16[2,3,4], axis=1, dtype=\"float32\")", "argsort(f32[0,3])", NULL },
 };
 
-/* ---- topk, dyn.topk ------------------------------------------------------------------------- */
+/* ---- topk, dyn.topk -------------------------------------------------------------------- */
 enum { TOPK_BOTH, TOPK_VALUES, TOPK_INDICES, TOPK_BAD };
 static int topk_kind(const OpAttrs *a) {
   static const char *const names[] = { "both", "values", "indices" };
@@ -85,7 +88,8 @@ static bool topk_result(Rel *r, int axis, Dim count) {
   Dim dim[MAX_RANK];
   memcpy(dim, x.dim, sizeof *dim * (size_t)x.rank);
   if (!dim_is_const(count, &n) || n >= 1) dim[axis] = count;
-  if (dim_is_const(count, &n) && !rel_at_least(r, x.dim[axis], dim[axis], "the extent of axis and k"))
+  if (dim_is_const(count, &n) &&
+      !rel_at_least(r, x.dim[axis], dim[axis], "the extent of axis and k"))
     return false;
   leaf[0] = (TensorTy){ x.dtype, x.rank, dim };
   leaf[1] = (TensorTy){ index_dtype(rel_attrs(r)), x.rank, dim };
@@ -167,7 +171,7 @@ const OpDef op_dyn_topk = {
     NULL },
 };
 
-/* ---- unique ---------------------------------------------------------------------------------- */
+/* ---- unique ---------------------------------------------------------------------------- */
 static bool rel_unique(Rel *r) {
   if (!rel_want_rank(r, 0, 1)) return false;
   TensorTy x = rel_tensor(r, 0), at = { DT_i32, 1, x.dim };
@@ -199,7 +203,7 @@ const OpDef op_unique = {
     NULL },
 };
 
-/* ---- searchsorted ----------------------------------------------------------------------------- */
+/* ---- searchsorted ---------------------------------------------------------------------- */
 static bool rel_searchsorted(Rel *r) {
   TensorTy s = rel_tensor(r, 0), v = rel_tensor(r, 1);
   DType t = opattr(rel_attrs(r), "dtype")->dtype;
@@ -207,7 +211,8 @@ static bool rel_searchsorted(Rel *r) {
   if (!dtype_is_int(t)) return rel_error(r, "dtype must be an int type, found %s", dtype_name(t));
   if (s.rank > 1 && !rel_want_rank(r, 1, s.rank)) return false;
   for (int i = 0; i + 1 < s.rank; i++)
-    if (!rel_same_dim(r, s.dim[i], v.dim[i], str_fmt("axis %d of sorted_sequence and of values", i)))
+    if (!rel_same_dim(r, s.dim[i], v.dim[i],
+                      str_fmt("axis %d of sorted_sequence and of values", i)))
       return false;
   return rel_result(r, t, v.rank, v.dim);
 }

@@ -6,7 +6,7 @@ static KE integer(OpK *k, KTensor t, const KE *at) {
   return kb_let(k->b, kb_cast(k->b, kb_load(k->b, t.buf, at), DT_i64));
 }
 
-/* ---- sparse_to_dense, dyn.sparse_to_dense --------------------------------------------------------- */
+/* ---- sparse_to_dense, dyn.sparse_to_dense ---------------------------------------------- */
 /* Coordinates: (n, rank), or (n) or one for a vector; values: (n) or one for all. */
 static bool to_dense(Rel *r, int rank, const Dim *shape) {
   TensorTy i = rel_tensor(r, 0), v = rel_tensor(r, 1);
@@ -15,7 +15,8 @@ static bool to_dense(Rel *r, int rank, const Dim *shape) {
   if (i.rank > 2)
     return rel_error(r, "sparse_indices must have rank 0, 1 or 2, found %d", i.rank);
   if (rank < 1 || (i.rank < 2 && rank != 1))
-    return rel_error(r, "sparse_indices of rank %d do not fit an output_shape of %d axes", i.rank, rank);
+    return rel_error(r, "sparse_indices of rank %d do not fit an output_shape of %d axes", i.rank,
+                     rank);
   if (i.rank == 2 && !rel_same_dim(r, i.dim[1], dim_const(t, rank),
                                    "the columns of sparse_indices and the rank of output_shape"))
     return false;
@@ -30,7 +31,8 @@ static bool rel_to_dense(Rel *r) {
   const OpAttrVal *s = opattr(rel_attrs(r), "output_shape");
   Dim dim[MAX_RANK];
   if (s->n > MAX_RANK)
-    return rel_error(r, "output_shape has %d entries; a tensor has at most %d axes", s->n, MAX_RANK);
+    return rel_error(r, "output_shape has %d entries; a tensor has at most %d axes", s->n,
+                     MAX_RANK);
   for (int i = 0; i < s->n; i++) {
     if (s->ints[i] < 0)
       return rel_error(r, "output_shape must hold extents >= 0, found %lld", (long long)s->ints[i]);
@@ -93,7 +95,7 @@ const OpDef op_dyn_sparse_to_dense = {
     "dyn.sparse_to_dense([0, 2]i32, i8[2], 0i8, i32[1]>3)", NULL },
 };
 
-/* ---- sparse_fill_empty_rows ------------------------------------------------------------------------ */
+/* ---- sparse_fill_empty_rows ------------------------------------------------------------ */
 static bool rel_fill_rows(Rel *r) {
   TensorTy i = rel_tensor(r, 0), v = rel_tensor(r, 1), s = rel_tensor(r, 2), f = rel_tensor(r, 3);
   DimTab *t = rel_dims(r);
@@ -101,9 +103,11 @@ static bool rel_fill_rows(Rel *r) {
       !rel_want_rank(r, 2, 1) || !rel_want_class(r, 2, "iu") || !rel_same_dtype(r, 1, 3))
     return false;
   if (f.rank > 1) return rel_want_rank(r, 3, 0);
-  if ((f.rank == 1 && !rel_same_dim(r, f.dim[0], dim_const(t, 1), "the extent of default_value and 1")) ||
+  if ((f.rank == 1 && !rel_same_dim(r, f.dim[0], dim_const(t, 1),
+                                    "the extent of default_value and 1")) ||
       !rel_same_dim(r, i.dim[0], v.dim[0], "the rows of sparse_indices and of sparse_values") ||
-      !rel_same_dim(r, i.dim[1], s.dim[0], "the columns of sparse_indices and the length of dense_shape") ||
+      !rel_same_dim(r, i.dim[1], s.dim[0],
+                    "the columns of sparse_indices and the length of dense_shape") ||
       !rel_at_least(r, i.dim[1], dim_const(t, 1), "the columns of sparse_indices and 1"))
     return false;
   Dim total = rel_unknown(r), rows = rel_unknown(r), pair[2] = { total, i.dim[1] };
@@ -175,7 +179,8 @@ static bool lower_fill_rows(OpPlan *p) {
 }
 const OpDef op_sparse_fill_empty_rows = {
   .name = "sparse_fill_empty_rows",
-  .doc = "Coordinates and values with an entry [row, 0, ...] of default_value for each row that has "
+  .doc = "Coordinates and values with an entry [row, 0, ...] of default_value for each row that "
+         "has "
          "none, and for each row 1 where it was empty.",
   .args = { { "sparse_indices", "(n, rank) ints", false }, { "sparse_values", "(n)", false },
             { "dense_shape", "(rank) ints", false }, { "default_value", "one element", false } },
@@ -185,12 +190,13 @@ const OpDef op_sparse_fill_empty_rows = {
     "sparse_fill_empty_rows(i64[0,2], i64[0], [3, 2]i64, [7]i64)", NULL },
 };
 
-/* ---- sparse_reshape -------------------------------------------------------------------------------- */
+/* ---- sparse_reshape -------------------------------------------------------------------- */
 static bool rel_sparse_reshape(Rel *r) {
   for (int i = 0; i < 3; i++)
     if (!rel_want_class(r, i, "iu") || !rel_want_rank(r, i, i ? 1 : 2)) return false;
   TensorTy i = rel_tensor(r, 0), from = rel_tensor(r, 1), to = rel_tensor(r, 2);
-  if (!rel_same_dim(r, i.dim[1], from.dim[0], "the columns of sparse_indices and the length of prev_shape"))
+  if (!rel_same_dim(r, i.dim[1], from.dim[0],
+                    "the columns of sparse_indices and the length of prev_shape"))
     return false;
   Dim pair[2] = { i.dim[0], to.dim[0] };
   return rel_result_tuple(r, 2, (TensorTy[]){ { i.dtype, 2, pair }, { to.dtype, 1, to.dim } });
@@ -198,7 +204,8 @@ static bool rel_sparse_reshape(Rel *r) {
 static KE product(OpK *k, KTensor t) {
   KE at;
   kb_reduce_begin(k->b, 1, t.dim, &at);
-  return kb_reduce_end(k->b, S_mul, kb_int(k->b, 1), kb_cast(k->b, kb_load(k->b, t.buf, &at), DT_i64));
+  return kb_reduce_end(k->b, S_mul, kb_int(k->b, 1),
+                       kb_cast(k->b, kb_load(k->b, t.buf, &at), DT_i64));
 }
 /* The shape with its -1, if any, inferred. */
 static bool solve_shape(OpPlan *p) {
@@ -207,7 +214,8 @@ static bool solve_shape(OpPlan *p) {
   KTensor from = opk_in(&k, 1), to = opk_in(&k, 2), out = opk_out(&k, plan_result(p, 1));
   KE zero = kb_int(b, 0), one = kb_int(b, 1), minus = kb_int(b, -1), at;
   KE total = product(&k, from), i = kb_for(b, to.dim[0], K_PARALLEL);
-  kb_check(b, kb_le(b, minus, integer(&k, to, &i)), "sparse_reshape: an extent of new_shape is below -1");
+  kb_check(b, kb_le(b, minus, integer(&k, to, &i)),
+           "sparse_reshape: an extent of new_shape is below -1");
   kb_end(b);
   kb_reduce_begin(b, 1, to.dim, &at);
   KE e = kb_cast(b, kb_load(b, to.buf, &at), DT_i64), open = kb_eq(b, e, minus);
@@ -218,7 +226,8 @@ static bool solve_shape(OpPlan *p) {
   KE divisor = kb_let(b, kb_select(b, kb_eq(b, known, zero), one, known));
   kb_check(b, kb_le(b, holes, one), "sparse_reshape: new_shape has more than one -1");
   kb_check(b, kb_select(b, kb_eq(b, holes, zero), kb_eq(b, total, known),
-                        kb_and(b, kb_ne(b, known, zero), kb_eq(b, kb_fmod(b, total, divisor), zero))),
+                        kb_and(b, kb_ne(b, known, zero),
+                               kb_eq(b, kb_fmod(b, total, divisor), zero))),
            "sparse_reshape: prev_shape and new_shape differ in their number of elements");
   i = kb_for(b, to.dim[0], K_PARALLEL);
   e = kb_cast(b, kb_load(b, to.buf, &i), DT_i64);
@@ -238,7 +247,8 @@ static bool lower_sparse_reshape(OpPlan *p) {
   KE n = kb_for(b, i.dim[0], K_PARALLEL);
   KE d = kb_for_carry(b, i.dim[1], 1, &zero, &flat);
   KE e = integer(&k, from, &d), c = integer(&k, i, (KE[]){ n, d });
-  kb_check(b, kb_and(b, kb_le(b, zero, c), kb_lt(b, c, e)), "sparse_reshape: an index is out of range");
+  kb_check(b, kb_and(b, kb_le(b, zero, c), kb_lt(b, c, e)),
+           "sparse_reshape: an index is out of range");
   KE next = kb_add(b, kb_mul(b, flat, e), c);
   kb_end_carry(b, &next);
   d = kb_for_carry(b, out.dim[1], 1, &flat, &left);
@@ -252,13 +262,15 @@ static bool lower_sparse_reshape(OpPlan *p) {
 }
 const OpDef op_sparse_reshape = {
   .name = "sparse_reshape",
-  .doc = "The coordinates of a sparse tensor in another shape, and that shape with its -1 inferred.",
+  .doc = "The coordinates of a sparse tensor in another shape, and that shape with its -1 "
+         "inferred.",
   .args = { { "sparse_indices", "(n, k) ints", false }, { "prev_shape", "(k) ints", false },
             { "new_shape", "(m) ints, one of which may be -1", false } },
   .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_sparse_reshape, .lower = lower_sparse_reshape,
   .not_differentiable = "it computes positions",
   .examples = (const char *const[]){
     "sparse_reshape([[0, 0, 0], [0, 0, 1], [1, 2, 3]]i64, [2, 3, 4]i64, [6, -1]i64)",
-    "sparse_reshape(i32[?4,2]<3, [3, 4]i32, [2, 2, 3]i32)", "sparse_reshape(i64[0,1], [6]i64, [2, 3]i64)",
+    "sparse_reshape(i32[?4,2]<3, [3, 4]i32, [2, 2, 3]i32)",
+    "sparse_reshape(i64[0,1], [6]i64, [2, 3]i64)",
     NULL },
 };

@@ -116,7 +116,7 @@ void relkit_bind_dim(OpPlan *p, Dim d, OpRef vec, int i) {
   bool open = d->kind == DIM_Sym;
   Dim sym = open ? d : dim_new_sym(p->cx->dims, NULL, 0);
   plan_bind_dim(p, sym, vec, i);
-  if (!open) plan_check(p, d, sym, str_fmt("%s: an extent of the result", p->op->name));
+  if (!open) plan_check(p, d, sym, str_fmt("%s: extents of the result", p->op->name));
 }
 
 static void check_fit(OpK *k, KE from, KE to, RelkitFit fit) {

@@ -366,7 +366,8 @@ static void check_result(Infer *I, Fn *f, Site *s) {
   BlockBuilder bb = {0};
   Type *type = with_axes(f->ret, b->result.type);
   Binding *last = b->n ? &b->at[b->n - 1] : NULL;
-  if (last && b->result.kind == ATOM_Var && last->var == b->result.var && is_alias(last->value)) {
+  bool is_last = last && b->result.kind == ATOM_Var && last->var == b->result.var;
+  if (is_last && is_alias(last->value) && !last->var->annot) {
     for (int i = 0; i < s->expr->n_oblige; i++) {
       const Oblige *o = &s->expr->oblige[i];
       add_oblige(last->value, o->kind, o->a, o->b, o->what);

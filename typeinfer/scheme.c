@@ -153,13 +153,14 @@ Type *fn_signature(Infer *I, Fn *f, const char *name) {
     if (f->dim[i]->name) vec_push(&dims, f->dim[i]);
   int n_named = dims.n;
   for (int i = 0; i < dims.n; i++) sym_enter(I, dims.at[i], level, ++I->clock);
+  int var_level = I->level + LEVEL_PARAM;
   for (int i = 0; i < f->n_vars; i++)
-    map_set(&I->tyvar_level, map_ptr(f->var[i]), (void *)(intptr_t)(level + 1));
+    map_set(&I->tyvar_level, map_ptr(f->var[i]), (void *)(intptr_t)(var_level + 1));
   Type **param = NEW_N(Type *, f->n ? f->n : 1);
   for (int i = 0; i < f->n; i++) {
     Var *p = f->param[i];
     param[i] = p->annot ? annotation(I, p->annot, ANNOT_Param, level, &dims, p->span)
-                        : new_meta(I, I->level + LEVEL_PARAM);
+                        : param_meta(I, I->level + LEVEL_PARAM, p);
   }
   bool said = f->ret && !has_nameless(f->ret);
   Type *ret = said ? annotation(I, f->ret, ANNOT_Keep, level, NULL, f->span) : new_meta(I, level);
@@ -371,7 +372,7 @@ static void free_axes(const Opening *o, Type *t, CellList *out) {
 static void part_shared(const Opening *o, const CellList *axes) {
   for (int i = 0; i < axes->n; i++)
     for (int k = 0; k < i; k++)
-      if (axes->at[k] == axes->at[i]) cell_top(o->I, axes->at[i]);
+      if (axes->at[k] == axes->at[i]) axes->at[i]->flags |= CELL_SHARED;
 }
 
 static void quantify_dim(DimList *dims, Dim s) {
@@ -400,6 +401,10 @@ static void open_dims(Opening *o, Type *sig) {
   part_shared(o, &axes);
   for (int i = 0; i < axes.n; i++) {
     if (axes.at[i]->known) continue;
+    if (axes.at[i]->flags & CELL_SHARED) {
+      cell_top(o->I, axes.at[i]);
+      continue;
+    }
     Dim s = sym_new(o->I, o->level + LEVEL_SYM, axes.at[i]->order);
     cell_fix(o->I, axes.at[i], s);
     vec_push(&o->dims, s);

@@ -40,7 +40,8 @@ enum {
   CELL_OPENS = 1,     /* its top is a symbol of its own: an axis of a variable */
   CELL_STRICT = 2,    /* a dim of an instantiated signature: inputs must agree */
   CELL_RIGID = 4,     /* defined once; flows into it are checked, not joined   */
-  CELL_GIVEN = 8      /* set from outside: by a relation, by generalisation    */
+  CELL_GIVEN = 8,     /* set from outside: by a relation                       */
+  CELL_SHARED = 16    /* an axis of several parameters: never quantified       */
 };
 struct Cell {
   unsigned flags;  int level, order, changes, visit;
@@ -85,7 +86,9 @@ struct Site {
 typedef enum { POS_Top, POS_Param, POS_Nested } Pos;
 typedef struct { Dim from, to;  Site *site;  Pos pos;  int axis; } Check;
 
-typedef struct { VEC(Job *) waiting;  int order; } MetaInfo;
+/* owner: the parameter whose type it is or is a part of; shared: of several,
+ * whose extents then need not be the same. */
+typedef struct { VEC(Job *) waiting;  int order;  const Var *owner;  bool shared; } MetaInfo;
 typedef struct { int level, order; } SymInfo;
 typedef struct {
   int level, order;              /* level of its scope; for a function, see Inst.cap */
@@ -135,6 +138,7 @@ void  solve(Infer *I);                             /* until nothing is queued */
 
 /* ---- unify.c ------------------------------------------------------------- */
 Type *new_meta(Infer *I, int level);
+Type *param_meta(Infer *I, int level, const Var *owner);
 bool  is_unsolved(Type *t);
 void  wait_for(Infer *I, Type *meta, Job *j);
 bool  flow(Infer *I, Type *from, Type *to, Site *s, Pos pos);

@@ -17,6 +17,19 @@ Type *new_meta(Infer *I, int level) {
   return type_meta(level, I->metas.n - 1);
 }
 
+Type *param_meta(Infer *I, int level, const Var *owner) {
+  Type *t = new_meta(I, level);
+  I->metas.at[t->meta.id].owner = owner;
+  return t;
+}
+
+/* to is or holds what from stands for, in parts or as a whole. */
+static void share(MetaInfo *to, const MetaInfo *from) {
+  to->shared |= from->shared || (to->owner && from->owner && to->owner != from->owner);
+  if (!to->owner) to->owner = from->owner;
+  if (from->order < to->order) to->order = from->order;
+}
+
 bool is_unsolved(Type *t) { return type_resolve(t)->kind == TY_Meta; }
 
 void wait_for(Infer *I, Type *meta, Job *j) {
@@ -31,12 +44,14 @@ static void link_metas(Infer *I, Type *a, Type *b) {
   if (a->meta.level < b->meta.level) b->meta.level = a->meta.level;
   a->meta.is = b;
   MetaInfo *ma = &I->metas.at[a->meta.id], *mb = &I->metas.at[b->meta.id];
-  if (ma->order < mb->order) mb->order = ma->order;
+  share(mb, ma);
   for (int i = 0; i < ma->waiting.n; i++) {
     vec_push(&mb->waiting, ma->waiting.at[i]);
     queue_job(I, ma->waiting.at[i]);
   }
 }
+
+static MetaInfo *meta_info(Infer *I, const Type *m) { return &I->metas.at[m->meta.id]; }
 
 static void solve_meta(Infer *I, Type *m, Type *is) {
   m->meta.is = is;
@@ -80,7 +95,11 @@ char *show_dim(Dim d) {
 
 /* ---- copying structure ----------------------------------------------------- */
 
-typedef struct { Infer *I; int level, order; Type *meta; bool occurs, escapes; } Copy;
+typedef struct {
+  Infer *I;  int level, order;  unsigned flags;
+  Type *meta;                    /* being solved, or NULL                       */
+  bool occurs, escapes;
+} Copy;
 static Type *copy(Copy *c, Type *t);
 
 static Type **copy_list(Copy *c, Type *const *at, int n) {
@@ -93,7 +112,7 @@ static Type *copy_tensor(Copy *c, Type *t) {
   Dim dim[MAX_RANK];
   if (t->tensor.rank == 0) return t;
   for (int i = 0; i < t->tensor.rank; i++) {
-    Cell *cell = cell_new(c->I, c->level, 0);
+    Cell *cell = cell_new(c->I, c->level, c->flags);
     cell->order = c->order;
     dim[i] = cell->self;
   }
@@ -111,7 +130,7 @@ static Type *copy_kind(Copy *c, Type *t) {
   case TY_Meta:
     if (t == c->meta) c->occurs = true;
     if (t->meta.level > c->level) t->meta.level = c->level;
-    if (c->I->metas.at[t->meta.id].order > c->order) c->I->metas.at[t->meta.id].order = c->order;
+    if (c->meta && t != c->meta) share(meta_info(c->I, t), meta_info(c->I, c->meta));
     return t;
   case TY_Tensor: return copy_tensor(c, t);
   case TY_Tuple: return type_tuple(t->tuple.n, copy_list(c, t->tuple.at, t->tuple.n));
@@ -296,8 +315,9 @@ static bool flow_data(Infer *I, Type *from, Type *to, Site *s) {
 
 /* m := the structure of t; the caller makes the dims flow. */
 static Type *take_structure(Infer *I, Type *m, Type *t, Site *s) {
-  int order = I->metas.at[m->meta.id].order;
-  Copy c = { .I = I, .level = m->meta.level, .order = order, .meta = m };
+  const MetaInfo *mi = &I->metas.at[m->meta.id];
+  Copy c = { .I = I, .level = m->meta.level, .order = mi->order, .meta = m };
+  if (mi->shared) c.flags = CELL_SHARED;
   Type *is = copy(&c, t);
   if (c.occurs) {
     diag_error(I->d, s->at, E0303, show(I, t));

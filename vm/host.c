@@ -29,7 +29,7 @@ bool host_compact(const DLTensor *x) {
 }
 
 static const uint8_t *bytes_of(const DLTensor *x) {
-  return (const uint8_t *)x->data + x->byte_offset;
+  return x->data ? (const uint8_t *)x->data + x->byte_offset : NULL;
 }
 
 const char *host_misfit(const DLTensor *x, Shape s, int64_t *count) {

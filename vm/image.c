@@ -99,7 +99,7 @@ void wire_set(const WireArray *w, void *s, void *p) { memcpy((char *)s + w->ptr,
 /* ---- freeing ------------------------------------------------------------ */
 
 static void give(KAlloc a, void *p, size_t n) {
-  if (p) a.fn(a.user, p, n, 0);
+  if (p && n) a.fn(a.user, p, n, 0);
 }
 
 static void free_arrays(const WireArray *w, int n, void *s, KAlloc a) {

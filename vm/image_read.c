@@ -71,6 +71,12 @@ static void get_record(const WireArray *w, const uint8_t *src, char *elem) {
   }
 }
 
+/* A table without entries is never NULL: offsets are added to it. */
+static void no_tables(const WireArray *w, int n, void *owner) {
+  static const uint64_t empty[8];
+  for (int i = 0; i < n; i++) wire_set(&w[i], owner, (void *)(uintptr_t)empty);
+}
+
 /* n records into the array of owner that w names. */
 static bool get_array(Reader *r, Cursor *c, const WireArray *w, void *owner, uint32_t n) {
   size_t wire = wire_size(w), bytes, mem;
@@ -102,6 +108,7 @@ static bool get_kernel(Reader *r, Cursor *c, Kernel **slot) {
   Kernel *k = *slot = r->a.fn(r->a.user, NULL, 0, sizeof *k);
   if (!k) return no_memory(r);
   *k = (Kernel){.name = name, .n_params = n_params};
+  no_tables(kernel_array, KERNEL_ARRAYS, k);
   for (int i = 0; i < KERNEL_ARRAYS; i++)
     if (!get_array(r, c, &kernel_array[i], k, count[i])) return false;
   return true;
@@ -200,6 +207,7 @@ bool image_read(const void *bytes, size_t n, KAlloc a, Image *out, ImageError *e
   uint32_t n_sections = 0;
   *r.err = (ImageError){.func = UINT32_MAX};
   memset(out, 0, sizeof *out);
+  no_tables(image_array, IMAGE_ARRAYS, out);
   if ((uintptr_t)bytes % 8 != 0) return fail(&r, "the image must be aligned to 8 bytes", r.bytes);
   if (get_header(&r, &c, &n_sections) && get_sections(&r, c, n_sections)) return true;
   image_free(out, a);

@@ -128,7 +128,7 @@ static void prep_ins(Prep *p, uint32_t pc) {
   Image *m = p->m;
   Ins *i = &p->code[pc];
   Reg *r = p->r;
-  const uint32_t *w = m->pool + ins_w(*i);   /* if there is one               */
+  const uint32_t *w = ins_w(*i) < m->n_pool ? m->pool + ins_w(*i) : NULL; /* if it has one */
   if (i->op >= OP_SCALAR) { prep_scalar(p, pc); return; }
   switch ((OpCode)i->op) {
   case OP_MOVE: r[i->a] = r[i->b]; break;

@@ -97,6 +97,7 @@ void fl_dims_of(FnLower *f, Var *v) {
 
 /* ---- checks ---------------------------------------------------------------------- */
 static void check_regs(FnLower *f, OpCode op, uint16_t a, uint16_t b, const char *what) {
+  if (op != OP_CHECKGE) what = str_fmt("%s differ", what);
   fl_insw(f, op, 0, fl_pool(f, (uint32_t[]){ a, b, low_text(f->L, what) }, 3));
 }
 void fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what) {

@@ -8,7 +8,8 @@ static void check_again(const TensorSet *ts) {
   TensorSet back = { 0 };
   if (safetensors_format(ts, &one)) abort();
   if (safetensors_parse((const uint8_t *)one.s, one.n, &back) || back.n != ts->n) abort();
-  if (safetensors_format(&back, &two) || one.n != two.n || memcmp(one.s, two.s, one.n) != 0) abort();
+  if (safetensors_format(&back, &two) || one.n != two.n || memcmp(one.s, two.s, one.n) != 0)
+    abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

@@ -371,7 +371,8 @@ static void checking_twice_changes_nothing(void **s) {
   Checked c = check("def @f() -> Tensor[(?), float32] { @f() }\n"
                     "def @main(%y: Tensor[(n), float32]) -> Tensor[(n), float32] { let %x: "
                             "Tensor[(5), float32] = @f(); %x }\n"
-                    "def @g(%x: Tensor[(?), float32]) { tanh(%x) }");
+                    "def @g(%x: Tensor[(?), float32]) { tanh(%x) }\n"
+                    "def @h(%f) { let %c = fn (%x, %y) { Cons(%x, %y) }; (%f, %c(1, Nil)) }");
   assert_true(c.ok);
   StrBuf once = {0}, twice = {0};
   ir_print_module(c.m, &(PrintOpts){ .types = true }, &once);

@@ -31,7 +31,9 @@ static Tensor *sample(DType dt, int rank, const int64_t *dim) {
     p[i] = (uint8_t)(dt == DT_bool ? i % 2 : i * 37 + 11);
   return t;
 }
-static void put(TensorSet *ts, const char *name, Tensor *t) { vec_push(ts, ((NamedTensor){ name, t })); }
+static void put(TensorSet *ts, const char *name, Tensor *t) {
+  vec_push(ts, ((NamedTensor){ name, t }));
+}
 
 static TensorSet all_kinds(bool bf16) {
   TensorSet ts = { 0 };
@@ -39,7 +41,8 @@ static TensorSet all_kinds(bool bf16) {
   for (int dt = 0; dt < DT_COUNT; dt++)
     for (int rank = 0; rank <= 3; rank++) {
       if (dt == DT_bf16 && !bf16) continue;
-      put(&ts, str_fmt("%s/%d", dtype_name((DType)dt), rank), sample((DType)dt, rank, dims[dt % 3]));
+      put(&ts, str_fmt("%s/%d", dtype_name((DType)dt), rank),
+          sample((DType)dt, rank, dims[dt % 3]));
     }
   return ts;
 }
@@ -185,47 +188,56 @@ static void bad_headers_say_what_is_wrong(void **state) {
 }
 
 /* ---- .safetensors by hand ----------------------------------------------------------------- */
+/* In the headers ' stands for ". */
+static StrBuf safetensors_of(const char *header, const char *data, size_t n) {
+  StrBuf b = { 0 };
+  put_le(&b, strlen(header), 8);
+  for (const char *c = header; *c; c++) buf_char(&b, *c == '\'' ? '"' : *c);
+  buf_put(&b, data, n);
+  return b;
+}
+
 static void bad_json_says_what_is_wrong(void **state) {
   (void)state;
-#define ENTRY(name, rest) "\"" name "\":{\"dtype\":\"U8\"," rest "}"
   static const struct { const char *header, *why; } cases[] = {
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4]") "}", NULL },
-    { "{\"__metadata__\":{\"format\":\"pt\"}," ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4]") "}  ", NULL },
-    { "{" ENTRY("b", "\"shape\":[2],\"data_offsets\":[2,4]") "," ENTRY("a", "\"shape\":[2],\"data_offsets\":[0,2]") "}", NULL },
-    { "{" ENTRY("e", "\"shape\":[0],\"data_offsets\":[4,4]") "," ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4]") "}", NULL },
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,3]") "}", "end at byte 3" },
-    { "{" ENTRY("a", "\"shape\":[3],\"data_offsets\":[0,4]") "}", "needs 3 bytes" },
-    { "{" ENTRY("a", "\"shape\":[3],\"data_offsets\":[1,4]") "}", "starts at byte 1" },
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4]") "," ENTRY("b", "\"shape\":[4],\"data_offsets\":[0,4]") "}", "starts at byte 0" },
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4]") "," ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4]") "}", "duplicate" },
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[0,4],\"x\":1") "}", "keys besides" },
-    { "{" ENTRY("a", "\"shape\":[4.0],\"data_offsets\":[0,4]") "}", "whole number" },
-    { "{" ENTRY("a", "\"shape\":[-4],\"data_offsets\":[0,4]") "}", "whole number" },
-    { "{" ENTRY("a", "\"shape\":[9223372036854775808],\"data_offsets\":[0,4]") "}", "too big" },
-    { "{" ENTRY("a", "\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]") "}", "too many" },
-    { "{" ENTRY("a", "\"shape\":[1,1,1,1,1,1,1,1,4],\"data_offsets\":[0,4]") "}", "more than 8" },
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[4,0]") "}", "backwards" },
-    { "{" ENTRY("a", "\"shape\":[4],\"data_offsets\":[0]") "}", "two whole numbers" },
-    { "{" ENTRY("a", "\"shape\":4,\"data_offsets\":[0,4]") "}", "not a list" },
-    { "{" ENTRY("a", "\"shape\":[4]") "}", "`data_offsets` is missing" },
-    { "{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]}}", "F8_E4M3" },
-    { "{\"a\":{\"dtype\":\"BOOL\",\"shape\":[4],\"data_offsets\":[0,4]}}", "neither 0 nor 1" },
-    { "{\"a\":[]}", "not an object" },
-    { "{\"__metadata__\":{\"a\":1}}", "other than strings" },
-    { "{\"a\\u0000b\":{}}", "byte" },
-    { "{\"a\":[[[[[[[[[[]]]]]]]]]]}", "deeper than 8" },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", NULL },
+    { "{'__metadata__':{'format':'pt'},"
+      "'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", NULL },
+    { "{'b':{'dtype':'U8','shape':[2],'data_offsets':[2,4]},"
+      "'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]}}", NULL },
+    { "{'e':{'dtype':'U8','shape':[0],'data_offsets':[4,4]},"
+      "'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", NULL },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,3]}}", "end at byte 3" },
+    { "{'a':{'dtype':'U8','shape':[3],'data_offsets':[0,4]}}", "needs 3 bytes" },
+    { "{'a':{'dtype':'U8','shape':[3],'data_offsets':[1,4]}}", "starts at byte 1" },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4]},"
+      "'b':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", "starts at byte 0" },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4]},"
+      "'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", "duplicate" },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[0,4],'x':1}}", "keys besides" },
+    { "{'a':{'dtype':'U8','shape':[4.0],'data_offsets':[0,4]}}", "whole number" },
+    { "{'a':{'dtype':'U8','shape':[-4],'data_offsets':[0,4]}}", "whole number" },
+    { "{'a':{'dtype':'U8','shape':[9223372036854775808],'data_offsets':[0,4]}}", "too big" },
+    { "{'a':{'dtype':'U8','shape':[4294967296,4294967296],'data_offsets':[0,4]}}", "too many" },
+    { "{'a':{'dtype':'U8','shape':[1,1,1,1,1,1,1,1,4],'data_offsets':[0,4]}}", "more than 8" },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[4,0]}}", "backwards" },
+    { "{'a':{'dtype':'U8','shape':[4],'data_offsets':[0]}}", "two whole numbers" },
+    { "{'a':{'dtype':'U8','shape':4,'data_offsets':[0,4]}}", "not a list" },
+    { "{'a':{'dtype':'U8','shape':[4]}}", "`data_offsets` is missing" },
+    { "{'a':{'dtype':'F8_E4M3','shape':[4],'data_offsets':[0,4]}}", "F8_E4M3" },
+    { "{'a':{'dtype':'BOOL','shape':[4],'data_offsets':[0,4]}}", "neither 0 nor 1" },
+    { "{'a':[]}", "not an object" },
+    { "{'__metadata__':{'a':1}}", "other than strings" },
+    { "{'a\\u0000b':{}}", "byte" },
+    { "{'a':[[[[[[[[[[]]]]]]]]]]}", "deeper than 8" },
     { "{} x", "byte" },
     { "[]", "start with {" },
     { " {}", "start with {" },
     { "{}", "end at byte 0" },
   };
-#undef ENTRY
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     TensorSet ts = { 0 };
-    StrBuf b = { 0 };
-    put_le(&b, strlen(cases[i].header), 8);
-    buf_str(&b, cases[i].header);
-    buf_put(&b, "\1\2\3\4", 4);
+    StrBuf b = safetensors_of(cases[i].header, "\1\2\3\4", 4);
     const char *why = safetensors_parse((uint8_t *)b.s, b.n, &ts);
     if (!cases[i].why != !why || (why && !strstr(why, cases[i].why)))
       fail_msg("%s: %s", cases[i].header, why ? why : "accepted");
@@ -277,7 +289,7 @@ static void a_changed_byte_of_data_is_found_before_anything_is_used(void **state
   assert_int_equal(back.n, 0);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------ */
+/* ---- damage ---------------------------------------------------------------------------- */
 
 /* In a block of exactly n bytes, so that a sanitizer sees reads beyond. */
 static bool survives(Parse parse, const char *bytes, size_t n) {
@@ -339,7 +351,7 @@ static void no_damage_of_a_safetensors_gets_through(void **state) {
   sweep(safetensors_parse, &b, false);
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------ */
+/* ---- comparing ------------------------------------------------------------------------- */
 static TensorSet floats(const char *name, int n, const float *f) {
   TensorSet ts = { 0 };
   Tensor *t = tensor_new(DT_f32, 1, (int64_t[]){ n });
@@ -354,7 +366,8 @@ static void results_compare_within_tolerances(void **state) {
   TensorSet a = floats("out", 4, (float[]){ 1, nan, inf, -0.0f });
   TensorSet b = floats("out", 4, (float[]){ 1.0001f, nan, inf, 0 });
   TensorSet c = floats("out", 4, (float[]){ 1, nan, -inf, 0 });
-  TensorSet d = floats("out", 3, (float[]){ 1, nan, inf }), e = floats("other", 3, (float[]){ 1, nan, inf });
+  TensorSet d = floats("out", 3, (float[]){ 1, nan, inf }),
+            e = floats("other", 3, (float[]){ 1, nan, inf });
   StrBuf r = { 0 };
   assert_true(compare_sets(&a, &a, 0, 0, &r));
   assert_true(compare_sets(&a, &b, 1e-3, 0, &r));
