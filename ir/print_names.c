@@ -1,8 +1,8 @@
 /* print_names.c -- unique names for a dump.
  *
  * A name already taken gets a number, as TVM's printer does: %x, %x1.  Names
- * of a definition being different, reading it and printing it again gives the same
- * ones.                                                                      */
+ * of a definition being different, reading it and printing it again gives the
+ * same ones.                                                                 */
 #include "ir/print_int.h"
 #include <ctype.h>
 #include <string.h>

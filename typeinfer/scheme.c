@@ -355,7 +355,11 @@ static void keep_pending(Infer *I, int first_job, int level) {
  * each quantifies those that it mentions. */
 typedef VEC(TyVar *) TyVarList;
 typedef VEC(Cell *) CellList;
-typedef struct { Infer *I; int level; Span span; DimList dims; TyVarList vars; } Opening;
+typedef struct {
+  Infer *I;  int level;  Span span;
+  bool alone;                    /* the group is one function                  */
+  DimList dims;  TyVarList vars;
+} Opening;
 
 static void free_axes(const Opening *o, Type *t, CellList *out) {
   t = type_resolve(t);
@@ -369,7 +373,7 @@ static void free_axes(const Opening *o, Type *t, CellList *out) {
 
 /* Two parameters that share an axis only because both may reach one place need
  * not agree on it. */
-static void part_shared(const Opening *o, const CellList *axes) {
+static void part_shared(const CellList *axes) {
   for (int i = 0; i < axes->n; i++)
     for (int k = 0; k < i; k++)
       if (axes->at[k] == axes->at[i]) axes->at[i]->flags |= CELL_SHARED;
@@ -393,15 +397,26 @@ static void quantify_axes(const Opening *o, Type *t, DimList *dims) {
   }
 }
 
-/* Axes of parameters that the body leaves free become dims of the function. */
+/* Nothing flows into the axis but itself, from recursive calls. */
+static bool is_passed_on(const Cell *c) {
+  for (int i = 0; i < c->in.n; i++) {
+    const Cell *from = cell_of(c->in.at[i].dim);
+    bool is_view = from && from->flags & CELL_OPENS && from->in.n == 1;
+    if (!is_view || from->in.at[0].dim != c->self) return false;
+  }
+  return true;
+}
+
+/* Axes of parameters that the body leaves free become dims of the function;
+ * other extents that are not known yet are unknown. */
 static void open_dims(Opening *o, Type *sig) {
   CellList axes = {0};
   DimList dims = {0};
   for (int i = 0; i < sig->fn.n; i++) free_axes(o, sig->fn.param[i], &axes);
-  part_shared(o, &axes);
+  part_shared(&axes);
   for (int i = 0; i < axes.n; i++) {
     if (axes.at[i]->known) continue;
-    if (axes.at[i]->flags & CELL_SHARED) {
+    if (!o->alone || axes.at[i]->flags & CELL_SHARED || !is_passed_on(axes.at[i])) {
       cell_top(o->I, axes.at[i]);
       continue;
     }
@@ -476,7 +491,7 @@ static void quantify_types(Opening *o, Type *sig) {
 }
 
 void generalise(Infer *I, int n, Type **sig, Span span, int level, int first_job) {
-  Opening o = { .I = I, .level = level, .span = span };
+  Opening o = { .I = I, .level = level, .span = span, .alone = n == 1 };
   bool plain = true;
   solve(I);
   for (int i = 0; i < n; i++) plain &= type_is_plain(sig[i], true);

@@ -62,7 +62,7 @@ static void use_var(FnLower *f, Var *v, VarSet *out) {
   } else if (val && val->kind == VAL_FN) {
     for (int i = 0; i < val->fn->cap.n; i++)
       if (val->fn->cap.at[i].var) varset_add(out, val->fn->cap.at[i].var);
-  } else {
+  } else if (!val || val->kind != VAL_ATOM) {
     varset_add(out, v);
   }
 }
@@ -112,6 +112,11 @@ static uint16_t take_var(FnLower *f, const Atom *a, VarSet *dying) {
   }
   if (val->kind == VAL_TUPLE) return build_tuple(f, fl_type(f, a->type ? a->type : v->type), val, dying);
   if (val->kind == VAL_FN) return fl_closure(f, val->fn, fl_type(f, a->type ? a->type : v->type), dying);
+  if (val->kind == VAL_ATOM) {
+    Atom it = val->atom;
+    if (a->type) it.type = a->type;
+    return fl_take(f, &it, dying);
+  }
   VarUse *u = dying ? varset_find(dying, v) : NULL;
   if (u && --u->count == 0) {
     uint16_t reg = val->reg;
@@ -191,10 +196,13 @@ void fl_move_to(FnLower *f, Dest dest, uint16_t reg) {
 }
 
 /* ---- a block ---------------------------------------------------------------------------- */
-static bool all_vars(const Atom *a, int n) {
-  for (int i = 0; i < n; i++)
-    if (a[i].kind != ATOM_Var) return false;
-  return true;
+/* A variable that stands for an atom: itself, or a hidden one on paper. */
+static Var *var_of(FnLower *f, const Atom *a) {
+  if (a->kind == ATOM_Var) return a->var;
+  Var *v = ir_var(f->L->cx, NULL, a->span);
+  v->type = a->type;
+  fl_set(f, v, (Val){ .kind = VAL_ATOM, .atom = *a });
+  return v;
 }
 
 /* Results that are tuples of operators live as one hidden variable per field. */
@@ -211,14 +219,14 @@ static void paper_op_result(FnLower *f, Var *v) {
 /* What exists on paper only is known before the uses are counted. */
 static void declare_paper(FnLower *f, Binding *b) {
   Expr *e = b->value;
-  if (e->kind == EX_Tuple && all_vars(e->Tuple.items, e->Tuple.n_items)) {
+  if (e->kind == EX_Tuple) {
     Val val = { .kind = VAL_TUPLE, .n = e->Tuple.n_items, .leaf = NEW_N(Var *, e->Tuple.n_items + 1) };
-    for (int i = 0; i < val.n; i++) val.leaf[i] = e->Tuple.items[i].var;
+    for (int i = 0; i < val.n; i++) val.leaf[i] = var_of(f, &e->Tuple.items[i]);
     fl_set(f, b->var, val);
   } else if (e->kind == EX_Fn) {
     fl_set(f, b->var, (Val){ .kind = VAL_FN, .fn = fn_bind(f, e->Fn.fn, b->var) });
-  } else if (e->kind == EX_Just && e->Just.value.kind == ATOM_Var) {
-    fl_set(f, b->var, (Val){ .kind = VAL_ALIAS, .of = e->Just.value.var });
+  } else if (e->kind == EX_Just) {
+    fl_set(f, b->var, (Val){ .kind = VAL_ALIAS, .of = var_of(f, &e->Just.value) });
   } else if (e->kind == EX_Proj && e->Proj.tuple.kind == ATOM_Var) {
     Val *t = fl_val(f, e->Proj.tuple.var);
     if (t && t->kind == VAL_TUPLE) fl_set(f, b->var, (Val){ .kind = VAL_ALIAS, .of = t->leaf[e->Proj.index] });
@@ -275,11 +283,12 @@ bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned) {
     for (int k = 0; k < at[j].uses.v.n; k++) map_set(used_later, map_ptr(at[j].uses.v.at[k].var), b);
   for (int i = 0; i < b->n; i++) {
     Binding *bd = &b->at[i];
+    f->span = bd->value->span;
     if (on_paper(f, bd)) {
+      fl_obligations(f, bd->value);
       fl_dims_of(f, bd->var);
       continue;
     }
-    f->span = bd->value->span;
     if (is_result(f, b, i)) return fl_expr(f, NULL, bd->value, dest, &at[i].dying);
     if (!fl_expr(f, bd->var, bd->value, (Dest){ 0 }, &at[i].dying)) return false;
     VarSet bound = { 0 };

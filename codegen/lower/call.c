@@ -189,6 +189,13 @@ bool fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   }
   case ATOM_Var:
     val = fl_val(f, callee->var);
+    if (val && val->kind == VAL_ATOM) {
+      Expr direct = *e;
+      Type *type = callee->type ? callee->type : val->atom.type;
+      direct.Call.callee = val->atom;
+      direct.Call.callee.type = type;
+      return fl_call(f, v, &direct, dest, dying);
+    }
     if (val && val->kind == VAL_FN)
       return call_known(f, v, e, dest, dying, local_instance(f, val->fn, fl_type(f, callee->type)), val->fn);
     return call_closure(f, v, e, dest, dying);

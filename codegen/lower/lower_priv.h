@@ -13,15 +13,16 @@ Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env);
 const TyEnv *ty_match(IrCtx *cx, Type *scheme, Type *inst, const TyEnv *env);
 
 /* ---- the module being made ------------------------------------------------------ */
-/* A variable's value while lowering.  TUPLE, FN and ALIAS exist on paper only:
- * nothing is built until something needs the whole. */
-typedef enum { VAL_NONE, VAL_REG, VAL_TUPLE, VAL_FN, VAL_ALIAS } ValKind;
+/* A variable's value while lowering.  TUPLE, FN, ALIAS and ATOM (a constant or
+ * a global) exist on paper only: nothing is built until something needs it. */
+typedef enum { VAL_NONE, VAL_REG, VAL_TUPLE, VAL_FN, VAL_ALIAS, VAL_ATOM } ValKind;
 typedef struct Val {
   ValKind kind;
   uint16_t reg;                      /* REG                                       */
   int n;  Var **leaf;                /* TUPLE: one variable per field             */
   struct FnBind *fn;                 /* FN                                        */
   Var *of;                           /* ALIAS                                     */
+  Atom atom;                         /* ATOM                                      */
 } Val;
 
 /* Captured by a local function: a variable of an enclosing function, or the

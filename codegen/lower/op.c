@@ -27,8 +27,10 @@ static void operand(OpLower *o, Type *t, uint16_t reg, bool live, bool own, cons
 }
 
 static void leaf_atom(OpLower *o, Type *t, const Atom *a) {
+  Val *val = a->kind == ATOM_Var ? fl_val(o->f, a->var) : NULL;
+  const Atom *it = val && val->kind == VAL_ATOM ? &val->atom : a;
   Borrow b = fl_borrow(o->f, a);
-  operand(o, t, b.reg, true, b.temp, a->kind == ATOM_Const ? a->cst : NULL);
+  operand(o, t, b.reg, true, b.temp, it->kind == ATOM_Const ? it->cst : NULL);
 }
 
 static void tuple_arg(OpLower *o, const Atom *a, Type *t) {
