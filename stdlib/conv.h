@@ -13,7 +13,7 @@ bool conv_transpose_rel(Rel *r);
 bool conv_transpose_lower(OpPlan *p);
 
 #define CONV_ATTRS(data, kernel)                                                                    \
-  { "padding", A_Ints, "[0, 0]", "zeros around: one value, one per axis, or all before then all after" }, \
+  { "padding", A_Ints, "[0]",    "zeros around: one value, one per axis, or all before then all after" }, \
   { "dilation", A_Ints, "[1]", "distance between kernel taps" },                                    \
   { "groups", A_Int, "1", "independent groups of channels" },                                       \
   { "channels", A_Int, "None", "output channels, for checking" },                                   \

@@ -113,8 +113,9 @@ static bool picture_attrs(Rel *r, int64_t *block) {
     return rel_error(r, "block_size must be in [1, %d], found %lld", 1 << 20, (long long)*block);
   if (!is_nhwc(a) && strcmp(attr_str(a, "layout"), "NCHW") != 0)
     return rel_error(r, "layout must be \"NCHW\" or \"NHWC\", found \"%s\"", attr_str(a, "layout"));
-  if (!is_cdr(a) && strcmp(attr_str(a, "mode"), "DCR") != 0)
-    return rel_error(r, "mode must be \"DCR\" or \"CDR\", found \"%s\"", attr_str(a, "mode"));
+  const char *mode = attr_str(a, "mode");      /* TVM leaves it empty for space_to_depth */
+  if (!is_cdr(a) && *mode && strcmp(mode, "DCR") != 0)
+    return rel_error(r, "mode must be \"DCR\" or \"CDR\", found \"%s\"", mode);
   return rel_want_rank(r, 0, 4);
 }
 static bool divides(Rel *r, int64_t by, Dim d, const char *what) {

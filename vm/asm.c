@@ -26,6 +26,20 @@ static bool type_list(Asm *s, uint32_t *n) {
   return asm_next(s);
 }
 
+/* Names of fields, where there are any: ["w" "b"] */
+static bool field_names(Asm *s, ICtor *c) {
+  bool yes;
+  c->first_name = s->m.n_name_list;
+  if (!asm_accept(s, "[", &yes)) return false;
+  if (!yes) return true;
+  for (; !asm_is(s, "]"); c->n_names++) {
+    uint32_t name, *slot;
+    if (!asm_string(s, &name) || !(slot = asm_push(s, IA_NAME_LIST))) return false;
+    *slot = name;
+  }
+  return asm_next(s);
+}
+
 /* "[2 ? 4]" */
 static bool dims(Asm *s, uint32_t *first, uint32_t *n) {
   *first = s->m.n_dims;
@@ -46,7 +60,7 @@ static bool data_type(Asm *s, IType *t) {
   if (!asm_string(s, &t->name) || !asm_expect(s, "{")) return false;
   for (; !asm_is(s, "}"); t->n_ctors++) {
     ICtor c = {.first_field = s->m.n_type_list}, *slot;
-    if (!asm_string(s, &c.name) || !type_list(s, &c.n_fields)) return false;
+    if (!asm_string(s, &c.name) || !type_list(s, &c.n_fields) || !field_names(s, &c)) return false;
     if (!(slot = asm_push(s, IA_CTORS))) return false;
     *slot = c;
   }

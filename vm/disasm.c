@@ -47,6 +47,7 @@ static void data_type(Dis *d, const IType *t) {
     text_put(d->o, " ", 1);
     text_quoted(d->o, text_at(d->m, c->name));
     types_in_parens(d, c->first_field, c->n_fields);
+    if (c->n_names) names_in(d, " [", "]", c->first_name, c->n_names);
   }
   text_put(d->o, " }", 2);
 }

@@ -40,7 +40,8 @@ static const WireField wf_type[] = {
   F(IType, kind), F(IType, dtype), F(IType, rank), F(IType, is_tuple), F(IType, name),
   F(IType, first_dim), F(IType, n_ctors), F(IType, first_ctor), F(IType, n_list),
   F(IType, first_list), F(IType, result)};
-static const WireField wf_ctor[] = {F(ICtor, name), F(ICtor, n_fields), F(ICtor, first_field)};
+static const WireField wf_ctor[] = {F(ICtor, name), F(ICtor, n_fields), F(ICtor, first_field),
+                                    F(ICtor, n_names), F(ICtor, first_name)};
 static const WireField wf_const[] = {F(IConst, type), F(IConst, first_dim), F(IConst, bits),
                                      F(IConst, at), F(IConst, bytes)};
 static const WireField wf_func[] = {

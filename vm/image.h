@@ -28,7 +28,10 @@ extern const OpInfo op_info[OP_COUNT];
 
 /* ---- types ----------------------------------------------------------------- */
 typedef enum { IT_SCALAR, IT_TENSOR, IT_DATA, IT_CLOSURE, IT_REF } ITypeKind;
-typedef struct { uint32_t name, n_fields, first_field; } ICtor; /* fields: Image.type_list */
+typedef struct {
+  uint32_t name, n_fields, first_field;      /* fields: Image.type_list        */
+  uint32_t n_names, first_name;              /* none, or a name for each field in name_list ("": none) */
+} ICtor;
 typedef struct {
   uint8_t kind, dtype, rank, is_tuple;       /* tuple: DATA with one nameless constructor */
   uint32_t name;                             /* DATA: as written, e.g. "List[int32]" */

@@ -351,6 +351,10 @@ uint32_t rvm_ctor_fields(const rvm_program *p, rvm_type t, uint32_t ctor) {
   const ICtor *c = ctor_of(p, t, ctor);
   return c ? c->n_fields : 0;
 }
+const char *rvm_ctor_field_name(const rvm_program *p, rvm_type t, uint32_t ctor, uint32_t i) {
+  const ICtor *c = ctor_of(p, t, ctor);
+  return c && i < c->n_names ? p->im.text + p->im.name_list[c->first_name + i] : "";
+}
 rvm_type rvm_ctor_field(const rvm_program *p, rvm_type t, uint32_t ctor, uint32_t i) {
   const ICtor *c = ctor_of(p, t, ctor);
   return c && i < c->n_fields ? p->im.type_list[c->first_field + i] : UINT32_MAX;

@@ -42,6 +42,18 @@ static bool check_tensor_type(Verify *v, const IType *t) {
   return true;
 }
 
+static bool check_field_names(Verify *v, const ICtor *c) {
+  const Image *m = v->m;
+  if (c->n_names == 0) return true;
+  if (c->n_names != c->n_fields || !range_ok(c->first_name, c->n_names, m->n_name_list))
+    return v_fail(v, "type: the names of fields are out of range");
+  if (!v_spend(v, c->n_names)) return false;
+  for (uint32_t i = 0; i < c->n_names; i++)
+    if (!v_text(v, m->name_list[c->first_name + i]))
+      return v_fail(v, "type: a field's name is out of range");
+  return true;
+}
+
 static bool check_data_type(Verify *v, const IType *t) {
   const Image *m = v->m;
   if (!v_text(v, t->name)) return v_fail(v, "type: the name is out of range");
@@ -53,7 +65,7 @@ static bool check_data_type(Verify *v, const IType *t) {
     const ICtor *c = &m->ctor[t->first_ctor + i];
     if (!v_text(v, c->name)) return v_fail(v, "type: a constructor's name is out of range");
     if (c->n_fields > IMAGE_MAX_FIELDS) return v_fail(v, "type: too many fields");
-    if (!v_type_list(v, c->first_field, c->n_fields)) return false;
+    if (!v_type_list(v, c->first_field, c->n_fields) || !check_field_names(v, c)) return false;
   }
   return true;
 }

@@ -97,6 +97,7 @@ rvm_status  rvm_type_describe(const rvm_program *p, rvm_type t, rvm_type_info *o
 const char *rvm_ctor_name(const rvm_program *p, rvm_type t, uint32_t ctor);
 uint32_t    rvm_ctor_fields(const rvm_program *p, rvm_type t, uint32_t ctor);
 rvm_type    rvm_ctor_field(const rvm_program *p, rvm_type t, uint32_t ctor, uint32_t i);
+const char *rvm_ctor_field_name(const rvm_program *p, rvm_type t, uint32_t ctor, uint32_t i); /* "": it has none */
 
 /* ---- instances --------------------------------------------------------------- */
 rvm_status rvm_instance_new(const rvm_program *p, const rvm_limits *lim, rvm_alloc alloc,
