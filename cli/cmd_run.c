@@ -141,7 +141,7 @@ static bool read_inputs(Run *r, const rvm_func_info *info) {
     SpecError why = { 0 };
     SpecResult got = SPEC_OK;
     if (spec) r->in[i] = input_from_spec(r->p, t, r->m, spec, &why);
-    else got = input_from_sets(r->p, t, r->m, name, &r->sets, &r->in[i], &why);
+    else got = input_from_sets(r->p, t, name, &r->sets, &r->in[i], &why);
     if (r->in[i]) continue;
     ok = false;
     if (got == SPEC_MISSING) buf_fmt(&missing, "  %%%s: %s\n", name, type_of_value(r->p, t));

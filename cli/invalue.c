@@ -99,7 +99,7 @@ InValue *invalue_tensor(const rvm_program *p, rvm_type t, const Tensor *x, SpecE
 /* All names and their dotted beginnings. */
 typedef struct { const char *name; size_t n; const Tensor *tensor; } Known;
 typedef struct {
-  const rvm_program *p;  const Module *m;
+  const rvm_program *p;
   Map at;                              /* hash of a path -> Known              */
   SpecError *why;
   bool missing;                        /* the failure is a name that is not there */
@@ -161,11 +161,9 @@ static InValue *list_from_paths(Paths *ps, rvm_type t, const ListType *l, const 
 }
 
 static const char *field_path(Paths *ps, rvm_type t, const char *path, uint32_t i) {
-  const char *ctor = rvm_ctor_name(ps->p, t, 0);
-  const Ctor *c =
-      ps->m && ctor[0] ? map_get(&ps->m->ctor_by_name, map_ptr(sym(ps->m->cx->syms, ctor))) : NULL;
-  if (c && c->field_name && (int)i < c->n && c->field_name[i]) {
-    const char *name = below(path, c->field_name[i]);
+  const char *field = rvm_ctor_field_name(ps->p, t, 0, i);
+  if (field[0]) {
+    const char *name = below(path, field);
     if (find_path(ps, name) || !find_path(ps, below_n(path, i))) return name;
   }
   return below_n(path, i);
@@ -198,9 +196,9 @@ static InValue *from_paths(Paths *ps, rvm_type t, const char *path) {
   return v;
 }
 
-SpecResult input_from_sets(const rvm_program *p, rvm_type t, const Module *m, const char *name,
+SpecResult input_from_sets(const rvm_program *p, rvm_type t, const char *name,
                            const TensorSet *sets, InValue **out, SpecError *why) {
-  Paths ps = { .p = p, .m = m, .why = why };
+  Paths ps = { .p = p, .why = why };
   enter_set(&ps, sets);
   *out = NULL;
   /* A lone .npy has no name: it is meant for the one that asks. */

@@ -54,7 +54,7 @@ Tensor *spec_file_tensor(const char *path, SpecError *why) {
 }
 
 /* A tensor wherever the file has one of that name; else the parts of data. */
-InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const char *path,
+InValue *invalue_file(const rvm_program *p, rvm_type t, const char *path,
                       SpecError *why) {
   TensorSet set = { 0 };
   const char *name;
@@ -65,7 +65,7 @@ InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const c
   bool tensor = info.kind == RVM_TENSOR || (name ? tensor_find(&set, name) != NULL
                                                  : set.n == 1 && !strchr(set.at[0].name, '.'));
   if (!tensor) {
-    SpecResult r = input_from_sets(p, t, m, name ? name : "", &set, &v, why);
+    SpecResult r = input_from_sets(p, t, name ? name : "", &set, &v, why);
     if (r != SPEC_OK) why->text = str_fmt("@%s: %s", shown(path), why->text);
     return v;
   }
@@ -237,7 +237,7 @@ InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, cons
                          SpecError *why) {
   bool mine, computed = false;
   while (*spec == ' ') spec++;
-  if (spec[0] == '@' && spec_names_file(spec + 1)) return invalue_file(p, t, m, spec + 1, why);
+  if (spec[0] == '@' && spec_names_file(spec + 1)) return invalue_file(p, t, spec + 1, why);
   InValue *v = invalue_typed(p, t, spec, &mine, why);
   if (!mine) v = untyped(p, t, spec, &mine, why);
   if (mine) return v;

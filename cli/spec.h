@@ -3,7 +3,7 @@
  * An input is first an InValue, a tree of tensors and constructors checked
  * against a type of the program, and then, as often as the program is run, a
  * value of an instance.  Everything goes by rvm_type, so a .rvm file serves as
- * well as a .rly; only field names and computed expressions need the Module.
+ * well as a .rly; only computed expressions need the Module.
  *
  * SPEC is one of
  *   @x.npy  @x.npz:name  @x.safetensors:name
@@ -47,7 +47,7 @@ InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, cons
 /* The parameter `name` from tensors by name: its own name, or for data the
  * dotted paths below it (tuples and types of one constructor by field name or
  * number, lists by number).  SPEC_MISSING: the sets have nothing of it. */
-SpecResult input_from_sets(const rvm_program *p, rvm_type t, const Module *m, const char *name,
+SpecResult input_from_sets(const rvm_program *p, rvm_type t, const char *name,
                            const TensorSet *sets, InValue **out, SpecError *why);
 
 /* A value of the instance.  It may borrow the tensors' memory: v must stay. */
@@ -58,7 +58,7 @@ InValue *invalue_data(rvm_type t, uint32_t ctor, uint32_t n);        /* fields t
 /* x as a value of type t: itself, or split as a list.  NULL after setting *why. */
 InValue *invalue_tensor(const rvm_program *p, rvm_type t, const Tensor *x, SpecError *why);
 /* A file, or file:name. */
-InValue *invalue_file(const rvm_program *p, rvm_type t, const Module *m, const char *path,
+InValue *invalue_file(const rvm_program *p, rvm_type t, const char *path,
                       SpecError *why);
 Tensor  *spec_file_tensor(const char *path, SpecError *why);
 bool     spec_names_file(const char *path);

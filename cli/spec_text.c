@@ -213,7 +213,7 @@ static InValue *start(Reader *r, rvm_type t) {
     const char *path = tok_string(&r->tok);
     if (!spec_names_file(path)) return odd(r, type_of_value(r->p, t));
     next(r);
-    return invalue_file(r->p, t, r->m, path, r->why);
+    return invalue_file(r->p, t, path, r->why);
   }
   if (info.kind == RVM_TENSOR) return tensor_value(r, t, &info);
   if (info.kind == RVM_DATA && r->tok.kind == T_LBRACK && !info.is_tuple)

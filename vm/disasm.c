@@ -38,6 +38,13 @@ static void dims(Dis *d, uint32_t first, uint32_t n) {
   text_put(d->o, "]", 1);
 }
 
+static void names(Dis *d, uint64_t first, uint32_t n) {
+  for (uint64_t i = 0; i < n && first + i < d->m->n_name_list; i++) {
+    if (i) text_put(d->o, " ", 1);
+    text_quoted(d->o, text_at(d->m, d->m->name_list[first + i]));
+  }
+}
+
 static void data_type(Dis *d, const IType *t) {
   text_fmt(d->o, "%s ", t->is_tuple ? "tuple" : "data");
   text_quoted(d->o, text_at(d->m, t->name));
@@ -47,7 +54,10 @@ static void data_type(Dis *d, const IType *t) {
     text_put(d->o, " ", 1);
     text_quoted(d->o, text_at(d->m, c->name));
     types_in_parens(d, c->first_field, c->n_fields);
-    if (c->n_names) names_in(d, " [", "]", c->first_name, c->n_names);
+    if (c->n_names == 0) continue;
+    text_put(d->o, " [", 2);
+    names(d, c->first_name, c->n_names);
+    text_put(d->o, "]", 1);
   }
   text_put(d->o, " }", 2);
 }
@@ -262,11 +272,7 @@ static void entry(Dis *d, const IEntry *e) {
   text_put(d->o, "entry ", 6);
   text_quoted(d->o, text_at(m, e->name));
   text_fmt(d->o, " f%u (", e->func);
-  uint32_t n = e->func < m->n_funcs ? m->func[e->func].n_params : 0;
-  for (uint64_t i = 0; i < n && e->first_name + i < m->n_name_list; i++) {
-    if (i) text_put(d->o, " ", 1);
-    text_quoted(d->o, text_at(m, m->name_list[e->first_name + i]));
-  }
+  names(d, e->first_name, e->func < m->n_funcs ? m->func[e->func].n_params : 0);
   text_put(d->o, ") ", 2);
   text_quoted(d->o, text_at(m, e->doc));
   text_put(d->o, "\n", 1);

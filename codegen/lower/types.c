@@ -131,7 +131,15 @@ static void set_fields(Lower *L, uint32_t type, int ctor, const char *name, int 
   uint32_t first = (uint32_t)L->type_list.n;
   for (int i = 0; i < n; i++) vec_push(&L->type_list, f[i]);
   L->ctors.at[L->types.at[type].first_ctor + (uint32_t)ctor] =
-      (ICtor){ low_text(L, name), (uint32_t)n, first };
+      (ICtor){ .name = low_text(L, name), .n_fields = (uint32_t)n, .first_field = first };
+}
+
+static void set_field_names(Lower *L, ICtor *c, const Ctor *k) {
+  c->n_names = (uint32_t)k->n, c->first_name = (uint32_t)L->name_list.n;
+  for (int i = 0; i < k->n; i++) {
+    uint32_t name = low_text(L, k->field_name[i]);
+    vec_push(&L->name_list, name);
+  }
 }
 
 static uint32_t adt(Lower *L, uint64_t at, Type *t) {
@@ -144,6 +152,7 @@ static uint32_t adt(Lower *L, uint64_t at, Type *t) {
     Type **field = NEW_N(Type *, k->n + 1);
     for (int i = 0; i < k->n; i++) field[i] = ty_close(L->cx, k->field[i], env);
     set_fields(L, type, c, k->name, k->n, field);
+    if (k->field_name) set_field_names(L, &L->ctors.at[L->types.at[type].first_ctor + (uint32_t)c], k);
   }
   return type;
 }

@@ -1,5 +1,5 @@
 /* host.c -- run entry "main" of an image on a vector of floats.
- *   rvm build model.rly -o model.rvm
+ *   rvm build model.rly --out model.rvm
  *   cc host.c $(pkg-config --cflags --libs rvm_rt) -o host && ./host model.rvm 1 2 3       */
 #include <rvm/rvm.h>
 #include <stdio.h>
