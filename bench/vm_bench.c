@@ -30,19 +30,21 @@ static int by_size(const void *a, const void *b) {
 }
 static void report(const char *name, double *ns, double per, const char *unit, const char *end) {
   qsort(ns, RUNS, sizeof *ns, by_size);
-  printf("  \"%s\": {\"best\": %.3f, \"median\": %.3f, \"unit\": \"%s\"}%s\n", name, ns[0] / per, ns[RUNS / 2] / per, unit, end);
+  printf("  \"%s\": {\"best\": %.3f, \"median\": %.3f, \"unit\": \"%s\"}%s\n", name, ns[0] / per,
+         ns[RUNS / 2] / per, unit, end);
 }
 
 static Module *check(IrCtx **cx, const char *text) {
   Sources *src = NEW(Sources);
   Diags *d = diags_new(src);
   LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files);
-  for (int i = 0; i < stdlib_n_files; i++) lib[i] = (LibraryFile){ stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n };
+  for (int i = 0; i < stdlib_n_files; i++)
+    lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
   *cx = irctx_new();
   irctx_set_ops(*cx, stdlib_ops, stdlib_n_ops);
   Module *m = load_program(*cx, src, "bench.rly", text, strlen(text), lib, stdlib_n_files, NULL, d);
   if (m && typeinfer(m, d)) return m;
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   diag_render(d, &b, false);
   fputs(buf_text(&b), stderr);
   exit(1);
@@ -67,10 +69,11 @@ static void run_program(const char *text, double *ns) {
   rvm_instance *vm;
   rvm_error e;
   rvm_func f;
-  rvm_alloc a = { host, NULL };
+  rvm_alloc a = {host, NULL};
   if (!lower_module(m, 1, &g, d, &im)) exit(1);
   uint8_t *bytes = image_write(&im, lower_alloc(), &n);
-  if (rvm_program_load(bytes, n, a, &p, &e) || rvm_program_find(p, "main", &f, &e) || rvm_instance_new(p, NULL, a, &vm, &e)) {
+  if (rvm_program_load(bytes, n, a, &p, &e) || rvm_program_find(p, "main", &f, &e) ||
+      rvm_instance_new(p, NULL, a, &vm, &e)) {
     fprintf(stderr, "%s\n", e.message);
     exit(1);
   }
@@ -87,17 +90,23 @@ static void run_program(const char *text, double *ns) {
 
 /* 53 convolutions with batch norm and relu, residual additions, a classifier. */
 static char *resnet50(void) {
-  StrBuf b = { 0 }, params = { 0 };
+  StrBuf b = {0}, params = {0};
   int at = 0, c = 64;
   buf_str(&b, "  %0 = nn.relu(%x);\n");
   for (int i = 0; i < 53; i++) {
-    buf_fmt(&params, ", %%w%d: Tensor[(%d, %d, 3, 3), float32], %%g%d: Tensor[(%d), float32]", i, c, c, i, c);
-    buf_fmt(&b, "  %%%d = nn.conv2d(%%%d, %%w%d, padding=[1, 1], channels=%d, kernel_size=[3, 3]);\n", at + 1, at, i, c);
-    buf_fmt(&b, "  %%%d = nn.batch_norm(%%%d, %%g%d, %%g%d, %%g%d, %%g%d);\n", at + 2, at + 1, i, i, i, i);
-    buf_fmt(&b, "  %%%d = %%%d.0;\n  %%%d = add(%%%d, %%%d);\n  %%%d = nn.relu(%%%d);\n", at + 3, at + 2, at + 4, at + 3, at, at + 5, at + 4);
+    buf_fmt(&params, ", %%w%d: Tensor[(%d, %d, 3, 3), float32], %%g%d: Tensor[(%d), float32]", i, c,
+            c, i, c);
+    buf_fmt(&b,
+            "  %%%d = nn.conv2d(%%%d, %%w%d, padding=[1, 1], channels=%d, kernel_size=[3, 3]);\n",
+            at + 1, at, i, c);
+    buf_fmt(&b, "  %%%d = nn.batch_norm(%%%d, %%g%d, %%g%d, %%g%d, %%g%d);\n", at + 2, at + 1, i, i,
+            i, i);
+    buf_fmt(&b, "  %%%d = %%%d.0;\n  %%%d = add(%%%d, %%%d);\n  %%%d = nn.relu(%%%d);\n", at + 3,
+            at + 2, at + 4, at + 3, at, at + 5, at + 4);
     at += 5;
   }
-  return str_fmt("def @main(%%x: Tensor[(1, 64, 14, 14), float32]%s) {\n%s  nn.batch_flatten(nn.global_avg_pool2d(%%%d))\n}\n",
+  return str_fmt("def @main(%%x: Tensor[(1, 64, 14, 14), float32]%s) {\n%s  "
+                 "nn.batch_flatten(nn.global_avg_pool2d(%%%d))\n}\n",
                  buf_text(&params), buf_text(&b), at);
 }
 
@@ -110,12 +119,15 @@ static void start_up(const char *rvm, double *ns) {
   fputs("def @main() { 1 }\n", f);
   fclose(f);
   snprintf(cmd, sizeof cmd, "%s.rvm", rly);
-  char *build[] = { (char *)rvm, "build", rly, "--out", cmd, NULL }, *run[] = { (char *)rvm, "run", cmd, "--quiet", NULL };
+  char *build[] = {(char *)rvm, "build", rly, "--out", cmd, NULL},
+       *run[] = {(char *)rvm, "run", cmd, "--quiet", NULL};
   for (int i = -1; i < RUNS; i++) {
     pid_t pid;
     int status;
     double t = now();
-    if (posix_spawn(&pid, rvm, NULL, NULL, i < 0 ? build : run, environ) || waitpid(pid, &status, 0) < 0 || status) exit(1);
+    if (posix_spawn(&pid, rvm, NULL, NULL, i < 0 ? build : run, environ) ||
+        waitpid(pid, &status, 0) < 0 || status)
+      exit(1);
     if (i >= 0) ns[i] = now() - t;
   }
   remove(rly), remove(cmd);
@@ -127,11 +139,15 @@ int main(int argc, char **argv) {
   mem_init();
   printf("{\n");
   run_program("def @main() -> int32 { @loop(1000000, 0) }\n"
-              "def @loop(%n: int32, %a: int32) -> int32 { if (%n == 0) { %a } else { @loop(%n - 1, %a + %n) } }\n", ns);
+              "def @loop(%n: int32, %a: int32) -> int32 { if (%n == 0) { %a } else { @loop(%n - 1, "
+              "%a + %n) } }\n",
+              ns);
   report("loop_iteration", ns, 1e6, "ns", ",");
-  run_program("def @main() -> int32 { @fib(24) }\n"
-              "def @fib(%n: int32) -> int32 { if (%n < 2) { %n } else { @fib(%n - 1) + @fib(%n - 2) } }\n", ns);
-  report("call", ns, 150049, "ns", ",");          /* calls that fib(24) makes        */
+  run_program(
+      "def @main() -> int32 { @fib(24) }\n"
+      "def @fib(%n: int32) -> int32 { if (%n < 2) { %n } else { @fib(%n - 1) + @fib(%n - 2) } }\n",
+      ns);
+  report("call", ns, 150049, "ns", ","); /* calls that fib(24) makes        */
   char *text = resnet50();
   for (int i = 0; i < RUNS; i++) {
     double t = now();

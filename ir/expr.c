@@ -58,7 +58,8 @@ Tensor *tensor_scalar_int(DType dt, int64_t v) {
 }
 
 Tensor *tensor_scalar_float(DType dt, double v) {
-  if (!dtype_is_float(dt)) return tensor_scalar_int(dt, dt == DT_bool ? v != 0 : cast_f64_to_int(v, dt));
+  if (dt == DT_bool) return tensor_scalar_int(dt, v != 0);
+  if (!dtype_is_float(dt)) return tensor_scalar_int(dt, cast_f64_to_int(v, dt));
   Tensor *t = tensor_new(dt, 0, NULL);
   float f = (float)v;
   uint16_t h = dt == DT_f16 ? f64_to_f16(v) : f32_to_bf16(f);

@@ -18,6 +18,7 @@ typedef struct {
   Names types;                /* dims and type variables of one function        */
   TextNames text;             /* the same as callbacks                          */
   ConstTable consts;
+  Map alias;                  /* Var -> Atom: bindings that only copy an atom   */
 } Printer;
 
 static const char *dim_name(void *ud, Dim s) {
@@ -116,7 +117,13 @@ static void put_const(Printer *p, const Tensor *c) {
     buf_fmt(p->out, "meta[relay.Constant][%d]", const_index(&p->consts, c));
 }
 
+static const Atom *unalias(const Printer *p, const Atom *a) {
+  const Atom *to = a->kind == ATOM_Var ? map_get(&p->alias, map_ptr(a->var)) : NULL;
+  return to ? to : a;
+}
+
 static void put_atom(Printer *p, const Atom *a) {
+  a = unalias(p, a);
   switch (a->kind) {
   case ATOM_Var:    buf_fmt(p->out, "%%%s", var_text(p, a->var, "t")); break;
   case ATOM_Const:  put_const(p, a->cst); break;
@@ -174,6 +181,15 @@ static void put_bound_name(Printer *p, const Binding *b) {
   }
 }
 
+/* The reader gives %0 = %x; and the statement %x; no binding of their own, so
+ * neither does the text: %0 prints as %x. */
+static bool is_alias(Printer *p, const Binding *b) {
+  if (b->value->kind != EX_Just || b->style == BIND_Let) return false;
+  const Atom *to = unalias(p, &b->value->Just.value);
+  map_set(&p->alias, map_ptr(b->var), (void *)(uintptr_t)to);
+  return true;
+}
+
 static void put_binding(Printer *p, const Binding *b) {
   bool paren = p->o.relay && b->value->kind == EX_Match && b->style != BIND_Seq;
   put_bound_name(p, b);
@@ -188,6 +204,7 @@ static void put_block(Printer *p, const Block *b) {
   buf_char(p->out, '{');
   p->indent++;
   for (int i = 0; i < b->n; i++) {
+    if (is_alias(p, &b->at[i])) continue;
     new_line(p);
     put_binding(p, &b->at[i]);
   }
@@ -394,8 +411,8 @@ static bool is_prelude(const Printer *p, bool library, Span at) {
 static void put_datas(Printer *p, bool externs) {
   for (int i = 0; i < p->m->types.n; i++) {
     const DataDef *d = p->m->types.at[i];
-    if ((p->o.relay && d->is_extern != externs) || (!p->o.all && is_prelude(p, d->library, d->span)))
-      continue;
+    if (p->o.relay && d->is_extern != externs) continue;
+    if (!p->o.all && is_prelude(p, d->library, d->span)) continue;
     buf_char(p->out, '\n');
     put_data(p, d);
   }

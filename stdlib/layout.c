@@ -3,7 +3,7 @@
 #include <string.h>
 
 bool layout_parse(const char *s, Layout *out) {
-  *out = (Layout){ 0 };
+  *out = (Layout){0};
   for (; *s; s++) {
     int64_t inner = 0;
     for (; *s >= '0' && *s <= '9'; s++)
@@ -13,9 +13,9 @@ bool layout_parse(const char *s, Layout *out) {
     char letter = upper ? *s : (char)(*s - 'a' + 'A');
     for (int i = 0; i < out->n; i++)
       if (out->axis[i].letter == letter && (out->axis[i].inner != 0) == (inner != 0)) return false;
-    out->axis[out->n++] = (LayoutAxis){ letter, inner };
+    out->axis[out->n++] = (LayoutAxis){letter, inner};
   }
-  for (int i = 0; i < out->n; i++) {            /* every inner part has its axis    */
+  for (int i = 0; i < out->n; i++) { /* every inner part has its axis    */
     bool found = out->axis[i].inner == 0;
     for (int j = 0; j < out->n && !found; j++)
       found = out->axis[j].letter == out->axis[i].letter && out->axis[j].inner == 0;
@@ -25,7 +25,8 @@ bool layout_parse(const char *s, Layout *out) {
 }
 
 bool layout_want(Rel *r, const char *attr, const char *text, const char *letters, Layout *out) {
-  if (!text || !layout_parse(text, out)) return rel_error(r, "%s=\"%s\" is not a layout", attr, text ? text : "");
+  if (!text || !layout_parse(text, out))
+    return rel_error(r, "%s=\"%s\" is not a layout", attr, text ? text : "");
   size_t primal = 0;
   for (int i = 0; i < out->n; i++) {
     if (!strchr(letters, out->axis[i].letter))
@@ -33,7 +34,8 @@ bool layout_want(Rel *r, const char *attr, const char *text, const char *letters
                        out->axis[i].letter, letters);
     primal += out->axis[i].inner == 0;
   }
-  if (primal != strlen(letters)) return rel_error(r, "%s=\"%s\" must have the axes %s", attr, text, letters);
+  if (primal != strlen(letters))
+    return rel_error(r, "%s=\"%s\" must have the axes %s", attr, text, letters);
   return true;
 }
 
@@ -62,7 +64,8 @@ void layout_shape(DimTab *t, const Layout *l, const char *letters, const Dim *ex
 void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logical, KE *out) {
   for (int i = 0; i < l->n; i++) {
     LayoutAxis a = l->axis[i];
-    KE f = kb_int(k->b, layout_factor(l, a.letter)), e = logical[strchr(letters, a.letter) - letters];
+    KE f = kb_int(k->b, layout_factor(l, a.letter)),
+       e = logical[strchr(letters, a.letter) - letters];
     out[i] = a.inner ? kb_fmod(k->b, e, f) : kb_fdiv(k->b, e, f);
   }
 }

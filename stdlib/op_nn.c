@@ -11,7 +11,10 @@ static DType out_dtype(const OpAttrs *a, DType dflt) {
  * y[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], any of b, m absent; where each
  * factor's axes stand is said by index lists over the four variables.             */
 enum { VB, VM, VN, VK, VARS };
-typedef struct { int n, var[3]; bool one[3]; } Factor;       /* one: extent 1, index 0 */
+typedef struct {
+  int n, var[3];
+  bool one[3];
+} Factor; /* one: extent 1, index 0 */
 
 static KE factor_load(OpK *k, KTensor t, const Factor *f, const KE *var) {
   KE at[3];
@@ -22,8 +25,8 @@ static KE factor_load(OpK *k, KTensor t, const Factor *f, const KE *var) {
 }
 
 /* par: the output's variables in memory order, with their extents. */
-static bool product(OpPlan *p, const char *name, const Dim *xd, Factor x, const Dim *wd, Factor w, int n_par, const int *par,
-                    const Dim *ext) {
+static bool product(OpPlan *p, const char *name, const Dim *xd, Factor x, const Dim *wd, Factor w,
+                    int n_par, const int *par, const Dim *ext) {
   OpK k = opk_begin(p, name);
   KTensor a = opk_in_as(&k, 0, x.n, xd), b = opk_in_as(&k, 1, w.n, wd);
   Dim yd[3];
@@ -36,7 +39,8 @@ static bool product(OpPlan *p, const char *name, const Dim *xd, Factor x, const 
   for (int i = 0; i < n_par; i++) var[par[i]] = pv[i];
   var[VK] = kv;
   DType acc = relkit_acc(y.dtype);
-  KE sum = kb_contract_acc(k.b, acc, kb_cast(k.b, factor_load(&k, a, &x, var), acc), kb_cast(k.b, factor_load(&k, b, &w, var), acc));
+  KE sum = kb_contract_acc(k.b, acc, kb_cast(k.b, factor_load(&k, a, &x, var), acc),
+                           kb_cast(k.b, factor_load(&k, b, &w, var), acc));
   kb_store(k.b, y.buf, pv, kb_cast(k.b, sum, y.dtype));
   kb_contract_end(k.b);
   return opk_end(&k);
@@ -47,10 +51,12 @@ static bool rel_dense(Rel *r) {
   TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
   const OpAttrVal *units = opattr(rel_attrs(r), "units");
   Dim out[MAX_RANK];
-  if (!rel_want_min_rank(r, 0, 1) || !rel_want_rank(r, 1, 2) || !rel_same_dtype(r, 0, 1) || !rel_want_class(r, 0, "fiu") ||
+  if (!rel_want_min_rank(r, 0, 1) || !rel_want_rank(r, 1, 2) || !rel_same_dtype(r, 0, 1) ||
+      !rel_want_class(r, 0, "fiu") ||
       !rel_same_dim(r, x.dim[x.rank - 1], w.dim[1], "the columns of data and of weight"))
     return false;
-  if (units->given && !units->none && !rel_same_dim(r, w.dim[0], dim_const(rel_dims(r), units->i), "the rows of weight and units"))
+  if (units->given && !units->none &&
+      !rel_same_dim(r, w.dim[0], dim_const(rel_dims(r), units->i), "the rows of weight and units"))
     return false;
   for (int i = 0; i < x.rank - 1; i++) out[i] = x.dim[i];
   out[x.rank - 1] = w.dim[0];
@@ -58,9 +64,10 @@ static bool rel_dense(Rel *r) {
 }
 static bool lower_dense(OpPlan *p) {
   OpOperand *x = plan_operand(p, 0), *w = plan_operand(p, 1);
-  Dim ext[VARS] = { NULL, relkit_product(p->cx->dims, x->rank - 1, x->dim), w->dim[0], x->dim[x->rank - 1] };
-  return product(p, "dense", (Dim[]){ ext[VM], ext[VK] }, (Factor){ 2, { VM, VK }, { 0 } }, w->dim,
-                 (Factor){ 2, { VN, VK }, { 0 } }, 2, (int[]){ VM, VN }, ext);
+  Dim ext[VARS] = {NULL, relkit_product(p->cx->dims, x->rank - 1, x->dim), w->dim[0],
+                   x->dim[x->rank - 1]};
+  return product(p, "dense", (Dim[]){ext[VM], ext[VK]}, (Factor){2, {VM, VK}, {0}}, w->dim,
+                 (Factor){2, {VN, VK}, {0}}, 2, (int[]){VM, VN}, ext);
 }
 
 /* ---- matmul: a (..., m, k), b (k, n), each perhaps transposed -------------------------------- */
@@ -69,11 +76,15 @@ static bool rel_matmul(Rel *r) {
   const OpAttrVal *units = opattr(rel_attrs(r), "units");
   TensorTy a = rel_tensor(r, 0), b = rel_tensor(r, 1);
   Dim out[MAX_RANK];
-  if (!rel_want_min_rank(r, 0, ta ? 2 : 1) || !rel_want_rank(r, 1, 2) || !rel_same_dtype(r, 0, 1) || !rel_want_class(r, 0, "fiu") ||
-      !rel_same_dim(r, a.dim[ta ? a.rank - 2 : a.rank - 1], b.dim[tb ? 1 : 0], "the inner extents of tensor_a and tensor_b"))
+  if (!rel_want_min_rank(r, 0, ta ? 2 : 1) || !rel_want_rank(r, 1, 2) || !rel_same_dtype(r, 0, 1) ||
+      !rel_want_class(r, 0, "fiu") ||
+      !rel_same_dim(r, a.dim[ta ? a.rank - 2 : a.rank - 1], b.dim[tb ? 1 : 0],
+                    "the inner extents of tensor_a and tensor_b"))
     return false;
   Dim n = b.dim[tb ? 0 : 1];
-  if (units->given && !units->none && !rel_same_dim(r, n, dim_const(rel_dims(r), units->i), "the columns of tensor_b and units")) return false;
+  if (units->given && !units->none &&
+      !rel_same_dim(r, n, dim_const(rel_dims(r), units->i), "the columns of tensor_b and units"))
+    return false;
   for (int i = 0; i < a.rank - 1; i++) out[i] = a.dim[i];
   if (ta) out[a.rank - 2] = a.dim[a.rank - 1];
   out[a.rank - 1] = n;
@@ -83,54 +94,71 @@ static bool lower_matmul(OpPlan *p) {
   bool ta = attr_bool(p->attrs, "transpose_a"), tb = attr_bool(p->attrs, "transpose_b");
   OpOperand *a = plan_operand(p, 0), *b = plan_operand(p, 1);
   DimTab *t = p->cx->dims;
-  Factor fb = tb ? (Factor){ 2, { VN, VK }, { 0 } } : (Factor){ 2, { VK, VN }, { 0 } };
+  Factor fb = tb ? (Factor){2, {VN, VK}, {0}} : (Factor){2, {VK, VN}, {0}};
   Dim n = b->dim[tb ? 0 : 1], k = b->dim[tb ? 1 : 0];
   if (!ta) {
-    Dim ext[VARS] = { NULL, relkit_product(t, a->rank - 1, a->dim), n, k };
-    return product(p, "matmul", (Dim[]){ ext[VM], k }, (Factor){ 2, { VM, VK }, { 0 } }, b->dim, fb, 2, (int[]){ VM, VN }, ext);
+    Dim ext[VARS] = {NULL, relkit_product(t, a->rank - 1, a->dim), n, k};
+    return product(p, "matmul", (Dim[]){ext[VM], k}, (Factor){2, {VM, VK}, {0}}, b->dim, fb, 2,
+                   (int[]){VM, VN}, ext);
   }
-  Dim ext[VARS] = { relkit_product(t, a->rank - 2, a->dim), a->dim[a->rank - 1], n, k };
-  return product(p, "matmul", (Dim[]){ ext[VB], k, ext[VM] }, (Factor){ 3, { VB, VK, VM }, { 0 } }, b->dim, fb, 3,
-                 (int[]){ VB, VM, VN }, ext);
+  Dim ext[VARS] = {relkit_product(t, a->rank - 2, a->dim), a->dim[a->rank - 1], n, k};
+  return product(p, "matmul", (Dim[]){ext[VB], k, ext[VM]}, (Factor){3, {VB, VK, VM}, {0}}, b->dim,
+                 fb, 3, (int[]){VB, VM, VN}, ext);
 }
 
-/* ---- batch_matmul: batches equal, or one of them 1 --------------------------------------------- */
+/* ---- batch_matmul: batches equal, or one of them 1 ---------------------------------------------
+ */
 static bool rel_batch_matmul(Rel *r) {
   bool ta = attr_bool(rel_attrs(r), "transpose_a"), tb = attr_bool(rel_attrs(r), "transpose_b");
-  if (!rel_want_rank(r, 0, 3) || !rel_want_rank(r, 1, 3) || !rel_same_dtype(r, 0, 1) || !rel_want_class(r, 0, "fiu")) return false;
+  if (!rel_want_rank(r, 0, 3) || !rel_want_rank(r, 1, 3) || !rel_same_dtype(r, 0, 1) ||
+      !rel_want_class(r, 0, "fiu"))
+    return false;
   TensorTy a = rel_tensor(r, 0), b = rel_tensor(r, 1);
   Dim batch[MAX_RANK];
   int rank;
-  TensorTy ab = { a.dtype, 1, a.dim }, bb = { b.dtype, 1, b.dim };
-  if (!rel_same_dim(r, a.dim[ta ? 1 : 2], b.dim[tb ? 2 : 1], "the inner extents of tensor_a and tensor_b") ||
+  TensorTy ab = {a.dtype, 1, a.dim}, bb = {b.dtype, 1, b.dim};
+  if (!rel_same_dim(r, a.dim[ta ? 1 : 2], b.dim[tb ? 2 : 1],
+                    "the inner extents of tensor_a and tensor_b") ||
       !rel_broadcast(r, ab, bb, &rank, batch))
     return false;
-  return rel_result(r, out_dtype(rel_attrs(r), a.dtype), 3, (Dim[]){ batch[0], a.dim[ta ? 2 : 1], b.dim[tb ? 1 : 2] });
+  return rel_result(r, out_dtype(rel_attrs(r), a.dtype), 3,
+                    (Dim[]){batch[0], a.dim[ta ? 2 : 1], b.dim[tb ? 1 : 2]});
 }
 static bool lower_batch_matmul(OpPlan *p) {
   bool ta = attr_bool(p->attrs, "transpose_a"), tb = attr_bool(p->attrs, "transpose_b");
-  OpOperand *a = plan_operand(p, 0), *b = plan_operand(p, 1), *y = plan_operand(p, plan_result(p, 0));
-  Factor fa = ta ? (Factor){ 3, { VB, VK, VM }, { 0 } } : (Factor){ 3, { VB, VM, VK }, { 0 } };
-  Factor fb = tb ? (Factor){ 3, { VB, VN, VK }, { 0 } } : (Factor){ 3, { VB, VK, VN }, { 0 } };
+  OpOperand *a = plan_operand(p, 0), *b = plan_operand(p, 1),
+            *y = plan_operand(p, plan_result(p, 0));
+  Factor fa = ta ? (Factor){3, {VB, VK, VM}, {0}} : (Factor){3, {VB, VM, VK}, {0}};
+  Factor fb = tb ? (Factor){3, {VB, VN, VK}, {0}} : (Factor){3, {VB, VK, VN}, {0}};
   fa.one[0] = !dim_equal(a->dim[0], y->dim[0]), fb.one[0] = !dim_equal(b->dim[0], y->dim[0]);
-  Dim ext[VARS] = { y->dim[0], y->dim[1], y->dim[2], a->dim[ta ? 1 : 2] };
-  return product(p, "batch_matmul", a->dim, fa, b->dim, fb, 3, (int[]){ VB, VM, VN }, ext);
+  Dim ext[VARS] = {y->dim[0], y->dim[1], y->dim[2], a->dim[ta ? 1 : 2]};
+  return product(p, "batch_matmul", a->dim, fa, b->dim, fb, 3, (int[]){VB, VM, VN}, ext);
 }
 
 /* ---- einsum -------------------------------------------------------------------------------------
  * Labels are letters; `...` stands for up to MAX_RANK hidden labels, aligned at the
  * right and broadcast.  Without an arrow the result has the ellipsis, then the
  * labels that occur once, in alphabetical order.                                    */
-enum { MAX_TERMS = 8, ELLIPSIS = 64 };                    /* hidden labels ELLIPSIS + i, from the right */
-typedef struct { int n; int label[MAX_RANK]; } Term;
-typedef struct { int n_terms; Term in[MAX_TERMS], out; int n_red, red[2 * MAX_RANK]; const char *why; } Einsum;
+enum { MAX_TERMS = 8, ELLIPSIS = 64 }; /* hidden labels ELLIPSIS + i, from the right */
+typedef struct {
+  int n;
+  int label[MAX_RANK];
+} Term;
+typedef struct {
+  int n_terms;
+  Term in[MAX_TERMS], out;
+  int n_red, red[2 * MAX_RANK];
+  const char *why;
+} Einsum;
 
 static bool add_label(Einsum *e, Term *t, int label) {
   if (t->n == MAX_RANK) return e->why = "an operand has too many labels", false;
   t->label[t->n++] = label;
   return true;
 }
-static int label_of(char c) { return c >= 'a' && c <= 'z' ? c - 'a' : c >= 'A' && c <= 'Z' ? 26 + c - 'A' : -1; }
+static int label_of(char c) {
+  return c >= 'a' && c <= 'z' ? c - 'a' : c >= 'A' && c <= 'Z' ? 26 + c - 'A' : -1;
+}
 
 /* Reads labels up to , or - or the end; hidden: how many axes the ellipsis takes. */
 static const char *read_term(Einsum *e, const char *s, Term *t, int hidden) {
@@ -166,16 +194,18 @@ static int uses_of(const Einsum *e, int label) {
 }
 
 static bool read_einsum(const char *s, int n_operands, const int *rank, Einsum *e) {
-  *e = (Einsum){ 0 };
+  *e = (Einsum){0};
   int widest = 0;
   while (true) {
-    if (e->n_terms >= n_operands || e->n_terms == MAX_TERMS) return e->why = "it has more operands than the tuple", false;
+    if (e->n_terms >= n_operands || e->n_terms == MAX_TERMS)
+      return e->why = "it has more operands than the tuple", false;
     int hidden = rank[e->n_terms] - letters_in(s);
     if (hidden < 0) hidden = 0;
     widest = hidden > widest ? hidden : widest;
     Term *t = &e->in[e->n_terms++];
     if (!(s = read_term(e, s, t, hidden))) return false;
-    if (t->n != rank[e->n_terms - 1]) return e->why = "the labels of an operand are not as many as its axes", false;
+    if (t->n != rank[e->n_terms - 1])
+      return e->why = "the labels of an operand are not as many as its axes", false;
     if (*s != ',') break;
     s++;
   }
@@ -189,12 +219,14 @@ static bool read_einsum(const char *s, int n_operands, const int *rank, Einsum *
       if (!add_label(e, &e->out, ELLIPSIS + i)) return false;
     for (int l = 0; l < 52; l++) {
       static const char order[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-      if (uses_of(e, label_of(order[l])) == 1 && !add_label(e, &e->out, label_of(order[l]))) return false;
+      if (uses_of(e, label_of(order[l])) == 1 && !add_label(e, &e->out, label_of(order[l])))
+        return false;
     }
   }
   for (int l = 0; l < ELLIPSIS + MAX_RANK; l++) {
     bool out = has_label(&e->out, l);
-    if (out && uses_of(e, l) == 0) return e->why = "the result has a label that no operand has", false;
+    if (out && uses_of(e, l) == 0)
+      return e->why = "the result has a label that no operand has", false;
     if (!out && uses_of(e, l) > 0) {
       if (e->n_red == 2 * MAX_RANK) return e->why = "too many summed labels", false;
       e->red[e->n_red++] = l;
@@ -207,7 +239,7 @@ static bool read_einsum(const char *s, int n_operands, const int *rank, Einsum *
 static bool rel_einsum(Rel *r) {
   int n = rel_arg_size(r, 0), rank[MAX_TERMS];
   Einsum e;
-  Dim ext[ELLIPSIS + MAX_RANK] = { 0 }, out[MAX_RANK];
+  Dim ext[ELLIPSIS + MAX_RANK] = {0}, out[MAX_RANK];
   DimTab *t = rel_dims(r);
   if (n < 1 || n > MAX_TERMS) return rel_error(r, "takes 1 to %d operands, found %d", MAX_TERMS, n);
   for (int i = 0; i < n; i++) rank[i] = rel_leaf(r, 0, i).rank;
@@ -215,14 +247,16 @@ static bool rel_einsum(Rel *r) {
     return rel_error(r, "equation \"%s\": %s", attr_str(rel_attrs(r), "equation"), e.why);
   for (int i = 0; i < n; i++) {
     TensorTy x = rel_leaf(r, 0, i);
-    if (x.dtype != rel_leaf(r, 0, 0).dtype) return rel_error(r, "the operands have different element types");
+    if (x.dtype != rel_leaf(r, 0, 0).dtype)
+      return rel_error(r, "the operands have different element types");
     for (int a = 0; a < x.rank; a++) {
       Dim *d = &ext[e.in[i].label[a]];
-      if (!*d) *d = x.dim[a];
+      if (!*d)
+        *d = x.dim[a];
       else if (e.in[i].label[a] < ELLIPSIS) {
         if (!rel_same_dim(r, *d, x.dim[a], "two extents with one label")) return false;
       } else {
-        TensorTy one = { x.dtype, 1, d }, two = { x.dtype, 1, &x.dim[a] };
+        TensorTy one = {x.dtype, 1, d}, two = {x.dtype, 1, &x.dim[a]};
         Dim both[MAX_RANK];
         int rk;
         if (!rel_broadcast(r, one, two, &rk, both)) return false;
@@ -235,14 +269,20 @@ static bool rel_einsum(Rel *r) {
   return rel_result(r, rel_leaf(r, 0, 0).dtype, e.out.n, out);
 }
 
-typedef struct { OpK k; Einsum e; KTensor x[MAX_TERMS]; KE var[ELLIPSIS + MAX_RANK]; } EinsumK;
+typedef struct {
+  OpK k;
+  Einsum e;
+  KTensor x[MAX_TERMS];
+  KE var[ELLIPSIS + MAX_RANK];
+} EinsumK;
 
 static KE einsum_load(EinsumK *s, int i, DType acc) {
   KE at[MAX_RANK];
   KB *b = s->k.b;
   for (int a = 0; a < s->e.in[i].n; a++) {
     int l = s->e.in[i].label[a];
-    at[a] = l < ELLIPSIS ? s->var[l] : kb_min(b, s->var[l], kb_sub(b, s->x[i].dim[a], kb_int(b, 1)));
+    at[a] =
+        l < ELLIPSIS ? s->var[l] : kb_min(b, s->var[l], kb_sub(b, s->x[i].dim[a], kb_int(b, 1)));
   }
   return kb_cast(b, kb_load(b, s->x[i].buf, at), acc);
 }
@@ -250,7 +290,7 @@ static KE einsum_load(EinsumK *s, int i, DType acc) {
 static bool lower_einsum(OpPlan *p) {
   int rank[MAX_TERMS];
   EinsumK s;
-  Dim ext[ELLIPSIS + MAX_RANK] = { 0 };
+  Dim ext[ELLIPSIS + MAX_RANK] = {0};
   for (int i = 0; i < p->n_in; i++) rank[i] = plan_operand(p, i)->rank;
   read_einsum(attr_str(p->attrs, "equation"), p->n_in, rank, &s.e);
   for (int i = 0; i < p->n_in; i++)
@@ -289,13 +329,18 @@ static bool lower_einsum(OpPlan *p) {
 
 static const double PI = 3.14159265358979323846;
 
-/* ---- short-time Fourier transform -------------------------------------------------------------------
- * y[b, f, t] = sum over n of x[b, t * hop + n] * w[n] * exp(-2 pi i f n / n_fft), as two
- * products; the window, if shorter than n_fft, stands in its middle.  The angle is
- * reduced by f * n mod n_fft before it is scaled, so it stays exact.               */
-typedef struct { int64_t n_fft, hop, win; bool normalized, onesided; } Stft;
+/* ---- short-time Fourier transform
+ * ------------------------------------------------------------------- y[b, f, t] = sum over n of
+ * x[b, t * hop + n] * w[n] * exp(-2 pi i f n / n_fft), as two products; the window, if shorter than
+ * n_fft, stands in its middle.  The angle is reduced by f * n mod n_fft before it is scaled, so it
+ * stays exact.               */
+typedef struct {
+  int64_t n_fft, hop, win;
+  bool normalized, onesided;
+} Stft;
 static Stft read_stft(const OpAttrs *a) {
-  Stft s = { attr_int(a, "n_fft"), attr_int(a, "hop_length"), attr_int(a, "win_length"), attr_bool(a, "normalized"), attr_bool(a, "onesided") };
+  Stft s = {attr_int(a, "n_fft"), attr_int(a, "hop_length"), attr_int(a, "win_length"),
+            attr_bool(a, "normalized"), attr_bool(a, "onesided")};
   if (s.hop < 1) s.hop = s.n_fft / 4;
   if (s.win < 1) s.win = s.n_fft;
   return s;
@@ -303,24 +348,30 @@ static Stft read_stft(const OpAttrs *a) {
 static bool rel_stft(Rel *r) {
   Stft s = read_stft(rel_attrs(r));
   DimTab *t = rel_dims(r);
-  if (!rel_want_rank(r, 0, 2) || !rel_want_rank(r, 1, 1) || !rel_same_dtype(r, 0, 1) || !rel_want_class(r, 0, "f")) return false;
-  if (s.n_fft < 1 || s.hop < 1 || s.win > s.n_fft) return rel_error(r, "n_fft and hop_length must be at least 1, win_length at most n_fft");
+  if (!rel_want_rank(r, 0, 2) || !rel_want_rank(r, 1, 1) || !rel_same_dtype(r, 0, 1) ||
+      !rel_want_class(r, 0, "f"))
+    return false;
+  if (s.n_fft < 1 || s.hop < 1 || s.win > s.n_fft)
+    return rel_error(r, "n_fft and hop_length must be at least 1, win_length at most n_fft");
   TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
   if (!rel_same_dim(r, w.dim[0], dim_const(t, s.win), "the extent of window and win_length") ||
       !rel_at_least(r, x.dim[1], dim_const(t, s.n_fft), "the length of data and n_fft"))
     return false;
-  Dim frames = dim_add(t, dim_div(t, dim_sub(t, x.dim[1], dim_const(t, s.n_fft)), dim_const(t, s.hop)), dim_const(t, 1));
+  Dim frames =
+      dim_add(t, dim_div(t, dim_sub(t, x.dim[1], dim_const(t, s.n_fft)), dim_const(t, s.hop)),
+              dim_const(t, 1));
   Dim bins = dim_const(t, s.onesided ? s.n_fft / 2 + 1 : s.n_fft);
-  return rel_result(r, x.dtype, 4, (Dim[]){ x.dim[0], bins, frames, dim_const(t, 2) });
+  return rel_result(r, x.dtype, 4, (Dim[]){x.dim[0], bins, frames, dim_const(t, 2)});
 }
 static bool stft_part(OpPlan *p, const Stft *s, int part, OpRef y_ref) {
   OpK k = opk_begin(p, part ? "stft_imag" : "stft_real");
   KB *b = k.b;
-  KTensor x = opk_in(&k, 0), w = opk_in(&k, 1), y = part ? opk_inout(&k, y_ref) : opk_out(&k, y_ref);
+  KTensor x = opk_in(&k, 0), w = opk_in(&k, 1),
+          y = part ? opk_inout(&k, y_ref) : opk_out(&k, y_ref);
   KE par[3], n, taps = kb_int(b, s->win);
   kb_contract_begin(b, 3, y.dim, par, 1, &taps, &n);
   KE off = kb_int(b, (s->n_fft - s->win) / 2), at_n = kb_add(b, n, off);
-  KE a = kb_load(b, x.buf, (KE[]){ par[0], kb_add(b, kb_mul(b, par[2], kb_int(b, s->hop)), at_n) });
+  KE a = kb_load(b, x.buf, (KE[]){par[0], kb_add(b, kb_mul(b, par[2], kb_int(b, s->hop)), at_n)});
   KE turn = kb_fmod(b, kb_mul(b, par[1], at_n), kb_int(b, s->n_fft));
   KE angle = kb_mul(b, kb_cast(b, turn, DT_f64), kb_float(b, DT_f64, 2 * PI / (double)s->n_fft));
   KE wave = part ? kb_un(b, S_neg, kb_un(b, S_sin, angle)) : kb_un(b, S_cos, angle);
@@ -328,7 +379,7 @@ static bool stft_part(OpPlan *p, const Stft *s, int part, OpRef y_ref) {
   DType acc = relkit_acc(y.dtype);
   KE factor = kb_mul(b, kb_cast(b, kb_load(b, w.buf, &n), acc), kb_cast(b, wave, acc));
   KE sum = kb_contract_acc(b, acc, kb_cast(b, a, acc), factor);
-  kb_store(b, y.buf, (KE[]){ par[0], par[1], par[2], kb_int(b, part) }, kb_cast(b, sum, y.dtype));
+  kb_store(b, y.buf, (KE[]){par[0], par[1], par[2], kb_int(b, part)}, kb_cast(b, sum, y.dtype));
   kb_contract_end(b);
   return opk_end(&k);
 }
@@ -337,43 +388,89 @@ static bool lower_stft(OpPlan *p) {
   return stft_part(p, &s, 0, plan_result(p, 0)) && stft_part(p, &s, 1, plan_result(p, 0));
 }
 
-/* ---- records ---------------------------------------------------------------------------------------------- */
-#define OUT_DTYPE { "out_dtype", A_DType, "", "element type of the result and the sum; that of the data if empty" }
+/* ---- records
+ * ---------------------------------------------------------------------------------------------- */
+#define OUT_DTYPE                                                                                  \
+  { "out_dtype", A_DType, "", "element type of the result and the sum; that of the data if empty" }
 const OpDef op_nn_dense = {
-  .name = "nn.dense", .doc = "Matrix product of data with the transpose of weight.",
-  .args = { { "data", "(..., k)", false }, { "weight", "(units, k), one row per output", false } },
-  .attrs = { { "units", A_Int, "None", "rows of weight, for checking" }, OUT_DTYPE, { "auto_scheduler_rewritten_layout", A_Ignored, "", "" } },
-  .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_dense, .lower = lower_dense,
-  .examples = (const char *const[]){ "nn.dense(f32[2,3], f32[4,3])", "nn.dense(f32[?2,5,?3], f32[4,?3], units=4)", "nn.dense(f16[2,3], f16[4,3])",
-    "nn.dense(i8[2,3], i8[4,3], out_dtype=\"int32\")", "nn.dense(f32[0,3], f32[4,3])", "nn.dense(f64[2,0], f64[4,0])", "nn.dense(f32[3], f32[4,3])", NULL } };
+    .name = "nn.dense",
+    .doc = "Matrix product of data with the transpose of weight.",
+    .args = {{"data", "(..., k)", false}, {"weight", "(units, k), one row per output", false}},
+    .attrs = {{"units", A_Int, "None", "rows of weight, for checking"},
+              OUT_DTYPE,
+              {"auto_scheduler_rewritten_layout", A_Ignored, "", ""}},
+    .flags = OP_PURE,
+    .pattern = PAT_OutFusable,
+    .rel = rel_dense,
+    .lower = lower_dense,
+    .examples = (const char *const[]){
+        "nn.dense(f32[2,3], f32[4,3])", "nn.dense(f32[?2,5,?3], f32[4,?3], units=4)",
+        "nn.dense(f16[2,3], f16[4,3])", "nn.dense(i8[2,3], i8[4,3], out_dtype=\"int32\")",
+        "nn.dense(f32[0,3], f32[4,3])", "nn.dense(f64[2,0], f64[4,0])",
+        "nn.dense(f32[3], f32[4,3])", NULL}};
 const OpDef op_nn_matmul = {
-  .name = "nn.matmul", .doc = "Matrix product, either factor perhaps transposed; leading axes of tensor_a are kept.",
-  .args = { { "tensor_a", "(..., m, k)", false }, { "tensor_b", "(k, n)", false } },
-  .attrs = { { "units", A_Int, "None", "columns of the result, for checking" }, OUT_DTYPE,
-             { "transpose_a", A_Bool, "False", "tensor_a is (..., k, m)" }, { "transpose_b", A_Bool, "False", "tensor_b is (n, k)" },
-             { "auto_scheduler_rewritten_layout", A_Ignored, "", "" } },
-  .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_matmul, .lower = lower_matmul,
-  .examples = (const char *const[]){ "nn.matmul(f32[2,3], f32[3,4])", "nn.matmul(f32[?5,3,?2], f32[4,3], transpose_a=True, transpose_b=True)",
-    "nn.matmul(f64[2,?3], f64[4,3], transpose_b=True)", "nn.matmul(f32[0,3], f32[3,4])", NULL } };
+    .name = "nn.matmul",
+    .doc = "Matrix product, either factor perhaps transposed; leading axes of tensor_a are kept.",
+    .args = {{"tensor_a", "(..., m, k)", false}, {"tensor_b", "(k, n)", false}},
+    .attrs = {{"units", A_Int, "None", "columns of the result, for checking"},
+              OUT_DTYPE,
+              {"transpose_a", A_Bool, "False", "tensor_a is (..., k, m)"},
+              {"transpose_b", A_Bool, "False", "tensor_b is (n, k)"},
+              {"auto_scheduler_rewritten_layout", A_Ignored, "", ""}},
+    .flags = OP_PURE,
+    .pattern = PAT_OutFusable,
+    .rel = rel_matmul,
+    .lower = lower_matmul,
+    .examples = (const char *const[]){
+        "nn.matmul(f32[2,3], f32[3,4])",
+        "nn.matmul(f32[?5,3,?2], f32[4,3], transpose_a=True, transpose_b=True)",
+        "nn.matmul(f64[2,?3], f64[4,3], transpose_b=True)", "nn.matmul(f32[0,3], f32[3,4])", NULL}};
 const OpDef op_nn_batch_matmul = {
-  .name = "nn.batch_matmul", .doc = "Matrix product for each batch; a batch of 1 goes with every other.",
-  .args = { { "tensor_a", "(b, m, k)", false }, { "tensor_b", "(b, k, n)", false } },
-  .attrs = { OUT_DTYPE, { "transpose_a", A_Bool, "False", "tensor_a is (b, k, m)" }, { "transpose_b", A_Bool, "False", "tensor_b is (b, n, k)" },
-             { "auto_scheduler_rewritten_layout", A_Ignored, "", "" } },
-  .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_batch_matmul, .lower = lower_batch_matmul,
-  .examples = (const char *const[]){ "nn.batch_matmul(f32[2,3,4], f32[2,4,5])", "nn.batch_matmul(f32[?2,3,4], f32[?2,5,4], transpose_b=True)",
-    "nn.batch_matmul(f32[1,4,3], f32[6,4,5], transpose_a=True)", "nn.batch_matmul(i8[2,3,4], i8[1,4,2], out_dtype=\"int32\")", "nn.batch_matmul(f32[0,3,4], f32[0,4,5])", NULL } };
-const OpDef op_einsum = {
-  .name = "einsum", .doc = "Einstein summation.", .args = { { "data", "operands", true } },
-  .attrs = { { "equation", A_Str, NULL, "such as \"ij,jk->ik\"" } },
-  .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_einsum, .lower = lower_einsum,
-  .examples = (const char *const[]){ "einsum((f32[2,3], f32[3,4]), equation=\"ij,jk->ik\")", "einsum((f32[?2,3,3],), equation=\"bii->b\")",
-    "einsum((f32[2,3], f32[3], f32[2]), equation=\"ij,j,i->\")", "einsum((f32[5,2,3], f32[3,4]), equation=\"...ij,jk\")", "einsum((f32[2,0], f32[0,3]), equation=\"ij,jk->ik\")", NULL } };
+    .name = "nn.batch_matmul",
+    .doc = "Matrix product for each batch; a batch of 1 goes with every other.",
+    .args = {{"tensor_a", "(b, m, k)", false}, {"tensor_b", "(b, k, n)", false}},
+    .attrs = {OUT_DTYPE,
+              {"transpose_a", A_Bool, "False", "tensor_a is (b, k, m)"},
+              {"transpose_b", A_Bool, "False", "tensor_b is (b, n, k)"},
+              {"auto_scheduler_rewritten_layout", A_Ignored, "", ""}},
+    .flags = OP_PURE,
+    .pattern = PAT_OutFusable,
+    .rel = rel_batch_matmul,
+    .lower = lower_batch_matmul,
+    .examples = (const char *const[]){"nn.batch_matmul(f32[2,3,4], f32[2,4,5])",
+                                      "nn.batch_matmul(f32[?2,3,4], f32[?2,5,4], transpose_b=True)",
+                                      "nn.batch_matmul(f32[1,4,3], f32[6,4,5], transpose_a=True)",
+                                      "nn.batch_matmul(i8[2,3,4], i8[1,4,2], out_dtype=\"int32\")",
+                                      "nn.batch_matmul(f32[0,3,4], f32[0,4,5])", NULL}};
+const OpDef op_einsum = {.name = "einsum",
+                         .doc = "Einstein summation.",
+                         .args = {{"data", "operands", true}},
+                         .attrs = {{"equation", A_Str, NULL, "such as \"ij,jk->ik\""}},
+                         .flags = OP_PURE,
+                         .pattern = PAT_OutFusable,
+                         .rel = rel_einsum,
+                         .lower = lower_einsum,
+                         .examples = (const char *const[]){
+                             "einsum((f32[2,3], f32[3,4]), equation=\"ij,jk->ik\")",
+                             "einsum((f32[?2,3,3],), equation=\"bii->b\")",
+                             "einsum((f32[2,3], f32[3], f32[2]), equation=\"ij,j,i->\")",
+                             "einsum((f32[5,2,3], f32[3,4]), equation=\"...ij,jk\")",
+                             "einsum((f32[2,0], f32[0,3]), equation=\"ij,jk->ik\")", NULL}};
 const OpDef op_stft = {
-  .name = "stft", .doc = "Short-time Fourier transform: batch, frequency, frame, (real, imaginary).",
-  .args = { { "data", "(batch, samples)", false }, { "window", "(win_length)", false } },
-  .attrs = { { "n_fft", A_Int, NULL, "points of the transform" }, { "hop_length", A_Int, "-1", "samples between frames; n_fft / 4 if not given" },
-             { "win_length", A_Int, "-1", "samples of the window; n_fft if not given" }, { "normalized", A_Bool, "False", "divide by sqrt(n_fft)" },
-             { "onesided", A_Bool, "True", "only the n_fft / 2 + 1 frequencies that are not mirrored" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_stft, .lower = lower_stft,
-  .examples = (const char *const[]){ "stft(f32[2,40], f32[16], n_fft=16, hop_length=8)", "stft(f64[1,?33], f64[10], n_fft=12, hop_length=5, win_length=10, onesided=False, normalized=True)", NULL } };
+    .name = "stft",
+    .doc = "Short-time Fourier transform: batch, frequency, frame, (real, imaginary).",
+    .args = {{"data", "(batch, samples)", false}, {"window", "(win_length)", false}},
+    .attrs = {{"n_fft", A_Int, NULL, "points of the transform"},
+              {"hop_length", A_Int, "-1", "samples between frames; n_fft / 4 if not given"},
+              {"win_length", A_Int, "-1", "samples of the window; n_fft if not given"},
+              {"normalized", A_Bool, "False", "divide by sqrt(n_fft)"},
+              {"onesided", A_Bool, "True",
+               "only the n_fft / 2 + 1 frequencies that are not mirrored"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_stft,
+    .lower = lower_stft,
+    .examples = (const char *const[]){"stft(f32[2,40], f32[16], n_fft=16, hop_length=8)",
+                                      "stft(f64[1,?33], f64[10], n_fft=12, hop_length=5, "
+                                      "win_length=10, onesided=False, normalized=True)",
+                                      NULL}};

@@ -7,7 +7,12 @@
 /* ---- reshape -----------------------------------------------------------------------------
  * Codes: 0 copy the extent (or a literal 0 with allowzero), -1 the rest (once), -2 copy all
  * remaining, -3 the product of the next two, -4 split one into the next two codes.          */
-typedef struct { int rank; Dim out[MAX_RANK]; int infer; const char *why; } Shape;
+typedef struct {
+  int rank;
+  Dim out[MAX_RANK];
+  int infer;
+  const char *why;
+} Shape;
 
 static bool put_dim(Shape *s, Dim d) {
   if (s->rank == MAX_RANK) return s->why = "the result has too many axes", false;
@@ -21,17 +26,20 @@ static Dim next_dim(Shape *s, const Dim *in, int rank, int *at) {
 }
 
 /* -4 a b: one of a, b may be -1. */
-static bool split_code(Shape *s, DimTab *t, const Dim *in, int rank, int *at, int64_t a, int64_t b) {
+static bool split_code(Shape *s, DimTab *t, const Dim *in, int rank, int *at, int64_t a,
+                       int64_t b) {
   Dim d = next_dim(s, in, rank, at);
   if (!d) return false;
   if (a == -1 && b == -1) return s->why = "both extents after -4 are -1", false;
-  if (a < -1 || b < -1 || a == 0 || b == 0) return s->why = "the extents after -4 must be positive or -1", false;
+  if (a < -1 || b < -1 || a == 0 || b == 0)
+    return s->why = "the extents after -4 must be positive or -1", false;
   Dim da = a == -1 ? dim_div(t, d, dim_const(t, b)) : dim_const(t, a);
   Dim db = b == -1 ? dim_div(t, d, dim_const(t, a)) : dim_const(t, b);
   return put_dim(s, da) && put_dim(s, db);
 }
 
-static bool resolve_codes(Shape *s, DimTab *t, const Dim *in, int rank, const OpAttrVal *v, bool allowzero) {
+static bool resolve_codes(Shape *s, DimTab *t, const Dim *in, int rank, const OpAttrVal *v,
+                          bool allowzero) {
   int at = 0;
   s->infer = -1;
   for (int i = 0; i < v->n; i++) {
@@ -89,20 +97,26 @@ static bool balance(Rel *r, Shape *s, const Dim *in, int rank) {
     if (i != s->infer) b[nb++] = s->out[i];
   na = cancel(a, na, b, &nb);
   Dim left = relkit_product(t, na, a), right = relkit_product(t, nb, b);
-  if (s->infer < 0)                                /* proved on what is left, told in whole */
-    return dim_equal(left, right) || rel_same_dim(r, relkit_product(t, rank, in), relkit_product(t, s->rank, s->out),
-                                                  "the element counts of the data and of newshape");
+  if (s->infer < 0) /* proved on what is left, told in whole */
+    return dim_equal(left, right) ||
+           rel_same_dim(r, relkit_product(t, rank, in), relkit_product(t, s->rank, s->out),
+                        "the element counts of the data and of newshape");
   int64_t zero;
   if (dim_is_const(right, &zero) && zero == 0)
-    return dim_is_const(left, &zero) && zero == 0 && nb == 0 ? true : rel_error(r, "-1 is ambiguous where another extent is 0");
+    return dim_is_const(left, &zero) && zero == 0 && nb == 0
+               ? true
+               : rel_error(r, "-1 is ambiguous where another extent is 0");
   s->out[s->infer] = dim_div(t, left, right);
-  return rel_same_dim(r, dim_mod(t, left, right), dim_const(t, 0), "the element count of the data modulo the known extents of newshape and zero");
+  return rel_same_dim(
+      r, dim_mod(t, left, right), dim_const(t, 0),
+      "the element count of the data modulo the known extents of newshape and zero");
 }
 
 bool relkit_reshape(Rel *r, const OpAttrVal *codes, bool allowzero) {
-  Shape s = { 0 };
+  Shape s = {0};
   TensorTy x = rel_tensor(r, 0);
-  if (!resolve_codes(&s, rel_dims(r), x.dim, x.rank, codes, allowzero)) return rel_error(r, "%s", s.why);
+  if (!resolve_codes(&s, rel_dims(r), x.dim, x.rank, codes, allowzero))
+    return rel_error(r, "%s", s.why);
   return balance(r, &s, x.dim, x.rank) && rel_result(r, x.dtype, s.rank, s.out);
 }
 static bool rel_reshape(Rel *r) {
@@ -115,7 +129,7 @@ static bool rel_reverse_reshape(Rel *r) {
   OpAttrVal back = *v;
   Dim in[MAX_RANK], out[MAX_RANK];
   int64_t codes[2 * MAX_RANK];
-  Shape s = { 0 };
+  Shape s = {0};
   if (v->n > 2 * MAX_RANK) return rel_error(r, "newshape has too many entries");
   for (int i = 0; i < v->n; i++) {
     codes[i] = v->ints[v->n - 1 - i];
@@ -133,11 +147,13 @@ static bool rel_reshape_like(Rel *r) {
   const OpAttrs *a = rel_attrs(r);
   const OpAttrVal *le = opattr(a, "lhs_end"), *re = opattr(a, "rhs_end");
   int64_t lb = attr_int(a, "lhs_begin"), rb = attr_int(a, "rhs_begin");
-  int64_t l1 = le->none || !le->given ? x.rank : le->i, r1 = re->none || !re->given ? like.rank : re->i;
-  lb += lb < 0 ? x.rank : 0, l1 += l1 < 0 ? x.rank : 0, rb += rb < 0 ? like.rank : 0, r1 += r1 < 0 ? like.rank : 0;
+  int64_t l1 = le->none || !le->given ? x.rank : le->i,
+          r1 = re->none || !re->given ? like.rank : re->i;
+  lb += lb < 0 ? x.rank : 0, l1 += l1 < 0 ? x.rank : 0, rb += rb < 0 ? like.rank : 0,
+      r1 += r1 < 0 ? like.rank : 0;
   if (lb < 0 || lb > l1 || l1 > x.rank || rb < 0 || rb > r1 || r1 > like.rank)
     return rel_error(r, "lhs_begin..lhs_end or rhs_begin..rhs_end is not a range of axes");
-  Shape s = { .infer = -1 };
+  Shape s = {.infer = -1};
   bool ok = true;
   for (int i = 0; i < lb; i++) ok &= put_dim(&s, x.dim[i]);
   for (int64_t i = rb; i < r1; i++) ok &= put_dim(&s, like.dim[i]);
@@ -148,21 +164,26 @@ static bool rel_reshape_like(Rel *r) {
 static bool rel_flatten(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   return rel_want_min_rank(r, 0, 1) &&
-         rel_result(r, x.dtype, 2, (Dim[]){ x.dim[0], relkit_product(rel_dims(r), x.rank - 1, x.dim + 1) });
+         rel_result(r, x.dtype, 2,
+                    (Dim[]){x.dim[0], relkit_product(rel_dims(r), x.rank - 1, x.dim + 1)});
 }
 static bool lower_view(OpPlan *p) {
   plan_view(p, plan_result(p, 0), 0);
   return true;
 }
 
-/* ---- expand_dims, squeeze ---------------------------------------------------------------------- */
+/* ---- expand_dims, squeeze ----------------------------------------------------------------------
+ */
 static bool rel_expand_dims(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int64_t axis = attr_int(rel_attrs(r), "axis"), n = attr_int(rel_attrs(r), "num_newaxis");
   Dim out[MAX_RANK];
-  if (n < 0 || x.rank + n > MAX_RANK) return rel_error(r, "num_newaxis must be in [0, %d], found %lld", MAX_RANK - x.rank, (long long)n);
+  if (n < 0 || x.rank + n > MAX_RANK)
+    return rel_error(r, "num_newaxis must be in [0, %d], found %lld", MAX_RANK - x.rank,
+                     (long long)n);
   if (axis < -x.rank - 1 || axis > x.rank)
-    return rel_error(r, "axis %lld is out of range for rank %d: it must be in [%d, %d]", (long long)axis, x.rank, -x.rank - 1, x.rank);
+    return rel_error(r, "axis %lld is out of range for rank %d: it must be in [%d, %d]",
+                     (long long)axis, x.rank, -x.rank - 1, x.rank);
   if (axis < 0) axis += x.rank + 1;
   for (int i = 0; i < x.rank + n; i++)
     out[i] = i < axis ? x.dim[i] : i < axis + n ? dim_const(rel_dims(r), 1) : x.dim[i - n];
@@ -171,7 +192,7 @@ static bool rel_expand_dims(Rel *r) {
 static bool rel_squeeze(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   const OpAttrVal *v = opattr(rel_attrs(r), "axis");
-  bool drop[MAX_RANK] = { 0 }, all = !v->given || v->none;
+  bool drop[MAX_RANK] = {0}, all = !v->given || v->none;
   Dim out[MAX_RANK], one = dim_const(rel_dims(r), 1);
   int rank = 0, axis;
   for (int i = 0; i < x.rank && all; i++) drop[i] = dim_equal(x.dim[i], one);
@@ -186,17 +207,20 @@ static bool rel_squeeze(Rel *r) {
   return rel_result(r, x.dtype, rank, out);
 }
 
-/* ---- transpose, reverse ------------------------------------------------------------------------- */
+/* ---- transpose, reverse -------------------------------------------------------------------------
+ */
 static void perm_of(const OpAttrVal *v, int rank, int *perm) {
-  for (int i = 0; i < rank; i++) perm[i] = v->none || v->n == 0 ? rank - 1 - i : relkit_axis(v->ints[i], rank);
+  for (int i = 0; i < rank; i++)
+    perm[i] = v->none || v->n == 0 ? rank - 1 - i : relkit_axis(v->ints[i], rank);
 }
 static bool rel_transpose(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   const OpAttrVal *v = opattr(rel_attrs(r), "axes");
   int perm[MAX_RANK], axis;
-  bool seen[MAX_RANK] = { 0 };
+  bool seen[MAX_RANK] = {0};
   Dim out[MAX_RANK];
-  if (!v->none && v->n && v->n != x.rank) return rel_error(r, "axes has %d entries for rank %d", v->n, x.rank);
+  if (!v->none && v->n && v->n != x.rank)
+    return rel_error(r, "axes has %d entries for rank %d", v->n, x.rank);
   for (int i = 0; i < v->n && !v->none; i++) {
     if (!rel_axis(r, "axes", v->ints[i], x.rank, &axis)) return false;
     if (seen[axis]) return rel_error(r, "axes lists axis %d twice", axis);
@@ -236,7 +260,8 @@ static bool lower_reverse(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- concatenate, stack, split -------------------------------------------------------------------- */
+/* ---- concatenate, stack, split
+ * -------------------------------------------------------------------- */
 static bool rel_concatenate(Rel *r) {
   int n = rel_arg_size(r, 0), axis;
   DimTab *t = rel_dims(r);
@@ -247,11 +272,16 @@ static bool rel_concatenate(Rel *r) {
   for (int i = 0; i < x.rank; i++) out[i] = x.dim[i];
   for (int j = 1; j < n; j++) {
     TensorTy y = rel_leaf(r, 0, j);
-    if (y.dtype != x.dtype) return rel_error(r, "tensor %d has elements of %s, the first of %s", j, dtype_name(y.dtype), dtype_name(x.dtype));
-    if (y.rank != x.rank) return rel_error(r, "tensor %d has rank %d, the first has %d", j, y.rank, x.rank);
+    if (y.dtype != x.dtype)
+      return rel_error(r, "tensor %d has elements of %s, the first of %s", j, dtype_name(y.dtype),
+                       dtype_name(x.dtype));
+    if (y.rank != x.rank)
+      return rel_error(r, "tensor %d has rank %d, the first has %d", j, y.rank, x.rank);
     for (int i = 0; i < x.rank; i++) {
-      if (i == axis) out[i] = dim_add(t, out[i], y.dim[i]);
-      else if (!rel_same_dim(r, out[i], y.dim[i], str_fmt("the extents of axis %d", i))) return false;
+      if (i == axis)
+        out[i] = dim_add(t, out[i], y.dim[i]);
+      else if (!rel_same_dim(r, out[i], y.dim[i], str_fmt("the extents of axis %d", i)))
+        return false;
     }
   }
   return rel_result(r, x.dtype, x.rank, out);
@@ -267,14 +297,15 @@ static bool lower_join(OpPlan *p, int axis) {
     OpK k = opk_begin(p, p->op->name);
     OpOperand *xo = plan_operand(p, j);
     Dim mid = stack ? dim_const(t, 1) : xo->dim[axis];
-    Dim xd[2] = { yd[0], dim_mul(t, mid, yd[2]) };
+    Dim xd[2] = {yd[0], dim_mul(t, mid, yd[2])};
     KTensor x = opk_in_as(&k, j, 2, xd);
-    Dim flat[2] = { yd[0], dim_mul(t, yd[1], yd[2]) };
-    KTensor y = j == 0 ? opk_out_as(&k, plan_result(p, 0), 2, flat) : opk_out_as(&k, plan_result(p, 0), 2, flat);
+    Dim flat[2] = {yd[0], dim_mul(t, yd[1], yd[2])};
+    KTensor y = j == 0 ? opk_out_as(&k, plan_result(p, 0), 2, flat)
+                       : opk_out_as(&k, plan_result(p, 0), 2, flat);
     KE idx[2];
     opk_loops(&k, 2, x.dim, idx);
     KE to = kb_add(k.b, opk_dim(&k, dim_mul(t, place, yd[2])), idx[1]);
-    kb_store(k.b, y.buf, (KE[]){ idx[0], to }, kb_load(k.b, x.buf, idx));
+    kb_store(k.b, y.buf, (KE[]){idx[0], to}, kb_load(k.b, x.buf, idx));
     opk_close(&k, 2);
     if (!opk_end(&k)) return false;
     place = dim_add(t, place, mid);
@@ -293,11 +324,13 @@ static bool rel_stack(Rel *r) {
   if (!rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), x.rank + 1, &axis)) return false;
   for (int j = 1; j < n; j++) {
     TensorTy y = rel_leaf(r, 0, j);
-    if (y.dtype != x.dtype || y.rank != x.rank) return rel_error(r, "tensor %d differs from the first in element type or rank", j);
+    if (y.dtype != x.dtype || y.rank != x.rank)
+      return rel_error(r, "tensor %d differs from the first in element type or rank", j);
     for (int i = 0; i < x.rank; i++)
       if (!rel_same_dim(r, x.dim[i], y.dim[i], str_fmt("the extents of axis %d", i))) return false;
   }
-  for (int i = 0; i <= x.rank; i++) out[i] = i < axis ? x.dim[i] : i == axis ? dim_const(rel_dims(r), n) : x.dim[i - 1];
+  for (int i = 0; i <= x.rank; i++)
+    out[i] = i < axis ? x.dim[i] : i == axis ? dim_const(rel_dims(r), n) : x.dim[i - 1];
   return rel_result(r, x.dtype, x.rank + 1, out);
 }
 static bool lower_stack(OpPlan *p) {
@@ -312,8 +345,10 @@ static bool rel_split(Rel *r) {
   const OpAttrVal *v = opattr(rel_attrs(r), "indices_or_sections");
   if (!rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), x.rank, &axis)) return false;
   int64_t parts = v->is_list ? v->n + 1 : v->i;
-  if (parts < 1 || parts > 256) return rel_error(r, "cuts into %lld parts; it must be 1 to 256", (long long)parts);
-  if (!v->is_list && !rel_same_dim(r, dim_mod(t, x.dim[axis], dim_const(t, parts)), dim_const(t, 0), "the extent of the axis modulo the sections and zero"))
+  if (parts < 1 || parts > 256)
+    return rel_error(r, "cuts into %lld parts; it must be 1 to 256", (long long)parts);
+  if (!v->is_list && !rel_same_dim(r, dim_mod(t, x.dim[axis], dim_const(t, parts)), dim_const(t, 0),
+                                   "the extent of the axis modulo the sections and zero"))
     return false;
   for (int64_t i = 0; i < parts; i++) {
     Dim *d = NEW_N(Dim, x.rank + 1);
@@ -322,12 +357,16 @@ static bool rel_split(Rel *r) {
       d[axis] = dim_div(t, x.dim[axis], dim_const(t, parts));
     } else {
       int64_t from = i ? v->ints[i - 1] : 0;
-      if (from < 0 || (i < v->n && v->ints[i] < from)) return rel_error(r, "indices must be at least 0 and not fall");
+      if (from < 0 || (i < v->n && v->ints[i] < from))
+        return rel_error(r, "indices must be at least 0 and not fall");
       d[axis] = dim_sub(t, i < v->n ? dim_const(t, v->ints[i]) : x.dim[axis], dim_const(t, from));
     }
-    leaf[i] = (TensorTy){ x.dtype, x.rank, d };
+    leaf[i] = (TensorTy){x.dtype, x.rank, d};
   }
-  if (v->is_list && v->n && !rel_at_least(r, x.dim[axis], dim_const(t, v->ints[v->n - 1]), "the extent of the axis and the last index")) return false;
+  if (v->is_list && v->n &&
+      !rel_at_least(r, x.dim[axis], dim_const(t, v->ints[v->n - 1]),
+                    "the extent of the axis and the last index"))
+    return false;
   return rel_result_tuple(r, (int)parts, leaf);
 }
 static bool lower_split(OpPlan *p) {
@@ -339,12 +378,12 @@ static bool lower_split(OpPlan *p) {
   for (int j = 0; j < p->n_out; j++) {
     OpK k = opk_begin(p, "split");
     Dim mid = plan_operand(p, plan_result(p, j))->dim[axis];
-    KTensor x = opk_in_as(&k, 0, 2, (Dim[]){ xd[0], dim_mul(t, xd[1], xd[2]) });
-    KTensor y = opk_out_as(&k, plan_result(p, j), 2, (Dim[]){ xd[0], dim_mul(t, mid, xd[2]) });
+    KTensor x = opk_in_as(&k, 0, 2, (Dim[]){xd[0], dim_mul(t, xd[1], xd[2])});
+    KTensor y = opk_out_as(&k, plan_result(p, j), 2, (Dim[]){xd[0], dim_mul(t, mid, xd[2])});
     KE idx[2];
     opk_loops(&k, 2, y.dim, idx);
     KE from = kb_add(k.b, opk_dim(&k, dim_mul(t, place, xd[2])), idx[1]);
-    kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, (KE[]){ idx[0], from }));
+    kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, (KE[]){idx[0], from}));
     opk_close(&k, 2);
     if (!opk_end(&k)) return false;
     place = dim_add(t, place, mid);
@@ -352,7 +391,8 @@ static bool lower_split(OpPlan *p) {
   return true;
 }
 
-/* ---- tile, repeat -------------------------------------------------------------------------------------- */
+/* ---- tile, repeat
+ * -------------------------------------------------------------------------------------- */
 static bool rel_tile(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   const OpAttrVal *v = opattr(rel_attrs(r), "reps");
@@ -375,8 +415,10 @@ static bool lower_tile(OpPlan *p) {
   opk_loops(&k, y.rank, y.dim, idx);
   for (int i = 0; i < x.rank; i++) {
     KE o = idx[i + y.rank - x.rank];
-    at[i] = dim_equal(plan_operand(p, 0)->dim[i], plan_operand(p, plan_result(p, 0))->dim[i + y.rank - x.rank])
-                ? o : kb_fmod(k.b, o, kb_max(k.b, x.dim[i], kb_int(k.b, 1)));
+    at[i] = dim_equal(plan_operand(p, 0)->dim[i],
+                      plan_operand(p, plan_result(p, 0))->dim[i + y.rank - x.rank])
+                ? o
+                : kb_fmod(k.b, o, kb_max(k.b, x.dim[i], kb_int(k.b, 1)));
   }
   kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, at));
   opk_close(&k, y.rank);
@@ -391,9 +433,11 @@ static bool rel_repeat(Rel *r) {
   int axis;
   if (n < 0) return rel_error(r, "repeats must be at least 0, found %lld", (long long)n);
   if (!v->given || v->none)
-    return rel_result(r, x.dtype, 1, (Dim[]){ dim_mul(t, relkit_product(t, x.rank, x.dim), dim_const(t, n)) });
+    return rel_result(r, x.dtype, 1,
+                      (Dim[]){dim_mul(t, relkit_product(t, x.rank, x.dim), dim_const(t, n))});
   if (!rel_axis(r, "axis", v->i, x.rank, &axis)) return false;
-  for (int i = 0; i < x.rank; i++) out[i] = i == axis ? dim_mul(t, x.dim[i], dim_const(t, n)) : x.dim[i];
+  for (int i = 0; i < x.rank; i++)
+    out[i] = i == axis ? dim_mul(t, x.dim[i], dim_const(t, n)) : x.dim[i];
   return rel_result(r, x.dtype, x.rank, out);
 }
 /* Seen as (before, repeats, behind): one loop over the copies. */
@@ -401,54 +445,102 @@ static bool lower_repeat(OpPlan *p) {
   OpOperand *xo = plan_operand(p, 0);
   const OpAttrVal *v = opattr(p->attrs, "axis");
   DimTab *t = p->cx->dims;
-  Dim n = dim_const(t, attr_int(p->attrs, "repeats")), behind = dim_const(t, 1), before = relkit_product(t, xo->rank, xo->dim);
+  Dim n = dim_const(t, attr_int(p->attrs, "repeats")), behind = dim_const(t, 1),
+      before = relkit_product(t, xo->rank, xo->dim);
   if (v->given && !v->none) {
     int axis = relkit_axis(v->i, xo->rank);
-    before = relkit_product(t, axis + 1, xo->dim), behind = relkit_product(t, xo->rank - axis - 1, xo->dim + axis + 1);
+    before = relkit_product(t, axis + 1, xo->dim),
+    behind = relkit_product(t, xo->rank - axis - 1, xo->dim + axis + 1);
   }
   OpK k = opk_begin(p, "repeat");
-  KTensor x = opk_in_as(&k, 0, 2, (Dim[]){ before, behind });
-  KTensor y = opk_out_as(&k, plan_result(p, 0), 3, (Dim[]){ before, n, behind });
+  KTensor x = opk_in_as(&k, 0, 2, (Dim[]){before, behind});
+  KTensor y = opk_out_as(&k, plan_result(p, 0), 3, (Dim[]){before, n, behind});
   KE idx[3];
   opk_loops(&k, 3, y.dim, idx);
-  kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, (KE[]){ idx[0], idx[2] }));
+  kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, (KE[]){idx[0], idx[2]}));
   opk_close(&k, 3);
   return opk_end(&k);
 }
 
-/* ---- records ---------------------------------------------------------------------------------------------- */
-#define DATA { "data", "any shape", false }
-#define TUPLE { "data", "tensors of one element type", true }
-#define RECORD(id, text, what, relation, lowering, pat, v, ARGS, ATTRS, ...)                         \
-  const OpDef op_##id = { .name = text, .doc = what, .args = ARGS, .attrs = ATTRS, .flags = OP_PURE, .pattern = pat, \
-    .rel = relation, .lower = lowering, .variant = v, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
-#define P(...) { __VA_ARGS__ }
-RECORD(reshape, "reshape", "The same elements in another shape.", rel_reshape, lower_view, PAT_Injective, 0, P(DATA),
-       P({ "newshape", A_Ints, NULL, "extents, or codes: 0 copy, -1 infer, -2 copy the rest, -3 join two, -4 split" }, { "allowzero", A_Bool, "False", "0 is an extent" }),
-       "reshape(f32[2,3,4], newshape=[4, -1])", "reshape(f32[?2,6], newshape=[0, -4, 2, -1])", "reshape(i8[2,3,4], newshape=[-3, -2])", "reshape(f32[0,10], newshape=[-1, 10])");
-RECORD(contrib_reverse_reshape, "contrib_reverse_reshape", "reshape with its codes read from the right.", rel_reverse_reshape, lower_view, PAT_Injective, 0, P(DATA),
-       P({ "newshape", A_Ints, NULL, "extents, 0 and -1" }, { "allowzero", A_Bool, "False", "" }), "contrib_reverse_reshape(f32[10,5,4], newshape=[-1, 0])");
-RECORD(reshape_like, "reshape_like", "data in the shape of another tensor, or with a range of axes replaced by its.", rel_reshape_like, lower_view, PAT_Injective, 0,
-       P(DATA, { "shape_like", "gives the shape", false }),
-       P({ "lhs_begin", A_Int, "0", "first axis replaced" }, { "lhs_end", A_Int, "None", "end of the axes replaced" }, { "rhs_begin", A_Int, "0", "first axis taken" }, { "rhs_end", A_Int, "None", "end of the axes taken" }),
+/* ---- records
+ * ---------------------------------------------------------------------------------------------- */
+#define DATA                                                                                       \
+  { "data", "any shape", false }
+#define TUPLE                                                                                      \
+  { "data", "tensors of one element type", true }
+#define RECORD(id, text, what, relation, lowering, pat, v, ARGS, ATTRS, ...)                       \
+  const OpDef op_##id = {.name = text,                                                             \
+                         .doc = what,                                                              \
+                         .args = ARGS,                                                             \
+                         .attrs = ATTRS,                                                           \
+                         .flags = OP_PURE,                                                         \
+                         .pattern = pat,                                                           \
+                         .rel = relation,                                                          \
+                         .lower = lowering,                                                        \
+                         .variant = v,                                                             \
+                         .examples = (const char *const[]){__VA_ARGS__, NULL}}
+#define P(...)                                                                                     \
+  { __VA_ARGS__ }
+RECORD(reshape, "reshape", "The same elements in another shape.", rel_reshape, lower_view,
+       PAT_Injective, 0, P(DATA),
+       P({"newshape", A_Ints, NULL,
+          "extents, or codes: 0 copy, -1 infer, -2 copy the rest, -3 join two, -4 split"},
+         {"allowzero", A_Bool, "False", "0 is an extent"}),
+       "reshape(f32[2,3,4], newshape=[4, -1])", "reshape(f32[?2,6], newshape=[0, -4, 2, -1])",
+       "reshape(i8[2,3,4], newshape=[-3, -2])", "reshape(f32[0,10], newshape=[-1, 10])");
+RECORD(contrib_reverse_reshape, "contrib_reverse_reshape",
+       "reshape with its codes read from the right.", rel_reverse_reshape, lower_view,
+       PAT_Injective, 0, P(DATA),
+       P({"newshape", A_Ints, NULL, "extents, 0 and -1"}, {"allowzero", A_Bool, "False", ""}),
+       "contrib_reverse_reshape(f32[10,5,4], newshape=[-1, 0])");
+RECORD(reshape_like, "reshape_like",
+       "data in the shape of another tensor, or with a range of axes replaced by its.",
+       rel_reshape_like, lower_view, PAT_Injective, 0,
+       P(DATA, {"shape_like", "gives the shape", false}),
+       P({"lhs_begin", A_Int, "0", "first axis replaced"},
+         {"lhs_end", A_Int, "None", "end of the axes replaced"},
+         {"rhs_begin", A_Int, "0", "first axis taken"},
+         {"rhs_end", A_Int, "None", "end of the axes taken"}),
        "reshape_like(f32[2,3,4], f32[6,4])", "reshape_like(f32[?6,4], f32[2,?3], lhs_end=1)");
-RECORD(nn_batch_flatten, "nn.batch_flatten", "All axes but the first as one.", rel_flatten, lower_view, PAT_Injective, 0, P(DATA), P({ 0 }),
-       "nn.batch_flatten(f32[2,3,4])", "nn.batch_flatten(f32[?2,3,?4])", "nn.batch_flatten(f32[0,3])");
-RECORD(expand_dims, "expand_dims", "Insert axes of extent 1.", rel_expand_dims, lower_view, PAT_Injective, 0, P(DATA),
-       P({ "axis", A_Int, NULL, "where" }, { "num_newaxis", A_Int, "1", "how many" }), "expand_dims(f32[2,3], axis=1)", "expand_dims(f32[?2,3], axis=-1, num_newaxis=2)", "expand_dims(i32[], axis=0)");
-RECORD(squeeze, "squeeze", "Drop axes of extent 1.", rel_squeeze, lower_view, PAT_Injective, 0, P(DATA),
-       P({ "axis", A_Ints, "None", "which; all that are known to be 1 if absent" }), "squeeze(f32[1,3,1])", "squeeze(f32[?2,1,3], axis=[1])", "squeeze(f32[1,?1,3], axis=[-2])");
-RECORD(transpose, "transpose", "Permute axes.", rel_transpose, lower_transpose, PAT_Injective, 0, P(DATA),
-       P({ "axes", A_Ints, "None", "the order; reversed if empty" }), "transpose(f32[2,3,4], axes=[2, 0, 1])", "transpose(f32[?2,3])", "transpose(i8[2,?3,4], axes=[0, -1, 1])", "transpose(f32[0,3])");
-RECORD(reverse, "reverse", "Flip along an axis.", rel_reverse, lower_reverse, PAT_Injective, 0, P(DATA), P({ "axis", A_Int, NULL, "which" }), "reverse(f32[2,3], axis=1)", "reverse(i8[?2,3], axis=-2)");
-RECORD(concatenate, "concatenate", "Join along an axis.", rel_concatenate, lower_concatenate, PAT_Injective, 0, P(TUPLE), P({ "axis", A_Int, "0", "where" }),
-       "concatenate((f32[2,3], f32[2,4]), axis=1)", "concatenate((f32[?2,3], f32[1,3], f32[0,3]))", "concatenate((i8[2,3,4], i8[2,1,4]), axis=-2)");
-RECORD(stack, "stack", "Join along a new axis.", rel_stack, lower_stack, PAT_Injective, 1, P(TUPLE), P({ "axis", A_Int, "0", "where the new axis is" }),
-       "stack((f32[2,3], f32[2,3]), axis=1)", "stack((f32[?2], f32[2], f32[2]), axis=-1)", "stack((i32[], i32[]))");
-RECORD(split, "split", "Cut along an axis into a tuple.", rel_split, lower_split, PAT_Injective, 0, P(DATA),
-       P({ "indices_or_sections", A_IntOrInts, NULL, "a number of equal parts, or where to cut" }, { "axis", A_Int, "0", "where" }),
-       "split(f32[2,6], indices_or_sections=3, axis=1)", "split(f32[?2,12], indices_or_sections=[8], axis=1)", "split(i32[?4,3], indices_or_sections=2)", "split(f32[9,?4], indices_or_sections=2, axis=-1)");
-RECORD(tile, "tile", "The whole tensor repeated along axes.", rel_tile, lower_tile, PAT_Broadcast, 0, P(DATA), P({ "reps", A_Ints, NULL, "per axis, aligned at the right" }),
+RECORD(nn_batch_flatten, "nn.batch_flatten", "All axes but the first as one.", rel_flatten,
+       lower_view, PAT_Injective, 0, P(DATA), P({0}), "nn.batch_flatten(f32[2,3,4])",
+       "nn.batch_flatten(f32[?2,3,?4])", "nn.batch_flatten(f32[0,3])");
+RECORD(expand_dims, "expand_dims", "Insert axes of extent 1.", rel_expand_dims, lower_view,
+       PAT_Injective, 0, P(DATA),
+       P({"axis", A_Int, NULL, "where"}, {"num_newaxis", A_Int, "1", "how many"}),
+       "expand_dims(f32[2,3], axis=1)", "expand_dims(f32[?2,3], axis=-1, num_newaxis=2)",
+       "expand_dims(i32[], axis=0)");
+RECORD(squeeze, "squeeze", "Drop axes of extent 1.", rel_squeeze, lower_view, PAT_Injective, 0,
+       P(DATA), P({"axis", A_Ints, "None", "which; all that are known to be 1 if absent"}),
+       "squeeze(f32[1,3,1])", "squeeze(f32[?2,1,3], axis=[1])", "squeeze(f32[1,?1,3], axis=[-2])");
+RECORD(transpose, "transpose", "Permute axes.", rel_transpose, lower_transpose, PAT_Injective, 0,
+       P(DATA), P({"axes", A_Ints, "None", "the order; reversed if empty"}),
+       "transpose(f32[2,3,4], axes=[2, 0, 1])", "transpose(f32[?2,3])",
+       "transpose(i8[2,?3,4], axes=[0, -1, 1])", "transpose(f32[0,3])");
+RECORD(reverse, "reverse", "Flip along an axis.", rel_reverse, lower_reverse, PAT_Injective, 0,
+       P(DATA), P({"axis", A_Int, NULL, "which"}), "reverse(f32[2,3], axis=1)",
+       "reverse(i8[?2,3], axis=-2)");
+RECORD(concatenate, "concatenate", "Join along an axis.", rel_concatenate, lower_concatenate,
+       PAT_Injective, 0, P(TUPLE), P({"axis", A_Int, "0", "where"}),
+       "concatenate((f32[2,3], f32[2,4]), axis=1)", "concatenate((f32[?2,3], f32[1,3], f32[0,3]))",
+       "concatenate((i8[2,3,4], i8[2,1,4]), axis=-2)");
+RECORD(stack, "stack", "Join along a new axis.", rel_stack, lower_stack, PAT_Injective, 1, P(TUPLE),
+       P({"axis", A_Int, "0", "where the new axis is"}), "stack((f32[2,3], f32[2,3]), axis=1)",
+       "stack((f32[?2], f32[2], f32[2]), axis=-1)", "stack((i32[], i32[]))");
+RECORD(split, "split", "Cut along an axis into a tuple.", rel_split, lower_split, PAT_Injective, 0,
+       P(DATA),
+       P({"indices_or_sections", A_IntOrInts, NULL, "a number of equal parts, or where to cut"},
+         {"axis", A_Int, "0", "where"}),
+       "split(f32[2,6], indices_or_sections=3, axis=1)",
+       "split(f32[?2,12], indices_or_sections=[8], axis=1)",
+       "split(i32[?4,3], indices_or_sections=2)",
+       "split(f32[9,?4], indices_or_sections=2, axis=-1)");
+RECORD(tile, "tile", "The whole tensor repeated along axes.", rel_tile, lower_tile, PAT_Broadcast,
+       0, P(DATA), P({"reps", A_Ints, NULL, "per axis, aligned at the right"}),
        "tile(f32[2,3], reps=[2, 1, 2])", "tile(f32[?2,3], reps=[3])", "tile(i8[2], reps=[0])");
-RECORD(repeat, "repeat", "Each element repeated along an axis.", rel_repeat, lower_repeat, PAT_Broadcast, 0, P(DATA),
-       P({ "repeats", A_Int, NULL, "how often" }, { "axis", A_Int, "None", "where; flattened if absent" }), "repeat(f32[2,3], repeats=2, axis=1)", "repeat(f32[?2,3], repeats=3)", "repeat(i8[2,3], repeats=0, axis=-2)");
+RECORD(repeat, "repeat", "Each element repeated along an axis.", rel_repeat, lower_repeat,
+       PAT_Broadcast, 0, P(DATA),
+       P({"repeats", A_Int, NULL, "how often"},
+         {"axis", A_Int, "None", "where; flattened if absent"}),
+       "repeat(f32[2,3], repeats=2, axis=1)", "repeat(f32[?2,3], repeats=3)",
+       "repeat(i8[2,3], repeats=0, axis=-2)");

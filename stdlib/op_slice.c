@@ -5,7 +5,7 @@
 /* ---- slices with attributes ------------------------------------------------------------
  * As numpy: a negative bound counts from the end, then bounds are clamped, to
  * [0, n] going up and to [-1, n - 1] going down.                                          */
-static const int64_t FAR = (int64_t)1 << 40;           /* beyond any extent                */
+static const int64_t FAR = (int64_t)1 << 40; /* beyond any extent                */
 
 static Dim clamp_bound(DimTab *t, int64_t b, Dim n, bool down) {
   Dim low = dim_const(t, down ? -1 : 0), high = down ? dim_sub(t, n, dim_const(t, 1)) : n;
@@ -15,13 +15,19 @@ static Dim clamp_bound(DimTab *t, int64_t b, Dim n, bool down) {
   return b < 0 ? dim_max(t, at, low) : dim_min(t, at, high);
 }
 
-typedef struct { Dim begin, len; int64_t stride; } Slice;
+typedef struct {
+  Dim begin, len;
+  int64_t stride;
+} Slice;
 
-static Slice slice_axis(DimTab *t, Dim n, int64_t b, bool has_end, int64_t e, int64_t s, bool sized) {
-  Slice out = { .stride = s };
+static Slice slice_axis(DimTab *t, Dim n, int64_t b, bool has_end, int64_t e, int64_t s,
+                        bool sized) {
+  Slice out = {.stride = s};
   out.begin = clamp_bound(t, b, n, s < 0);
-  Dim end = sized ? (e < 0 ? n : dim_min(t, dim_add(t, out.begin, dim_const(t, e)), n))
-                  : has_end ? clamp_bound(t, e, n, s < 0) : s < 0 ? dim_const(t, -1) : n;
+  Dim end = sized     ? (e < 0 ? n : dim_min(t, dim_add(t, out.begin, dim_const(t, e)), n))
+            : has_end ? clamp_bound(t, e, n, s < 0)
+            : s < 0   ? dim_const(t, -1)
+                      : n;
   Dim span = s < 0 ? dim_sub(t, out.begin, end) : dim_sub(t, end, out.begin);
   out.len = dim_max(t, dim_ceildiv(t, span, dim_const(t, s < 0 ? -s : s)), dim_const(t, 0));
   return out;
@@ -29,14 +35,19 @@ static Slice slice_axis(DimTab *t, Dim n, int64_t b, bool has_end, int64_t e, in
 
 /* The slice of every axis; NULL, or why the attributes are not valid. */
 static const char *read_slices(DimTab *t, const OpAttrs *a, int rank, const Dim *dim, Slice *out) {
-  const OpAttrVal *b = opattr(a, "begin"), *e = opattr(a, "end"), *s = opattr(a, "strides"), *axes = opattr(a, "axes");
-  bool sized = !strcmp(attr_str(a, "slice_mode"), "size"), listed = axes->given && !axes->none && axes->n > 0;
+  const OpAttrVal *b = opattr(a, "begin"), *e = opattr(a, "end"), *s = opattr(a, "strides"),
+                  *axes = opattr(a, "axes");
+  bool sized = !strcmp(attr_str(a, "slice_mode"), "size"),
+       listed = axes->given && !axes->none && axes->n > 0;
   if (b->n > rank || e->n > b->n) return "begin or end has more entries than there are axes";
   if (listed && axes->n != b->n) return "axes and begin differ in length";
   if (s->n > 1 && s->n > b->n) return "strides has more entries than begin";
-  for (int i = 0; i < rank; i++) out[i] = (Slice){ dim_const(t, 0), dim[i], 1 };
+  for (int i = 0; i < rank; i++) out[i] = (Slice){dim_const(t, 0), dim[i], 1};
   for (int i = 0; i < b->n; i++) {
-    int64_t at = listed ? axes->ints[i] : i, step = s->n == 0 || sized ? 1 : i < s->n ? s->ints[i] : s->n == 1 ? s->ints[0] : 1;
+    int64_t at = listed ? axes->ints[i] : i, step = s->n == 0 || sized ? 1
+                                                    : i < s->n         ? s->ints[i]
+                                                    : s->n == 1        ? s->ints[0]
+                                                                       : 1;
     if (at < 0) at += rank;
     if (at < 0 || at >= rank) return "an axis is out of range";
     if (step == 0 || step > FAR || step < -FAR) return "a stride is 0 or too large";
@@ -63,7 +74,7 @@ static bool lower_strided_slice(OpPlan *p) {
   opk_loops(&k, y.rank, y.dim, idx);
   for (int i = 0; i < y.rank; i++) {
     at[i] = kb_add(k.b, opk_dim(&k, s[i].begin), kb_mul(k.b, idx[i], kb_int(k.b, s[i].stride)));
-    if (!dim_is_const(s[i].begin, &(int64_t){ 0 }))     /* the bound's clamping is lost on the prover */
+    if (!dim_is_const(s[i].begin, &(int64_t){0})) /* the bound's clamping is lost on the prover */
       at[i] = kb_clamp(k.b, at[i], kb_int(k.b, 0), kb_sub(k.b, x.dim[i], kb_int(k.b, 1)));
   }
   kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, at));
@@ -75,12 +86,14 @@ static bool lower_strided_slice(OpPlan *p) {
 /* The arguments begin, end, strides (operands 1, 2, 3 or others) as vectors of
  * equal known length at most rank. */
 static bool bounds_args(Rel *r, int first, int rank, int64_t *n) {
-  static const char *const name[] = { "begin", "end", "strides" };
+  static const char *const name[] = {"begin", "end", "strides"};
   for (int i = 0; i < 3 && first + i < rel_n_args(r); i++) {
     int64_t len;
     if (!rel_want_rank(r, first + i, 1) || !rel_want_class(r, first + i, "iu")) return false;
-    if (!dim_is_const(rel_tensor(r, first + i).dim[0], &len)) return rel_error(r, "the length of %s must be known", name[i]);
-    if (len > rank) return rel_error(r, "%s has %lld entries for rank %d", name[i], (long long)len, rank);
+    if (!dim_is_const(rel_tensor(r, first + i).dim[0], &len))
+      return rel_error(r, "the length of %s must be known", name[i]);
+    if (len > rank)
+      return rel_error(r, "%s has %lld entries for rank %d", name[i], (long long)len, rank);
     if (i == 0) *n = len;
   }
   return true;
@@ -93,16 +106,20 @@ static KE bound_at(OpK *k, KTensor t, int i) {
 static KE clamp_value(OpK *k, KE b, KE n, KE down) {
   KB *kb = k->b;
   KE zero = kb_int(kb, 0), one = kb_int(kb, 1);
-  KE low = kb_select(kb, down, kb_int(kb, -1), zero), high = kb_select(kb, down, kb_sub(kb, n, one), n);
+  KE low = kb_select(kb, down, kb_int(kb, -1), zero),
+     high = kb_select(kb, down, kb_sub(kb, n, one), n);
   KE at = kb_select(kb, kb_lt(kb, b, zero), kb_add(kb, kb_max(kb, b, kb_int(kb, -FAR)), n), b);
   return kb_clamp(kb, at, low, high);
 }
 
-typedef struct { KTensor begin, end, stride; int64_t n_begin, n_end, n_stride; } Bounds;
+typedef struct {
+  KTensor begin, end, stride;
+  int64_t n_begin, n_end, n_stride;
+} Bounds;
 static Bounds read_bounds(OpPlan *p, OpK *k, OpRef first, int n_args) {
-  Bounds b = { 0 };
-  KTensor *t[3] = { &b.begin, &b.end, &b.stride };
-  int64_t *n[3] = { &b.n_begin, &b.n_end, &b.n_stride };
+  Bounds b = {0};
+  KTensor *t[3] = {&b.begin, &b.end, &b.stride};
+  int64_t *n[3] = {&b.n_begin, &b.n_end, &b.n_stride};
   for (int i = 0; i < n_args; i++) {
     *t[i] = opk_in(k, first + i);
     dim_is_const(plan_operand(p, first + i)->dim[0], n[i]);
@@ -110,7 +127,8 @@ static Bounds read_bounds(OpPlan *p, OpK *k, OpRef first, int n_args) {
   return b;
 }
 /* begin, length and stride of axis i with extent n, evaluated here. */
-static void slice_value(OpK *k, const Bounds *b, int i, KE n, bool sized, KE *begin, KE *len, KE *stride) {
+static void slice_value(OpK *k, const Bounds *b, int i, KE n, bool sized, KE *begin, KE *len,
+                        KE *stride) {
   KB *kb = k->b;
   KE zero = kb_int(kb, 0), one = kb_int(kb, 1), s = one;
   if (i < b->n_stride && !sized) {
@@ -122,9 +140,11 @@ static void slice_value(OpK *k, const Bounds *b, int i, KE n, bool sized, KE *be
   KE end = kb_select(kb, down, kb_int(kb, -1), n);
   if (i < b->n_end) {
     KE e = bound_at(k, b->end, i);
-    end = sized ? kb_select(kb, kb_lt(kb, e, zero), n, kb_min(kb, kb_add(kb, *begin, e), n)) : clamp_value(k, e, n, down);
+    end = sized ? kb_select(kb, kb_lt(kb, e, zero), n, kb_min(kb, kb_add(kb, *begin, e), n))
+                : clamp_value(k, e, n, down);
   }
-  KE span = kb_select(kb, down, kb_sub(kb, *begin, end), kb_sub(kb, end, *begin)), step = kb_max(kb, kb_un(kb, S_abs, s), one);
+  KE span = kb_select(kb, down, kb_sub(kb, *begin, end), kb_sub(kb, end, *begin)),
+     step = kb_max(kb, kb_un(kb, S_abs, s), one);
   KE count = kb_fdiv(kb, kb_sub(kb, kb_add(kb, span, step), one), step);
   *len = kb_let(kb, kb_max(kb, count, zero));
   *stride = s;
@@ -181,9 +201,11 @@ static bool lower_dyn_slice(OpPlan *p) {
 static bool rel_strided_set(Rel *r) {
   TensorTy x = rel_tensor(r, 0), v = rel_tensor(r, 1);
   int64_t n;
-  if (!rel_same_dtype(r, 0, 1) || !rel_want_rank(r, 1, x.rank) || !bounds_args(r, 2, x.rank, &n)) return false;
+  if (!rel_same_dtype(r, 0, 1) || !rel_want_rank(r, 1, x.rank) || !bounds_args(r, 2, x.rank, &n))
+    return false;
   for (int i = (int)n; i < x.rank; i++)
-    if (!rel_same_dim(r, x.dim[i], v.dim[i], str_fmt("the extents of axis %d of data and v", i))) return false;
+    if (!rel_same_dim(r, x.dim[i], v.dim[i], str_fmt("the extents of axis %d of data and v", i)))
+      return false;
   return rel_result(r, x.dtype, x.rank, x.dim);
 }
 static bool lower_strided_set(OpPlan *p) {
@@ -203,7 +225,8 @@ static bool lower_strided_set(OpPlan *p) {
   opk_loops(&k, rank, v.dim, idx);
   for (int i = 0; i < rank; i++) {
     at[i] = i < b.n_begin ? kb_add(k.b, begin[i], kb_mul(k.b, idx[i], stride[i])) : idx[i];
-    if (i < b.n_begin) at[i] = kb_clamp(k.b, at[i], kb_int(k.b, 0), kb_sub(k.b, x.dim[i], kb_int(k.b, 1)));
+    if (i < b.n_begin)
+      at[i] = kb_clamp(k.b, at[i], kb_int(k.b, 0), kb_sub(k.b, x.dim[i], kb_int(k.b, 1)));
   }
   kb_store(k.b, y.buf, at, kb_load(k.b, v.buf, idx));
   opk_close(&k, rank);
@@ -214,7 +237,7 @@ static bool lower_strided_set(OpPlan *p) {
 static bool rel_slice_like(Rel *r) {
   TensorTy x = rel_tensor(r, 0), like = rel_tensor(r, 1);
   const OpAttrVal *v = opattr(rel_attrs(r), "axes");
-  bool all = v->none || v->n == 0, take[MAX_RANK] = { 0 };
+  bool all = v->none || v->n == 0, take[MAX_RANK] = {0};
   Dim out[MAX_RANK];
   if (all && like.rank > x.rank) return rel_error(r, "shape_like has more axes than data");
   for (int i = 0; i < like.rank && all; i++) take[i] = true;
@@ -227,7 +250,8 @@ static bool rel_slice_like(Rel *r) {
   for (int i = 0; i < x.rank; i++) {
     out[i] = take[i] ? like.dim[i] : x.dim[i];
     if (take[i] && !dim_equal(x.dim[i], like.dim[i]) &&
-        !rel_at_least(r, x.dim[i], like.dim[i], str_fmt("the extents of axis %d of data and shape_like", i)))
+        !rel_at_least(r, x.dim[i], like.dim[i],
+                      str_fmt("the extents of axis %d of data and shape_like", i)))
       return false;
   }
   return rel_result(r, x.dtype, x.rank, out);
@@ -242,12 +266,16 @@ static bool lower_slice_like(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- padding ------------------------------------------------------------------------------------ */
+/* ---- padding ------------------------------------------------------------------------------------
+ */
 typedef enum { PAD_CONSTANT, PAD_EDGE, PAD_REFLECT, PAD_SYMMETRIC, PAD_BAD } PadMode;
 static PadMode pad_mode(const OpAttrs *a, const char *attr) {
-  static const struct { const char *name; PadMode mode; } modes[] = {
-    { "constant", PAD_CONSTANT }, { "edge", PAD_EDGE }, { "reflect", PAD_REFLECT }, { "REFLECT", PAD_REFLECT },
-    { "SYMMETRIC", PAD_SYMMETRIC }, { "symmetric", PAD_SYMMETRIC } };
+  static const struct {
+    const char *name;
+    PadMode mode;
+  } modes[] = {{"constant", PAD_CONSTANT},   {"edge", PAD_EDGE},
+               {"reflect", PAD_REFLECT},     {"REFLECT", PAD_REFLECT},
+               {"SYMMETRIC", PAD_SYMMETRIC}, {"symmetric", PAD_SYMMETRIC}};
   for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
     if (!strcmp(attr_str(a, attr), modes[i].name)) return modes[i].mode;
   return PAD_BAD;
@@ -263,8 +291,9 @@ static KE pad_source(OpK *k, PadMode mode, KE i, KE n) {
     m = kb_un(b, S_abs, i);
     m = kb_sub(b, last, kb_un(b, S_abs, kb_sub(b, last, m)));
   } else {
-    KE twice = kb_sub(b, kb_add(b, n, last), i);               /* 2n - 1 - i     */
-    m = kb_select(b, kb_lt(b, i, zero), kb_sub(b, kb_int(b, -1), i), kb_select(b, kb_lt(b, last, i), twice, i));
+    KE twice = kb_sub(b, kb_add(b, n, last), i); /* 2n - 1 - i     */
+    m = kb_select(b, kb_lt(b, i, zero), kb_sub(b, kb_int(b, -1), i),
+                  kb_select(b, kb_lt(b, last, i), twice, i));
   }
   return kb_clamp(b, mode == PAD_EDGE ? i : m, zero, last);
 }
@@ -275,14 +304,21 @@ static bool rel_pad(Rel *r) {
   PadMode mode = pad_mode(rel_attrs(r), mode_attr(rel_op(r)));
   DimTab *t = rel_dims(r);
   Dim out[MAX_RANK];
-  if (mode == PAD_BAD) return rel_error(r, "unknown mode \"%s\"", attr_str(rel_attrs(r), mode_attr(rel_op(r))));
-  if (w->n != 2 * x.rank) return rel_error(r, "pad_width has %d pairs for rank %d", w->n / 2, x.rank);
-  if (rel_n_args(r) > 1 && (!rel_same_dtype(r, 0, 1) || !relkit_want_scalar(r, 1, "fiub"))) return false;
+  if (mode == PAD_BAD)
+    return rel_error(r, "unknown mode \"%s\"", attr_str(rel_attrs(r), mode_attr(rel_op(r))));
+  if (w->n != 2 * x.rank)
+    return rel_error(r, "pad_width has %d pairs for rank %d", w->n / 2, x.rank);
+  if (rel_n_args(r) > 1 && (!rel_same_dtype(r, 0, 1) || !relkit_want_scalar(r, 1, "fiub")))
+    return false;
   for (int i = 0; i < x.rank; i++) {
-    int64_t before = w->ints[2 * i], after = w->ints[2 * i + 1], most = before > after ? before : after;
-    if (before < 0 || after < 0) return rel_error(r, "pad_width must be at least 0, found %lld", (long long)(before < 0 ? before : after));
+    int64_t before = w->ints[2 * i], after = w->ints[2 * i + 1],
+            most = before > after ? before : after;
+    if (before < 0 || after < 0)
+      return rel_error(r, "pad_width must be at least 0, found %lld",
+                       (long long)(before < 0 ? before : after));
     Dim need = dim_const(t, mode == PAD_REFLECT ? most + 1 : mode == PAD_SYMMETRIC ? most : 1);
-    if (mode != PAD_CONSTANT && most > 0 && !rel_at_least(r, x.dim[i], need, str_fmt("axis %d of data and what its padding reads", i)))
+    if (mode != PAD_CONSTANT && most > 0 &&
+        !rel_at_least(r, x.dim[i], need, str_fmt("axis %d of data and what its padding reads", i)))
       return false;
     out[i] = dim_add(t, x.dim[i], dim_const(t, before + after));
   }
@@ -293,7 +329,8 @@ static bool rel_pad(Rel *r) {
 static void pad_body(OpK *k, KTensor x, KTensor y, KE value, const KE *before, PadMode mode) {
   KE idx[MAX_RANK], at[MAX_RANK];
   opk_loops(k, y.rank, y.dim, idx);
-  for (int i = 0; i < y.rank; i++) at[i] = pad_source(k, mode, kb_sub(k->b, idx[i], before[i]), x.dim[i]);
+  for (int i = 0; i < y.rank; i++)
+    at[i] = pad_source(k, mode, kb_sub(k->b, idx[i], before[i]), x.dim[i]);
   KE v = mode == PAD_CONSTANT ? kb_load_or(k->b, x.buf, at, value) : kb_load(k->b, x.buf, at);
   kb_store(k->b, y.buf, idx, v);
   opk_close(k, y.rank);
@@ -315,9 +352,13 @@ static bool rel_dyn_pad(Rel *r) {
   DimTab *t = rel_dims(r);
   Dim out[MAX_RANK];
   PadMode mode = pad_mode(rel_attrs(r), "pad_mode");
-  if (mode == PAD_BAD) return rel_error(r, "unknown mode \"%s\"", attr_str(rel_attrs(r), "pad_mode"));
-  if (!rel_want_rank(r, 1, 2) || !rel_want_class(r, 1, "iu") || !rel_same_dim(r, w.dim[0], dim_const(t, x.rank), "the rows of pad_width and the rank of data") ||
-      !rel_same_dim(r, w.dim[1], dim_const(t, 2), "the columns of pad_width and 2") || !relkit_want_scalar(r, 2, "fiub") || !rel_same_dtype(r, 0, 2))
+  if (mode == PAD_BAD)
+    return rel_error(r, "unknown mode \"%s\"", attr_str(rel_attrs(r), "pad_mode"));
+  if (!rel_want_rank(r, 1, 2) || !rel_want_class(r, 1, "iu") ||
+      !rel_same_dim(r, w.dim[0], dim_const(t, x.rank),
+                    "the rows of pad_width and the rank of data") ||
+      !rel_same_dim(r, w.dim[1], dim_const(t, 2), "the columns of pad_width and 2") ||
+      !relkit_want_scalar(r, 2, "fiub") || !rel_same_dtype(r, 0, 2))
     return false;
   for (int i = 0; i < x.rank; i++) out[i] = rel_unknown(r);
   return rel_result(r, x.dtype, x.rank, out);
@@ -333,11 +374,12 @@ static bool lower_dyn_pad(OpPlan *p) {
   for (int i = 0; i < xo.rank; i++) {
     KE side[2], n = opk_dim(&k, xo.dim[i]), at = kb_int(k.b, i);
     for (int j = 0; j < 2; j++) {
-      side[j] = kb_let(k.b, kb_cast(k.b, kb_load(k.b, w.buf, (KE[]){ at, kb_int(k.b, j) }), DT_i64));
+      side[j] = kb_let(k.b, kb_cast(k.b, kb_load(k.b, w.buf, (KE[]){at, kb_int(k.b, j)}), DT_i64));
       kb_check(k.b, kb_le(k.b, zero, side[j]), "dyn.nn.pad: a pad width is negative");
       KE need = kb_add(k.b, side[j], kb_int(k.b, mode == PAD_REFLECT ? 1 : 0));
       if (mode == PAD_REFLECT || mode == PAD_SYMMETRIC)
-        kb_check(k.b, kb_or(k.b, kb_eq(k.b, side[j], zero), kb_le(k.b, need, n)), "dyn.nn.pad: the data is shorter than its reflected padding");
+        kb_check(k.b, kb_or(k.b, kb_eq(k.b, side[j], zero), kb_le(k.b, need, n)),
+                 "dyn.nn.pad: the data is shorter than its reflected padding");
     }
     kb_store(k.b, v.buf, &at, kb_add(k.b, n, kb_add(k.b, side[0], side[1])));
   }
@@ -348,48 +390,125 @@ static bool lower_dyn_pad(OpPlan *p) {
   KE value = kb_load(k.b, opk_in(&k, 2).buf, NULL), before[MAX_RANK];
   KTensor y = opk_out(&k, plan_result(p, 0));
   for (int i = 0; i < xo.rank; i++)
-    before[i] = kb_let(k.b, kb_cast(k.b, kb_load(k.b, ww.buf, (KE[]){ kb_int(k.b, i), kb_int(k.b, 0) }), DT_i64));
+    before[i] = kb_let(
+        k.b, kb_cast(k.b, kb_load(k.b, ww.buf, (KE[]){kb_int(k.b, i), kb_int(k.b, 0)}), DT_i64));
   pad_body(&k, x, y, value, before, mode);
   return opk_end(&k);
 }
 
-/* ---- records ---------------------------------------------------------------------------------------- */
-#define SLICE_ATTRS(t) { "begin", t, "None", "first index per axis" }, { "end", t, "None", "bound per axis, not included" }, \
-  { "strides", t, "None", "step per axis" }
+/* ---- records
+ * ---------------------------------------------------------------------------------------- */
+#define SLICE_ATTRS(t)                                                                             \
+  {"begin", t, "None", "first index per axis"},                                                    \
+      {"end", t, "None", "bound per axis, not included"}, {                                        \
+    "strides", t, "None", "step per axis"                                                          \
+  }
 const OpDef op_strided_slice = {
-  .name = "strided_slice", .doc = "begin:end:stride along axes, as numpy slices.", .args = { { "data", "any shape", false } },
-  .attrs = { { "begin", A_Ints, NULL, "first index per axis" }, { "end", A_Ints, NULL, "bound per axis, not included" }, { "strides", A_Ints, "[1]", "step per axis, not 0" },
-             { "slice_mode", A_Str, "end", "\"size\": end holds lengths, -1 to the end" }, { "axes", A_Ints, "None", "which axes; the first ones if absent" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_strided_slice, .lower = lower_strided_slice,
-  .examples = (const char *const[]){ "strided_slice(f32[4,5], begin=[1, 0], end=[3, 5], strides=[1, 2])", "strided_slice(f32[?1,3], begin=[1], end=[2], strides=[1], axes=[1])",
-    "strided_slice(f32[?5,?4], begin=[-1, 1], end=[-100, 100], strides=[-2, 1])", "strided_slice(i8[4,5], begin=[1, 2], end=[-1, 2], slice_mode=\"size\")", "strided_slice(f32[0,3], begin=[0], end=[2])", NULL } };
+    .name = "strided_slice",
+    .doc = "begin:end:stride along axes, as numpy slices.",
+    .args = {{"data", "any shape", false}},
+    .attrs = {{"begin", A_Ints, NULL, "first index per axis"},
+              {"end", A_Ints, NULL, "bound per axis, not included"},
+              {"strides", A_Ints, "[1]", "step per axis, not 0"},
+              {"slice_mode", A_Str, "end", "\"size\": end holds lengths, -1 to the end"},
+              {"axes", A_Ints, "None", "which axes; the first ones if absent"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_strided_slice,
+    .lower = lower_strided_slice,
+    .examples = (const char *const[]){
+        "strided_slice(f32[4,5], begin=[1, 0], end=[3, 5], strides=[1, 2])",
+        "strided_slice(f32[?1,3], begin=[1], end=[2], strides=[1], axes=[1])",
+        "strided_slice(f32[?5,?4], begin=[-1, 1], end=[-100, 100], strides=[-2, 1])",
+        "strided_slice(i8[4,5], begin=[1, 2], end=[-1, 2], slice_mode=\"size\")",
+        "strided_slice(f32[0,3], begin=[0], end=[2])", NULL}};
 const OpDef op_dyn_strided_slice = {
-  .name = "dyn.strided_slice", .doc = "strided_slice with bounds given as tensors.",
-  .args = { { "data", "any shape", false }, { "begin", "int vector", false }, { "end", "int vector", false }, { "strides", "int vector", false } }, .optional = 1,
-  .attrs = { SLICE_ATTRS(A_Ignored), { "slice_mode", A_Str, "end", "" }, { "axes", A_Ignored, "None", "" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_slice, .lower = lower_dyn_slice,
-  .examples = (const char *const[]){ "dyn.strided_slice(f32[4,5], [1, 0]i64, [3, 5]i64, [1, 2]i64)", "dyn.strided_slice(f32[?5,4], [-1]i32, [-100]i32, [-1]i32)", NULL } };
+    .name = "dyn.strided_slice",
+    .doc = "strided_slice with bounds given as tensors.",
+    .args = {{"data", "any shape", false},
+             {"begin", "int vector", false},
+             {"end", "int vector", false},
+             {"strides", "int vector", false}},
+    .optional = 1,
+    .attrs = {SLICE_ATTRS(A_Ignored),
+              {"slice_mode", A_Str, "end", ""},
+              {"axes", A_Ignored, "None", ""}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_slice,
+    .lower = lower_dyn_slice,
+    .examples =
+        (const char *const[]){"dyn.strided_slice(f32[4,5], [1, 0]i64, [3, 5]i64, [1, 2]i64)",
+                              "dyn.strided_slice(f32[?5,4], [-1]i32, [-100]i32, [-1]i32)", NULL}};
 const OpDef op_strided_set = {
-  .name = "strided_set", .doc = "data with the region begin:end:stride replaced by v.",
-  .args = { { "data", "any shape", false }, { "v", "the region's shape", false }, { "begin", "int vector", false }, { "end", "int vector", false }, { "strides", "int vector", false } }, .optional = 1,
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_strided_set, .lower = lower_strided_set,
-  .examples = (const char *const[]){ "strided_set(f32[4,5], f32[2,3], [1, 0]i64, [3, 5]i64, [1, 2]i64)", "strided_set(f32[?4,5], f32[?2,5], [1]i32, [3]i32, [1]i32)", NULL } };
+    .name = "strided_set",
+    .doc = "data with the region begin:end:stride replaced by v.",
+    .args = {{"data", "any shape", false},
+             {"v", "the region's shape", false},
+             {"begin", "int vector", false},
+             {"end", "int vector", false},
+             {"strides", "int vector", false}},
+    .optional = 1,
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_strided_set,
+    .lower = lower_strided_set,
+    .examples =
+        (const char *const[]){"strided_set(f32[4,5], f32[2,3], [1, 0]i64, [3, 5]i64, [1, 2]i64)",
+                              "strided_set(f32[?4,5], f32[?2,5], [1]i32, [3]i32, [1]i32)", NULL}};
 const OpDef op_slice_like = {
-  .name = "slice_like", .doc = "data cropped to the extents of shape_like.", .args = { { "data", "any shape", false }, { "shape_like", "gives extents", false } },
-  .attrs = { { "axes", A_Ints, "None", "which axes; all of shape_like if absent" } }, .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_slice_like, .lower = lower_slice_like,
-  .examples = (const char *const[]){ "slice_like(f32[4,5], f32[2,3])", "slice_like(f32[4,?5,6], f32[?2,3], axes=[0])", NULL } };
+    .name = "slice_like",
+    .doc = "data cropped to the extents of shape_like.",
+    .args = {{"data", "any shape", false}, {"shape_like", "gives extents", false}},
+    .attrs = {{"axes", A_Ints, "None", "which axes; all of shape_like if absent"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_slice_like,
+    .lower = lower_slice_like,
+    .examples = (const char *const[]){"slice_like(f32[4,5], f32[2,3])",
+                                      "slice_like(f32[4,?5,6], f32[?2,3], axes=[0])", NULL}};
 const OpDef op_nn_pad = {
-  .name = "nn.pad", .doc = "Grow each axis on both sides.", .args = { { "data", "any shape", false }, { "pad_value", "scalar, for constant padding", false } }, .optional = 1,
-  .attrs = { { "pad_width", A_IntsList, NULL, "[before, after] per axis" }, { "pad_mode", A_Str, "constant", "constant, edge or reflect" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_pad, .lower = lower_pad,
-  .examples = (const char *const[]){ "nn.pad(f32[2,3], 1.5f, pad_width=[[1, 2], [0, 3]])", "nn.pad(f32[?2,3], 0f, pad_width=[[1, 0], [2, 2]], pad_mode=\"edge\")", "nn.pad(i8[3,4], 0i8, pad_width=[[1, 2], [0, 3]], pad_mode=\"reflect\")", "nn.pad(f32[0,3], 1f, pad_width=[[1, 1], [0, 0]])", NULL } };
+    .name = "nn.pad",
+    .doc = "Grow each axis on both sides.",
+    .args = {{"data", "any shape", false}, {"pad_value", "scalar, for constant padding", false}},
+    .optional = 1,
+    .attrs = {{"pad_width", A_IntsList, NULL, "[before, after] per axis"},
+              {"pad_mode", A_Str, "constant", "constant, edge or reflect"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_pad,
+    .lower = lower_pad,
+    .examples = (const char *const[]){
+        "nn.pad(f32[2,3], 1.5f, pad_width=[[1, 2], [0, 3]])",
+        "nn.pad(f32[?2,3], 0f, pad_width=[[1, 0], [2, 2]], pad_mode=\"edge\")",
+        "nn.pad(i8[3,4], 0i8, pad_width=[[1, 2], [0, 3]], pad_mode=\"reflect\")",
+        "nn.pad(f32[0,3], 1f, pad_width=[[1, 1], [0, 0]])", NULL}};
 const OpDef op_nn_mirror_pad = {
-  .name = "nn.mirror_pad", .doc = "Grow each axis by its mirror image.", .args = { { "data", "any shape", false } },
-  .attrs = { { "mode", A_Str, "SYMMETRIC", "SYMMETRIC repeats the border, REFLECT does not" }, { "pad_width", A_IntsList, NULL, "[before, after] per axis" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_pad, .lower = lower_pad, .variant = 1,
-  .examples = (const char *const[]){ "nn.mirror_pad(f32[3,4], pad_width=[[1, 2], [0, 3]])", "nn.mirror_pad(f32[?3,4], pad_width=[[2, 2], [3, 0]], mode=\"REFLECT\")", NULL } };
+    .name = "nn.mirror_pad",
+    .doc = "Grow each axis by its mirror image.",
+    .args = {{"data", "any shape", false}},
+    .attrs = {{"mode", A_Str, "SYMMETRIC", "SYMMETRIC repeats the border, REFLECT does not"},
+              {"pad_width", A_IntsList, NULL, "[before, after] per axis"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_pad,
+    .lower = lower_pad,
+    .variant = 1,
+    .examples = (const char *const[]){
+        "nn.mirror_pad(f32[3,4], pad_width=[[1, 2], [0, 3]])",
+        "nn.mirror_pad(f32[?3,4], pad_width=[[2, 2], [3, 0]], mode=\"REFLECT\")", NULL}};
 const OpDef op_dyn_nn_pad = {
-  .name = "dyn.nn.pad", .doc = "nn.pad with widths given as a tensor.", .args = { { "data", "any shape", false }, { "pad_width", "(rank, 2) ints", false }, { "pad_value", "scalar", false } },
-  .attrs = { { "pad_width", A_Ignored, "[]", "" }, { "pad_mode", A_Str, "constant", "constant, edge or reflect" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_pad, .lower = lower_dyn_pad,
-  .examples = (const char *const[]){ "dyn.nn.pad(f32[2,3], i64[2,2]<3, 1.5f)", "dyn.nn.pad(f32[?3,4], i32[2,2]<3, 0f, pad_mode=\"reflect\")", NULL } };
+    .name = "dyn.nn.pad",
+    .doc = "nn.pad with widths given as a tensor.",
+    .args = {{"data", "any shape", false},
+             {"pad_width", "(rank, 2) ints", false},
+             {"pad_value", "scalar", false}},
+    .attrs = {{"pad_width", A_Ignored, "[]", ""},
+              {"pad_mode", A_Str, "constant", "constant, edge or reflect"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_pad,
+    .lower = lower_dyn_pad,
+    .examples =
+        (const char *const[]){"dyn.nn.pad(f32[2,3], i64[2,2]<3, 1.5f)",
+                              "dyn.nn.pad(f32[?3,4], i32[2,2]<3, 0f, pad_mode=\"reflect\")", NULL}};

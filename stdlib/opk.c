@@ -10,8 +10,8 @@ static void *grow(void *user, void *old, size_t was, size_t want) {
 }
 
 OpK opk_begin(OpPlan *p, const char *name) {
-  OpK k = { .p = p };
-  k.b = kb_new((KAlloc){ grow, NULL }, name);
+  OpK k = {.p = p};
+  k.b = kb_new((KAlloc){grow, NULL}, name);
   return k;
 }
 
@@ -19,7 +19,8 @@ bool opk_end(OpK *k) {
   const char *why = kb_error(k->b);
   struct Kernel *kernel = kb_done(k->b);
   if (!kernel)
-    return diag_error(k->p->diags, k->p->span, E0401, k->p->op->name, why ? why : "malformed kernel");
+    return diag_error(k->p->diags, k->p->span, E0401, k->p->op->name,
+                      why ? why : "malformed kernel");
   plan_kernel(k->p, kernel, k->n_buf, k->ref, k->n_sym, k->sym);
   return true;
 }
@@ -49,14 +50,16 @@ KE opk_dim(OpK *k, Dim d) {
   if (d->b) b = opk_dim(k, d->b);
   switch (d->kind) {
   case DIM_Const: return kb_int(k->b, d->value);
-  case DIM_Sum:   return sum(k, d);
-  case DIM_Mul:   return kb_mul(k->b, a, b);
-  case DIM_Div:   return kb_fdiv(k->b, a, b);
-  case DIM_Mod:   return kb_fmod(k->b, a, b);
-  case DIM_Max:   return kb_max(k->b, a, b);
-  case DIM_Min:   return kb_min(k->b, a, b);
+  case DIM_Sum: return sum(k, d);
+  case DIM_Mul: return kb_mul(k->b, a, b);
+  case DIM_Div: return kb_fdiv(k->b, a, b);
+  case DIM_Mod: return kb_fmod(k->b, a, b);
+  case DIM_Max: return kb_max(k->b, a, b);
+  case DIM_Min: return kb_min(k->b, a, b);
   case DIM_Bcast: return kb_select(k->b, kb_eq(k->b, a, kb_int(k->b, 1)), b, a);
-  case DIM_Sym: case DIM_Any: case DIM_Meta: break;
+  case DIM_Sym:
+  case DIM_Any:
+  case DIM_Meta: break;
   }
   return symbol(k, d);
 }
@@ -64,7 +67,7 @@ KE opk_dim(OpK *k, Dim d) {
 /* ---- buffers ---------------------------------------------------------------- */
 static KTensor declare(OpK *k, OpRef r, KBufRole role, int rank, const Dim *dim) {
   OpOperand *o = plan_operand(k->p, r);
-  KTensor t = { .dtype = o->dtype, .rank = rank };
+  KTensor t = {.dtype = o->dtype, .rank = rank};
   for (int i = 0; i < rank; i++) t.dim[i] = opk_dim(k, dim[i]);
   /* A scalar operand is a scalar buffer however it is seen: all extents are 1. */
   t.buf = kb_buf(k->b, role, role == K_IN ? "x" : "y", o->dtype, o->rank ? rank : 0, t.dim);
@@ -72,8 +75,12 @@ static KTensor declare(OpK *k, OpRef r, KBufRole role, int rank, const Dim *dim)
   return t;
 }
 
-KTensor opk_in_as(OpK *k, OpRef r, int rank, const Dim *dim) { return declare(k, r, K_IN, rank, dim); }
-KTensor opk_out_as(OpK *k, OpRef r, int rank, const Dim *dim) { return declare(k, r, K_OUT, rank, dim); }
+KTensor opk_in_as(OpK *k, OpRef r, int rank, const Dim *dim) {
+  return declare(k, r, K_IN, rank, dim);
+}
+KTensor opk_out_as(OpK *k, OpRef r, int rank, const Dim *dim) {
+  return declare(k, r, K_OUT, rank, dim);
+}
 KTensor opk_in(OpK *k, OpRef r) {
   OpOperand *o = plan_operand(k->p, r);
   return declare(k, r, K_IN, o->rank, o->dim);
@@ -87,7 +94,7 @@ KTensor opk_inout(OpK *k, OpRef r) {
   return declare(k, r, K_INOUT, o->rank, o->dim);
 }
 KTensor opk_local(OpK *k, DType dt, int rank, const KE *dim) {
-  KTensor t = { .dtype = dt, .rank = rank };
+  KTensor t = {.dtype = dt, .rank = rank};
   memcpy(t.dim, dim, sizeof *dim * (size_t)rank);
   t.buf = kb_buf(k->b, K_LOCAL, "t", dt, rank, dim);
   return t;
@@ -136,9 +143,9 @@ static AxisUse axis_use(const OpOperand *o, const OpOperand *out, int a) {
 }
 
 typedef struct {
-  int rank;                          /* merged axes                           */
+  int rank; /* merged axes                           */
   Dim out[MAX_RANK];
-  Dim dim[OP_MAX_ARGS][MAX_RANK];    /* of each input; 1 where it repeats     */
+  Dim dim[OP_MAX_ARGS][MAX_RANK]; /* of each input; 1 where it repeats     */
   AxisUse use[OP_MAX_ARGS][MAX_RANK];
 } MergedAxes;
 
@@ -149,7 +156,7 @@ static bool same_use(const AxisUse *now, MergedAxes *m, int n_in) {
 }
 
 static MergedAxes merge_axes(OpPlan *p, int n_in, const OpRef *in, OpRef out) {
-  MergedAxes m = { 0 };
+  MergedAxes m = {0};
   DimTab *t = p->cx->dims;
   OpOperand *o = plan_operand(p, out);
   for (int a = 0; a < o->rank; a++) {
@@ -172,7 +179,8 @@ static MergedAxes merge_axes(OpPlan *p, int n_in, const OpRef *in, OpRef out) {
   return m;
 }
 
-bool opk_map(OpPlan *p, const char *name, int n_in, const OpRef *in, OpRef out, MapFn f, const void *ud) {
+bool opk_map(OpPlan *p, const char *name, int n_in, const OpRef *in, OpRef out, MapFn f,
+             const void *ud) {
   OpK k = opk_begin(p, name);
   MergedAxes m = merge_axes(p, n_in, in, out);
   KTensor x[OP_MAX_ARGS];
@@ -209,7 +217,7 @@ KE opk_lowest(OpK *k, DType t) {
 KE opk_highest(OpK *k, DType t) {
   if (dtype_is_float(t)) return kb_float(k->b, t, INFINITY);
   if (t == DT_bool) return kb_bool(k->b, true);
-  if (dtype_is_signed(t)) return kb_num(k->b, t, (int64_t)~(~0ull << (bits(t) - 1)));
+  if (dtype_is_signed(t)) return kb_num(k->b, t, (int64_t) ~(~0ull << (bits(t) - 1)));
   return kb_bits_const(k->b, t, t == DT_u64 ? ~0ull : ~(~0ull << bits(t)));
 }
 

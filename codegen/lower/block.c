@@ -15,7 +15,8 @@ static int set_index(VarSet *s, const Var *v) {
     return -1;
   }
   if (s->at.n == 0)
-    for (int i = 0; i < s->v.n; i++) map_set(&s->at, map_ptr(s->v.at[i].var), (void *)(uintptr_t)(i + 1));
+    for (int i = 0; i < s->v.n; i++)
+      map_set(&s->at, map_ptr(s->v.at[i].var), (void *)(uintptr_t)(i + 1));
   return (int)(uintptr_t)map_get(&s->at, map_ptr(v)) - 1;
 }
 void varset_add(VarSet *s, Var *v) {
@@ -24,7 +25,7 @@ void varset_add(VarSet *s, Var *v) {
     s->v.at[i].count++;
     return;
   }
-  vec_push(&s->v, ((VarUse){ v, 1 }));
+  vec_push(&s->v, ((VarUse){v, 1}));
   if (s->at.n) map_set(&s->at, map_ptr(v), (void *)(uintptr_t)s->v.n);
 }
 VarUse *varset_find(VarSet *s, const Var *v) {
@@ -52,7 +53,10 @@ static Var *root(FnLower *f, Var *v) {
 }
 
 /* ---- uses ----------------------------------------------------------------------------- */
-typedef struct { FnLower *f; VarSet *out; } Uses;
+typedef struct {
+  FnLower *f;
+  VarSet *out;
+} Uses;
 
 static void use_var(FnLower *f, Var *v, VarSet *out) {
   v = root(f, v);
@@ -76,16 +80,16 @@ static void use_block(void *ud, Block *b) {
 }
 static void use_fn(void *ud, Fn *fn) {
   Uses *u = ud;
-  VarList free = { 0 };
+  VarList free = {0};
   ir_free_vars(fn, &free);
   for (int i = 0; i < free.n; i++) use_var(u->f, free.at[i], u->out);
 }
 void fl_uses_expr(FnLower *f, Expr *e, VarSet *out) {
-  ir_visit(e, &(ExprVisit){ use_atom, use_block, use_fn }, &(Uses){ f, out });
+  ir_visit(e, &(ExprVisit){use_atom, use_block, use_fn}, &(Uses){f, out});
 }
 void fl_uses_block(FnLower *f, Block *b, VarSet *out) {
   for (int i = 0; i < b->n; i++) fl_uses_expr(f, b->at[i].value, out);
-  use_atom(&(Uses){ f, out }, &b->result);
+  use_atom(&(Uses){f, out}, &b->result);
 }
 
 /* ---- operands -------------------------------------------------------------------------- */
@@ -94,7 +98,7 @@ static uint16_t build_tuple(FnLower *f, Type *t, Val *val, VarSet *dying) {
   uint32_t type = low_itype(f->L, t);
   w[0] = type, w[2] = (uint32_t)val->n;
   for (int i = 0; i < val->n; i++) {
-    Atom a = { .kind = ATOM_Var, .var = val->leaf[i], .type = val->leaf[i]->type };
+    Atom a = {.kind = ATOM_Var, .var = val->leaf[i], .type = val->leaf[i]->type};
     w[3 + i] = fl_take(f, &a, dying);
   }
   for (int i = 0; i < val->n; i++) fl_release(f, (uint16_t)w[3 + i]);
@@ -110,8 +114,10 @@ static uint16_t take_var(FnLower *f, const Atom *a, VarSet *dying) {
     fl_unsupported(f, "a variable", "it has no value here");
     return fl_int(f, 0);
   }
-  if (val->kind == VAL_TUPLE) return build_tuple(f, fl_type(f, a->type ? a->type : v->type), val, dying);
-  if (val->kind == VAL_FN) return fl_closure(f, val->fn, fl_type(f, a->type ? a->type : v->type), dying);
+  if (val->kind == VAL_TUPLE)
+    return build_tuple(f, fl_type(f, a->type ? a->type : v->type), val, dying);
+  if (val->kind == VAL_FN)
+    return fl_closure(f, val->fn, fl_type(f, a->type ? a->type : v->type), dying);
   if (val->kind == VAL_ATOM) {
     Atom it = val->atom;
     if (a->type) it.type = a->type;
@@ -133,23 +139,24 @@ static uint16_t take_global(FnLower *f, const Atom *a) {
   uint32_t i = low_instance(f->L, a->global->fn, a->global->name, env, NULL);
   uint32_t type = low_itype(f->L, t);
   uint16_t to = fl_reg(f, type);
-  fl_insw(f, OP_CLOSURE, to, fl_pool(f, (uint32_t[]){ type, i, 0 }, 3));
+  fl_insw(f, OP_CLOSURE, to, fl_pool(f, (uint32_t[]){type, i, 0}, 3));
   return to;
 }
 static uint16_t take_ctor(FnLower *f, const Atom *a) {
   uint32_t type = low_itype(f->L, fl_type(f, a->type));
   uint16_t to = fl_reg(f, type);
-  fl_insw(f, OP_DATA, to, fl_pool(f, (uint32_t[]){ type, (uint32_t)a->ctor->tag, 0 }, 3));
+  fl_insw(f, OP_DATA, to, fl_pool(f, (uint32_t[]){type, (uint32_t)a->ctor->tag, 0}, 3));
   return to;
 }
 
 uint16_t fl_take(FnLower *f, const Atom *a, VarSet *dying) {
   switch (a->kind) {
-  case ATOM_Var:    return take_var(f, a, dying);
-  case ATOM_Const:  return fl_const(f, a->cst);
+  case ATOM_Var: return take_var(f, a, dying);
+  case ATOM_Const: return fl_const(f, a->cst);
   case ATOM_Global: return take_global(f, a);
-  case ATOM_Ctor:   return take_ctor(f, a);
-  case ATOM_Op: case ATOM_Poison: break;
+  case ATOM_Ctor: return take_ctor(f, a);
+  case ATOM_Op:
+  case ATOM_Poison: break;
   }
   fl_unsupported(f, "an operator as a value", "typeinfer expands these");
   return fl_int(f, 0);
@@ -157,8 +164,8 @@ uint16_t fl_take(FnLower *f, const Atom *a, VarSet *dying) {
 
 Borrow fl_borrow(FnLower *f, const Atom *a) {
   Val *val = a->kind == ATOM_Var ? fl_val(f, a->var) : NULL;
-  if (val && val->kind == VAL_REG) return (Borrow){ val->reg, false };
-  return (Borrow){ fl_take(f, a, NULL), true };
+  if (val && val->kind == VAL_REG) return (Borrow){val->reg, false};
+  return (Borrow){fl_take(f, a, NULL), true};
 }
 void fl_unborrow(FnLower *f, Borrow b) {
   if (b.temp) fl_drop(f, b.reg);
@@ -176,7 +183,7 @@ void fl_drop_dying(FnLower *f, VarSet *dying) {
 }
 
 void fl_bind_reg(FnLower *f, Var *v, uint16_t reg) {
-  fl_set(f, v, (Val){ .kind = VAL_REG, .reg = reg });
+  fl_set(f, v, (Val){.kind = VAL_REG, .reg = reg});
   fl_dims_of(f, v);
 }
 
@@ -191,7 +198,7 @@ void fl_move_to(FnLower *f, Dest dest, uint16_t reg) {
     uint32_t type = f->reg.at[reg].type;
     fl_ins(f, OP_MOVE, dest.reg, reg, 0);
     fl_release(f, reg);
-    f->reg.at[dest.reg] = (RegInfo){ true, 0, type };
+    f->reg.at[dest.reg] = (RegInfo){true, 0, type};
   }
 }
 
@@ -201,14 +208,14 @@ static Var *var_of(FnLower *f, const Atom *a) {
   if (a->kind == ATOM_Var) return a->var;
   Var *v = ir_var(f->L->cx, NULL, a->span);
   v->type = a->type;
-  fl_set(f, v, (Val){ .kind = VAL_ATOM, .atom = *a });
+  fl_set(f, v, (Val){.kind = VAL_ATOM, .atom = *a});
   return v;
 }
 
 /* Results that are tuples of operators live as one hidden variable per field. */
 static void paper_op_result(FnLower *f, Var *v) {
   Type *t = type_resolve(v->type);
-  Val val = { .kind = VAL_TUPLE, .n = t->tuple.n, .leaf = NEW_N(Var *, t->tuple.n + 1) };
+  Val val = {.kind = VAL_TUPLE, .n = t->tuple.n, .leaf = NEW_N(Var *, t->tuple.n + 1)};
   for (int i = 0; i < t->tuple.n; i++) {
     val.leaf[i] = ir_var(f->L->cx, NULL, v->span);
     val.leaf[i]->type = t->tuple.at[i];
@@ -220,17 +227,20 @@ static void paper_op_result(FnLower *f, Var *v) {
 static void declare_paper(FnLower *f, Binding *b) {
   Expr *e = b->value;
   if (e->kind == EX_Tuple) {
-    Val val = { .kind = VAL_TUPLE, .n = e->Tuple.n_items, .leaf = NEW_N(Var *, e->Tuple.n_items + 1) };
+    Val val = {
+        .kind = VAL_TUPLE, .n = e->Tuple.n_items, .leaf = NEW_N(Var *, e->Tuple.n_items + 1)};
     for (int i = 0; i < val.n; i++) val.leaf[i] = var_of(f, &e->Tuple.items[i]);
     fl_set(f, b->var, val);
   } else if (e->kind == EX_Fn) {
-    fl_set(f, b->var, (Val){ .kind = VAL_FN, .fn = fn_bind(f, e->Fn.fn, b->var) });
+    fl_set(f, b->var, (Val){.kind = VAL_FN, .fn = fn_bind(f, e->Fn.fn, b->var)});
   } else if (e->kind == EX_Just) {
-    fl_set(f, b->var, (Val){ .kind = VAL_ALIAS, .of = var_of(f, &e->Just.value) });
+    fl_set(f, b->var, (Val){.kind = VAL_ALIAS, .of = var_of(f, &e->Just.value)});
   } else if (e->kind == EX_Proj && e->Proj.tuple.kind == ATOM_Var) {
     Val *t = fl_val(f, e->Proj.tuple.var);
-    if (t && t->kind == VAL_TUPLE) fl_set(f, b->var, (Val){ .kind = VAL_ALIAS, .of = t->leaf[e->Proj.index] });
-  } else if (e->kind == EX_Call && e->Call.callee.kind == ATOM_Op && type_resolve(b->var->type)->kind == TY_Tuple) {
+    if (t && t->kind == VAL_TUPLE)
+      fl_set(f, b->var, (Val){.kind = VAL_ALIAS, .of = t->leaf[e->Proj.index]});
+  } else if (e->kind == EX_Call && e->Call.callee.kind == ATOM_Op &&
+             type_resolve(b->var->type)->kind == TY_Tuple) {
     paper_op_result(f, b->var);
   }
 }
@@ -238,25 +248,28 @@ static void declare_paper(FnLower *f, Binding *b) {
 static bool on_paper(FnLower *f, const Binding *b) {
   Val *val = map_get(&f->val, map_ptr(b->var));
   if (!val) return false;
-  return val->kind == VAL_FN || val->kind == VAL_ALIAS || (val->kind == VAL_TUPLE && b->value->kind == EX_Tuple);
+  return val->kind == VAL_FN || val->kind == VAL_ALIAS ||
+         (val->kind == VAL_TUPLE && b->value->kind == EX_Tuple);
 }
 
-typedef struct { VarSet uses, dying; } Point;
+typedef struct {
+  VarSet uses, dying;
+} Point;
 
 /* Last uses, backwards.  A variable is this block's to end if it was bound
  * here or handed down. */
 static Point *last_uses(FnLower *f, Block *b, VarSet *owned) {
   Point *at = NEW_N(Point, b->n + 1);
-  Map seen = { 0 }, mine = { 0 };
+  Map seen = {0}, mine = {0};
   for (int i = 0; i < owned->v.n; i++) map_set(&mine, map_ptr(owned->v.at[i].var), owned);
   for (int i = 0; i < b->n; i++) {
     if (on_paper(f, &b->at[i])) continue;
-    VarSet bound = { 0 };
+    VarSet bound = {0};
     use_var(f, b->at[i].var, &bound);
     for (int k = 0; k < bound.v.n; k++) map_set(&mine, map_ptr(bound.v.at[k].var), owned);
     fl_uses_expr(f, b->at[i].value, &at[i].uses);
   }
-  use_atom(&(Uses){ f, &at[b->n].uses }, &b->result);
+  use_atom(&(Uses){f, &at[b->n].uses}, &b->result);
   for (int i = b->n; i >= 0; i--)
     for (int k = 0; k < at[i].uses.v.n; k++) {
       VarUse u = at[i].uses.v.at[k];
@@ -264,7 +277,7 @@ static Point *last_uses(FnLower *f, Block *b, VarSet *owned) {
       map_set(&seen, map_ptr(u.var), b);
       vec_push(&at[i].dying.v, u);
     }
-  for (int i = 0; i < owned->v.n; i++)            /* never mentioned here          */
+  for (int i = 0; i < owned->v.n; i++) /* never mentioned here          */
     if (!map_get(&seen, map_ptr(owned->v.at[i].var))) fl_drop_var(f, owned->v.at[i].var);
   return at;
 }
@@ -280,7 +293,8 @@ bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned) {
   Point *at = last_uses(f, b, owned);
   Map *used_later = NEW(Map);
   for (int j = 0; j <= b->n; j++)
-    for (int k = 0; k < at[j].uses.v.n; k++) map_set(used_later, map_ptr(at[j].uses.v.at[k].var), b);
+    for (int k = 0; k < at[j].uses.v.n; k++)
+      map_set(used_later, map_ptr(at[j].uses.v.at[k].var), b);
   for (int i = 0; i < b->n; i++) {
     Binding *bd = &b->at[i];
     f->span = bd->value->span;
@@ -290,12 +304,12 @@ bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned) {
       continue;
     }
     if (is_result(f, b, i)) return fl_expr(f, NULL, bd->value, dest, &at[i].dying);
-    if (!fl_expr(f, bd->var, bd->value, (Dest){ 0 }, &at[i].dying)) return false;
-    VarSet bound = { 0 };
+    if (!fl_expr(f, bd->var, bd->value, (Dest){0}, &at[i].dying)) return false;
+    VarSet bound = {0};
     use_var(f, bd->var, &bound);
     for (int k = 0; k < bound.v.n; k++)
       if (!map_get(used_later, map_ptr(bound.v.at[k].var))) fl_drop_var(f, bound.v.at[k].var);
-    at[i].uses = at[i].dying = (VarSet){ 0 };
+    at[i].uses = at[i].dying = (VarSet){0};
   }
   uint16_t r = fl_take(f, &b->result, &at[b->n].dying);
   fl_drop_dying(f, &at[b->n].dying);

@@ -5,10 +5,10 @@
 #include "codegen/lower/lower_priv.h"
 
 Fork fl_fork(FnLower *f, Dest dest, VarSet *dying) {
-  Fork k = { .dying = dying, .dest = dest };
+  Fork k = {.dying = dying, .dest = dest};
   for (int i = 0; i < dying->v.n; i++) {
     Val *v = map_get(&f->val, map_ptr(dying->v.at[i].var));
-    vec_push(&k.val, v ? *v : (Val){ 0 });
+    vec_push(&k.val, v ? *v : (Val){0});
   }
   k.regs = fl_save(f);
   k.join = fl_label_new(f);
@@ -44,6 +44,8 @@ void fl_fork_join(FnLower *f, Fork *k) {
 }
 
 void fl_deliver(FnLower *f, Var *v, Dest dest, uint16_t reg) {
-  if (v) fl_bind_reg(f, v, reg);
-  else fl_move_to(f, dest, reg);
+  if (v)
+    fl_bind_reg(f, v, reg);
+  else
+    fl_move_to(f, dest, reg);
 }

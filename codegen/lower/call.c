@@ -3,24 +3,30 @@
 #include "codegen/lower/lower_priv.h"
 
 /* ---- local functions ---------------------------------------------------------------- */
-typedef struct { FnLower *f; FnBind *b; Map seen; Map homes; } Capturing;
+typedef struct {
+  FnLower *f;
+  FnBind *b;
+  Map seen;
+  Map homes;
+} Capturing;
 
 static void capture_var(Capturing *c, Var *v) {
   Val *val = map_get(&c->f->val, map_ptr(v));
   if (map_get(&c->seen, map_ptr(v))) return;
   map_set(&c->seen, map_ptr(v), v);
   if (!val || val->kind == VAL_REG || val->kind == VAL_NONE) {
-    vec_push(&c->b->cap, ((Capture){ v, NULL, low_itype(c->f->L, fl_type(c->f, v->type)) }));
+    vec_push(&c->b->cap, ((Capture){v, NULL, low_itype(c->f->L, fl_type(c->f, v->type))}));
     return;
   }
-  vec_push(&c->b->paper, ((PaperVal){ v, *val }));
+  vec_push(&c->b->paper, ((PaperVal){v, *val}));
   if (val->kind == VAL_ALIAS) capture_var(c, val->of);
   for (int i = 0; val->kind == VAL_TUPLE && i < val->n; i++) capture_var(c, val->leaf[i]);
   if (val->kind != VAL_FN) return;
   for (int i = 0; i < val->fn->paper.n; i++) capture_var(c, val->fn->paper.at[i].var);
   for (int i = 0; i < val->fn->cap.n; i++) {
     Capture *k = &val->fn->cap.at[i];
-    if (k->var) capture_var(c, k->var);
+    if (k->var)
+      capture_var(c, k->var);
     else if (!map_get(&c->homes, map_ptr(k->dim))) {
       map_set(&c->homes, map_ptr(k->dim), c);
       vec_push(&c->b->cap, *k);
@@ -34,7 +40,7 @@ static void need_sym(void *ud, Dim s) {
   Capturing *c = ud;
   if (map_get(&c->homes, map_ptr(s))) return;
   map_set(&c->homes, map_ptr(s), c);
-  vec_push(&c->b->cap, ((Capture){ NULL, s, low_scalar(c->f->L, DT_i64) }));
+  vec_push(&c->b->cap, ((Capture){NULL, s, low_scalar(c->f->L, DT_i64)}));
 }
 static void dims_of_var(Capturing *c, const Var *v) {
   Type *t = v->type ? type_resolve(v->type) : NULL;
@@ -63,18 +69,18 @@ static void dims_of_block(void *ud, Block *b) {
     }
     for (int k = 0; e->kind == EX_Match && k < e->Match.n_clauses; k++)
       dims_of_pattern(c, e->Match.clauses[k].pat);
-    ir_visit(e, &(ExprVisit){ ignore_atom, dims_of_block, dims_of_fn }, c);
+    ir_visit(e, &(ExprVisit){ignore_atom, dims_of_block, dims_of_fn}, c);
     dims_of_var(c, b->at[i].var);
   }
 }
 
 FnBind *fn_bind(FnLower *f, const Fn *fn, Var *self) {
   FnBind *b = NEW(FnBind);
-  *b = (FnBind){ .fn = fn, .self = self, .env = f->env };
-  Capturing c = { .f = f, .b = b };
-  VarList free = { 0 };
+  *b = (FnBind){.fn = fn, .self = self, .env = f->env};
+  Capturing c = {.f = f, .b = b};
+  VarList free = {0};
   map_set(&c.seen, map_ptr(self), self);
-  vec_push(&b->paper, ((PaperVal){ self, { .kind = VAL_FN, .fn = b } }));
+  vec_push(&b->paper, ((PaperVal){self, {.kind = VAL_FN, .fn = b}}));
   ir_free_vars(fn, &free);
   for (int i = 0; i < free.n; i++) capture_var(&c, free.at[i]);
   int n_vars = b->cap.n;
@@ -96,7 +102,10 @@ static uint32_t local_instance(FnLower *f, FnBind *b, Type *type) {
 }
 
 /* ---- operand lists -------------------------------------------------------------------- */
-typedef struct { VEC(uint32_t) word; VEC(uint16_t) own; } Operands;
+typedef struct {
+  VEC(uint32_t) word;
+  VEC(uint16_t) own;
+} Operands;
 
 static void push_atom(FnLower *f, Operands *o, const Atom *a, VarSet *dying) {
   uint16_t r = fl_take(f, a, dying);
@@ -107,7 +116,7 @@ static void push_captures(FnLower *f, Operands *o, FnBind *b, VarSet *dying) {
   for (int i = 0; i < b->cap.n; i++) {
     Capture *c = &b->cap.at[i];
     if (c->var) {
-      Atom a = { .kind = ATOM_Var, .var = c->var, .type = c->var->type };
+      Atom a = {.kind = ATOM_Var, .var = c->var, .type = c->var->type};
       push_atom(f, o, &a, dying);
     } else {
       vec_push(&o->word, fl_dim(f, c->dim));
@@ -119,17 +128,20 @@ static void release_all(FnLower *f, Operands *o) {
 }
 
 /* Emit op with its pool and deliver; tail: a call that leaves this frame. */
-static void finish(FnLower *f, Var *v, Dest dest, OpCode op, OpCode tail_op, uint32_t itype, Operands *o) {
+static void finish(FnLower *f, Var *v, Dest dest, OpCode op, OpCode tail_op, uint32_t itype,
+                   Operands *o) {
   bool tail = !v && dest.tail && tail_op != op;
   uint16_t to = tail ? 0 : fl_reg(f, itype);
   fl_insw(f, tail ? tail_op : op, to, fl_pool(f, o->word.at, o->word.n));
   release_all(f, o);
-  if (tail) f->dead = true;
-  else fl_deliver(f, v, dest, to);
+  if (tail)
+    f->dead = true;
+  else
+    fl_deliver(f, v, dest, to);
 }
 
 uint16_t fl_closure(FnLower *f, FnBind *b, Type *type, VarSet *dying) {
-  Operands o = { 0 };
+  Operands o = {0};
   uint32_t itype = low_itype(f->L, type);
   vec_push(&o.word, itype);
   vec_push(&o.word, local_instance(f, b, type));
@@ -142,9 +154,10 @@ uint16_t fl_closure(FnLower *f, FnBind *b, Type *type, VarSet *dying) {
 }
 
 /* ---- calls ------------------------------------------------------------------------------- */
-static bool call_known(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, uint32_t func, FnBind *b) {
+static bool call_known(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, uint32_t func,
+                       FnBind *b) {
   ExCall *c = &e->Call;
-  Operands o = { 0 };
+  Operands o = {0};
   vec_push(&o.word, func);
   vec_push(&o.word, (uint32_t)((b ? b->cap.n : 0) + c->n_args));
   if (b) push_captures(f, &o, b, dying);
@@ -156,7 +169,7 @@ static bool call_known(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, ui
 
 static bool call_closure(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   ExCall *c = &e->Call;
-  Operands o = { 0 };
+  Operands o = {0};
   push_atom(f, &o, &c->callee, dying);
   vec_push(&o.word, (uint32_t)c->n_args);
   for (int i = 0; i < c->n_args; i++) push_atom(f, &o, &c->args[i], dying);
@@ -165,8 +178,9 @@ static bool call_closure(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) 
   return true;
 }
 
-static bool data(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, int ctor, int n, const Atom *arg) {
-  Operands o = { 0 };
+static bool data(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, int ctor, int n,
+                 const Atom *arg) {
+  Operands o = {0};
   uint32_t type = low_itype(f->L, fl_type(f, e->type));
   vec_push(&o.word, type);
   vec_push(&o.word, (uint32_t)ctor);
@@ -181,11 +195,14 @@ bool fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   Atom *callee = &e->Call.callee;
   Val *val;
   switch (callee->kind) {
-  case ATOM_Op:   return fl_op(f, v, e, dest, dying);
-  case ATOM_Ctor: return data(f, v, e, dest, dying, callee->ctor->tag, e->Call.n_args, e->Call.args);
+  case ATOM_Op: return fl_op(f, v, e, dest, dying);
+  case ATOM_Ctor:
+    return data(f, v, e, dest, dying, callee->ctor->tag, e->Call.n_args, e->Call.args);
   case ATOM_Global: {
     const TyEnv *env = ty_match(f->L->cx, callee->global->type, fl_type(f, callee->type), NULL);
-    return call_known(f, v, e, dest, dying, low_instance(f->L, callee->global->fn, callee->global->name, env, NULL), NULL);
+    return call_known(f, v, e, dest, dying,
+                      low_instance(f->L, callee->global->fn, callee->global->name, env, NULL),
+                      NULL);
   }
   case ATOM_Var:
     val = fl_val(f, callee->var);
@@ -197,9 +214,11 @@ bool fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
       return fl_call(f, v, &direct, dest, dying);
     }
     if (val && val->kind == VAL_FN)
-      return call_known(f, v, e, dest, dying, local_instance(f, val->fn, fl_type(f, callee->type)), val->fn);
+      return call_known(f, v, e, dest, dying, local_instance(f, val->fn, fl_type(f, callee->type)),
+                        val->fn);
     return call_closure(f, v, e, dest, dying);
-  case ATOM_Const: case ATOM_Poison: break;
+  case ATOM_Const:
+  case ATOM_Poison: break;
   }
   return fl_unsupported(f, "a call", "its callee is not a function");
 }
@@ -216,7 +235,7 @@ static bool proj(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
 }
 
 static bool if_(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
-  if (v) dest = (Dest){ .reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type))) };
+  if (v) dest = (Dest){.reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type)))};
   Borrow c = fl_borrow(f, &e->If.cond);
   uint32_t other = fl_label_new(f);
   vec_push(&f->fixup, (uint32_t)f->code.n);
@@ -253,7 +272,7 @@ static bool ref_write(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   fl_drop_dying(f, dying);
   uint32_t unit = low_itype(f->L, type_tuple(0, NULL));
   uint16_t to = fl_reg(f, unit);
-  fl_insw(f, OP_DATA, to, fl_pool(f, (uint32_t[]){ unit, 0, 0 }, 3));
+  fl_insw(f, OP_DATA, to, fl_pool(f, (uint32_t[]){unit, 0, 0}, 3));
   fl_deliver(f, v, dest, to);
   return true;
 }
@@ -278,23 +297,26 @@ static bool one_operand(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, c
 
 bool fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   f->span = e->span;
-  if (e->kind != EX_MatchCast && !(e->kind == EX_Call && e->Call.callee.kind == ATOM_Op)) fl_obligations(f, e);
+  if (e->kind != EX_MatchCast && !(e->kind == EX_Call && e->Call.callee.kind == ATOM_Op))
+    fl_obligations(f, e);
   switch (e->kind) {
-  case EX_Just:      return one_operand(f, v, e, dest, dying, &e->Just.value);
-  case EX_Call:      return fl_call(f, v, e, dest, dying);
-  case EX_Tuple:     return data(f, v, e, dest, dying, 0, e->Tuple.n_items, e->Tuple.items);
-  case EX_Proj:      return proj(f, v, e, dest, dying);
-  case EX_If:        return if_(f, v, e, dest, dying);
-  case EX_Match:     if (!v) return fl_match(f, e, dest, dying);
-                     dest = (Dest){ .reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type))) };
-                     if (!fl_match(f, e, dest, dying)) return false;
-                     fl_bind_reg(f, v, dest.reg);
-                     return true;
-  case EX_Ref:       return one_operand(f, v, e, dest, dying, &e->Ref.value);
-  case EX_RefRead:   return ref_read(f, v, e, dest, dying);
-  case EX_RefWrite:  return ref_write(f, v, e, dest, dying);
+  case EX_Just: return one_operand(f, v, e, dest, dying, &e->Just.value);
+  case EX_Call: return fl_call(f, v, e, dest, dying);
+  case EX_Tuple: return data(f, v, e, dest, dying, 0, e->Tuple.n_items, e->Tuple.items);
+  case EX_Proj: return proj(f, v, e, dest, dying);
+  case EX_If: return if_(f, v, e, dest, dying);
+  case EX_Match:
+    if (!v) return fl_match(f, e, dest, dying);
+    dest = (Dest){.reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type)))};
+    if (!fl_match(f, e, dest, dying)) return false;
+    fl_bind_reg(f, v, dest.reg);
+    return true;
+  case EX_Ref: return one_operand(f, v, e, dest, dying, &e->Ref.value);
+  case EX_RefRead: return ref_read(f, v, e, dest, dying);
+  case EX_RefWrite: return ref_write(f, v, e, dest, dying);
   case EX_MatchCast: return one_operand(f, v, e, dest, dying, &e->MatchCast.value);
-  case EX_Fn: case EX_COUNT: break;
+  case EX_Fn:
+  case EX_COUNT: break;
   }
   return fl_unsupported(f, "an expression", "unknown form");
 }

@@ -13,7 +13,7 @@ static bool known(FnLower *f, Dim d, uint16_t *reg) {
 }
 
 void fl_dim_bind(FnLower *f, Dim sym, uint16_t reg) {
-  vec_push(&f->dim, ((DimReg){ sym, reg }));
+  vec_push(&f->dim, ((DimReg){sym, reg}));
   map_set(&f->dim_at, map_ptr(sym), (void *)(uintptr_t)f->dim.n);
 }
 void fl_dims_leave(FnLower *f, int n) {
@@ -30,7 +30,8 @@ static uint16_t sum(FnLower *f, Dim d) {
   uint16_t acc = i64_reg(f), term = i64_reg(f);
   fl_ins(f, OP_MOVE, acc, fl_dim(f, dim_const(f->L->cx->dims, d->value)), 0);
   for (int i = 0; i < d->n_terms; i++) {
-    uint16_t a = fl_dim(f, d->term[i].atom), k = fl_dim(f, dim_const(f->L->cx->dims, d->term[i].coeff));
+    uint16_t a = fl_dim(f, d->term[i].atom),
+             k = fl_dim(f, dim_const(f->L->cx->dims, d->term[i].coeff));
     scalar_op(f, S_mul, term, a, k);
     scalar_op(f, S_add, acc, acc, term);
   }
@@ -41,14 +42,17 @@ static uint16_t sum(FnLower *f, Dim d) {
 static uint16_t bcast(FnLower *f, uint16_t a, uint16_t b) {
   uint16_t is_one = fl_reg(f, low_scalar(f->L, DT_bool)), to = i64_reg(f);
   scalar_op(f, S_eq, is_one, a, fl_dim(f, dim_const(f->L->cx->dims, 1)));
-  fl_insw(f, OP_SELECT, to, fl_pool(f, (uint32_t[]){ is_one, b, a }, 3));
+  fl_insw(f, OP_SELECT, to, fl_pool(f, (uint32_t[]){is_one, b, a}, 3));
   fl_release(f, is_one);
   return to;
 }
 
 static uint16_t binary(FnLower *f, Dim d) {
-  static const SOp op[] = { [DIM_Mul] = S_mul, [DIM_Div] = S_fdiv, [DIM_Mod] = S_fmod,
-                            [DIM_Max] = S_max, [DIM_Min] = S_min };
+  static const SOp op[] = {[DIM_Mul] = S_mul,
+                           [DIM_Div] = S_fdiv,
+                           [DIM_Mod] = S_fmod,
+                           [DIM_Max] = S_max,
+                           [DIM_Min] = S_min};
   uint16_t a = fl_dim(f, d->a), b = fl_dim(f, d->b);
   if (d->kind == DIM_Bcast) return bcast(f, a, b);
   uint16_t to = i64_reg(f);
@@ -61,11 +65,17 @@ uint16_t fl_dim(FnLower *f, Dim d) {
   if (known(f, d, &reg)) return reg;
   switch (d->kind) {
   case DIM_Const: reg = fl_int(f, d->value); break;
-  case DIM_Sum:   reg = sum(f, d); break;
-  case DIM_Mul: case DIM_Div: case DIM_Mod: case DIM_Max: case DIM_Min: case DIM_Bcast:
-    reg = binary(f, d);
-    break;
-  case DIM_Sym: case DIM_Any: case DIM_Meta: default:
+  case DIM_Sum: reg = sum(f, d); break;
+  case DIM_Mul:
+  case DIM_Div:
+  case DIM_Mod:
+  case DIM_Max:
+  case DIM_Min:
+  case DIM_Bcast: reg = binary(f, d); break;
+  case DIM_Sym:
+  case DIM_Any:
+  case DIM_Meta:
+  default:
     fl_unsupported(f, "an extent", "no variable in scope has it as an axis");
     reg = fl_int(f, 0);
     break;
@@ -98,7 +108,7 @@ void fl_dims_of(FnLower *f, Var *v) {
 /* ---- checks ---------------------------------------------------------------------- */
 static void check_regs(FnLower *f, OpCode op, uint16_t a, uint16_t b, const char *what) {
   if (op != OP_CHECKGE) what = str_fmt("%s differ", what);
-  fl_insw(f, op, 0, fl_pool(f, (uint32_t[]){ a, b, low_text(f->L, what) }, 3));
+  fl_insw(f, op, 0, fl_pool(f, (uint32_t[]){a, b, low_text(f->L, what)}, 3));
 }
 void fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what) {
   if (op == OP_CHECKEQ && dim_equal(a, b)) return;
@@ -107,8 +117,8 @@ void fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what) {
 }
 
 void fl_obligations(FnLower *f, const Expr *e) {
-  static const OpCode op[] = { [OBLIGE_Equal] = OP_CHECKEQ, [OBLIGE_Bcast] = OP_CHECKBC,
-                               [OBLIGE_AtLeast] = OP_CHECKGE };
+  static const OpCode op[] = {
+      [OBLIGE_Equal] = OP_CHECKEQ, [OBLIGE_Bcast] = OP_CHECKBC, [OBLIGE_AtLeast] = OP_CHECKGE};
   for (int i = 0; i < e->n_oblige; i++) {
     const Oblige *o = &e->oblige[i];
     fl_check(f, op[o->kind], o->a, o->b, o->what);
@@ -117,24 +127,27 @@ void fl_obligations(FnLower *f, const Expr *e) {
 
 static void check_axis(FnLower *f, const Var *v, Dim d, uint16_t reg, int axis) {
   uint16_t have = read_extent(f, reg, axis), want = fl_dim(f, d);
-  StrBuf name = { 0 };
+  StrBuf name = {0};
   dim_print(d, &name);
-  char *what = str_fmt("parameter %%%s of @%s: axis %d and %s", v->name ? v->name : "_", f->inst->name, axis,
-                       d->kind == DIM_Const ? "its declared extent" : buf_text(&name));
+  char *what =
+      str_fmt("parameter %%%s of @%s: axis %d and %s", v->name ? v->name : "_", f->inst->name, axis,
+              d->kind == DIM_Const ? "its declared extent" : buf_text(&name));
   check_regs(f, OP_CHECKEQ, have, want, what);
   fl_release(f, have);
 }
 
 void fl_enter(FnLower *f, const Fn *fn) {
-  for (int pass = 0; pass < 2; pass++)        /* lone symbols first, then what is made of them */
+  for (int pass = 0; pass < 2; pass++) /* lone symbols first, then what is made of them */
     for (int p = 0; p < fn->n; p++) {
       Type *t = type_resolve(fn->param[p]->type);
       uint16_t reg = fl_val(f, fn->param[p])->reg, have;
       for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
         Dim d = t->tensor.dim[i];
         if (dim_has_any(d) || (d->kind == DIM_Sym) == (pass == 1)) continue;
-        if (d->kind == DIM_Sym && !known(f, d, &have)) fl_dim_bind(f, d, read_extent(f, reg, i));
-        else check_axis(f, fn->param[p], d, reg, i);
+        if (d->kind == DIM_Sym && !known(f, d, &have))
+          fl_dim_bind(f, d, read_extent(f, reg, i));
+        else
+          check_axis(f, fn->param[p], d, reg, i);
       }
     }
 }

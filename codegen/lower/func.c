@@ -13,9 +13,9 @@ uint16_t fl_reg(FnLower *f, uint32_t itype) {
     r = vec_pop(&f->free_reg);
   } else {
     r = (uint16_t)f->reg.n;
-    vec_push(&f->reg, ((RegInfo){ 0 }));
+    vec_push(&f->reg, ((RegInfo){0}));
   }
-  f->reg.at[r] = (RegInfo){ true, 0, itype };
+  f->reg.at[r] = (RegInfo){true, 0, itype};
   return r;
 }
 uint16_t fl_reserve(FnLower *f, uint32_t itype) {
@@ -39,7 +39,7 @@ uint16_t fl_copy(FnLower *f, uint16_t reg) {
 }
 
 RegSave fl_save(FnLower *f) {
-  RegSave s = { .n_dim = f->dim.n };
+  RegSave s = {.n_dim = f->dim.n};
   vec_reserve(&s.reg, f->reg.n + 1);
   for (int i = 0; i < f->reg.n; i++) vec_push(&s.reg, f->reg.at[i]);
   for (int i = 0; i < f->free_reg.n; i++) vec_push(&s.free_reg, f->free_reg.at[i]);
@@ -64,17 +64,20 @@ static void note_line(FnLower *f) {
   int line, col;
   source_place(f->L->m->sources, f->span.file, f->span.at, &line, &col);
   const Source *src = source_get(f->L->m->sources, f->span.file);
-  ILine l = { (uint32_t)f->code.n, (uint32_t)line, (uint32_t)col, low_text(f->L, src ? src->path : "") };
+  ILine l = {(uint32_t)f->code.n, (uint32_t)line, (uint32_t)col,
+             low_text(f->L, src ? src->path : "")};
   ILine *last = f->line.n ? &vec_last(&f->line) : NULL;
   if (last && last->line == l.line && last->col == l.col && last->file == l.file) return;
-  if (last && last->pc == l.pc) *last = l;
-  else vec_push(&f->line, l);
+  if (last && last->pc == l.pc)
+    *last = l;
+  else
+    vec_push(&f->line, l);
 }
 
 void fl_ins(FnLower *f, OpCode op, uint16_t a, uint16_t b, uint16_t c) {
   if (f->dead) return;
   note_line(f);
-  vec_push(&f->code, ((Ins){ (uint16_t)op, a, b, c }));
+  vec_push(&f->code, ((Ins){(uint16_t)op, a, b, c}));
 }
 void fl_insw(FnLower *f, OpCode op, uint16_t a, uint32_t w) {
   fl_ins(f, op, a, (uint16_t)w, (uint16_t)(w >> 16));
@@ -93,10 +96,10 @@ uint32_t fl_label_new(FnLower *f) {
 void fl_label_here(FnLower *f, uint32_t label) {
   f->dead = false;
   f->label_pc.at[label] = (uint32_t)f->code.n;
-  ILabel l = { .pc = (uint32_t)f->code.n, .first = (uint32_t)f->state.n };
+  ILabel l = {.pc = (uint32_t)f->code.n, .first = (uint32_t)f->state.n};
   for (int r = 0; r < f->reg.n; r++) {
     if (!f->reg.at[r].used) continue;
-    vec_push(&f->state, ((IRegState){ (uint16_t)r, f->reg.at[r].ctor, f->reg.at[r].type }));
+    vec_push(&f->state, ((IRegState){(uint16_t)r, f->reg.at[r].ctor, f->reg.at[r].type}));
     l.n_regs++;
   }
   vec_push(&f->label, l);
@@ -125,8 +128,10 @@ static void resolve_labels(FnLower *f) {
 static uint16_t imm_or_const(FnLower *f, DType t, uint64_t bits, uint32_t cst) {
   uint16_t r = fl_reg(f, low_scalar(f->L, t));
   int64_t v = (int64_t)bits;
-  if (!dtype_is_float(t) && v >= -32768 && v <= 32767) fl_ins(f, OP_IMM, r, (uint16_t)t, (uint16_t)v);
-  else fl_insw(f, OP_CONST, r, cst);
+  if (!dtype_is_float(t) && v >= -32768 && v <= 32767)
+    fl_ins(f, OP_IMM, r, (uint16_t)t, (uint16_t)v);
+  else
+    fl_insw(f, OP_CONST, r, cst);
   return r;
 }
 uint16_t fl_const(FnLower *f, const Tensor *t) {
@@ -145,7 +150,7 @@ bool fl_unsupported(FnLower *f, const char *what, const char *why) {
 /* ---- one instance ------------------------------------------------------------------ */
 static void param(FnLower *f, Var *v, uint32_t itype, VarSet *owned) {
   uint16_t r = fl_reg(f, itype);
-  fl_set(f, v, (Val){ .kind = VAL_REG, .reg = r });
+  fl_set(f, v, (Val){.kind = VAL_REG, .reg = r});
   varset_add(owned, v);
 }
 
@@ -155,8 +160,10 @@ static void enter_captures(FnLower *f, VarSet *owned) {
   FnBind *b = f->inst->bind;
   for (int i = 0; i < b->cap.n; i++) {
     Capture *c = &b->cap.at[i];
-    if (c->var) param(f, c->var, c->itype, owned);
-    else fl_dim_bind(f, c->dim, fl_reg(f, c->itype));
+    if (c->var)
+      param(f, c->var, c->itype, owned);
+    else
+      fl_dim_bind(f, c->dim, fl_reg(f, c->itype));
   }
   for (int i = 0; i < b->paper.n; i++) fl_set(f, b->paper.at[i].var, b->paper.at[i].val);
 }
@@ -191,7 +198,7 @@ static IFunc header(FnLower *f) {
   Lower *L = f->L;
   Instance *inst = f->inst;
   const Fn *fn = inst->fn;
-  VEC(uint32_t) types = { 0 };
+  VEC(uint32_t) types = {0};
   int n_cap = inst->bind ? inst->bind->cap.n : 0;
   for (int i = 0; i < n_cap; i++) vec_push(&types, inst->bind->cap.at[i].itype);
   for (int i = 0; i < fn->n; i++) {
@@ -199,36 +206,45 @@ static IFunc header(FnLower *f) {
     vec_push(&types, inst->entry ? low_itype_host(L, t) : low_itype(L, t));
   }
   uint32_t result = low_itype(L, fl_type(f, fn->ret));
-  IFunc h = { .name = low_text(L, inst->name), .n_captures = (uint32_t)n_cap, .n_params = (uint32_t)fn->n,
-              .first_param = (uint32_t)L->type_list.n, .result = result };
+  IFunc h = {.name = low_text(L, inst->name),
+             .n_captures = (uint32_t)n_cap,
+             .n_params = (uint32_t)fn->n,
+             .first_param = (uint32_t)L->type_list.n,
+             .result = result};
   for (int i = 0; i < types.n; i++) vec_push(&L->type_list, types.at[i]);
   return h;
 }
 
 static bool lower_instance(Lower *L, Instance *inst) {
-  FnLower fl = { .L = L, .inst = inst, .env = inst->env, .span = inst->fn->span }, *f = &fl;
+  FnLower fl = {.L = L, .inst = inst, .env = inst->env, .span = inst->fn->span}, *f = &fl;
   const Fn *fn = inst->fn;
-  VarSet owned = { 0 };
+  VarSet owned = {0};
   IFunc head = header(f);
   if (inst->bind) enter_captures(f, &owned);
   int n_cap = (int)head.n_captures;
-  for (int i = 0; i < fn->n; i++) param(f, fn->param[i], L->type_list.at[(int)head.first_param + n_cap + i], &owned);
+  for (int i = 0; i < fn->n; i++)
+    param(f, fn->param[i], L->type_list.at[(int)head.first_param + n_cap + i], &owned);
   captured_dims(f);
   fl_enter(f, fn);
-  if (!fl_block(f, fn->body, (Dest){ .tail = true }, &owned)) return false;
-  if (f->reg.n > 65000) return fl_unsupported(f, "a function", "it needs more than 65000 registers");
+  if (!fl_block(f, fn->body, (Dest){.tail = true}, &owned)) return false;
+  if (f->reg.n > 65000)
+    return fl_unsupported(f, "a function", "it needs more than 65000 registers");
   store_function(f, &head);
   return true;
 }
 
 /* ---- the module ---------------------------------------------------------------------- */
 static bool entry(Lower *L, Global *g) {
-  if (g->fn->n_vars > 0 || (g->type && type_resolve(g->type)->kind == TY_Fn && type_resolve(g->type)->fn.n_vars > 0))
-    return diag_error(L->d, g->span, E0402, g->name, "its type has type parameters; give them by a wrapper");
+  if (g->fn->n_vars > 0 ||
+      (g->type && type_resolve(g->type)->kind == TY_Fn && type_resolve(g->type)->fn.n_vars > 0))
+    return diag_error(L->d, g->span, E0402, g->name,
+                      "its type has type parameters; give them by a wrapper");
   uint32_t i = low_instance(L, g->fn, g->name, NULL, NULL);
   L->instances.at[i]->entry = true;
-  IEntry e = { .name = low_text(L, g->name), .func = i, .first_name = (uint32_t)L->name_list.n,
-               .doc = low_text(L, g->doc) };
+  IEntry e = {.name = low_text(L, g->name),
+              .func = i,
+              .first_name = (uint32_t)L->name_list.n,
+              .doc = low_text(L, g->doc)};
   for (int k = 0; k < g->fn->n; k++) {
     uint32_t name = low_text(L, g->fn->param[k]->name);
     vec_push(&L->name_list, name);
@@ -239,26 +255,48 @@ static bool entry(Lower *L, Global *g) {
 
 static void hand_over(Lower *L, Image *m) {
   *m = (Image){
-    .n_text = (uint32_t)L->text.n, .text = L->text.at, .n_types = (uint32_t)L->types.n, .type = L->types.at,
-    .n_ctors = (uint32_t)L->ctors.n, .ctor = L->ctors.at, .n_type_list = (uint32_t)L->type_list.n,
-    .type_list = L->type_list.at, .n_dims = (uint32_t)L->dims.n, .dims = L->dims.at,
-    .n_consts = (uint32_t)L->consts.n, .cst = L->consts.at, .n_data = (uint64_t)L->data.n, .data = L->data.at,
-    .n_kernels = (uint32_t)L->kernels.n, .kernel = L->kernels.at, .n_funcs = (uint32_t)L->funcs.n,
-    .func = L->funcs.at, .n_code = (uint32_t)L->code.n, .code = L->code.at, .n_pool = (uint32_t)L->pool.n,
-    .pool = L->pool.at, .n_labels = (uint32_t)L->labels.n, .label = L->labels.at,
-    .n_states = (uint32_t)L->states.n, .state = L->states.at, .n_lines = (uint32_t)L->lines.n,
-    .line = L->lines.at, .n_entries = (uint32_t)L->entries.n, .entry = L->entries.at,
-    .n_name_list = (uint32_t)L->name_list.n, .name_list = L->name_list.at,
+      .n_text = (uint32_t)L->text.n,
+      .text = L->text.at,
+      .n_types = (uint32_t)L->types.n,
+      .type = L->types.at,
+      .n_ctors = (uint32_t)L->ctors.n,
+      .ctor = L->ctors.at,
+      .n_type_list = (uint32_t)L->type_list.n,
+      .type_list = L->type_list.at,
+      .n_dims = (uint32_t)L->dims.n,
+      .dims = L->dims.at,
+      .n_consts = (uint32_t)L->consts.n,
+      .cst = L->consts.at,
+      .n_data = (uint64_t)L->data.n,
+      .data = L->data.at,
+      .n_kernels = (uint32_t)L->kernels.n,
+      .kernel = L->kernels.at,
+      .n_funcs = (uint32_t)L->funcs.n,
+      .func = L->funcs.at,
+      .n_code = (uint32_t)L->code.n,
+      .code = L->code.at,
+      .n_pool = (uint32_t)L->pool.n,
+      .pool = L->pool.at,
+      .n_labels = (uint32_t)L->labels.n,
+      .label = L->labels.at,
+      .n_states = (uint32_t)L->states.n,
+      .state = L->states.at,
+      .n_lines = (uint32_t)L->lines.n,
+      .line = L->lines.at,
+      .n_entries = (uint32_t)L->entries.n,
+      .entry = L->entries.at,
+      .n_name_list = (uint32_t)L->name_list.n,
+      .name_list = L->name_list.at,
   };
 }
 
 bool lower_module(Module *m, int n_entries, Global *const *entries, Diags *d, Image *out) {
-  Lower L = { .m = m, .cx = m->cx, .d = d };
+  Lower L = {.m = m, .cx = m->cx, .d = d};
   bool ok = true;
   low_text(&L, "");
   for (int i = 0; i < n_entries; i++) ok &= entry(&L, entries[i]);
   for (; ok && L.done < L.instances.n; L.done++) {
-    while (L.funcs.n < L.instances.n) vec_push(&L.funcs, ((IFunc){ 0 }));
+    while (L.funcs.n < L.instances.n) vec_push(&L.funcs, ((IFunc){0}));
     ok = lower_instance(&L, L.instances.at[L.done]);
   }
   if (ok) hand_over(&L, out);

@@ -9,15 +9,36 @@
 enum { MAX_LEAVES = 4096 };
 
 /* Something to match: a register we own, or a variable of the program. */
-typedef struct { uint16_t reg; bool own; Var *var; Type *type; } Occ;
-typedef struct { Var *var; int occ; } Bound;
-typedef struct { Pattern **pat; int clause; VEC(Bound) bound; } Row;
-typedef struct { int n_rows; Row *row; int n_cols; int *col; } Matrix;     /* col: occurrence numbers */
+typedef struct {
+  uint16_t reg;
+  bool own;
+  Var *var;
+  Type *type;
+} Occ;
+typedef struct {
+  Var *var;
+  int occ;
+} Bound;
+typedef struct {
+  Pattern **pat;
+  int clause;
+  VEC(Bound) bound;
+} Row;
+typedef struct {
+  int n_rows;
+  Row *row;
+  int n_cols;
+  int *col;
+} Matrix; /* col: occurrence numbers */
 
 typedef struct {
-  FnLower *f;  Expr *e;  Dest dest;  VarSet *dying;
+  FnLower *f;
+  Expr *e;
+  Dest dest;
+  VarSet *dying;
   VEC(Occ) occ;
-  uint32_t join;  int leaves;
+  uint32_t join;
+  int leaves;
   Fork fork;
 } Matching;
 
@@ -26,15 +47,16 @@ static bool refutable(const Pattern *p) { return p->kind == PAT_Ctor || p->kind 
 /* ---- leaves ------------------------------------------------------------------------------ */
 static bool leaf(Matching *m, const Row *r) {
   FnLower *f = m->f;
-  VarSet owned = { 0 };
+  VarSet owned = {0};
   bool *taken = NEW_N(bool, m->occ.n + 1);
-  if (++m->leaves > MAX_LEAVES) return fl_unsupported(f, "a match", "its patterns overlap in too many ways");
+  if (++m->leaves > MAX_LEAVES)
+    return fl_unsupported(f, "a match", "its patterns overlap in too many ways");
   for (int i = 0; i < m->dying->v.n; i++) varset_add(&owned, m->dying->v.at[i].var);
   for (int i = 0; i < r->bound.n; i++) {
     Bound b = r->bound.at[i];
     Occ *o = &m->occ.at[b.occ];
     if (o->var) {
-      fl_set(f, b.var, (Val){ .kind = VAL_ALIAS, .of = o->var });
+      fl_set(f, b.var, (Val){.kind = VAL_ALIAS, .of = o->var});
       fl_dims_of(f, b.var);
       continue;
     }
@@ -67,11 +89,11 @@ static Pattern *wild(void) {
 
 /* Row r with column c replaced by n sub-patterns; NULL pat when it cannot match. */
 static Row specialise(const Row *r, int n_cols, int c, int occ, const Ctor *ctor, int n) {
-  Row out = { .clause = r->clause };
+  Row out = {.clause = r->clause};
   Pattern *p = r->pat[c];
   for (int i = 0; i < r->bound.n; i++) vec_push(&out.bound, r->bound.at[i]);
   if (p->kind == PAT_Ctor && p->ctor != ctor) return out;
-  if (p->kind == PAT_Var) vec_push(&out.bound, ((Bound){ p->var, occ }));
+  if (p->kind == PAT_Var) vec_push(&out.bound, ((Bound){p->var, occ}));
   out.pat = NEW_N(Pattern *, n_cols + n);
   int k = 0;
   for (int i = 0; i < n; i++) out.pat[k++] = refutable(p) ? p->at[i] : wild();
@@ -81,7 +103,7 @@ static Row specialise(const Row *r, int n_cols, int c, int occ, const Ctor *ctor
 }
 
 static Matrix sub_matrix(const Matrix *x, int c, const Ctor *ctor, int n) {
-  Matrix y = { .n_cols = x->n_cols - 1 + n };
+  Matrix y = {.n_cols = x->n_cols - 1 + n};
   y.row = NEW_N(Row, x->n_rows);
   y.col = NEW_N(int, y.n_cols + 1);
   for (int i = 0; i < x->n_rows; i++) {
@@ -99,7 +121,7 @@ static void read_fields(Matching *m, Matrix *y, const Occ *from, int n, Type *co
   for (int i = 0; i < n; i++) {
     bool wanted = false;
     for (int r = 0; r < y->n_rows && !wanted; r++) wanted = y->row[r].pat[i]->kind != PAT_Wild;
-    Occ o = { .type = field[i] };
+    Occ o = {.type = field[i]};
     if (wanted) {
       uint16_t base = from->var ? fl_val(f, from->var)->reg : from->reg;
       o.reg = fl_reg(f, low_itype(f->L, field[i]));
@@ -120,7 +142,7 @@ static bool split_tuple(Matching *m, Matrix *x, int c) {
   if (val && val->kind == VAL_TUPLE) {
     for (int i = 0; i < val->n; i++) {
       y.col[i] = m->occ.n;
-      vec_push(&m->occ, ((Occ){ .var = val->leaf[i], .type = t->tuple.at[i] }));
+      vec_push(&m->occ, ((Occ){.var = val->leaf[i], .type = t->tuple.at[i]}));
     }
   } else {
     Type **field = NEW_N(Type *, t->tuple.n + 1);
@@ -135,7 +157,7 @@ static Type **field_types(FnLower *f, const Ctor *k, Type *t) {
   const TyEnv *env = NULL;
   for (int i = 0; i < k->def->n_vars && i < t->data.n; i++) {
     TyEnv *e = NEW(TyEnv);
-    *e = (TyEnv){ k->def->var[i], t->data.arg[i], env };
+    *e = (TyEnv){k->def->var[i], t->data.arg[i], env};
     env = e;
   }
   for (int i = 0; i < k->n; i++) field[i] = ty_close(f->L->cx, k->field[i], env);
@@ -178,24 +200,29 @@ static bool compile(Matching *m, Matrix x) {
   }
   for (int c = 0; c < x.n_cols; c++) {
     if (!refutable(x.row[0].pat[c])) continue;
-    return type_resolve(m->occ.at[x.col[c]].type)->kind == TY_Tuple ? split_tuple(m, &x, c) : split_data(m, &x, c);
+    return type_resolve(m->occ.at[x.col[c]].type)->kind == TY_Tuple ? split_tuple(m, &x, c)
+                                                                    : split_data(m, &x, c);
   }
   Row r = x.row[0];
   for (int c = 0; c < x.n_cols; c++)
-    if (r.pat[c]->kind == PAT_Var) vec_push(&r.bound, ((Bound){ r.pat[c]->var, x.col[c] }));
+    if (r.pat[c]->kind == PAT_Var) vec_push(&r.bound, ((Bound){r.pat[c]->var, x.col[c]}));
   return leaf(m, &r);
 }
 
-/* ---- the expression ---------------------------------------------------------------------------- */
+/* ---- the expression ----------------------------------------------------------------------------
+ */
 bool fl_match(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   ExMatch *x = &e->Match;
-  Matching m = { .f = f, .e = e, .dest = dest, .dying = dying };
-  Occ o = { .type = fl_type(f, x->scrutinee.kind == ATOM_Var ? x->scrutinee.var->type : x->scrutinee.type) };
+  Matching m = {.f = f, .e = e, .dest = dest, .dying = dying};
+  Occ o = {.type = fl_type(f, x->scrutinee.kind == ATOM_Var ? x->scrutinee.var->type
+                                                            : x->scrutinee.type)};
   Val *val = x->scrutinee.kind == ATOM_Var ? fl_val(f, x->scrutinee.var) : NULL;
-  if (val && (val->kind == VAL_REG || val->kind == VAL_TUPLE)) o.var = x->scrutinee.var;
-  else o.reg = fl_take(f, &x->scrutinee, NULL), o.own = true;
+  if (val && (val->kind == VAL_REG || val->kind == VAL_TUPLE))
+    o.var = x->scrutinee.var;
+  else
+    o.reg = fl_take(f, &x->scrutinee, NULL), o.own = true;
   vec_push(&m.occ, o);
-  Matrix mx = { .n_cols = 1, .row = NEW_N(Row, x->n_clauses + 1), .col = NEW_N(int, 1) };
+  Matrix mx = {.n_cols = 1, .row = NEW_N(Row, x->n_clauses + 1), .col = NEW_N(int, 1)};
   for (int i = 0; i < x->n_clauses; i++) {
     Row *r = &mx.row[mx.n_rows++];
     r->clause = i;
@@ -205,7 +232,7 @@ bool fl_match(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   m.fork = fl_fork(f, dest, dying);
   if (o.own) f->reg.at[o.reg].used = true;
   if (!compile(&m, mx)) return false;
-  if (o.own) {                                 /* every leaf dropped it            */
+  if (o.own) { /* every leaf dropped it            */
     for (int i = 0; i < m.fork.regs.reg.n; i++)
       if (i == o.reg) m.fork.regs.reg.at[i].used = false;
     vec_push(&m.fork.regs.free_reg, o.reg);

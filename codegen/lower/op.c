@@ -6,15 +6,16 @@
 #include "kernel/build.h"
 
 typedef struct {
-  FnLower *f;  OpPlan p;
-  VEC(uint16_t) reg;                 /* of each operand                           */
-  VEC(bool) live;                    /* has a value                               */
-  VEC(bool) own;                     /* ours to drop when the plan is done        */
+  FnLower *f;
+  OpPlan p;
+  VEC(uint16_t) reg; /* of each operand                           */
+  VEC(bool) live;    /* has a value                               */
+  VEC(bool) own;     /* ours to drop when the plan is done        */
 } OpLower;
 
 /* ---- setting up ------------------------------------------------------------------------ */
 static void operand(OpLower *o, Type *t, uint16_t reg, bool live, bool own, const Tensor *value) {
-  OpOperand d = { .dtype = t->tensor.dtype, .rank = t->tensor.rank };
+  OpOperand d = {.dtype = t->tensor.dtype, .rank = t->tensor.rank};
   for (int i = 0; i < d.rank; i++) d.dim[i] = t->tensor.dim[i];
   vec_push(&o->p.operand, d);
   vec_push(&o->reg, reg);
@@ -38,7 +39,7 @@ static void tuple_arg(OpLower *o, const Atom *a, Type *t) {
   Val *val = a->kind == ATOM_Var ? fl_val(f, a->var) : NULL;
   if (val && val->kind == VAL_TUPLE) {
     for (int i = 0; i < val->n; i++) {
-      Atom leaf = { .kind = ATOM_Var, .var = val->leaf[i], .type = val->leaf[i]->type };
+      Atom leaf = {.kind = ATOM_Var, .var = val->leaf[i], .type = val->leaf[i]->type};
       leaf_atom(o, type_resolve(fl_type(f, t->tuple.at[i])), &leaf);
     }
     return;
@@ -61,8 +62,10 @@ static void arguments(OpLower *o, const ExCall *c) {
     const Atom *a = &c->args[i];
     Type *t = type_resolve(fl_type(o->f, a->kind == ATOM_Var ? a->var->type : a->type));
     o->p.arg_first[i] = o->p.operand.n;
-    if (t->kind == TY_Tuple) tuple_arg(o, a, t);
-    else leaf_atom(o, t, a);
+    if (t->kind == TY_Tuple)
+      tuple_arg(o, a, t);
+    else
+      leaf_atom(o, t, a);
     o->p.arg_leaves[i] = o->p.operand.n - o->p.arg_first[i];
   }
   o->p.n_in = o->p.operand.n;
@@ -79,7 +82,8 @@ static Type *with_symbols(OpLower *o, Type *t) {
 }
 static void results(OpLower *o, Type *t) {
   t = type_resolve(t);
-  if (t->kind == TY_Tensor) operand(o, with_symbols(o, t), 0, false, true, NULL);
+  if (t->kind == TY_Tensor)
+    operand(o, with_symbols(o, t), 0, false, true, NULL);
   else
     for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++)
       operand(o, with_symbols(o, type_resolve(t->tuple.at[i])), 0, false, true, NULL);
@@ -102,7 +106,7 @@ static void set_reg(OpLower *o, OpRef r, uint16_t reg) { o->reg.at[r] = reg, o->
 
 static void alloc(OpLower *o, OpRef r) {
   OpOperand *x = plan_operand(&o->p, r);
-  uint32_t w[2 + MAX_RANK] = { operand_type(o, r), (uint32_t)x->rank };
+  uint32_t w[2 + MAX_RANK] = {operand_type(o, r), (uint32_t)x->rank};
   for (int i = 0; i < x->rank; i++) w[2 + i] = fl_dim(o->f, x->dim[i]);
   set_reg(o, r, fl_reg(o->f, w[0]));
   fl_insw(o->f, OP_ALLOC, o->reg.at[r], fl_pool(o->f, w, 2 + x->rank));
@@ -115,11 +119,15 @@ static bool is_scalar_kernel(const Kernel *k) {
   for (uint32_t i = 0; i < k->n_bufs; i++)
     if (k->buf[i].rank != 0 || k->buf[i].role == K_INOUT) return false;
   for (uint32_t i = 0; i < k->n_nodes; i++)
-    if (k->node[i].kind == KN_Bits || k->node[i].kind == KN_LoadOr || k->node[i].kind == KN_Var) return false;
+    if (k->node[i].kind == KN_Bits || k->node[i].kind == KN_LoadOr || k->node[i].kind == KN_Var)
+      return false;
   return true;
 }
 
-typedef struct { uint16_t reg; bool done, own; } NodeReg;
+typedef struct {
+  uint16_t reg;
+  bool done, own;
+} NodeReg;
 
 static Tensor *node_const(const KNode *n) {
   Tensor *t = tensor_new((DType)n->dtype, 0, NULL);
@@ -130,11 +138,11 @@ static Tensor *node_const(const KNode *n) {
 static void eval_node(OpLower *o, const OpStep *s, const Kernel *k, KE e, NodeReg *done) {
   FnLower *f = o->f;
   const KNode *n = &k->node[e];
-  NodeReg r = { .done = true, .own = true };
+  NodeReg r = {.done = true, .own = true};
   switch ((KNodeKind)n->kind) {
   case KN_Const: r.reg = fl_const(f, node_const(n)); break;
-  case KN_Sym:   r.reg = fl_dim(f, s->dim[n->a]), r.own = false; break;
-  case KN_Load:  r.reg = o->reg.at[s->in[n->a]], r.own = false; break;
+  case KN_Sym: r.reg = fl_dim(f, s->dim[n->a]), r.own = false; break;
+  case KN_Load: r.reg = o->reg.at[s->in[n->a]], r.own = false; break;
   case KN_Cast:
     r.reg = fl_reg(f, low_scalar(f->L, (DType)n->dtype));
     fl_ins(f, OP_CAST, r.reg, done[n->a].reg, n->dtype);
@@ -142,12 +150,15 @@ static void eval_node(OpLower *o, const OpStep *s, const Kernel *k, KE e, NodeRe
   case KN_Op:
     r.reg = fl_reg(f, low_scalar(f->L, (DType)n->dtype));
     if (n->op == S_select)
-      fl_insw(f, OP_SELECT, r.reg, fl_pool(f, (uint32_t[]){ done[n->a].reg, done[n->b].reg, done[n->c].reg }, 3));
+      fl_insw(f, OP_SELECT, r.reg,
+              fl_pool(f, (uint32_t[]){done[n->a].reg, done[n->b].reg, done[n->c].reg}, 3));
     else
       fl_ins(f, (OpCode)(OP_SCALAR + n->op * 16 + k->node[n->a].dtype), r.reg, done[n->a].reg,
              sop_info[n->op].arity > 1 ? done[n->b].reg : 0);
     break;
-  case KN_Var: case KN_Bits: case KN_LoadOr: break;
+  case KN_Var:
+  case KN_Bits:
+  case KN_LoadOr: break;
   }
   done[e] = r;
 }
@@ -191,14 +202,16 @@ static void kernel(OpLower *o, const OpStep *s) {
     scalar_kernel(o, s, k);
     return;
   }
-  VEC(uint32_t) w = { 0 };
+  VEC(uint32_t) w = {0};
   vec_push(&w, low_kernel(f->L, k));
   vec_push(&w, (uint32_t)s->n_in);
   for (int i = 0; i < s->n_in; i++) {
     OpRef r = s->in[i];
     if (!o->live.at[r]) {
-      if (plan_operand(&o->p, r)->rank) alloc(o, r);
-      else set_reg(o, r, fl_reserve(f, operand_type(o, r)));
+      if (plan_operand(&o->p, r)->rank)
+        alloc(o, r);
+      else
+        set_reg(o, r, fl_reserve(f, operand_type(o, r)));
     }
     vec_push(&w, o->reg.at[r]);
   }
@@ -213,7 +226,7 @@ static void kernel(OpLower *o, const OpStep *s) {
 
 static void runtime(OpLower *o, const OpStep *s) {
   FnLower *f = o->f;
-  VEC(uint32_t) w = { 0 };
+  VEC(uint32_t) w = {0};
   vec_push(&w, low_runtime(s->name));
   vec_push(&w, (uint32_t)s->n_in);
   for (int i = 0; i < s->n_in; i++) vec_push(&w, o->reg.at[s->in[i]]);
@@ -243,8 +256,8 @@ static void box(OpLower *o, OpRef out, OpRef in) {
   KE one = kb_int(b, 1), zero = kb_int(b, 0);
   uint32_t x = kb_buf(b, K_IN, "x", t, 0, NULL), y = kb_buf(b, K_OUT, "y", t, 1, &one);
   kb_store(b, y, &zero, kb_load(b, x, NULL));
-  OpRef refs[2] = { in, out };
-  kernel(o, &(OpStep){ .kind = STEP_KERNEL, .kernel = kb_done(b), .n_in = 2, .in = refs });
+  OpRef refs[2] = {in, out};
+  kernel(o, &(OpStep){.kind = STEP_KERNEL, .kernel = kb_done(b), .n_in = 2, .in = refs});
 }
 
 static void view(OpLower *o, OpRef out, OpRef in) {
@@ -259,7 +272,7 @@ static void view(OpLower *o, OpRef out, OpRef in) {
     set_reg(o, out, fl_reg(f, operand_type(o, out)));
     fl_ins(f, OP_ELEM, o->reg.at[out], o->reg.at[in], 0);
   } else {
-    uint32_t w[3 + MAX_RANK] = { operand_type(o, out), o->reg.at[in], (uint32_t)to->rank };
+    uint32_t w[3 + MAX_RANK] = {operand_type(o, out), o->reg.at[in], (uint32_t)to->rank};
     for (int i = 0; i < to->rank; i++) w[3 + i] = fl_dim(f, to->dim[i]);
     set_reg(o, out, fl_reg(f, w[0]));
     fl_insw(f, OP_VIEW, o->reg.at[out], fl_pool(f, w, 3 + to->rank));
@@ -270,8 +283,10 @@ static void bind_dim(OpLower *o, const OpStep *s) {
   FnLower *f = o->f;
   OpOperand *x = plan_operand(&o->p, s->in[0]);
   uint16_t r = fl_reg(f, low_scalar(f->L, x->dtype));
-  if (x->rank) fl_ins(f, OP_ELEM, r, o->reg.at[s->in[0]], (uint16_t)s->index[0]);
-  else fl_ins(f, OP_MOVE, r, o->reg.at[s->in[0]], 0);
+  if (x->rank)
+    fl_ins(f, OP_ELEM, r, o->reg.at[s->in[0]], (uint16_t)s->index[0]);
+  else
+    fl_ins(f, OP_MOVE, r, o->reg.at[s->in[0]], 0);
   if (x->dtype != DT_i64) {
     uint16_t wide = fl_reg(f, low_scalar(f->L, DT_i64));
     fl_ins(f, OP_CAST, wide, r, DT_i64);
@@ -291,13 +306,13 @@ static void dim_value(OpLower *o, const OpStep *s) {
 
 static void step(OpLower *o, const OpStep *s) {
   switch (s->kind) {
-  case STEP_KERNEL:    kernel(o, s); return;
-  case STEP_RUNTIME:   runtime(o, s); return;
-  case STEP_VIEW:      view(o, s->out[0], s->in[0]); return;
-  case STEP_ALIAS:     set_reg(o, s->out[0], fl_copy(o->f, o->reg.at[s->in[0]])); return;
-  case STEP_BIND_DIM:  bind_dim(o, s); return;
+  case STEP_KERNEL: kernel(o, s); return;
+  case STEP_RUNTIME: runtime(o, s); return;
+  case STEP_VIEW: view(o, s->out[0], s->in[0]); return;
+  case STEP_ALIAS: set_reg(o, s->out[0], fl_copy(o->f, o->reg.at[s->in[0]])); return;
+  case STEP_BIND_DIM: bind_dim(o, s); return;
   case STEP_DIM_VALUE: dim_value(o, s); return;
-  case STEP_CHECK:     fl_check(o->f, OP_CHECKEQ, s->dim[0], s->dim[1], s->name); return;
+  case STEP_CHECK: fl_check(o->f, OP_CHECKEQ, s->dim[0], s->dim[1], s->name); return;
   }
 }
 
@@ -318,9 +333,12 @@ static void finish(OpLower *o, Var *v, Dest dest, VarSet *dying) {
 bool fl_op(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   const ExCall *c = &e->Call;
   const OpDef *op = c->callee.op;
-  OpLower ol = { .f = f, .p = { .cx = f->L->cx, .op = op, .attrs = c->op_attrs, .span = e->span, .diags = f->L->d } };
+  OpLower ol = {
+      .f = f,
+      .p = {.cx = f->L->cx, .op = op, .attrs = c->op_attrs, .span = e->span, .diags = f->L->d}};
   OpLower *o = &ol;
-  if (!op->lower) return diag_error(f->L->d, e->span, E0401, op->name, "this operator has no lowering");
+  if (!op->lower)
+    return diag_error(f->L->d, e->span, E0401, op->name, "this operator has no lowering");
   arguments(o, c);
   results(o, fl_type(f, e->type));
   fl_obligations(f, e);

@@ -7,7 +7,7 @@ static void *grow(void *user, void *old, size_t was, size_t want) {
   (void)user;
   return want ? mem_grow(old, was, want) : NULL;
 }
-KAlloc lower_alloc(void) { return (KAlloc){ grow, NULL }; }
+KAlloc lower_alloc(void) { return (KAlloc){grow, NULL}; }
 
 uint32_t low_text(Lower *L, const char *s) {
   if (L->text.n == 0) vec_push(&L->text, '\0');
@@ -38,7 +38,8 @@ static bool same_const(const Lower *L, const IConst *c, const Tensor *t, uint32_
   if (c->type != type) return false;
   if (t->rank == 0) return c->bits == slot_bits(t);
   size_t bytes = (size_t)t->count * (size_t)dtype_bytes(t->dtype);
-  return c->bytes == bytes && !memcmp(&L->dims.at[c->first_dim], t->dim, sizeof t->dim[0] * (size_t)t->rank) &&
+  return c->bytes == bytes &&
+         !memcmp(&L->dims.at[c->first_dim], t->dim, sizeof t->dim[0] * (size_t)t->rank) &&
          !memcmp(L->data.at + c->at, t->bytes, bytes);
 }
 
@@ -49,7 +50,7 @@ uint32_t low_const(Lower *L, const Tensor *t) {
     uint32_t i = (uint32_t)(uintptr_t)found - 1;
     if (same_const(L, &L->consts.at[i], t, type)) return i;
   }
-  IConst c = { .type = type };
+  IConst c = {.type = type};
   if (t->rank == 0) {
     c.bits = slot_bits(t);
   } else {
@@ -75,7 +76,8 @@ static uint64_t kernel_hash(const Kernel *k) {
   h = hash_bytes(k->stmt, sizeof *k->stmt * (uint64_t)k->n_stmts, h);
   h = hash_bytes(k->pool, sizeof *k->pool * (uint64_t)k->n_pool, h);
   for (uint32_t i = 0; i < k->n_bufs; i++)
-    h = hash_mix(h, (uint64_t)k->buf[i].role << 16 | (uint64_t)k->buf[i].dtype << 8 | k->buf[i].rank);
+    h = hash_mix(h,
+                 (uint64_t)k->buf[i].role << 16 | (uint64_t)k->buf[i].dtype << 8 | k->buf[i].rank);
   return h | 1;
 }
 static bool same_bytes(const void *a, const void *b, size_t size, uint32_t n, uint32_t m) {
@@ -115,7 +117,7 @@ uint32_t low_kernel(Lower *L, Kernel *k) {
 /* Local functions are told apart by their binding too: the same literal reached
  * through two instances of its parent has two FnBinds and two environments. */
 uint32_t low_instance(Lower *L, const Fn *fn, Sym name, const TyEnv *env, FnBind *fb) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   buf_fmt(&b, "%p", (const void *)fn);
   if (fb) buf_fmt(&b, "/%p", (void *)fb);
   for (int i = 0; i < fn->n_vars; i++) {
@@ -130,7 +132,8 @@ uint32_t low_instance(Lower *L, const Fn *fn, Sym name, const TyEnv *env, FnBind
   Instance *found = map_get(&L->instance_at, at);
   if (found) return found->index;
   Instance *i = NEW(Instance);
-  *i = (Instance){ .fn = fn, .name = name, .env = env, .bind = fb, .index = (uint32_t)L->instances.n };
+  *i =
+      (Instance){.fn = fn, .name = name, .env = env, .bind = fb, .index = (uint32_t)L->instances.n};
   vec_push(&L->instances, i);
   map_set(&L->instance_at, at, i);
   return i->index;

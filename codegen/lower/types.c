@@ -6,7 +6,10 @@
 #include "codegen/lower/lower_priv.h"
 
 /* ---- environments ------------------------------------------------------------- */
-typedef struct { IrCtx *cx; const TyEnv *env; } Closing;
+typedef struct {
+  IrCtx *cx;
+  const TyEnv *env;
+} Closing;
 
 static Type *close_var(void *ud, TyVar *v) {
   for (const TyEnv *e = ((Closing *)ud)->env; e; e = e->up)
@@ -14,13 +17,13 @@ static Type *close_var(void *ud, TyVar *v) {
   return NULL;
 }
 Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env) {
-  Closing c = { cx, env };
+  Closing c = {cx, env};
   return env ? type_subst(cx->dims, t, close_var, NULL, &c) : t;
 }
 
 static const TyEnv *bind(TyVar *v, Type *t, const TyEnv *env) {
   TyEnv *e = NEW(TyEnv);
-  *e = (TyEnv){ v, t, env };
+  *e = (TyEnv){v, t, env};
   return e;
 }
 /* An instance is shared by all callers whose types agree up to dims, so what
@@ -59,7 +62,9 @@ static void match(IrCtx *cx, Type *s, Type *t, const TyEnv **env, const TyEnv *u
   case TY_Ref:
     if (t->kind == TY_Ref) match(cx, s->ref, t->ref, env, until);
     return;
-  case TY_Tensor: case TY_Error: case TY_Meta: return;
+  case TY_Tensor:
+  case TY_Error:
+  case TY_Meta: return;
   }
 }
 const TyEnv *ty_match(IrCtx *cx, Type *scheme, Type *inst, const TyEnv *env) {
@@ -95,8 +100,13 @@ static void key(Type *t, bool host, StrBuf *b) {
     for (int i = 0; i < t->data.n; i++) key(t->data.arg[i], false, b), buf_char(b, ';');
     buf_char(b, '>');
     return;
-  case TY_Ref: buf_char(b, '&'); key(t->ref, false, b); return;
-  case TY_Var: case TY_Meta: case TY_Error: buf_str(b, "()"); return;  /* never looked at: any type will do */
+  case TY_Ref:
+    buf_char(b, '&');
+    key(t->ref, false, b);
+    return;
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: buf_str(b, "()"); return; /* never looked at: any type will do */
   }
 }
 
@@ -108,8 +118,10 @@ static uint32_t new_type(Lower *L, uint64_t at, IType t) {
 }
 
 static uint32_t tensor_type(Lower *L, uint64_t at, Type *t, bool host) {
-  IType it = { .kind = t->tensor.rank ? IT_TENSOR : IT_SCALAR, .dtype = (uint8_t)t->tensor.dtype,
-               .rank = (uint8_t)t->tensor.rank, .first_dim = (uint32_t)L->dims.n };
+  IType it = {.kind = t->tensor.rank ? IT_TENSOR : IT_SCALAR,
+              .dtype = (uint8_t)t->tensor.dtype,
+              .rank = (uint8_t)t->tensor.rank,
+              .first_dim = (uint32_t)L->dims.n};
   for (int i = 0; i < t->tensor.rank; i++) {
     int64_t v = -1;
     if (!host || !dim_is_const(t->tensor.dim[i], &v)) v = -1;
@@ -120,18 +132,22 @@ static uint32_t tensor_type(Lower *L, uint64_t at, Type *t, bool host) {
 
 /* Fields of constructors may mention the type itself, so it is entered first. */
 static uint32_t data_type(Lower *L, uint64_t at, const char *name, int n_ctors, bool tuple) {
-  IType it = { .kind = IT_DATA, .is_tuple = tuple, .name = low_text(L, name),
-               .n_ctors = (uint32_t)n_ctors, .first_ctor = (uint32_t)L->ctors.n };
-  for (int i = 0; i < n_ctors; i++) vec_push(&L->ctors, ((ICtor){ 0 }));
+  IType it = {.kind = IT_DATA,
+              .is_tuple = tuple,
+              .name = low_text(L, name),
+              .n_ctors = (uint32_t)n_ctors,
+              .first_ctor = (uint32_t)L->ctors.n};
+  for (int i = 0; i < n_ctors; i++) vec_push(&L->ctors, ((ICtor){0}));
   return new_type(L, at, it);
 }
-static void set_fields(Lower *L, uint32_t type, int ctor, const char *name, int n, Type *const *field) {
+static void set_fields(Lower *L, uint32_t type, int ctor, const char *name, int n,
+                       Type *const *field) {
   uint32_t f[256];
   for (int i = 0; i < n; i++) f[i] = low_itype(L, field[i]);
   uint32_t first = (uint32_t)L->type_list.n;
   for (int i = 0; i < n; i++) vec_push(&L->type_list, f[i]);
   L->ctors.at[L->types.at[type].first_ctor + (uint32_t)ctor] =
-      (ICtor){ .name = low_text(L, name), .n_fields = (uint32_t)n, .first_field = first };
+      (ICtor){.name = low_text(L, name), .n_fields = (uint32_t)n, .first_field = first};
 }
 
 static void set_field_names(Lower *L, ICtor *c, const Ctor *k) {
@@ -146,19 +162,21 @@ static uint32_t adt(Lower *L, uint64_t at, Type *t) {
   DataDef *def = t->data.def;
   uint32_t type = data_type(L, at, type_text(t), def->n_ctors, false);
   const TyEnv *env = NULL;
-  for (int i = 0; i < def->n_vars && i < t->data.n; i++) env = bind(def->var[i], t->data.arg[i], env);
+  for (int i = 0; i < def->n_vars && i < t->data.n; i++)
+    env = bind(def->var[i], t->data.arg[i], env);
   for (int c = 0; c < def->n_ctors; c++) {
     Ctor *k = def->ctor[c];
     Type **field = NEW_N(Type *, k->n + 1);
     for (int i = 0; i < k->n; i++) field[i] = ty_close(L->cx, k->field[i], env);
     set_fields(L, type, c, k->name, k->n, field);
-    if (k->field_name) set_field_names(L, &L->ctors.at[L->types.at[type].first_ctor + (uint32_t)c], k);
+    if (k->field_name)
+      set_field_names(L, &L->ctors.at[L->types.at[type].first_ctor + (uint32_t)c], k);
   }
   return type;
 }
 
 static uint32_t fn_type(Lower *L, uint64_t at, Type *t) {
-  uint32_t type = new_type(L, at, (IType){ .kind = IT_CLOSURE });
+  uint32_t type = new_type(L, at, (IType){.kind = IT_CLOSURE});
   uint32_t *p = NEW_N(uint32_t, t->fn.n + 1);
   for (int i = 0; i < t->fn.n; i++) p[i] = low_itype(L, t->fn.param[i]);
   uint32_t result = low_itype(L, t->fn.ret);
@@ -169,7 +187,7 @@ static uint32_t fn_type(Lower *L, uint64_t at, Type *t) {
 }
 
 static uint32_t itype(Lower *L, Type *t, bool host) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   t = type_resolve(t);
   key(t, host, &b);
   uint64_t at = map_ptr(sym(L->cx->syms, buf_text(&b)));
@@ -177,10 +195,10 @@ static uint32_t itype(Lower *L, Type *t, bool host) {
   if (found) return (uint32_t)(uintptr_t)found - 1;
   switch (t->kind) {
   case TY_Tensor: return tensor_type(L, at, t, host);
-  case TY_Data:   return adt(L, at, t);
-  case TY_Fn:     return fn_type(L, at, t);
+  case TY_Data: return adt(L, at, t);
+  case TY_Fn: return fn_type(L, at, t);
   case TY_Ref: {
-    uint32_t type = new_type(L, at, (IType){ .kind = IT_REF });
+    uint32_t type = new_type(L, at, (IType){.kind = IT_REF});
     uint32_t content = low_itype(L, t->ref);
     L->types.at[type].result = content;
     return type;
@@ -190,7 +208,9 @@ static uint32_t itype(Lower *L, Type *t, bool host) {
     set_fields(L, type, 0, "", t->tuple.n, t->tuple.at);
     return type;
   }
-  case TY_Var: case TY_Meta: case TY_Error: break;
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
   }
   uint32_t type = data_type(L, at, "()", 1, true);
   set_fields(L, type, 0, "", 0, NULL);

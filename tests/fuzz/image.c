@@ -15,8 +15,8 @@ static void *host(void *user, void *old, size_t was, size_t want, rvm_kind kind)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-  rvm_alloc a = { host, NULL };
-  rvm_limits lim = { .fuel = 2000, .memory = 1 << 20, .call_depth = 64 };
+  rvm_alloc a = {host, NULL};
+  rvm_limits lim = {.fuel = 2000, .memory = 1 << 20, .call_depth = 64};
   rvm_program *p;
   rvm_instance *vm;
   rvm_error e;

@@ -116,7 +116,8 @@ static void attributes_print_with_suffixes_and_escapes(void **state) {
   AttrVal all = { .kind = AV_List, .n = 7, .at = list };
   StrBuf b = { 0 };
   attr_print(&all, &b);
-  assert_string_equal(b.s, "[1, 3000000000i64, 0.1f, 0.1f64, True, None, \"a\\\"b\\\\c\\n\\u{1}\"]");
+  assert_string_equal(b.s,
+                      "[1, 3000000000i64, 0.1f, 0.1f64, True, None, \"a\\\"b\\\\c\\n\\u{1}\"]");
   assert_true(attr_same(&all, &all));
   assert_false(attr_same(&all, &list[0]));
 }

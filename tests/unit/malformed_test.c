@@ -16,11 +16,16 @@
 #include "typeinfer/infer.h"
 
 static const char *const programs[] = {
-  "def @main() -> int32 { @f(5) }\ndef @f(%n: int32) -> int32 { if (%n < 2) { %n } else { @f(%n - 1) + @f(%n - 2) } }\n",
-  "def @main() -> List[int32] { @map(fn(%x: int32) -> int32 { %x * 2 }, Cons(1, Cons(2, Nil))) }\n",
-  "def @main() -> Tensor[(2, 2), float32] { let %x = full(2f, shape=[2, 3]); nn.relu(nn.dense(%x, %x)) }\n",
-  "def @main() -> int32 { let %r = ref(1); let %f = fn() -> () { ref_write(%r, ref_read(%r) + 3) }; %f(); %f(); ref_read(%r) }\n",
-  "def @main() -> Tensor[(?), int32] { let %x = arange(0, 4, 1, dtype=\"int32\"); sort(reverse(%x, axis=0)) }\n",
+    "def @main() -> int32 { @f(5) }\ndef @f(%n: int32) -> int32 { if (%n < 2) { %n } else { @f(%n "
+    "- 1) + @f(%n - 2) } }\n",
+    "def @main() -> List[int32] { @map(fn(%x: int32) -> int32 { %x * 2 }, Cons(1, Cons(2, Nil))) "
+    "}\n",
+    "def @main() -> Tensor[(2, 2), float32] { let %x = full(2f, shape=[2, 3]); "
+    "nn.relu(nn.dense(%x, %x)) }\n",
+    "def @main() -> int32 { let %r = ref(1); let %f = fn() -> () { ref_write(%r, ref_read(%r) + 3) "
+    "}; %f(); %f(); ref_read(%r) }\n",
+    "def @main() -> Tensor[(?), int32] { let %x = arange(0, 4, 1, dtype=\"int32\"); "
+    "sort(reverse(%x, axis=0)) }\n",
 };
 enum { N_PROGRAMS = sizeof programs / sizeof *programs };
 
@@ -29,12 +34,13 @@ static uint8_t *compile(const char *text, size_t *n) {
   Diags *d = diags_new(src);
   IrCtx *cx = irctx_new();
   LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files);
-  for (int i = 0; i < stdlib_n_files; i++) lib[i] = (LibraryFile){ stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n };
+  for (int i = 0; i < stdlib_n_files; i++)
+    lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
   irctx_set_ops(cx, stdlib_ops, stdlib_n_ops);
   Module *m = load_program(cx, src, "p.rly", text, strlen(text), lib, stdlib_n_files, NULL, d);
   Image im;
-  if (!m || !typeinfer(m, d) || !lower_module(m, 1, (Global *[]){ module_find(m, "main") }, d, &im)) {
-    StrBuf b = { 0 };
+  if (!m || !typeinfer(m, d) || !lower_module(m, 1, (Global *[]){module_find(m, "main")}, d, &im)) {
+    StrBuf b = {0};
     diag_render(d, &b, false);
     fail_msg("%s", buf_text(&b));
   }
@@ -51,13 +57,15 @@ static void *host(void *user, void *old, size_t was, size_t want, rvm_kind kind)
   return p;
 }
 
-typedef struct { long loads, refused, values, errors; } Tally;
+typedef struct {
+  long loads, refused, values, errors;
+} Tally;
 
 /* A copy of exactly n bytes, so that reading beyond is seen. */
 static void try_image(const uint8_t *bytes, size_t n, Tally *t) {
   long live = 0;
-  rvm_alloc a = { host, &live };
-  rvm_limits lim = { .fuel = 2000, .memory = 1 << 20, .call_depth = 64 };
+  rvm_alloc a = {host, &live};
+  rvm_limits lim = {.fuel = 2000, .memory = 1 << 20, .call_depth = 64};
   rvm_program *p;
   rvm_instance *vm;
   rvm_error e;
@@ -71,8 +79,10 @@ static void try_image(const uint8_t *bytes, size_t n, Tally *t) {
       rvm_value v;
       rvm_func_describe(p, f, &info);
       if (info.n_params) continue;
-      if (rvm_apply(vm, f, NULL, &v, &e) == RVM_OK) t->values++, rvm_value_release(vm, v);
-      else t->errors++, assert_true(e.message[0] != 0);
+      if (rvm_apply(vm, f, NULL, &v, &e) == RVM_OK)
+        t->values++, rvm_value_release(vm, v);
+      else
+        t->errors++, assert_true(e.message[0] != 0);
     }
     rvm_instance_free(vm);
     rvm_program_free(p);
@@ -86,12 +96,13 @@ static void try_image(const uint8_t *bytes, size_t n, Tally *t) {
 }
 
 static void report(const char *what, const Tally *t) {
-  print_message("  %s: %ld images, %ld refused, %ld values, %ld errors or limits\n", what, t->loads, t->refused, t->values, t->errors);
+  print_message("  %s: %ld images, %ld refused, %ld values, %ld errors or limits\n", what, t->loads,
+                t->refused, t->values, t->errors);
 }
 
 static void every_truncation_is_refused(void **state) {
   (void)state;
-  Tally t = { 0 };
+  Tally t = {0};
   for (int i = 0; i < N_PROGRAMS; i++) {
     size_t n;
     uint8_t *b = compile(programs[i], &n);
@@ -103,7 +114,7 @@ static void every_truncation_is_refused(void **state) {
 
 static void every_flipped_bit_ends_cleanly(void **state) {
   (void)state;
-  Tally t = { 0 };
+  Tally t = {0};
   for (int i = 0; i < N_PROGRAMS; i++) {
     size_t n;
     uint8_t *b = compile(programs[i], &n);
@@ -118,8 +129,9 @@ static void every_flipped_bit_ends_cleanly(void **state) {
 
 static void every_boundary_value_ends_cleanly(void **state) {
   (void)state;
-  static const uint64_t values[] = { 0, 1, UINT64_MAX, INT32_MAX, (uint64_t)1 << 31, UINT32_MAX, INT64_MAX, (uint64_t)1 << 63 };
-  Tally t = { 0 };
+  static const uint64_t values[] = {
+      0, 1, UINT64_MAX, INT32_MAX, (uint64_t)1 << 31, UINT32_MAX, INT64_MAX, (uint64_t)1 << 63};
+  Tally t = {0};
   for (int i = 0; i < N_PROGRAMS; i++) {
     size_t n;
     uint8_t *b = compile(programs[i], &n), was[8];
@@ -137,9 +149,9 @@ static void every_boundary_value_ends_cleanly(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(every_truncation_is_refused),
-    cmocka_unit_test(every_flipped_bit_ends_cleanly),
-    cmocka_unit_test(every_boundary_value_ends_cleanly),
+      cmocka_unit_test(every_truncation_is_refused),
+      cmocka_unit_test(every_flipped_bit_ends_cleanly),
+      cmocka_unit_test(every_boundary_value_ends_cleanly),
   };
   mem_init();
   return cmocka_run_group_tests(tests, NULL, NULL);
