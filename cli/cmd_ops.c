@@ -1,4 +1,6 @@
 /* cmd_ops.c -- ops, explain, version: what rvm knows about itself.            */
+#include <stdlib.h>
+#include "base/diag.h"
 #include "cli/cli.h"
 #include "ir/op.h"
 #include "stdlib/stdlib.h"
@@ -75,26 +77,65 @@ static void text_op(const OpDef *op) {
     printf("    %-14s %s%s\n", op->args[i].name, op->args[i].is_tuple ? "tuple: " : "", op->args[i].doc ? op->args[i].doc : "");
   for (int i = 0; i < OP_MAX_ATTRS && op->attrs[i].name; i++) {
     const OpAttr *a = &op->attrs[i];
+    if (a->type == A_Ignored) continue;
     printf("    %s=%s  (%s) %s\n", a->name, a->dflt ? a->dflt : "<required>", attr_type_name(a->type), a->doc ? a->doc : "");
   }
-  if (op->examples && op->examples[0]) printf("  example: %s\n", op->examples[0]);
+  for (int i = 0; op->examples && op->examples[i]; i++) printf("  %s %s\n", i ? "        " : "example:", op->examples[i]);
+  printf("\n");
 }
 
+/* ---- docs/operators.md --------------------------------------------------------------- */
+static void md_text(const char *s) {
+  for (; s && *s; s++) printf(*s == '|' ? "\\|" : "%c", *s);
+}
+static void md_signature(const OpDef *op) {
+  printf("%s(", op->name);
+  for (int k = 0; k < OP_MAX_ARGS && op->args[k].name; k++) printf("%s%s", k ? ", " : "", op->args[k].name);
+  printf(")");
+}
+static void md_row(const char *name, const char *what, const char *doc) {
+  printf("| `%s` | %s | ", name, what);
+  md_text(doc);
+  printf(" |\n");
+}
+static void md_op(const OpDef *op) {
+  printf("\n## %s\n\n`", op->name);
+  md_signature(op);
+  printf("`: %s\n", op->doc ? op->doc : "");
+  if (op->args[0].name || op->attrs[0].name) printf("\n| | | |\n|---|---|---|\n");
+  for (int k = 0; k < OP_MAX_ARGS && op->args[k].name; k++)
+    md_row(op->args[k].name, op->args[k].is_tuple ? "tuple" : "argument", op->args[k].doc);
+  for (int k = 0; k < OP_MAX_ATTRS && op->attrs[k].name; k++) {
+    const OpAttr *a = &op->attrs[k];
+    if (a->type == A_Ignored) continue;
+    const char *dflt = a->dflt && !*a->dflt ? "\"\"" : a->dflt;
+    md_row(dflt ? str_fmt("%s=%s", a->name, dflt) : a->name,
+           str_fmt("%s%s", attr_type_name(a->type), dflt ? "" : ", required"), a->doc);
+  }
+  if (op->optional) printf("\nThe last %d argument%s may be left out.\n", op->optional, op->optional > 1 ? "s" : "");
+  if (op->not_differentiable) printf("\nNot differentiable: %s.\n", op->not_differentiable);
+  for (int k = 0; op->examples && op->examples[k]; k++) printf("%s%s\n", k ? "" : "\n```\n", op->examples[k]);
+  if (op->examples && op->examples[0]) printf("```\n");
+}
+static int by_name(const void *a, const void *b) {
+  return strcmp((*(const OpDef *const *)a)->name, (*(const OpDef *const *)b)->name);
+}
 static void md_ops(void) {
-  printf("# Operators\n\nMade from the records by `rvm ops --md`; %d operators.\n\n", stdlib_n_ops);
-  printf("| operator | attributes | meaning |\n|---|---|---|\n");
+  const OpDef **sorted = NEW_N(const OpDef *, stdlib_n_ops + 1);
+  memcpy(sorted, stdlib_ops, sizeof *sorted * (size_t)stdlib_n_ops);
+  qsort(sorted, (size_t)stdlib_n_ops, sizeof *sorted, by_name);
+  printf("# Operators\n\nMade from the records of `stdlib/` by `rvm ops --md`: %d operators. `rvm ops NAME` shows one. The "
+         "examples are\ncalls that tests compare with an independent reference; `f32[2,?3]` is a tensor whose second extent "
+         "is 3 and not known\nto the type checker ([stdlib/README.md](../stdlib/README.md)).\n\n", stdlib_n_ops);
+  printf("| operator | meaning |\n|---|---|\n");
   for (int i = 0; i < stdlib_n_ops; i++) {
-    const OpDef *op = stdlib_ops[i];
-    printf("| `%s(", op->name);
-    for (int k = 0; k < OP_MAX_ARGS && op->args[k].name; k++) printf("%s%s", k ? ", " : "", op->args[k].name);
-    printf(")` | ");
-    for (int k = 0; k < OP_MAX_ATTRS && op->attrs[k].name; k++)
-      if (op->attrs[k].type != A_Ignored)
-        printf("%s`%s%s%s`", k ? " " : "", op->attrs[k].name, op->attrs[k].dflt ? "=" : "", op->attrs[k].dflt ? op->attrs[k].dflt : "");
-    printf(" | ");
-    for (const char *s = op->doc ? op->doc : ""; *s; s++) printf(*s == '|' ? "\\|" : "%c", *s);
+    printf("| `");
+    md_signature(sorted[i]);
+    printf("` | ");
+    md_text(sorted[i]->doc);
     printf(" |\n");
   }
+  for (int i = 0; i < stdlib_n_ops; i++) md_op(sorted[i]);
 }
 
 static int run_ops(void *opts, int n, char **args) {
@@ -121,23 +162,87 @@ const Command cmd_ops = {
   "  rvm ops\n  rvm ops conv2d\n", ops_opts, 3, sizeof(OpsCmd), 0, 100, run_ops };
 
 /* ---- explain ---------------------------------------------------------------------- */
-static const struct { const char *code, *text; } explanations[] = {
-#define EXPLAIN(code, text) { #code, text },
+static const struct { const char *code, *text, *example; } explanations[] = {
+#define EXPLAIN(code, text, example) { #code, text, example },
 #include "cli/explain.def"
 #undef EXPLAIN
 };
+typedef struct { CommonOpts common; bool md; } ExplainCmd;
 static const Opt explain_opts[] = {
-  { "diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(CommonOpts, diag) },
+  { "md", NULL, "all of them as the Markdown of docs/errors.md", OPT_FLAG, offsetof(ExplainCmd, md) },
+  { "diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(ExplainCmd, common.diag) },
 };
+
+/* Words of text in lines of at most `width` characters. */
+static void put_wrapped(const char *text, int width) {
+  int col = 0;
+  while (*text) {
+    int n = (int)strcspn(text, " ");
+    if (col && col + 1 + n > width) col = 0, putchar('\n');
+    printf("%s%.*s", col ? " " : "", n, text);
+    col += n + (col ? 1 : 0);
+    text += n;
+    text += strspn(text, " ");
+  }
+  putchar('\n');
+}
+
+static void put_indented(const char *text) {
+  for (const char *s = text; *s;) {
+    int n = (int)strcspn(s, "\n");
+    printf("  %.*s\n", n, s);
+    s += n + (s[n] == '\n');
+  }
+}
+
+/* What rvm says to the example.  Errors of lowering need an entry point. */
+static void put_answer(const char *example) {
+  Driver d;
+  StrBuf out = { 0 };
+  driver_init(&d, NULL);
+  driver_image_text(&d, "example.rly", example, "main");
+  diag_render(d.diags, &out, false);
+  put_indented(buf_text(&out));
+}
+
+static void explain_one(size_t i) {
+  const char *example = explanations[i].example;
+  printf("\n");
+  put_wrapped(explanations[i].text, 100);
+  if (!example) return;
+  printf("\nThis program, for example:\n\n");
+  put_indented(example);
+  printf("\nrvm says:\n\n");
+  put_answer(example);
+}
+
+static void explain_md(void) {
+  printf("# Diagnostics\n\nMade by `rvm explain --md`; `rvm explain CODE` shows one, with what rvm says to the example. "
+         "Each example\nis checked to bring about its code.\n\n"
+         "Errors have the place, the line, notes that point to what is involved, and help where rvm has a guess. Several "
+         "are\nreported per run. `--diag=json` gives one JSON object per line. What fails while a program runs has no "
+         "code: the\nmessage has the place and the values; see [language.md](language.md#meaning).\n\n"
+         "| exit code | |\n|---|---|\n| 0 | all is well |\n| 1 | the input is rejected, or the program failed |\n"
+         "| 2 | the command line is wrong |\n| 3 | a limit was met: fuel, memory, depth |\n"
+         "| 4 | a file cannot be read or written |\n| 70 | a mistake of rvm: please report it |\n| 130 | interrupted |\n");
+  for (size_t i = 0; i < sizeof explanations / sizeof *explanations; i++) {
+    const char *code = explanations[i].code, *example = explanations[i].example;
+    for (int c = 0; c < DIAG_CODES; c++)
+      if (!strcmp(diag_code_name((DiagCode)c), code)) printf("\n## %s\n\n`%s`\n\n", code, diag_code_template((DiagCode)c));
+    put_wrapped(explanations[i].text, 118);
+    if (example) printf("\n```rly %s %s\n%s```\n", strcmp(code, "E0307") ? "fails" : "warns", code, example);
+  }
+}
+
 static int run_explain(void *opts, int n, char **args) {
-  (void)opts;
+  if (((ExplainCmd *)opts)->md) return explain_md(), EXIT_OK;
   for (int c = 0; c < DIAG_CODES; c++) {
     const char *name = diag_code_name((DiagCode)c);
     if (n == 0) printf("%s  %s\n", name, diag_code_template((DiagCode)c));
     if (n == 0 || strcmp(name, args[0])) continue;
     printf("%s: %s\n", name, diag_code_template((DiagCode)c));
     for (size_t i = 0; i < sizeof explanations / sizeof *explanations; i++)
-      if (!strcmp(explanations[i].code, name)) printf("\n%s\n", explanations[i].text);
+      if (!strcmp(explanations[i].code, name)) explain_one(i);
     return EXIT_OK;
   }
   if (n == 0) return EXIT_OK;
@@ -145,8 +250,8 @@ static int run_explain(void *opts, int n, char **args) {
   return EXIT_REJECTED;
 }
 const Command cmd_explain = {
-  "explain", "[CODE]", "Explain a diagnostic's number with an example, or list all",
-  "  rvm explain E0310\n", explain_opts, 1, sizeof(CommonOpts), 0, 1, run_explain };
+  "explain", "[CODE | --md]", "Explain a diagnostic's number with an example, or list all",
+  "  rvm explain E0310\n  rvm explain\n", explain_opts, 2, sizeof(ExplainCmd), 0, 1, run_explain };
 
 /* ---- version ------------------------------------------------------------------------ */
 static int run_version(void *opts, int n, char **args) {

@@ -84,6 +84,26 @@ static bool failed(Driver *d, int *code) {
   return false;
 }
 
+static bool compile(Driver *d, const char *path, const char *text, size_t size, const char *entry, uint8_t **bytes,
+                    size_t *n, Module **m) {
+  Global **entries;
+  int n_entries;
+  Image image;
+  *m = driver_load_text(d, path, text, size, true);
+  if (!*m || !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
+      !lower_module(*m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
+    return false;
+  *bytes = image_write(&image, lower_alloc(), n);
+  return true;
+}
+
+bool driver_image_text(Driver *d, const char *path, const char *text, const char *entry) {
+  uint8_t *bytes;
+  size_t n;
+  Module *m;
+  return compile(d, path, text, strlen(text), entry, &bytes, &n, &m);
+}
+
 bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code) {
   *m = NULL;
   if (has_suffix(path, ".rvm")) {
@@ -91,14 +111,7 @@ bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **byte
     if (why) *code = fail_io(why);
     return !why;
   }
-  Global **entries;
-  int n_entries;
-  Image image;
-  *m = driver_load(d, path, true);
-  if (!*m || !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
-      !lower_module(*m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
-    return failed(d, code);
-  *bytes = image_write(&image, lower_alloc(), n);
+  if (!compile(d, path, NULL, 0, entry, bytes, n, m)) return failed(d, code);
   driver_report(d);                            /* warnings                         */
   return true;
 }

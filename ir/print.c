@@ -29,6 +29,7 @@ static const char *tyvar_name(void *ud, TyVar *v) { return names_of(ud, v, v->na
 static void printer_init(Printer *p, const Module *m, const PrintOpts *o, StrBuf *out) {
   *p = (Printer){ .m = m, .out = out };
   if (o) p->o = *o;
+  p->o.all |= p->o.relay;          /* TVM has no prelude of its own when it reads */
   p->vars.syms = m->cx->syms;
 }
 

@@ -6,6 +6,7 @@ In every .md of the tree:
   ```rly                  a complete program: rvm check accepts it
   ```rly name.rly         the same, and it is there for the commands below
   ```rly fails E0310      the same, but that error, and no other, is reported
+  ```rly warns E0307      the same, accepted with that warning
   ```console              lines that begin with "$ " are run by sh; what follows
                           is stdout and stderr, exactly; a line "..." stands for
                           any number of lines; a command goes on after a `\\`
@@ -147,13 +148,16 @@ def program(t, doc, at, info, block, where, rvm):
     text = "\n".join(block) + "\n"
     with open(os.path.join(where, name), "w", encoding="utf-8") as f:
         f.write(text)
-    code, got = run(f"rvm check --diag=json {name}", where, rvm)
-    want = words[words.index("fails") + 1:] if "fails" in words else []
+    word = next((w for w in ("fails", "warns") if w in words), None)
+    want = words[words.index(word) + 1:] if word else []
+    lowered = any(c.startswith("E04") for c in want)       # found when code is made
+    command = "build --entry main --out fails.rvm" if lowered else "check"
+    code, got = run(f"rvm {command} --diag=json {name}", where, rvm)
     try:
-        found = sorted({json.loads(l)["code"] for l in got if '"level":"error"' in l.replace(" ", "")})
+        found = sorted({json.loads(l)["code"] for l in got})
     except (ValueError, KeyError):
         found = ["?"]
-    ok = code == (1 if want else 0) and found == sorted(want)
+    ok = code == (1 if word == "fails" or code > 1 else 0) and found == sorted(want)
     t.result(f"{doc}:{at}", None if ok else f"  wanted {want or 'no error'}, found\n  " + "\n  ".join(got))
 
 

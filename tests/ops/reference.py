@@ -194,8 +194,6 @@ def extreme(f, least):
             start = -np.inf if least else np.inf
         else:
             start = np.iinfo(x.dtype).min if least else np.iinfo(x.dtype).max
-        if x.dtype.kind == 'b':
-            start = not least if not least else False
         return f(x, axis=axes(x, a), keepdims=a.keepdims, initial=start)
     return g
 
@@ -270,18 +268,18 @@ op('cumprod')(scan(np.cumprod, 1))
 op('broadcast_to')(lambda A, a: np.broadcast_to(A[0], a.shape))
 op('broadcast_to_like')(lambda A, a: np.broadcast_to(A[0], A[1].shape))
 op('dyn.broadcast_to')(lambda A, a: np.broadcast_to(A[0], tuple(A[1])))
-op('zeros')(lambda A, a: np.zeros(a.shape, dtype(a.dtype)))
-op('ones')(lambda A, a: np.ones(a.shape, dtype(a.dtype)))
+op('zeros')(lambda A, a: np.zeros(a.shape, dtype(a.dtype or 'float32')))
+op('ones')(lambda A, a: np.ones(a.shape, dtype(a.dtype or 'float32')))
 op('full')(lambda A, a: np.full(a.shape, cast(A[0], a.dtype or A[0].dtype)))
-op('dyn.zeros')(lambda A, a: np.zeros(tuple(A[0]), dtype(a.dtype)))
-op('dyn.ones')(lambda A, a: np.ones(tuple(A[0]), dtype(a.dtype)))
+op('dyn.zeros')(lambda A, a: np.zeros(tuple(A[0]), dtype(a.dtype or 'float32')))
+op('dyn.ones')(lambda A, a: np.ones(tuple(A[0]), dtype(a.dtype or 'float32')))
 op('dyn.full')(lambda A, a: np.full(tuple(A[1]), cast(A[0], a.dtype or A[0].dtype)))
 op('zeros_like')(lambda A, a: np.zeros_like(A[0]))
 op('ones_like')(lambda A, a: np.ones_like(A[0]))
 op('full_like')(lambda A, a: np.full(A[0].shape, cast(A[1], A[0].dtype)))
 op('dim')(lambda A, a: np.array(A[0].shape[int(A[1])], np.int64))
-op('shape_of')(lambda A, a: np.array(A[0].shape, dtype(a.dtype)))
-op('ndarray_size')(lambda A, a: np.array(A[0].size, dtype(a.dtype)))
+op('shape_of')(lambda A, a: np.array(A[0].shape, dtype(a.dtype or 'int32')))
+op('ndarray_size')(lambda A, a: np.array(A[0].size, dtype(a.dtype or 'int32')))
 
 
 @op('arange')
@@ -293,7 +291,7 @@ def _(A, a):
 
 
 def one_hot(indices, on, off, depth, a):
-    t = dtype(a.dtype)
+    t = dtype(a.dtype or 'float32')
     hot = indices[..., None] == np.arange(depth)
     axis = indices.ndim if a.axis == -1 else a.axis
     return np.moveaxis(np.where(hot, cast(on, t), cast(off, t)), -1, axis)
@@ -583,7 +581,13 @@ def _(A, a):
 
 @op('gather')
 def _(A, a):
-    return np.take_along_axis(A[0], from_end(A[1].astype(np.int64), A[0].shape[a.axis]), a.axis) if A[1].size else np.empty(A[1].shape, A[0].dtype)
+    x, i = A[0], A[1].astype(np.int64)
+    out = np.empty(i.shape, x.dtype)
+    for at in np.ndindex(*i.shape):
+        of = list(at)
+        of[ax(a.axis, x.ndim)] = int(i[at])
+        out[at] = x[tuple(of)]
+    return out
 
 
 @op('gather_nd')
@@ -632,14 +636,14 @@ def order(x, axis, ascending):
 
 
 op('sort')(lambda A, a: np.take_along_axis(A[0], order(A[0], a.axis, a.is_ascend), a.axis))
-op('argsort')(lambda A, a: order(A[0], a.axis, a.is_ascend).astype(dtype(a.dtype)))
+op('argsort')(lambda A, a: order(A[0], a.axis, a.is_ascend).astype(dtype(a.dtype or 'int32')))
 
 
 def topk(x, k, a):
     n = x.shape[a.axis]
     i = order(x, a.axis, a.is_ascend)
     i = np.take(i, np.arange(n if k < 1 else min(k, n)), a.axis)
-    v, i = np.take_along_axis(x, i, a.axis), i.astype(dtype(a.dtype))
+    v, i = np.take_along_axis(x, i, a.axis), i.astype(dtype(a.dtype or 'int32'))
     return {'both': [v, i], 'values': v, 'indices': i}[a.ret_type]
 
 
@@ -649,16 +653,20 @@ op('dyn.topk')(lambda A, a: topk(A[0], int(A[1].reshape(-1)[0]), a))
 
 @op('unique')
 def _(A, a):
-    """Values, first positions, each element's value, their number, perhaps counts."""
+    """Values, first positions, each element's value, their number, perhaps counts; padded with
+    zeros, positions with the length."""
     v, first, inverse, count = np.unique(A[0], return_index=True, return_inverse=True, return_counts=True)
     if not a.sorted:
         by = np.argsort(first)
         v, first, count, inverse = v[by], first[by], count[by], np.argsort(by)[inverse]
-    out = [v] + [x.astype(np.int32) for x in (first, inverse, np.array([len(v)]))]
+    n = len(A[0])
+    first = np.pad(first, (0, n - len(first)), constant_values=n)
+    v, count = (np.pad(x, (0, n - len(x))) for x in (v, count))
+    out = [v] + [x.astype(np.int32) for x in (first, inverse, np.array([np.count_nonzero(count)]))]
     return out + [count.astype(np.int32)] if a.return_counts else out
 
 
-op('searchsorted')(lambda A, a: np.searchsorted(A[0], A[1], 'right' if a.right else 'left').astype(dtype(a.dtype)).reshape(A[1].shape))
+op('searchsorted')(lambda A, a: np.searchsorted(A[0], A[1], 'right' if a.right else 'left').astype(dtype(a.dtype or 'int32')).reshape(A[1].shape))
 
 
 def to_dense(indices, values, default, shape):
@@ -681,7 +689,7 @@ def _(A, a):
     rows = [(row, val) for row, val in zip(i, v.tolist())] + [([r] + [0] * (A[0].shape[1] - 1), default) for r in empty]
     rows.sort(key=lambda p: p[0][0])
     return [np.array([p[0] for p in rows], A[0].dtype).reshape(-1, A[0].shape[1]), np.array([p[1] for p in rows], v.dtype),
-            np.array([r in empty for r in range(int(shape[0]))], bool)]
+            np.array([r in empty for r in range(int(shape[0]))], np.int64)]
 
 
 @op('sparse_reshape')

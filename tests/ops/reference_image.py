@@ -274,30 +274,30 @@ def iou(p, q):
 
 @op('vision.non_max_suppression')
 def _(A, a):
-    x, valid, indices, limit, threshold = A[0], A[1], A[2], int(A[3]), float(A[4])
+    """Rows by score; one that overlaps a better survivor of its class too much becomes -1.  Rows
+    of no positive score neither suppress nor are suppressed."""
+    x, indices, limit, threshold, c = A[0], A[2], int(A[3]), float(A[4]), a.coord_start
     boxes, kept = np.full_like(x, -1), np.full(x.shape[:2], -1, np.int32)
     for b in range(x.shape[0]):
-        n = int(valid[b])
+        n, survivors, left = int(A[1][b]), 0, []
         rank = sorted(range(n), key=lambda i: -x[b, i, a.score_index])
-        rank = rank[:a.top_k] if 0 < a.top_k < n else rank
-        good = []
-        for j, i in enumerate(rank):
-            box = x[b, i]
-            if len(good) == limit or (threshold > 0 and box[a.score_index] <= 0):
-                continue
-            c = a.coord_start
-            rivals = [x[b, k] for _, k in good if a.force_suppress or a.id_index < 0 or x[b, k, a.id_index] == box[a.id_index]]
-            rivals = [r for r in rivals if a.id_index < 0 or r[a.id_index] >= 0]
-            if a.id_index >= 0 and box[a.id_index] < 0:
-                continue
-            if threshold <= 0 or all(iou(f8(r[c:c + 4]), f8(box[c:c + 4])) < threshold for r in rivals):
-                good.append((j, i))
-        for p, (j, i) in enumerate(good):
-            boxes[b, p if a.invalid_to_bottom else j] = x[b, i]
+        for i in rank[:a.top_k] if 0 < a.top_k < n else rank:
+            rivals = [x[b, k] for k in left if k is not None and x[b, k, a.score_index] > 0]
+            rivals = [r for r in rivals if a.id_index < 0 or (r[a.id_index] >= 0 and (a.force_suppress or r[a.id_index] == x[b, i, a.id_index]))]
+            positive = x[b, i, a.score_index] > 0
+            good = not positive or all(iou(f8(r[c:c + 4]), f8(x[b, i, c:c + 4])) < threshold for r in rivals)
+            left.append(i if good and survivors != limit else None)
+            survivors += bool(positive and left[-1] is not None)
+        if a.invalid_to_bottom and not a.return_indices:
+            rows = [i for i in left if i is not None and x[b, i, 0] >= 0]
+        else:
+            rows = left
+        for p, i in enumerate(rows):
+            if i is not None:
+                boxes[b, p] = x[b, i]
+        for p, i in enumerate(i for i in left if i is not None):
             kept[b, p] = indices[b, i]
-    if a.return_indices:
-        return [kept, (kept >= 0).sum(1, keepdims=True).astype(np.int32)]
-    return boxes
+    return [kept, (kept >= 0).sum(1, keepdims=True).astype(np.int32)] if a.return_indices else boxes
 
 
 @op('vision.all_class_non_max_suppression')
@@ -321,7 +321,6 @@ def _(A, a):
     n = scores.shape[1] * scores.shape[2]
     out, best = np.zeros((scores.shape[0], n, 2), np.int64), np.zeros((scores.shape[0], n), boxes.dtype)
     for b, mine in enumerate(per):
-        mine = sorted(mine, key=lambda r: -scores[r])
         for p, r in enumerate(mine):
             out[b, p], best[b, p] = r[1:], scores[r]
     return [out, best, np.array([len(m) for m in per], np.int64)]

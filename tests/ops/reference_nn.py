@@ -137,28 +137,30 @@ def _(A, a):
 
 # ---- pools -----------------------------------------------------------------------------------------------
 def windows(a, space, n):
-    """For each output index: the input indices of its window along every axis, inside data only."""
+    """For each output index along every axis: the window's indices inside data, and how many are
+    inside data or its padding (with ceil_mode the last window may reach beyond)."""
     k, s, d = per_axis(a.pool_size, n), per_axis(a.strides, n), per_axis(a.dilation, n)
     before, after = paddings(a.padding, n)
     out = []
     for i in range(n):
         room = space[i] + before[i] + after[i] - (k[i] - 1) * d[i] - 1
         size = (-(-room // s[i]) if a.ceil_mode else room // s[i]) + 1
-        out.append([[p for p in (q * s[i] - before[i] + t * d[i] for t in range(k[i])) if 0 <= p < space[i]] for q in range(size)])
-    return out, math.prod(k)
+        taps = [[q * s[i] - before[i] + t * d[i] for t in range(k[i])] for q in range(size)]
+        out.append([([p for p in w if 0 <= p < space[i]], sum(p < space[i] + after[i] for p in w)) for w in taps])
+    return out
 
 
 def pool_op(n, mean):
     def f(A, a):
         plain = 'NC' + LETTERS[n]
         x = to_plain(A[0], a.layout, plain)
-        at, full = windows(a, x.shape[2:], n)
+        at = windows(a, x.shape[2:], n)
         y = np.zeros(x.shape[:2] + tuple(len(v) for v in at), f8(x).dtype if is_float(x) else x.dtype)
         for q in np.ndindex(*y.shape[2:]):
-            cut = x[np.ix_(range(x.shape[0]), range(x.shape[1]), *[at[i][q[i]] for i in range(n)])]
+            cut = x[np.ix_(range(x.shape[0]), range(x.shape[1]), *[at[i][q[i]][0] for i in range(n)])]
             axes = tuple(range(2, 2 + n))
             if mean:
-                count = full if a.count_include_pad else math.prod(cut.shape[2:])
+                count = math.prod(at[i][q[i]][1] for i in range(n)) if a.count_include_pad else math.prod(cut.shape[2:])
                 y[(slice(None), slice(None)) + q] = f8(cut).sum(axes) / max(count, 1)
             else:
                 y[(slice(None), slice(None)) + q] = cut.max(axes)
@@ -175,12 +177,12 @@ def pool_grad(mean):
     def f(A, a):
         dy, x = f8(A[0]), f8(A[1])
         dx = np.zeros_like(x)
-        at, full = windows(a, x.shape[2:], 2)
+        at = windows(a, x.shape[2:], 2)
         for n, c, q, r in np.ndindex(*dy.shape):
-            cells = [(p, s) for p in at[0][q] for s in at[1][r]]
+            cells = [(p, s) for p in at[0][q][0] for s in at[1][r][0]]
             if mean:
                 for p, s in cells:
-                    dx[n, c, p, s] += dy[n, c, q, r] / (full if a.count_include_pad else len(cells))
+                    dx[n, c, p, s] += dy[n, c, q, r] / (at[0][q][1] * at[1][r][1] if a.count_include_pad else len(cells))
             else:
                 best = max(cells, key=lambda v: x[n, c, v[0], v[1]])
                 dx[n, c, best[0], best[1]] += dy[n, c, q, r]

@@ -34,7 +34,7 @@ static KAlloc generous(Stingy *s) {
   "type t0 = int64\n" \
   "type t1 = bool\n" \
   "type t2 = float32[?]\n" \
-  "type t3 = data \"List[Tensor]\" { \"Nil\"() \"Cons\"(t2 t3) }\n" \
+  "type t3 = data \"List[Tensor]\" { \"Nil\"() \"Cons\"(t2 t3) [\"head\" \"\"] }\n" \
   "type t4 = fn(t0) t0\n" \
   "type t5 = ref t0\n" \
   "type t6 = tuple \"(int64, Tensor)\" { \"\"(t0 t2) }\n" \
@@ -543,6 +543,7 @@ static void tables_are_checked(void **state) {
     {"image\ntype t0 = ref t1\n", "result out of range"},
     {"image\ntype t0 = fn(t7) t0\n", "a type is out of range"},
     {"image\ntype t0 = tuple \"\" { \"\"() \"\"() }\n", "one constructor"},
+    {"image\ntype t0 = data \"\" { \"A\"(t0 t0) [\"one\"] }\n", "names of fields"},
     {"image\ntype t0 = int8[1 1 1 1 1 1 1 1 1]\n", "rank"},
     {"image\ntype t0 = bool\nconst c0 = t0 2\n", "not a value"},
     {"image\ntype t0 = int8\nconst c0 = t0 255\n", "not a value"},

@@ -239,6 +239,24 @@ static void names_and_temporaries_are_unique_in_a_dump(void **state) {
                       "}\n");
 }
 
+static void copies_of_atoms_print_as_what_they_copy(void **state) {
+  (void)state;
+  Fixture f = fixture();
+  Var *x = ir_var(f.cx, name(&f, "x"), here);
+  Expr *first = ir_expr(EX_Just, here), *second = ir_expr(EX_Just, here);
+  BlockBuilder bb = { 0 };
+  first->Just.value = local(x);
+  second->Just.value = bb_bind(f.cx, &bb, first, NULL, BIND_Graph);
+  bb_bind(f.cx, &bb, second, NULL, BIND_Seq);
+  Atom sum = bb_bind(f.cx, &bb, add(second->Just.value, f32(1)), NULL, BIND_Graph);
+  define(&f, "main", function(1, &x, bb_done(&bb, sum, here)));
+  assert_string_equal(dump(&f, (PrintOpts){ 0 }), "#[version = \"0.0.5\"]\n\n"
+                                                  "def @main(%x) {\n"
+                                                  "  %0 = add(%x, 1f);\n"
+                                                  "  %0\n"
+                                                  "}\n");
+}
+
 static void constants_are_literals_or_shared_metadata(void **state) {
   (void)state;
   Fixture f = fixture();
@@ -354,6 +372,7 @@ int main(void) {
     cmocka_unit_test(defaults_fill_what_a_call_leaves_out),
     cmocka_unit_test(wrong_attributes_are_reported),
     cmocka_unit_test(names_and_temporaries_are_unique_in_a_dump),
+    cmocka_unit_test(copies_of_atoms_print_as_what_they_copy),
     cmocka_unit_test(constants_are_literals_or_shared_metadata),
     cmocka_unit_test(copies_rename_and_leave_the_original_alone),
     cmocka_unit_test(free_variables_come_in_order_of_use),
