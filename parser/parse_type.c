@@ -48,14 +48,25 @@ static Dim named_dim(Parser *p, const Token *t) {
 }
 
 /* max(a, b), min(a, b) */
-static Dim dim_call(Parser *p, bool is_max) {
+typedef Dim (*DimFn)(DimTab *, Dim, Dim);
+static DimFn dim_function(const char *s, uint32_t n) {
+  static const struct {
+    const char *name;
+    DimFn fn;
+  } known[] = {{"max", dim_max}, {"min", dim_min}, {"bcast", dim_bcast}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strlen(known[i].name) == n && memcmp(known[i].name, s, n) == 0) return known[i].fn;
+  return NULL;
+}
+
+static Dim dim_call(Parser *p, DimFn fn) {
   Span open = p->tok.span;
   advance(p);
   Dim a = parse_dim(p);
   if (!a || !expect(p, T_COMMA, open)) return NULL;
   Dim b = parse_dim(p);
   if (!b || !expect(p, T_RPAREN, open)) return NULL;
-  return is_max ? dim_max(p->cx->dims, a, b) : dim_min(p->cx->dims, a, b);
+  return fn(p->cx->dims, a, b);
 }
 
 static Dim dim_number(Parser *p) {
@@ -86,9 +97,10 @@ static Dim dim_word(Parser *p) {
   if (!at_tok(p, T_IDENT)) return fail_expected(p, "an extent"), NULL;
   Token t = p->tok;
   bool calls = peek(p).kind == T_LPAREN;
-  if (calls && n == 3 && (memcmp(t.s, "max", 3) == 0 || memcmp(t.s, "min", 3) == 0)) {
+  DimFn fn = calls ? dim_function(t.s, n) : NULL;
+  if (fn) {
     advance(p);
-    return dim_call(p, t.s[1] == 'a');
+    return dim_call(p, fn);
   }
   if (n == 4 && memcmp(t.s, "meta", 4) == 0 && peek(p).kind == T_LBRACK) return dim_meta(p);
   advance(p);

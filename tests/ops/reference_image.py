@@ -8,19 +8,19 @@ from reference_nn import LETTERS, conv, conv_transposed, paddings, per_axis, tra
 # ---- resizing ----------------------------------------------------------------------------------------
 def position(q, n, to, mode, start, end, t):
     """Where index q of the result stands in data; t: the float type positions are computed in."""
-    q, n, to = t(q), t(n), t(to)
+    q, scale, last, steps, half = t(q), t(n) / t(to), t(n - 1), t(max(to - 1, 1)), t(0.5)
     if mode == 'align_corners':
-        return (n - 1) / max(to - 1, t(1)) * q
+        return last / steps * q
     if mode == 'asymmetric':
-        return n / to * q
+        return scale * q
     if mode == 'tf_half_pixel_for_nn':
-        return (q + t(0.5)) * (n / to)
+        return (q + half) * scale
     if mode == 'tf_crop_and_resize':
         start, end = t(start), t(end)
-        return start * (n - 1) + q * (end - start) * (n - 1) / (to - 1) if to > 1 else t(0.5) * (start + end) * (n - 1)
+        return start * last + q * (end - start) * last / steps if to > 1 else half * (start + end) * last
     if mode == 'pytorch_half_pixel' and to <= 1:
         return t(0)
-    return (q + t(0.5)) * (n / to) - t(0.5)
+    return (q + half) * scale - half
 
 
 def nearest(p, rounding):
