@@ -125,29 +125,72 @@ void fl_obligations(FnLower *f, const Expr *e) {
   }
 }
 
-static void check_axis(FnLower *f, const Var *v, Dim d, uint16_t reg, int axis) {
+typedef struct {
+  FnLower *f;
+  const char *path; /* "%x", "%s.0" */
+  int pass;         /* 0: lone symbols, 1: what is made of them */
+} Entering;
+
+static void check_axis(Entering *e, Dim d, uint16_t reg, int axis) {
+  FnLower *f = e->f;
   uint16_t have = read_extent(f, reg, axis), want = fl_dim(f, d);
   StrBuf name = {0};
   dim_print(d, &name);
-  char *what =
-      str_fmt("parameter %%%s of @%s: axis %d and %s", v->name ? v->name : "_", f->inst->name, axis,
-              d->kind == DIM_Const ? "its declared extent" : buf_text(&name));
-  check_regs(f, OP_CHECKEQ, have, want, what);
+  check_regs(f, OP_CHECKEQ, have, want,
+             str_fmt("parameter %s of @%s: axis %d and %s", e->path, f->inst->name, axis,
+                     d->kind == DIM_Const ? "its declared extent" : buf_text(&name)));
   fl_release(f, have);
 }
 
+static bool in_pass(const Entering *e, Dim d) {
+  return !dim_has_any(d) && (d->kind == DIM_Sym) == (e->pass == 0);
+}
+
+static void enter_tensor(Entering *e, Type *t, uint16_t reg) {
+  FnLower *f = e->f;
+  for (int i = 0; i < t->tensor.rank; i++) {
+    Dim d = t->tensor.dim[i];
+    uint16_t have;
+    if (!in_pass(e, d)) continue;
+    if (d->kind == DIM_Sym && !known(f, d, &have)) fl_dim_bind(f, d, read_extent(f, reg, i));
+    else check_axis(e, d, reg, i);
+  }
+}
+
+/* Is there something to read or check inside a field?  Nameless symbols are
+ * read when the field is. */
+static bool field_matters(const Entering *e, Type *t) {
+  t = type_resolve(t);
+  bool yes = false;
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank && !yes; i++) {
+    Dim d = t->tensor.dim[i];
+    yes = in_pass(e, d) && (d->kind != DIM_Sym || d->name);
+  }
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n && !yes; i++)
+    yes = field_matters(e, t->tuple.at[i]);
+  return yes;
+}
+
+static void enter_type(Entering *e, Type *t, uint16_t reg) {
+  FnLower *f = e->f;
+  t = type_resolve(t);
+  if (t->kind == TY_Tensor) enter_tensor(e, t, reg);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) {
+    Type *field = fl_type(f, t->tuple.at[i]);
+    if (!field_matters(e, field)) continue;
+    Entering in = {f, str_fmt("%s.%d", e->path, i), e->pass};
+    uint16_t r = fl_reg(f, low_itype(f->L, field));
+    fl_ins(f, OP_FIELD, r, reg, (uint16_t)i);
+    enter_type(&in, field, r);
+    fl_drop(f, r);
+  }
+}
+
 void fl_enter(FnLower *f, const Fn *fn) {
-  for (int pass = 0; pass < 2; pass++) /* lone symbols first, then what is made of them */
+  for (int pass = 0; pass < 2; pass++)
     for (int p = 0; p < fn->n; p++) {
-      Type *t = type_resolve(fn->param[p]->type);
-      uint16_t reg = fl_val(f, fn->param[p])->reg, have;
-      for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
-        Dim d = t->tensor.dim[i];
-        if (dim_has_any(d) || (d->kind == DIM_Sym) == (pass == 1)) continue;
-        if (d->kind == DIM_Sym && !known(f, d, &have))
-          fl_dim_bind(f, d, read_extent(f, reg, i));
-        else
-          check_axis(f, fn->param[p], d, reg, i);
-      }
+      const Var *v = fn->param[p];
+      Entering e = {f, str_fmt("%%%s", v->name ? v->name : "_"), pass};
+      enter_type(&e, v->type, fl_val(f, v)->reg);
     }
 }

@@ -138,13 +138,16 @@ def _(A, a):
 # ---- pools -----------------------------------------------------------------------------------------------
 def windows(a, space, n):
     """For each output index along every axis: the window's indices inside data, and how many are
-    inside data or its padding (with ceil_mode the last window may reach beyond)."""
+    inside data or its padding.  With ceil_mode the last window may reach beyond, but must start
+    in data or in the padding before it."""
     k, s, d = per_axis(a.pool_size, n), per_axis(a.strides, n), per_axis(a.dilation, n)
     before, after = paddings(a.padding, n)
     out = []
     for i in range(n):
         room = space[i] + before[i] + after[i] - (k[i] - 1) * d[i] - 1
-        size = (-(-room // s[i]) if a.ceil_mode else room // s[i]) + 1
+        size = room // s[i] + 1
+        if a.ceil_mode:
+            size = min(-(-room // s[i]) + 1, -(-(space[i] + before[i]) // s[i]))
         taps = [[q * s[i] - before[i] + t * d[i] for t in range(k[i])] for q in range(size)]
         out.append([([p for p in w if 0 <= p < space[i]], sum(p < space[i] + after[i] for p in w)) for w in taps])
     return out
