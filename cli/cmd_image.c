@@ -26,8 +26,8 @@ static int run_build(void *opts, int n, char **args) {
   int code;
   driver_init(&d, o->common.diag);
   if (!driver_image(&d, args[0], o->entry, &bytes, &size, &m, &code)) return code;
-  const char *why = file_write(o->out ? o->out : beside(args[0]), bytes, size);
-  return why ? fail_io(why) : EXIT_OK;
+  const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, bytes, size);
+  return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }
 const Command cmd_build = {
   "build", "FILE.rly [--out FILE.rvm] [--entry NAME]", "Compile a program to an image that any rvm, or a device, runs",

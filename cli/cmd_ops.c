@@ -1,5 +1,6 @@
 /* cmd_ops.c -- ops, explain, version: what rvm knows about itself.            */
 #include <stdlib.h>
+#include <strings.h>
 #include "base/diag.h"
 #include "cli/cli.h"
 #include "ir/op.h"
@@ -239,7 +240,7 @@ static int run_explain(void *opts, int n, char **args) {
   for (int c = 0; c < DIAG_CODES; c++) {
     const char *name = diag_code_name((DiagCode)c);
     if (n == 0) printf("%s  %s\n", name, diag_code_template((DiagCode)c));
-    if (n == 0 || strcmp(name, args[0])) continue;
+    if (n == 0 || strcasecmp(name, args[0])) continue;
     printf("%s: %s\n", name, diag_code_template((DiagCode)c));
     for (size_t i = 0; i < sizeof explanations / sizeof *explanations; i++)
       if (!strcmp(explanations[i].code, name)) explain_one(i);

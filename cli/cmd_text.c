@@ -60,7 +60,7 @@ static int fmt_one(const FmtCmd *o, const char *path) {
   size_t n;
   driver_init(&d, o->common.diag);
   const char *why = file_read(path, (size_t)64 << 20, &text, &n);
-  if (why) return fail_io(why);
+  if (why) return fail_io(str_fmt("%s: %s", path, why));
   source_add(&d.sources, path, text, n);
   char *out = format_source(text, n, path, d.diags);
   int code = driver_report(&d);
@@ -75,7 +75,7 @@ static int fmt_one(const FmtCmd *o, const char *path) {
     return EXIT_OK;
   }
   why = same ? NULL : file_write(path, out, strlen(out));
-  return why ? fail_io(why) : EXIT_OK;
+  return why ? fail_io(str_fmt("%s: %s", path, why)) : EXIT_OK;
 }
 static int run_fmt(void *opts, int n, char **args) {
   int worst = EXIT_OK;

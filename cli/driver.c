@@ -75,7 +75,8 @@ static bool pick_entries(Driver *d, Module *m, const char *path, const char *ent
   }
   for (int i = 0; i < m->globals.n; i++)
     if (exportable(m->globals.at[i])) (*out)[(*n)++] = m->globals.at[i];
-  return true;
+  if (*n > 0) return true;
+  return diag_error(d->diags, (Span){ 0 }, E0402, "main", str_fmt("%s defines no function that can be run", path));
 }
 
 static bool failed(Driver *d, int *code) {
@@ -108,7 +109,7 @@ bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **byte
   *m = NULL;
   if (has_suffix(path, ".rvm")) {
     const char *why = file_read(path, (size_t)4 << 30, (char **)bytes, n);
-    if (why) *code = fail_io(why);
+    if (why) *code = fail_io(str_fmt("%s: %s", path, why));
     return !why;
   }
   if (!compile(d, path, NULL, 0, entry, bytes, n, m)) return failed(d, code);

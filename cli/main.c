@@ -99,11 +99,25 @@ static int parse(const Command *c, int argc, char **argv, void *opts, char **arg
       if (i + 1 >= argc) return fail_usage(c, "--%s needs %s", o->name, o->arg);
       value = argv[++i];
     }
+    if (!strcmp(o->name, "diag") && strcmp(value, "json")) return fail_usage(c, "--diag takes json, found `%s`", value);
     if (!set_value(c, o, opts, value)) return EXIT_USAGE;
   }
   if (*n_args < c->min_args) return fail_usage(c, "missing argument");
   if (*n_args > c->max_args) return fail_usage(c, "too many arguments: `%s`", args[c->max_args]);
   return EXIT_OK;
+}
+
+static const Command *find_command(const char *name) {
+  for (int i = 0; i < N_COMMANDS; i++)
+    if (!strcmp(commands[i]->name, name)) return commands[i];
+  return NULL;
+}
+
+static int unknown_command(const char *name) {
+  fprintf(stderr, "rvm: unknown command `%s`; there are", name);
+  for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, "%s %s", i ? "," : "", commands[i]->name);
+  fprintf(stderr, "\n(rvm --help for more)\n");
+  return EXIT_USAGE;
 }
 
 static bool asks_help(int argc, char **argv) {
@@ -117,25 +131,25 @@ static void out_of_memory(size_t wanted) {
   _Exit(EXIT_LIMIT);
 }
 
+static int run_command(const Command *c, int argc, char **argv) {
+  void *opts = mem_get(c->opts_size + 1);
+  char **args = NEW_N(char *, argc + 1);
+  int n_args = 0, code = parse(c, argc, argv, opts, args, &n_args);
+  if (code == EXIT_OK) code = c->run(opts, n_args, args);
+  if (fflush(stdout) != 0 && code == EXIT_OK) code = fail_io("cannot write the output");
+  mem_release_all();
+  return code;
+}
+
 int main(int argc, char **argv) {
   mem_init();
   mem_set_oom(out_of_memory);
   if (argc < 2) return help(stderr), EXIT_USAGE;
-  if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return help(stdout), EXIT_OK;
   const char *name = !strcmp(argv[1], "--version") ? "version" : argv[1];
-  for (int i = 0; i < N_COMMANDS; i++) {
-    const Command *c = commands[i];
-    if (strcmp(c->name, name)) continue;
-    if (asks_help(argc - 2, argv + 2)) return help_command(c, stdout), EXIT_OK;
-    void *opts = mem_get(c->opts_size + 1);
-    char **args = NEW_N(char *, argc + 1);
-    int n_args = 0, code = parse(c, argc - 2, argv + 2, opts, args, &n_args);
-    if (code == EXIT_OK) code = c->run(opts, n_args, args);
-    if (fflush(stdout) != 0 && code == EXIT_OK) code = fail_io("cannot write the output");
-    mem_release_all();
-    return code;
-  }
-  fprintf(stderr, "rvm: unknown command `%s`\n\n", argv[1]);
-  help(stderr);
-  return EXIT_USAGE;
+  bool helping = !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help");
+  if (helping && argc < 3) return help(stdout), EXIT_OK;
+  const Command *c = find_command(helping ? argv[2] : name);
+  if (!c) return unknown_command(helping ? argv[2] : name);
+  if (helping || asks_help(argc - 2, argv + 2)) return help_command(c, stdout), EXIT_OK;
+  return run_command(c, argc - 2, argv + 2);
 }

@@ -27,7 +27,9 @@ static void wrong_role(Parser *p, Span at, const TyName *t, const char *as) {
 static void unbound_dim(Parser *p, Span at, Sym name) {
   if (!may_report(p)) return;
   diag_error(p->d, at, E0314, name, p->owner_name ? p->owner_name : "a function");
-  diag_help(p->d, "name %s in a parameter's shape, list it in brackets, or write ?", name);
+  if (p->owner_name && strncmp(p->owner_name, "type ", 5) == 0)
+    diag_help(p->d, "write ?: a type of data has no parameters that could give %s", name);
+  else diag_help(p->d, "name %s in a parameter's shape, list it in brackets, or write ?", name);
 }
 
 static Dim named_dim(Parser *p, const Token *t) {

@@ -290,6 +290,26 @@ static void hand_over(Lower *L, Image *m) {
   };
 }
 
+/* A function that calls itself at types made of its own never stops being
+ * specialised: what type variables stand for is bounded. */
+enum { MAX_TYPE_ARG = 3000 };                 /* nodes                            */
+static void weigh(Type *t, int *left) {
+  t = type_resolve(t);
+  if (--*left < 0) return;
+  int n = t->kind == TY_Tuple ? t->tuple.n : t->kind == TY_Data ? t->data.n : t->kind == TY_Fn ? t->fn.n : 0;
+  Type **at = t->kind == TY_Tuple ? t->tuple.at : t->kind == TY_Data ? t->data.arg : t->fn.param;
+  for (int i = 0; i < n && *left >= 0; i++) weigh(at[i], left);
+  if (t->kind == TY_Fn) weigh(t->fn.ret, left);
+  if (t->kind == TY_Ref) weigh(t->ref, left);
+}
+static bool bounded(Lower *L, const Instance *inst) {
+  int left = MAX_TYPE_ARG;
+  for (const TyEnv *e = inst->env; e && left >= 0; e = e->up) weigh(e->type, &left);
+  if (left >= 0) return true;
+  return diag_error(L->d, inst->fn->span, E0401, str_fmt("@%s", inst->name),
+                    "it is called at ever larger types");
+}
+
 bool lower_module(Module *m, int n_entries, Global *const *entries, Diags *d, Image *out) {
   Lower L = {.m = m, .cx = m->cx, .d = d};
   bool ok = true;
@@ -297,7 +317,7 @@ bool lower_module(Module *m, int n_entries, Global *const *entries, Diags *d, Im
   for (int i = 0; i < n_entries; i++) ok &= entry(&L, entries[i]);
   for (; ok && L.done < L.instances.n; L.done++) {
     while (L.funcs.n < L.instances.n) vec_push(&L.funcs, ((IFunc){0}));
-    ok = lower_instance(&L, L.instances.at[L.done]);
+    ok = bounded(&L, L.instances.at[L.done]) && lower_instance(&L, L.instances.at[L.done]);
   }
   if (ok) hand_over(&L, out);
   return ok;

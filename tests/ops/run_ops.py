@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Operator conformance: every example of every record against an independent NumPy reference.
 
-  run_ops.py RVM [--engine=E] [--jobs N] [-v] [NAME...]
+  run_ops.py RVM [--random SEED] [--extra ARG]... [--jobs N] [-v] [NAME...]
 
 `RVM ops --json` gives the records.  Each example (syntax: stdlib/README.md) becomes a function of
 a program, `?` where the example says so, and many share one process; a batch that fails as a
 whole is cut in halves until the examples at fault are alone.  Shapes and element types must be
 equal, values within the tolerance of their type.  An operator without an example or without a
-reference fails.  NAME: only operators whose name contains it."""
+reference fails.  NAME: only operators whose name contains it.  --random: calls drawn by
+random_ops.py instead of the examples.  --extra: handed to rvm run."""
 import argparse
 import base64
 import json
@@ -26,6 +27,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from reference import REF
 import reference_nn      # noqa: F401 (they register themselves)
 import reference_image   # noqa: F401
+import random_ops
 
 SHORT = {'f64': 'float64', 'f32': 'float32', 'f16': 'float16', 'bf16': 'bfloat16', 'bool': 'bool'}
 SHORT.update({k + n: v + n for k, v in (('i', 'int'), ('u', 'uint')) for n in ('8', '16', '32', '64')})
@@ -252,11 +254,29 @@ def expected(e):
     return [np.asarray(v) for v in (r if isinstance(r, (list, tuple)) else [r])]
 
 
+def calls(records, seed, bad):
+    """(record, text) of what is to run."""
+    if seed is not None:
+        by_name = {r['name']: r for r in records}
+        drawn = [(by_name.get(t.split('(')[0]), t) for t in random_ops.examples(seed)]
+        return [(r, t) for r, t in drawn if r]
+    out = []
+    for r in records:
+        if not r['examples']:
+            bad.append((r['name'], 'has no example'))
+        if r['name'] not in REF:
+            bad.append((r['name'], 'has no reference'))
+        else:
+            out += [(r, t) for t in r['examples']]
+    return out
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('rvm')
     ap.add_argument('names', nargs='*')
-    ap.add_argument('--engine')
+    ap.add_argument('--random', type=int, metavar='SEED')
+    ap.add_argument('--extra', action='append', default=[])
     ap.add_argument('--jobs', type=int, default=2)
     ap.add_argument('--keep', help='write the program of an example run alone to this file')
     ap.add_argument('-v', action='store_true', help='name every example')
@@ -265,20 +285,14 @@ def main():
     if o.names:
         records = [r for r in records if any(n in r['name'] for n in o.names)]
     bad, batch, wants = [], [], []
-    for r in records:
-        if not r['examples']:
-            bad.append((r['name'], 'has no example'))
-        if r['name'] not in REF:
-            bad.append((r['name'], 'has no reference'))
-            continue
-        for text in r['examples']:
-            try:
-                e = Example(text, r)
-                wants.append(expected(e))
-                batch.append(e)
-            except Exception as why:
-                bad.append((text, 'the reference fails: %s: %s' % (type(why).__name__, why)))
-    runner = Runner(os.path.abspath(o.rvm), ['--engine=' + o.engine] if o.engine else [], o.keep)
+    for r, text in calls(records, o.random, bad):
+        try:
+            e = Example(text, r)
+            wants.append(expected(e))
+            batch.append(e)
+        except Exception as why:
+            bad.append((text, 'the reference fails: %s: %s' % (type(why).__name__, why)))
+    runner = Runner(os.path.abspath(o.rvm), o.extra, o.keep)
     parts = [slice(i, i + BATCH) for i in range(0, len(batch), BATCH)]
     with ThreadPoolExecutor(o.jobs) as pool:
         results = sum(pool.map(lambda s: runner.run(batch[s], wants[s]), parts), [])

@@ -1,0 +1,160 @@
+/* emit.c -- one kernel as two functions of LLVM IR: an outer one that unpacks
+ * buffers and symbols from arrays, and an inner one that has each buffer as a
+ * noalias argument.  (The caller runs launches whose buffers overlap elsewhere.)
+ *
+ * Loops are rotated and canonical, guarded against no iterations.            */
+#include <stdlib.h>
+#include "codegen/llvm/emit.h"
+
+LLVMTypeRef int_type(const Emit *e, int bits) { return LLVMIntTypeInContext(e->c, (unsigned)bits); }
+LLVMTypeRef ptr_type(const Emit *e) { return LLVMPointerTypeInContext(e->c, 0); }
+Val i64_of(const Emit *e, int64_t v) { return LLVMConstInt(int_type(e, 64), (uint64_t)v, true); }
+
+LLVMTypeRef reg_type(const Emit *e, DType t) {
+  if (t == DT_bool) return int_type(e, 1);
+  if (t == DT_f64) return LLVMDoubleTypeInContext(e->c);
+  if (dtype_is_float(t)) return LLVMFloatTypeInContext(e->c);
+  return int_type(e, dtype_bytes(t) * 8);
+}
+
+LLVMTypeRef mem_type(const Emit *e, DType t) {
+  if (t == DT_f32 || t == DT_f64) return reg_type(e, t);
+  return int_type(e, dtype_bytes(t) * 8);
+}
+
+Block new_block(Emit *e, const char *name) {
+  return LLVMAppendBasicBlockInContext(e->c, e->fn, name);
+}
+
+Val new_slot(Emit *e, LLVMTypeRef t) {
+  Block here = LLVMGetInsertBlock(e->b);
+  Val first = LLVMGetFirstInstruction(e->entry);
+  if (first) LLVMPositionBuilderBefore(e->b, first);
+  else LLVMPositionBuilderAtEnd(e->b, e->entry);
+  Val slot = LLVMBuildAlloca(e->b, t, "");
+  LLVMPositionBuilderAtEnd(e->b, here);
+  return slot;
+}
+
+void fail_unless(Emit *e, Val ok, KStatus s, uint32_t message) {
+  Block bad = new_block(e, "fail"), next = new_block(e, "");
+  LLVMBuildCondBr(e->b, ok, next, bad);
+  LLVMPositionBuilderAtEnd(e->b, bad);
+  LLVMBuildRet(e->b, i64_of(e, (int64_t)s | (int64_t)message << 8));
+  LLVMPositionBuilderAtEnd(e->b, next);
+}
+
+Val i64_min(Emit *e, Val x, Val y) {
+  return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""), x, y, "");
+}
+
+/* ---- loops -------------------------------------------------------------------------- */
+Loop loop_begin_step(Emit *e, Val n, int64_t step) {
+  Loop l = { .body = new_block(e, "loop"), .exit = new_block(e, "done"), .n = n, .step = step };
+  Block pre = new_block(e, "pre"), guard = LLVMGetInsertBlock(e->b);
+  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n, i64_of(e, 0), ""), pre, l.exit);
+  (void)guard;
+  LLVMPositionBuilderAtEnd(e->b, pre);
+  LLVMBuildBr(e->b, l.body);
+  LLVMPositionBuilderAtEnd(e->b, l.body);
+  l.i = LLVMBuildPhi(e->b, int_type(e, 64), "i");
+  Val zero = i64_of(e, 0);
+  LLVMAddIncoming(l.i, &zero, &pre, 1);
+  return l;
+}
+
+Loop loop_begin(Emit *e, Val n) { return loop_begin_step(e, n, 1); }
+
+void loop_end(Emit *e, Loop *l) {
+  Block latch = LLVMGetInsertBlock(e->b);
+  Val next = LLVMBuildNSWAdd(e->b, l->i, i64_of(e, l->step), "");
+  LLVMAddIncoming(l->i, &next, &latch, 1);
+  Val again = LLVMBuildICmp(e->b, LLVMIntSLT, next, l->n, "");
+  LLVMBuildCondBr(e->b, again, l->body, l->exit);
+  LLVMPositionBuilderAtEnd(e->b, l->exit);
+}
+
+/* ---- functions ----------------------------------------------------------------------- */
+static void add_attribute(const Emit *e, Val fn, unsigned at, const char *name) {
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+  LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->c, kind, 0));
+}
+
+static Val inner_function(Emit *e, const char *name, LLVMTypeRef *type) {
+  LLVMTypeRef arg[K_MAX_BUFS + K_MAX_SYMS + 1];
+  unsigned n = 0;
+  char buf[64] = "inner.";
+  for (uint32_t i = 0; i < e->k->n_bufs; i++) arg[n++] = ptr_type(e);
+  for (uint32_t i = 0; i < e->k->n_syms; i++) arg[n++] = int_type(e, 64);
+  arg[n++] = ptr_type(e);
+  *type = LLVMFunctionType(int_type(e, 64), arg, n, false);
+  strncat(buf, name, sizeof buf - strlen(buf) - 1);
+  Val fn = LLVMAddFunction(e->m, buf, *type);
+  LLVMSetLinkage(fn, LLVMInternalLinkage);
+  add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
+  add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "noinline");
+  for (unsigned i = 0; i < e->k->n_bufs; i++) add_attribute(e, fn, i + 1, "noalias");
+  if (e->cpu.wide)
+    LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
+  return fn;
+}
+
+static Val load_at(Emit *e, LLVMTypeRef t, Val array, uint32_t i) {
+  Val at = i64_of(e, i);
+  return LLVMBuildLoad2(e->b, t, LLVMBuildGEP2(e->b, t, array, &at, 1, ""), "");
+}
+
+static void outer_function(Emit *e, const char *name, Val inner, LLVMTypeRef type) {
+  LLVMTypeRef arg[3] = { ptr_type(e), ptr_type(e), ptr_type(e) };
+  Val fn = LLVMAddFunction(e->m, name, LLVMFunctionType(int_type(e, 64), arg, 3, false));
+  Val v[K_MAX_BUFS + K_MAX_SYMS + 1];
+  unsigned n = 0;
+  LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->c, fn, ""));
+  for (uint32_t i = 0; i < e->k->n_bufs; i++)
+    v[n++] = load_at(e, ptr_type(e), LLVMGetParam(fn, 0), i);
+  for (uint32_t i = 0; i < e->k->n_syms; i++)
+    v[n++] = load_at(e, int_type(e, 64), LLVMGetParam(fn, 1), i);
+  v[n++] = LLVMGetParam(fn, 2);
+  LLVMBuildRet(e->b, LLVMBuildCall2(e->b, type, inner, v, n, ""));
+}
+
+static void emit_body(Emit *e) {
+  const Kernel *k = e->k;
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < k->n_bufs; i++) e->buf[i] = LLVMGetParam(e->fn, n++);
+  for (uint32_t i = 0; i < k->n_syms; i++) e->sym[i] = LLVMGetParam(e->fn, n++);
+  e->state = LLVMGetParam(e->fn, n);
+  e->entry = new_block(e, "entry");
+  Block start = new_block(e, "start");
+  LLVMPositionBuilderAtEnd(e->b, start);
+  for (uint32_t i = 0; i < k->n_bufs; i++)
+    for (int d = 0; d < k->buf[i].rank; d++) e->dim[i][d] = emit_expr(e, k->buf[i].dim[d]);
+  emit_stmts(e, 0, k->n_stmts);
+  LLVMBuildRet(e->b, i64_of(e, 0));
+  LLVMPositionBuilderAtEnd(e->b, e->entry);
+  LLVMBuildBr(e->b, start);
+}
+
+bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
+  Emit e = { .c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu };
+  LLVMTypeRef type;
+  e.val = calloc(k->n_nodes + 1, sizeof *e.val);
+  e.seen = calloc(k->n_nodes + 1, sizeof *e.seen);
+  e.todo = calloc(k->n_nodes + 1, sizeof *e.todo);
+  e.var = calloc(k->n_vars + 1, sizeof *e.var);
+  e.in_memory = calloc(k->n_vars + 1, sizeof *e.in_memory);
+  bool ok = e.val && e.seen && e.todo && e.var && e.in_memory;
+  if (ok) {
+    e.b = LLVMCreateBuilderInContext(e.c);
+    e.fn = inner_function(&e, name, &type);
+    emit_body(&e);
+    outer_function(&e, name, e.fn, type);
+    LLVMDisposeBuilder(e.b);
+  }
+  free(e.val);
+  free(e.seen);
+  free(e.todo);
+  free(e.var);
+  free(e.in_memory);
+  return ok;
+}

@@ -1,0 +1,72 @@
+/* emit.h -- inside codegen/llvm: the state of emitting one kernel.
+ *
+ * In registers an element is: bool i1, integers their width, halves float, the
+ * rest as they are.  In memory bool is a byte and halves are 16 bits.
+ * Expressions are emitted anew by each statement that uses them; LLVM removes
+ * what is common, and what a store lies between is not.                      */
+#ifndef RVM_CODEGEN_LLVM_EMIT_H
+#define RVM_CODEGEN_LLVM_EMIT_H
+#include <llvm-c/Core.h>
+#include "kernel/visit.h"
+
+typedef LLVMValueRef Val;
+typedef LLVMBasicBlockRef Block;
+typedef struct { bool f16c, wide; int vector_bytes; } Cpu;  /* wide: AVX-512 */
+
+typedef struct {
+  LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;
+  const Kernel *k;  Cpu cpu;
+  Val fn, state;                             /* state: JitState of the launch  */
+  Block entry;                               /* for allocas                    */
+  Val *val;  uint32_t *seen, *todo, epoch;   /* per node                       */
+  Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
+  Val sym[K_MAX_SYMS], buf[K_MAX_BUFS], dim[K_MAX_BUFS][K_MAX_RANK];
+} Emit;
+
+/* A counted loop being emitted: i in [0, n), or from lo in steps. */
+typedef struct { Block body, exit;  Val i, n;  int64_t step; } Loop;
+
+/* What the generated code calls, by name: kept in jit.c. */
+typedef struct { const char *name; void *address; } Helper;
+extern const Helper jit_helper[];
+extern const int jit_helpers;
+
+/* The scratch of a launch: one block that grows (jit.c). */
+typedef struct { KAlloc a; void *at; size_t n; } JitState;
+void *jit_scratch(JitState *s, int64_t bytes);
+
+/* ---- emit.c: types, loops, failures ------------------------------------------------ */
+/* Emit kernel k as i64 @name(ptr bufs, ptr syms, ptr state): 0, or a KStatus with
+ * the message's offset above bit 8.  false: no memory. */
+bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name);
+LLVMTypeRef reg_type(const Emit *e, DType t);
+LLVMTypeRef mem_type(const Emit *e, DType t);
+LLVMTypeRef int_type(const Emit *e, int bits);
+LLVMTypeRef ptr_type(const Emit *e);
+Val i64_of(const Emit *e, int64_t v);
+Block new_block(Emit *e, const char *name);
+Val new_slot(Emit *e, LLVMTypeRef t);        /* an alloca in the entry block   */
+void fail_unless(Emit *e, Val ok, KStatus s, uint32_t message);
+Loop loop_begin(Emit *e, Val n);
+Loop loop_begin_step(Emit *e, Val n, int64_t step);
+void loop_end(Emit *e, Loop *l);
+Val i64_min(Emit *e, Val x, Val y);
+
+/* ---- emit_expr.c -------------------------------------------------------------------- */
+Val emit_expr(Emit *e, KE root);
+Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z);
+Val emit_cast(Emit *e, Val x, DType from, DType to);
+Val emit_round_half(Emit *e, DType t, Val x); /* f32 -> the nearest of t, as float */
+Val emit_intrinsic(Emit *e, const char *name, LLVMTypeRef t, Val *arg, unsigned n);
+Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned n, bool pure);
+Val to_memory(Emit *e, DType t, Val x);
+Val from_memory(Emit *e, DType t, Val x);
+Val emit_address(Emit *e, uint32_t buf, const Val *index);
+
+/* ---- emit_stmt.c, contract.c --------------------------------------------------------- */
+void emit_stmts(Emit *e, uint32_t from, uint32_t to);
+void set_var(Emit *e, uint32_t var, Val v);
+/* A contraction in tiles; false: emit it as plain loops instead. */
+bool emit_contract(Emit *e, uint32_t s);
+void emit_contract_plain(Emit *e, uint32_t s);
+#endif

@@ -1,0 +1,397 @@
+/* emit_expr.c -- expressions: operands first, with an explicit stack, each node
+ * once per evaluation.  Meaning as in kernel/scalar.c; functions of libm are
+ * called under names of our own, so that LLVM does not replace them by others
+ * that round differently.                                                    */
+#include "codegen/llvm/emit.h"
+
+Val emit_intrinsic(Emit *e, const char *name, LLVMTypeRef t, Val *arg, unsigned n) {
+  unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+  Val fn = LLVMGetIntrinsicDeclaration(e->m, id, &t, 1);
+  return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->c, id, &t, 1), fn, arg, n, "");
+}
+
+static void attribute(Emit *e, Val fn, const char *name, uint64_t v) {
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->c, kind, v));
+}
+
+Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned n, bool pure) {
+  LLVMTypeRef t[4];
+  for (unsigned i = 0; i < n; i++) t[i] = LLVMTypeOf(arg[i]);
+  LLVMTypeRef type = LLVMFunctionType(result, t, n, false);
+  Val fn = LLVMGetNamedFunction(e->m, name);
+  if (!fn) {
+    fn = LLVMAddFunction(e->m, name, type);
+    attribute(e, fn, "nounwind", 0);
+    if (pure) attribute(e, fn, "willreturn", 0);
+    if (pure) attribute(e, fn, "memory", 0); /* reads and writes nothing */
+  }
+  return LLVMBuildCall2(e->b, type, fn, arg, n, "");
+}
+
+/* ---- halves -------------------------------------------------------------------------- */
+static Val to_bf16(Emit *e, Val x) {
+  LLVMTypeRef i32 = int_type(e, 32);
+  Val u = LLVMBuildBitCast(e->b, x, i32, "");
+  Val c16 = LLVMConstInt(i32, 16, false), top = LLVMBuildLShr(e->b, u, c16, "");
+  Val odd = LLVMBuildAnd(e->b, top, LLVMConstInt(i32, 1, false), "");
+  Val r = LLVMBuildAdd(e->b, u, LLVMConstInt(i32, 0x7fff, false), "");
+  r = LLVMBuildLShr(e->b, LLVMBuildAdd(e->b, r, odd, ""), c16, "");
+  Val quiet = LLVMBuildOr(e->b, top, LLVMConstInt(i32, 0x40, false), "");
+  Val nan = LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, "");
+  return LLVMBuildTrunc(e->b, LLVMBuildSelect(e->b, nan, quiet, r, ""), int_type(e, 16), "");
+}
+
+static Val from_bf16(Emit *e, Val h) {
+  LLVMTypeRef i32 = int_type(e, 32);
+  Val u = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, h, i32, ""), LLVMConstInt(i32, 16, false), "");
+  return LLVMBuildBitCast(e->b, u, LLVMFloatTypeInContext(e->c), "");
+}
+
+static Val to_f16(Emit *e, Val x) {
+  if (!e->cpu.f16c) return emit_call(e, "rvm.to_f16", int_type(e, 16), &x, 1, true);
+  Val h = LLVMBuildFPTrunc(e->b, x, LLVMHalfTypeInContext(e->c), "");
+  return LLVMBuildBitCast(e->b, h, int_type(e, 16), "");
+}
+
+static Val from_f16(Emit *e, Val h) {
+  LLVMTypeRef f = LLVMFloatTypeInContext(e->c);
+  if (!e->cpu.f16c) return emit_call(e, "rvm.from_f16", f, &h, 1, true);
+  h = LLVMBuildBitCast(e->b, h, LLVMHalfTypeInContext(e->c), "");
+  return LLVMBuildFPExt(e->b, h, f, "");
+}
+
+Val to_memory(Emit *e, DType t, Val x) {
+  if (t == DT_bool) return LLVMBuildZExt(e->b, x, int_type(e, 8), "");
+  if (t == DT_f16) return to_f16(e, x);
+  if (t == DT_bf16) return to_bf16(e, x);
+  return x;
+}
+
+Val from_memory(Emit *e, DType t, Val x) {
+  if (t == DT_bool) return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstInt(int_type(e, 8), 0, 0), "");
+  if (t == DT_f16) return from_f16(e, x);
+  if (t == DT_bf16) return from_bf16(e, x);
+  return x;
+}
+
+Val emit_round_half(Emit *e, DType t, Val x) {
+  return t == DT_f16 || t == DT_bf16 ? from_memory(e, t, to_memory(e, t, x)) : x;
+}
+
+/* ---- memory -------------------------------------------------------------------------- */
+/* Row-major; the access is inside the buffer, so nothing overflows. */
+Val emit_address(Emit *e, uint32_t buf, const Val *index) {
+  const KBuf *b = &e->k->buf[buf];
+  Val at = i64_of(e, 0);
+  for (int i = 0; i < b->rank; i++)
+    at = i ? LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, at, e->dim[buf][i], ""), index[i], "")
+           : index[0];
+  return LLVMBuildInBoundsGEP2(e->b, mem_type(e, (DType)b->dtype), e->buf[buf], &at, 1, "");
+}
+
+static Val load_element(Emit *e, uint32_t buf, const Val *index) {
+  DType t = (DType)e->k->buf[buf].dtype;
+  Val v = LLVMBuildLoad2(e->b, mem_type(e, t), emit_address(e, buf, index), "");
+  LLVMSetAlignment(v, (unsigned)dtype_bytes(t));
+  return from_memory(e, t, v);
+}
+
+static Val load_or(Emit *e, uint32_t buf, const Val *index, Val other) {
+  Val inside = LLVMConstInt(int_type(e, 1), 1, false);
+  for (int i = 0; i < e->k->buf[buf].rank; i++) {
+    Val ok = LLVMBuildICmp(e->b, LLVMIntULT, index[i], e->dim[buf][i], "");
+    inside = LLVMBuildAnd(e->b, inside, ok, "");
+  }
+  Block from = LLVMGetInsertBlock(e->b), in = new_block(e, "inside"), next = new_block(e, "");
+  LLVMBuildCondBr(e->b, inside, in, next);
+  LLVMPositionBuilderAtEnd(e->b, in);
+  Val v = load_element(e, buf, index);
+  LLVMBuildBr(e->b, next);
+  LLVMPositionBuilderAtEnd(e->b, next);
+  Val phi = LLVMBuildPhi(e->b, LLVMTypeOf(v), "");
+  LLVMAddIncoming(phi, (Val[]){ v, other }, (Block[]){ in, from }, 2);
+  return phi;
+}
+
+/* ---- floats -------------------------------------------------------------------------- */
+static const char *const math_name[S_COUNT] = {
+  [S_mod] = "fmod", [S_pow] = "pow", [S_atan2] = "atan2", [S_exp] = "exp", [S_log] = "log",
+  [S_log2] = "log2", [S_log10] = "log10", [S_log1p] = "log1p", [S_expm1] = "expm1",
+  [S_sin] = "sin", [S_cos] = "cos", [S_tan] = "tan", [S_sinh] = "sinh", [S_cosh] = "cosh",
+  [S_tanh] = "tanh", [S_asin] = "asin", [S_acos] = "acos", [S_atan] = "atan",
+  [S_asinh] = "asinh", [S_acosh] = "acosh", [S_atanh] = "atanh", [S_erf] = "erf" };
+static const char *const intrinsic_name[S_COUNT] = {
+  [S_min] = "llvm.minimum", [S_max] = "llvm.maximum", [S_abs] = "llvm.fabs",
+  [S_floor] = "llvm.floor", [S_ceil] = "llvm.ceil", [S_trunc] = "llvm.trunc",
+  [S_round] = "llvm.roundeven", [S_sqrt] = "llvm.sqrt" };
+
+static Val call_math(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
+  char name[32] = "rvm.";
+  strncat(name, math_name[op], 20);
+  if (LLVMGetTypeKind(t) == LLVMFloatTypeKind) strncat(name, "f", 2);
+  return emit_call(e, name, t, (Val[]){ x, y }, (unsigned)sop_info[op].arity, true);
+}
+
+/* The remainder with the sign of b. */
+static Val float_rem(Emit *e, LLVMTypeRef t, Val a, Val b) {
+  Val zero = LLVMConstNull(t), r = call_math(e, S_mod, t, a, b);
+  Val signed_zero = emit_intrinsic(e, "llvm.copysign", t, (Val[]){ r, b }, 2);
+  Val differ = LLVMBuildXor(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, r, zero, ""),
+                            LLVMBuildFCmp(e->b, LLVMRealOLT, b, zero, ""), "");
+  Val s = LLVMBuildSelect(e->b, differ, LLVMBuildFAdd(e->b, r, b, ""), r, "");
+  return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOEQ, r, zero, ""), signed_zero, s, "");
+}
+
+static Val float_sign(Emit *e, LLVMTypeRef t, Val a) {
+  Val zero = LLVMConstNull(t);
+  Val down = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, a, zero, ""),
+                             LLVMConstReal(t, -1), a, "");
+  return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOGT, a, zero, ""), LLVMConstReal(t, 1),
+                         down, "");
+}
+
+static Val float_class(Emit *e, SOp op, LLVMTypeRef t, Val x) {
+  if (op == S_isnan) return LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, "");
+  Val m = emit_intrinsic(e, "llvm.fabs", t, &x, 1);
+  Val inf = LLVMConstReal(t, __builtin_inf());
+  return LLVMBuildFCmp(e->b, op == S_isinf ? LLVMRealOEQ : LLVMRealOLT, m, inf, "");
+}
+
+static Val float_op(Emit *e, SOp op, Val x, Val y) {
+  LLVMTypeRef t = LLVMTypeOf(x);
+  Val one = LLVMConstReal(t, 1), v;
+  switch ((int)op) {
+  case S_add: return LLVMBuildFAdd(e->b, x, y, "");
+  case S_sub: return LLVMBuildFSub(e->b, x, y, "");
+  case S_mul: return LLVMBuildFMul(e->b, x, y, "");
+  case S_div: return LLVMBuildFDiv(e->b, x, y, "");
+  case S_fdiv:
+    v = LLVMBuildFDiv(e->b, x, y, "");
+    return emit_intrinsic(e, "llvm.floor", t, &v, 1);
+  case S_fmod: return float_rem(e, t, x, y);
+  case S_neg: return LLVMBuildFNeg(e->b, x, "");
+  case S_sign: return float_sign(e, t, x);
+  case S_rsqrt: return LLVMBuildFDiv(e->b, one, emit_intrinsic(e, "llvm.sqrt", t, &x, 1), "");
+  case S_sigmoid:
+    v = call_math(e, S_exp, t, LLVMBuildFNeg(e->b, x, ""), NULL);
+    return LLVMBuildFDiv(e->b, one, LLVMBuildFAdd(e->b, one, v, ""), "");
+  case S_eq: return LLVMBuildFCmp(e->b, LLVMRealOEQ, x, y, "");
+  case S_ne: return LLVMBuildFCmp(e->b, LLVMRealUNE, x, y, "");
+  case S_lt: return LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, "");
+  case S_le: return LLVMBuildFCmp(e->b, LLVMRealOLE, x, y, "");
+  case S_isnan: case S_isinf: case S_isfin: return float_class(e, op, t, x);
+  default: break;
+  }
+  if (intrinsic_name[op])
+    return emit_intrinsic(e, intrinsic_name[op], t, (Val[]){ x, y },
+                          (unsigned)sop_info[op].arity);
+  return call_math(e, op, t, x, y);
+}
+
+/* ---- integers ------------------------------------------------------------------------ */
+static Val is_value(Emit *e, Val x, int64_t v) {
+  return LLVMBuildICmp(e->b, LLVMIntEQ, x, LLVMConstInt(LLVMTypeOf(x), (uint64_t)v, true), "");
+}
+
+static Val int_divide(Emit *e, SOp op, bool sign, Val x, Val y) {
+  LLVMTypeRef t = LLVMTypeOf(x);
+  Val zero = LLVMConstInt(t, 0, false), one = LLVMConstInt(t, 1, false);
+  if (!LLVMIsAConstantInt(y) || LLVMConstIntGetZExtValue(y) == 0)
+    fail_unless(e, LLVMBuildICmp(e->b, LLVMIntNE, y, zero, ""), K_DIV_ZERO, 0);
+  bool quotient = op == S_div || op == S_fdiv;
+  if (!sign) return quotient ? LLVMBuildUDiv(e->b, x, y, "") : LLVMBuildURem(e->b, x, y, "");
+  Val minus = is_value(e, y, -1), d = LLVMBuildSelect(e->b, minus, one, y, "");
+  Val q = LLVMBuildSDiv(e->b, x, d, "");
+  Val r = LLVMBuildSRem(e->b, x, d, "");     /* by 1 instead of -1: 0 as well  */
+  Val differ = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, r, y, ""), zero, "");
+  Val down = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntNE, r, zero, ""), differ, "");
+  q = LLVMBuildSelect(e->b, minus, LLVMBuildNeg(e->b, x, ""), q, "");
+  switch ((int)op) {
+  case S_div: return q;
+  case S_fdiv: return LLVMBuildSub(e->b, q, LLVMBuildZExt(e->b, down, t, ""), "");
+  case S_mod: return r;
+  default: return LLVMBuildSelect(e->b, down, LLVMBuildAdd(e->b, r, y, ""), r, "");
+  }
+}
+
+static Val int_shift(Emit *e, SOp op, bool sign, Val x, Val y) {
+  LLVMTypeRef t = LLVMTypeOf(x);
+  Val bits = LLVMConstInt(t, LLVMGetIntTypeWidth(t), false);
+  fail_unless(e, LLVMBuildICmp(e->b, LLVMIntULT, y, bits, ""), K_BAD_SHIFT, 0);
+  if (op == S_shl) return LLVMBuildShl(e->b, x, y, "");
+  return sign ? LLVMBuildAShr(e->b, x, y, "") : LLVMBuildLShr(e->b, x, y, "");
+}
+
+static Val widen(Emit *e, Val x, bool sign, LLVMTypeRef t) {
+  if (LLVMTypeOf(x) == t) return x;
+  return sign ? LLVMBuildSExt(e->b, x, t, "") : LLVMBuildZExt(e->b, x, t, "");
+}
+
+static Val int_pow(Emit *e, bool sign, Val x, Val y) {
+  LLVMTypeRef t = LLVMTypeOf(x), i64 = int_type(e, 64);
+  if (sign) {
+    Val down = LLVMBuildICmp(e->b, LLVMIntSLT, y, LLVMConstNull(t), "");
+    fail_unless(e, LLVMBuildNot(e->b, LLVMBuildAnd(e->b, down, is_value(e, x, 0), ""), ""),
+                K_DIV_ZERO, 0);
+  }
+  Val arg[2] = { widen(e, x, sign, i64), widen(e, y, sign, i64) };
+  Val r = emit_call(e, sign ? "rvm.ipow" : "rvm.upow", i64, arg, 2, true);
+  return LLVMTypeOf(r) == t ? r : LLVMBuildTrunc(e->b, r, t, "");
+}
+
+static Val int_pick(Emit *e, LLVMIntPredicate p, Val x, Val y) {
+  return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, p, x, y, ""), x, y, "");
+}
+
+static Val int_sign(Emit *e, bool sign, Val x) {
+  LLVMTypeRef t = LLVMTypeOf(x);
+  Val some = LLVMBuildZExt(e->b, LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstNull(t), ""), t, "");
+  if (!sign) return some;
+  Val down = LLVMBuildICmp(e->b, LLVMIntSLT, x, LLVMConstNull(t), "");
+  return LLVMBuildSelect(e->b, down, LLVMConstAllOnes(t), some, "");
+}
+
+static Val int_abs(Emit *e, bool sign, Val x) {
+  if (!sign) return x;
+  Val down = LLVMBuildICmp(e->b, LLVMIntSLT, x, LLVMConstNull(LLVMTypeOf(x)), "");
+  return LLVMBuildSelect(e->b, down, LLVMBuildNeg(e->b, x, ""), x, "");
+}
+
+static Val int_op(Emit *e, SOp op, bool sign, Val x, Val y) {
+  LLVMBuilderRef b = e->b;
+  LLVMTypeRef i1 = int_type(e, 1);
+  switch ((int)op) {
+  case S_add: return LLVMBuildAdd(b, x, y, "");
+  case S_sub: return LLVMBuildSub(b, x, y, "");
+  case S_mul: return LLVMBuildMul(b, x, y, "");
+  case S_div: case S_fdiv: case S_mod: case S_fmod: return int_divide(e, op, sign, x, y);
+  case S_min: return int_pick(e, sign ? LLVMIntSLT : LLVMIntULT, x, y);
+  case S_max: return int_pick(e, sign ? LLVMIntSGT : LLVMIntUGT, x, y);
+  case S_pow: return int_pow(e, sign, x, y);
+  case S_and: return LLVMBuildAnd(b, x, y, "");
+  case S_or: return LLVMBuildOr(b, x, y, "");
+  case S_xor: return LLVMBuildXor(b, x, y, "");
+  case S_shl: case S_shr: return int_shift(e, op, sign, x, y);
+  case S_eq: return LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
+  case S_ne: return LLVMBuildICmp(b, LLVMIntNE, x, y, "");
+  case S_lt: return LLVMBuildICmp(b, sign ? LLVMIntSLT : LLVMIntULT, x, y, "");
+  case S_le: return LLVMBuildICmp(b, sign ? LLVMIntSLE : LLVMIntULE, x, y, "");
+  case S_neg: return LLVMBuildNeg(b, x, "");
+  case S_not: return LLVMBuildNot(b, x, "");
+  case S_abs: return int_abs(e, sign, x);
+  case S_sign: return int_sign(e, sign, x);
+  case S_isfin: return LLVMConstInt(i1, 1, false);
+  default: return LLVMConstInt(i1, 0, false); /* isnan, isinf */
+  }
+}
+
+Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z) {
+  if (op == S_select) return LLVMBuildSelect(e->b, x, y, z, "");
+  if (!dtype_is_float(t)) return int_op(e, op, dtype_is_signed(t), x, y);
+  Val v = float_op(e, op, x, y);
+  return sop_info[op].result == 'b' ? v : emit_round_half(e, t, v);
+}
+
+/* ---- casts --------------------------------------------------------------------------- */
+static Val float_to_int(Emit *e, Val x, DType to) {
+  LLVMTypeRef t[2] = { reg_type(e, to), LLVMTypeOf(x) };
+  if (to == DT_bool) return LLVMBuildFCmp(e->b, LLVMRealUNE, x, LLVMConstNull(t[1]), "");
+  const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
+  unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+  Val fn = LLVMGetIntrinsicDeclaration(e->m, id, t, 2);
+  return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->c, id, t, 2), fn, &x, 1, "");
+}
+
+/* Halves of what float32 cannot hold exactly would be rounded twice. */
+static Val to_half(Emit *e, Val x, DType from, DType to) {
+  Val arg[3] = { x, LLVMConstInt(int_type(e, 32), (unsigned)from, false),
+                 LLVMConstInt(int_type(e, 32), (unsigned)to, false) };
+  if (from == DT_f64) arg[0] = LLVMBuildBitCast(e->b, x, int_type(e, 64), "");
+  else arg[0] = widen(e, x, dtype_is_signed(from), int_type(e, 64));
+  return emit_call(e, "rvm.to_half", LLVMFloatTypeInContext(e->c), arg, 3, true);
+}
+
+static Val to_float(Emit *e, Val x, DType from, DType to) {
+  LLVMTypeRef t = reg_type(e, to);
+  bool half = to == DT_f16 || to == DT_bf16;
+  if (dtype_is_float(from)) {
+    if (from == DT_f64) return half ? to_half(e, x, from, to) : LLVMBuildFPTrunc(e->b, x, t, "");
+    if (to == DT_f64) return LLVMBuildFPExt(e->b, x, t, "");
+    return emit_round_half(e, to, x);
+  }
+  if (half && dtype_bytes(from) >= 4) return to_half(e, x, from, to);
+  Val v = dtype_is_signed(from) ? LLVMBuildSIToFP(e->b, x, t, "") : LLVMBuildUIToFP(e->b, x, t, "");
+  return emit_round_half(e, to, v);
+}
+
+Val emit_cast(Emit *e, Val x, DType from, DType to) {
+  if (from == to) return x;
+  if (dtype_is_float(to)) return to_float(e, x, from, to);
+  if (dtype_is_float(from)) return float_to_int(e, x, to);
+  if (to == DT_bool) return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
+  LLVMTypeRef t = reg_type(e, to);
+  if (from != DT_bool && dtype_bytes(to) < dtype_bytes(from)) return LLVMBuildTrunc(e->b, x, t, "");
+  return widen(e, x, dtype_is_signed(from), t);
+}
+
+static Val emit_bits(Emit *e, Val x, DType from, DType to) {
+  Val v = LLVMBuildBitCast(e->b, to_memory(e, from, x), mem_type(e, to), "");
+  return from_memory(e, to, v);
+}
+
+/* ---- nodes --------------------------------------------------------------------------- */
+static Val emit_const(Emit *e, const KNode *n) {
+  DType t = (DType)n->dtype;
+  if (t == DT_bool) return LLVMConstInt(int_type(e, 1), n->bits != 0, false);
+  Val v = LLVMConstInt(int_type(e, dtype_bytes(t) * 8), n->bits, false);
+  if (t == DT_f32 || t == DT_f64) return LLVMConstBitCast(v, reg_type(e, t));
+  if (dtype_is_float(t)) {
+    float f = t == DT_f16 ? f16_to_f32((uint16_t)n->bits) : bf16_to_f32((uint16_t)n->bits);
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return LLVMConstBitCast(LLVMConstInt(int_type(e, 32), u, false), reg_type(e, t));
+  }
+  return v;
+}
+
+static Val emit_node(Emit *e, KE at) {
+  const KNode *n = &e->k->node[at];
+  Val index[K_MAX_RANK];
+  for (int i = 0; (n->kind == KN_Load || n->kind == KN_LoadOr) && i < n->rank; i++)
+    index[i] = e->val[e->k->pool[n->b + (uint32_t)i]];
+  switch ((KNodeKind)n->kind) {
+  case KN_Const: return emit_const(e, n);
+  case KN_Sym: return e->sym[n->a];
+  case KN_Var:
+    if (!e->in_memory[n->a]) return e->var[n->a];
+    return LLVMBuildLoad2(e->b, reg_type(e, (DType)n->dtype), e->var[n->a], "");
+  case KN_Op: {
+    int arity = sop_info[n->op].arity;
+    DType t = (DType)e->k->node[arity == 3 ? n->b : n->a].dtype;
+    return emit_op(e, (SOp)n->op, t, e->val[n->a], arity > 1 ? e->val[n->b] : NULL,
+                   arity > 2 ? e->val[n->c] : NULL);
+  }
+  case KN_Cast: return emit_cast(e, e->val[n->a], (DType)e->k->node[n->a].dtype, (DType)n->dtype);
+  case KN_Bits: return emit_bits(e, e->val[n->a], (DType)e->k->node[n->a].dtype, (DType)n->dtype);
+  case KN_Load: return load_element(e, n->a, index);
+  case KN_LoadOr: return load_or(e, n->a, index, e->val[n->c]);
+  }
+  return NULL;
+}
+
+Val emit_expr(Emit *e, KE root) {
+  uint32_t n = 0;
+  e->epoch++;
+  e->todo[n++] = root;
+  while (n > 0) {
+    KE at = e->todo[n - 1], o;
+    uint32_t i = 0;
+    while ((o = kernel_operand(e->k, at, i)) != KE_NONE && e->seen[o] == e->epoch) i++;
+    if (o != KE_NONE) { e->todo[n++] = o; continue; }
+    e->val[at] = emit_node(e, at);
+    e->seen[at] = e->epoch;
+    n--;
+  }
+  return e->val[root];
+}
