@@ -70,6 +70,35 @@ static bool lower_dense(OpPlan *p) {
                  (Factor){2, {VN, VK}, {0}}, 2, (int[]){VM, VN}, ext);
 }
 
+/* ---- dense with a tiled weight (units / t, k, t) ----------------------------------------- */
+static bool rel_dense_pack(Rel *r) {
+  if (!rel_want_rank(r, 0, 2) || !rel_want_rank(r, 1, 3) || !rel_same_dtype(r, 0, 1) ||
+      !rel_want_class(r, 0, "fiu"))
+    return false;
+  TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
+  const OpAttrVal *units = opattr(rel_attrs(r), "units");
+  Dim n = dim_mul(rel_dims(r), w.dim[0], w.dim[2]);
+  if (!rel_same_dim(r, x.dim[1], w.dim[1], "the columns of data and of weight")) return false;
+  if (units->given && !units->none &&
+      !rel_same_dim(r, n, dim_const(rel_dims(r), units->i), "the rows of weight and units"))
+    return false;
+  return rel_result(r, out_dtype(rel_attrs(r), x.dtype), 2, (Dim[]){x.dim[0], n});
+}
+static bool lower_dense_pack(OpPlan *p) {
+  OpOperand *wo = plan_operand(p, 1), *xo = plan_operand(p, 0);
+  Dim yd[3] = {xo->dim[0], wo->dim[0], wo->dim[2]};
+  OpK k = opk_begin(p, "dense_pack");
+  KTensor x = opk_in(&k, 0), w = opk_in(&k, 1), y = opk_out_as(&k, plan_result(p, 0), 3, yd);
+  KE par[3], depth;
+  kb_contract_begin(k.b, 3, y.dim, par, 1, &x.dim[1], &depth);
+  DType acc = relkit_acc(y.dtype);
+  KE a = kb_cast(k.b, kb_load(k.b, x.buf, (KE[]){par[0], depth}), acc);
+  KE b = kb_cast(k.b, kb_load(k.b, w.buf, (KE[]){par[1], depth, par[2]}), acc);
+  kb_store(k.b, y.buf, par, kb_cast(k.b, kb_contract_acc(k.b, acc, a, b), y.dtype));
+  kb_contract_end(k.b);
+  return opk_end(&k);
+}
+
 /* ---- matmul: a (..., m, k), b (k, n), each perhaps transposed -------------------------------- */
 static bool rel_matmul(Rel *r) {
   bool ta = attr_bool(rel_attrs(r), "transpose_a"), tb = attr_bool(rel_attrs(r), "transpose_b");
@@ -408,6 +437,20 @@ const OpDef op_nn_dense = {
         "nn.dense(f16[2,3], f16[4,3])", "nn.dense(i8[2,3], i8[4,3], out_dtype=\"int32\")",
         "nn.dense(f32[0,3], f32[4,3])", "nn.dense(f64[2,0], f64[4,0])",
         "nn.dense(f32[3], f32[4,3])", NULL}};
+const OpDef op_nn_contrib_dense_pack = {
+    .name = "nn.contrib_dense_pack",
+    .doc = "nn.dense with the weight in tiles of rows.",
+    .args = {{"data", "(b, k)", false}, {"weight", "(units / t, k, t)", false}},
+    .attrs = {{"units", A_Int, "None", "rows of weight, for checking"},
+              OUT_DTYPE,
+              {"weight_layout", A_Ignored, "NC", ""}},
+    .flags = OP_PURE,
+    .pattern = PAT_OutFusable,
+    .rel = rel_dense_pack,
+    .lower = lower_dense_pack,
+    .examples = (const char *const[]){"nn.contrib_dense_pack(f32[2,3], f32[2,3,4])",
+                                      "nn.contrib_dense_pack(f32[?2,?3], f32[2,3,4], units=8)",
+                                      "nn.contrib_dense_pack(f32[0,3], f32[2,3,4])", NULL}};
 const OpDef op_nn_matmul = {
     .name = "nn.matmul",
     .doc = "Matrix product, either factor perhaps transposed; leading axes of tensor_a are kept.",

@@ -302,8 +302,15 @@ static void weigh(Type *t, int *left) {
   if (t->kind == TY_Fn) weigh(t->fn.ret, left);
   if (t->kind == TY_Ref) weigh(t->ref, left);
 }
-static bool bounded(Lower *L, const Instance *inst) {
+static bool can_be_made(Lower *L, const Instance *inst) {
   int left = MAX_TYPE_ARG;
+  for (int i = 0; i < inst->fn->n; i++) {
+    const Var *v = inst->fn->param[i];
+    Type *t = type_resolve(v->type);
+    if (t->kind == TY_Fn && t->fn.n_vars > 0)
+      return diag_error(L->d, v->span, E0401, str_fmt("%%%s", v->name ? v->name : "_"),
+                        "a parameter has one type; pass a function for each type it is used at");
+  }
   for (const TyEnv *e = inst->env; e && left >= 0; e = e->up) weigh(e->type, &left);
   if (left >= 0) return true;
   return diag_error(L->d, inst->fn->span, E0401, str_fmt("@%s", inst->name),
@@ -317,7 +324,7 @@ bool lower_module(Module *m, int n_entries, Global *const *entries, Diags *d, Im
   for (int i = 0; i < n_entries; i++) ok &= entry(&L, entries[i]);
   for (; ok && L.done < L.instances.n; L.done++) {
     while (L.funcs.n < L.instances.n) vec_push(&L.funcs, ((IFunc){0}));
-    ok = bounded(&L, L.instances.at[L.done]) && lower_instance(&L, L.instances.at[L.done]);
+    ok = can_be_made(&L, L.instances.at[L.done]) && lower_instance(&L, L.instances.at[L.done]);
   }
   if (ok) hand_over(&L, out);
   return ok;
