@@ -69,3 +69,21 @@ void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logica
     out[i] = a.inner ? kb_fmod(k->b, e, f) : kb_fdiv(k->b, e, f);
   }
 }
+
+void window_ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out) {
+  const OpAttrVal *v = opattr(a, name);
+  for (int i = 0; i < n; i++) {
+    int last = i < v->n ? i : v->n - 1;
+    out[i] = v->n == 0 ? dflt : v->ints[v->n == 1 ? 0 : last];
+  }
+}
+
+bool window_padding(const OpAttrs *a, int n, int64_t *before, int64_t *after) {
+  const OpAttrVal *p = opattr(a, "padding");
+  if (p->n != 1 && p->n != n && p->n != 2 * n) return false;
+  for (int i = 0; i < n; i++) {
+    before[i] = p->ints[p->n == 1 ? 0 : i];
+    after[i] = p->n == 2 * n ? p->ints[i + n] : before[i];
+  }
+  return true;
+}

@@ -23,4 +23,12 @@ Dim  layout_extent(DimTab *t, const Layout *l, const Dim *dim, char letter);
 void layout_shape(DimTab *t, const Layout *l, const char *letters, const Dim *extent, Dim *out);
 /* A physical index from logical ones. */
 void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logical, KE *out);
+
+/* ---- windows: strides, padding and their like ---------------------------------- */
+enum { MAX_SPATIAL = 3 };
+/* n values of an attribute: a lone one stands for all, an empty list for dflt. */
+void window_ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out);
+/* padding: one value for all, one per dimension, or all before then all after;
+ * false when it has another number of values. */
+bool window_padding(const OpAttrs *a, int n, int64_t *before, int64_t *after);
 #endif

@@ -7,7 +7,7 @@
 #include "stdlib/layout.h"
 #include "stdlib/relkit.h"
 
-enum { MAX_SPATIAL = 3, IS_AVG = 4, IS_ADAPTIVE = 8, IS_GLOBAL = 16 }; /* variant: dims | flags */
+enum { IS_AVG = 4, IS_ADAPTIVE = 8, IS_GLOBAL = 16 }; /* variant: dims | flags */
 typedef struct {
   int n;
   bool avg, count_pad, ceil;
@@ -17,25 +17,6 @@ typedef struct {
       after[MAX_SPATIAL];
 } Pool;
 
-static void ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out) {
-  const OpAttrVal *v = opattr(a, name);
-  for (int i = 0; i < n; i++)
-    out[i] = v->n == 0 ? dflt : v->ints[v->n == 1 ? 0 : i < v->n ? i : v->n - 1];
-}
-static bool padding(const OpAttrs *a, Pool *c) {
-  const OpAttrVal *p = opattr(a, "padding");
-  for (int i = 0; i < c->n; i++) {
-    if (p->n == 1)
-      c->before[i] = c->after[i] = p->ints[0];
-    else if (p->n == c->n)
-      c->before[i] = c->after[i] = p->ints[i];
-    else if (p->n == 2 * c->n)
-      c->before[i] = p->ints[i], c->after[i] = p->ints[i + c->n];
-    else
-      return false;
-  }
-  return true;
-}
 static bool read_layout(const OpDef *op, const OpAttrs *a, Pool *c) {
   static const char *const space[] = {"", "W", "HW", "DHW"};
   const OpAttrVal *v = opattr(a, "layout");
@@ -46,10 +27,10 @@ static bool read_layout(const OpDef *op, const OpAttrs *a, Pool *c) {
 }
 static bool read_pool(const OpDef *op, const OpAttrs *a, Pool *c) {
   *c = (Pool){0};
-  bool ok = read_layout(op, a, c) && padding(a, c);
-  ints(a, "pool_size", c->n, 1, c->size);
-  ints(a, "strides", c->n, 1, c->stride);
-  ints(a, "dilation", c->n, 1, c->dilation);
+  bool ok = read_layout(op, a, c) && window_padding(a, c->n, c->before, c->after);
+  window_ints(a, "pool_size", c->n, 1, c->size);
+  window_ints(a, "strides", c->n, 1, c->stride);
+  window_ints(a, "dilation", c->n, 1, c->dilation);
   c->ceil = attr_bool(a, "ceil_mode");
   c->count_pad = c->avg && attr_bool(a, "count_include_pad");
   return ok;

@@ -17,7 +17,7 @@ def acc(x):
 
 # ---- products ---------------------------------------------------------------------------------------
 op('nn.dense')(lambda A, a: np.asarray(acc(A[0]) @ acc(A[1]).T).astype(out_type(a, A[0])))
-op('nn.contrib_dense_pack')(lambda A, a: np.einsum('bk,okt->bot', acc(A[0]), acc(A[1])).reshape(len(A[0]), -1).astype(out_type(a, A[0])))
+op('nn.contrib_dense_pack')(lambda A, a: np.einsum('bk,okt->bot', acc(A[0]), acc(A[1])).reshape(len(A[0]), A[1].shape[0] * A[1].shape[2]).astype(out_type(a, A[0])))
 
 
 @op('nn.matmul')
