@@ -9,7 +9,7 @@
 #include "stdlib/layout.h"
 #include "stdlib/relkit.h"
 
-enum { MAX_SPATIAL = 3, MAX_TAPS = 4 };
+enum { MAX_TAPS = 4 };
 typedef enum { NEAREST, LINEAR, CUBIC } Method;
 typedef enum {
   HALF_PIXEL,
