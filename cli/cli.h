@@ -27,7 +27,7 @@ typedef struct Command {
   int (*run)(void *opts, int n, char **args);
 } Command;
 extern const Command cmd_run, cmd_check, cmd_print, cmd_fmt, cmd_build, cmd_disasm, cmd_info, cmd_ops,
-    cmd_explain, cmd_version;
+    cmd_explain, cmd_version, cmd_opt;
 
 /* Every command that reads a program has these first. */
 typedef struct { const char *diag; } CommonOpts;
@@ -36,7 +36,13 @@ typedef struct { const char *diag; } CommonOpts;
 typedef struct Driver {
   Sources sources;  Diags *diags;  IrCtx *cx;
   const char *diag_format;           /* NULL or "json"                         */
+  int opt_level;                     /* of the pipeline run before lowering    */
+  const char *passes;                /* or these passes, "copy,dce"; NULL: opt_level */
 } Driver;
+struct PassOpts;
+/* Runs d's passes over the module; o may be NULL.  false with *code: a name
+ * that is no pass, or a bug; either has been said on stderr. */
+bool    driver_optimise(Driver *d, Module *m, const struct PassOpts *o, int *code);
 void    driver_init(Driver *d, const char *diag_format);
 /* Reads, resolves and (if typed) checks; NULL after reporting. */
 Module *driver_load(Driver *d, const char *path, bool typed);

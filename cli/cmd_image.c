@@ -85,11 +85,17 @@ static void print_type(const Image *m, uint32_t t) {
     printf(it->kind == IT_REF ? "ref" : "fn");
   }
 }
+static void print_doc(const char *s) {
+  for (size_t n; *s; s += n + (s[n] == '\n')) {
+    n = strcspn(s, "\n");
+    printf("///%s%.*s\n", n ? " " : "", (int)n, s);
+  }
+}
 static void print_entries(const Image *m) {
   for (uint32_t e = 0; e < m->n_entries; e++) {
     const IEntry *x = &m->entry[e];
     const IFunc *f = &m->func[x->func];
-    if (x->doc) printf("/// %s\n", m->text + x->doc);
+    if (x->doc) print_doc(m->text + x->doc);
     printf("@%s(", m->text + x->name);
     for (uint32_t i = 0; i < f->n_params; i++) {
       printf("%s\n  %%%s: ", i ? "," : "", m->text + m->name_list[x->first_name + i]);

@@ -10,14 +10,19 @@
 #include "cli/spec.h"
 #include "cli/tensor_file.h"
 #include "cli/watch.h"
+#ifdef RVM_HAVE_LLVM
+#include "codegen/llvm/llvm.h"
+#endif
 #include <rvm/rvm.h>
 
 typedef struct {
   CommonOpts common;
-  const char *entry, *inputs, *output, *expect;
+  const char *entry, *inputs, *output, *expect, *engine;
   TextList input, params;
   NumberOpt rtol, atol;
   uint64_t fuel, memory_limit, call_depth, repeat;
+  uint64_t opt;
+  const char *passes;
   bool stats, types, full, quiet;
 } RunCmd;
 #define O(name, arg, help, kind, field) { name, arg, help, kind, offsetof(RunCmd, field) }
@@ -30,9 +35,12 @@ static const Opt run_opts[] = {
   O("expect", "FILE.npz", "compare the result with these tensors; exit 1 if they differ", OPT_TEXT, expect),
   O("rtol", "R", "relative tolerance of --expect (default 1e-5)", OPT_NUMBER, rtol),
   O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
+  O("engine", "interp|vm", "interpreted kernels (default), or compiled ones", OPT_TEXT, engine),
   O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
   O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
   O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
+  O("opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, opt),
+  O("passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT, passes),
   O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
   O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
   O("types", NULL, "print the result with its type", OPT_FLAG, types),
@@ -50,6 +58,9 @@ typedef struct {
   InValue **in;                      /* one per parameter                       */
   /* The program borrows the bytes, and a collector does not see into it. */
   const uint8_t *volatile image;
+#ifdef RVM_HAVE_LLVM
+  LlvmJit *jit;
+#endif
 } Run;
 
 enum { MOST_REPEATS = 1000000 };
@@ -93,6 +104,13 @@ static int fail_run(Run *r, const rvm_error *e) {
 }
 
 /* ---- inputs ------------------------------------------------------------------------ */
+/* A file that cannot be read is an I/O error, one that is read and damaged is
+ * rejected input. */
+static int fail_file(const char *path, const char *why) {
+  fail_io(why);
+  return access(path, R_OK) ? EXIT_IO : EXIT_REJECTED;
+}
+
 static bool read_sets(Run *r, int *code) {
   TextList files = { 0 };
   if (r->o->inputs) vec_push(&files, r->o->inputs);
@@ -100,7 +118,7 @@ static bool read_sets(Run *r, int *code) {
   for (int i = 0; i < files.n; i++) {
     const char *why = tensor_file_read(files.at[i], &r->sets);
     if (!why) continue;
-    *code = fail_io(why);
+    *code = fail_file(files.at[i], why);
     return false;
   }
   return true;
@@ -131,8 +149,9 @@ static bool inputs_named(Run *r, const rvm_func_info *info) {
   return true;
 }
 
-static bool read_inputs(Run *r, const rvm_func_info *info) {
+static bool read_inputs(Run *r, const rvm_func_info *info, int *code) {
   bool ok = inputs_named(r, info);
+  *code = EXIT_REJECTED;
   StrBuf missing = { 0 };
   r->in = NEW_N(InValue *, info->n_params + 1);
   for (uint32_t i = 0; i < info->n_params; i++) {
@@ -144,6 +163,7 @@ static bool read_inputs(Run *r, const rvm_func_info *info) {
     else got = input_from_sets(r->p, t, name, &r->sets, &r->in[i], &why);
     if (r->in[i]) continue;
     ok = false;
+    if (why.io) *code = EXIT_IO;
     if (got == SPEC_MISSING) buf_fmt(&missing, "  %%%s: %s\n", name, type_of_value(r->p, t));
     else fprintf(stderr, "rvm: input %%%s: %s\n", name, why.text);
   }
@@ -175,7 +195,7 @@ static int deliver(Run *r, rvm_value v) {
   if (!r->o->expect) return EXIT_OK;
   TensorSet want = { 0 };
   const char *why = tensor_file_read(r->o->expect, &want);
-  if (why) return fail_io(why);
+  if (why) return fail_file(r->o->expect, why);
   StrBuf report = { 0 };
   bool same = compare_sets(&leaves, &want, r->o->rtol.value, r->o->atol.value, &report);
   fflush(stdout);                            /* the result stands first        */
@@ -214,7 +234,8 @@ static int run_loaded(Run *r, double load) {
   rvm_status st = RVM_OK;
   rvm_func_describe(r->p, r->f, &info);
   uint64_t n = r->o->repeat ? r->o->repeat : 1;
-  if (!read_inputs(r, &info)) return EXIT_REJECTED;
+  int code;
+  if (!read_inputs(r, &info, &code)) return code;
   double *took = NEW_BYTES(sizeof *took * n);
   rvm_value out = { 0 };
   Watch *watch = watch_start(r->vm);
@@ -224,7 +245,7 @@ static int run_loaded(Run *r, double load) {
   }
   watch_end(watch);
   if (st != RVM_OK) return fail_run(r, &err);
-  int code = deliver(r, out);
+  code = deliver(r, out);
   if (r->o->stats) print_stats(r, load, took, n);
   return code;
 }
@@ -235,6 +256,25 @@ static int find_entry(Run *r, const char *name) {
   fprintf(stderr, "rvm: %s has no entry point @%s\n", r->path, name);
   return EXIT_REJECTED;
 }
+
+/* ---- engines -------------------------------------------------------------------------- */
+#ifdef RVM_HAVE_LLVM
+static int use_native(Run *r) {
+  const char *why;
+  r->jit = llvm_jit_new(NULL, &why);
+  if (r->jit && llvm_jit_kernels(r->jit, r->p, &why)) return EXIT_OK;
+  fprintf(stderr, "rvm: --engine vm: %s\n", why);
+  return EXIT_REJECTED;
+}
+static void drop_native(Run *r) { llvm_jit_free(r->jit); }
+#else
+static int use_native(Run *r) {
+  (void)r;
+  fprintf(stderr, "rvm: --engine vm: this rvm was built without LLVM\n");
+  return EXIT_REJECTED;
+}
+static void drop_native(Run *r) { (void)r; }
+#endif
 
 static int run_run(void *opts, int n, char **args) {
   (void)n;
@@ -248,9 +288,17 @@ static int run_run(void *opts, int n, char **args) {
   if (!o->rtol.given) o->rtol.value = 1e-5;
   if (!o->atol.given) o->atol.value = 1e-6;
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
+  bool native = o->engine && !strcmp(o->engine, "vm");
+  if (o->engine && !native && strcmp(o->engine, "interp") != 0)
+    return fail_usage(&cmd_run, "--engine is interp or vm");
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
+  for (int i = 0; i < o->input.n; i++)
+    if (!strchr(o->input.at[i], '='))
+      return fail_usage(&cmd_run, "--input takes NAME=SPEC, found `%s`", o->input.at[i]);
   double t0 = seconds();
   driver_init(&d, o->common.diag);
+  d.opt_level = o->opt > 2 ? 2 : (int)o->opt;
+  d.passes = o->passes;
   if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
   r.image = bytes;
   rvm_alloc a = host_alloc();
@@ -261,12 +309,14 @@ static int run_run(void *opts, int n, char **args) {
             (unsigned long long)err.at, err.func, err.pc);
     return r.m ? EXIT_BUG : EXIT_REJECTED;
   }
-  code = find_entry(&r, entry);
+  code = native ? use_native(&r) : EXIT_OK;
+  if (code == EXIT_OK) code = find_entry(&r, entry);
   if (code == EXIT_OK && !read_sets(&r, &code)) code = code ? code : EXIT_IO;
   if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK) code = fail_run(&r, &err);
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
   rvm_program_free(r.p);
+  drop_native(&r);
   (void)r.image;
   return code;
 }

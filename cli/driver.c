@@ -86,12 +86,13 @@ static bool failed(Driver *d, int *code) {
 }
 
 static bool compile(Driver *d, const char *path, const char *text, size_t size, const char *entry, uint8_t **bytes,
-                    size_t *n, Module **m) {
+                    size_t *n, Module **m, int *code) {
   Global **entries;
   int n_entries;
   Image image;
   *m = driver_load_text(d, path, text, size, true);
   if (!*m || !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
+      !driver_optimise(d, *m, NULL, code) ||
       !lower_module(*m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
     return false;
   *bytes = image_write(&image, lower_alloc(), n);
@@ -102,7 +103,8 @@ bool driver_image_text(Driver *d, const char *path, const char *text, const char
   uint8_t *bytes;
   size_t n;
   Module *m;
-  return compile(d, path, text, strlen(text), entry, &bytes, &n, &m);
+  int code;
+  return compile(d, path, text, strlen(text), entry, &bytes, &n, &m, &code);
 }
 
 bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code) {
@@ -112,7 +114,8 @@ bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **byte
     if (why) *code = fail_io(str_fmt("%s: %s", path, why));
     return !why;
   }
-  if (!compile(d, path, NULL, 0, entry, bytes, n, m)) return failed(d, code);
+  *code = EXIT_OK;
+  if (!compile(d, path, NULL, 0, entry, bytes, n, m, code)) return *code ? false : failed(d, code);
   driver_report(d);                            /* warnings                         */
   return true;
 }

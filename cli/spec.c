@@ -27,7 +27,8 @@ static bool read_file(const char *path, TensorSet *set, const char **name, SpecE
   if (!split_path(path, &n, name))
     return spec_bad(why, "@%s: tensor files end in .npy, .npz or .safetensors", shown(path)), false;
   why->text = tensor_file_read(str_fmt("%.*s", (int)n, path), set);
-  return why->text == NULL;
+  why->io = why->text != NULL;
+  return !why->io;
 }
 
 static const char *names_of(const TensorSet *set) {

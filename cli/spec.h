@@ -31,7 +31,7 @@
 #include "cli/tensor_file.h"
 
 typedef enum { SPEC_OK, SPEC_MISSING, SPEC_BAD } SpecResult;
-typedef struct { const char *text; } SpecError;       /* from base/mem.h        */
+typedef struct { const char *text; bool io; } SpecError;   /* text: from base/mem.h; io: a file */
 
 typedef struct InValue {
   rvm_type type;

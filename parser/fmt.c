@@ -30,6 +30,7 @@ typedef struct {
   StrBuf out;
   int indent;                /* of the line being written                      */
   int line_levels;           /* brackets that were open where it began         */
+  bool result;               /* it began with the -> of a result type          */
 } Fmt;
 
 /* ---- reading ------------------------------------------------------------------ */
@@ -277,8 +278,11 @@ static void put_token(Fmt *f, const Token *t) {
 enum { MAX_INDENT = 200 };
 
 static void enter(Fmt *f, const FmtToken *t) {
-  /* behind parameters on several lines the body is as deep as the def */
-  int outer = f->levels.n < f->line_levels ? inner_indent(f) : f->indent;
+  /* behind parameters on several lines, or a result type on a line of its own,
+   * the body is as deep as the def */
+  bool of_def = f->levels.n < f->line_levels ||
+                (f->result && f->levels.n == f->line_levels && t->t.kind == T_LBRACE);
+  int outer = of_def ? inner_indent(f) : f->indent;
   Level l = { t->broken, t->t.kind == T_LBRACE, outer, at_most(outer + 2, MAX_INDENT) };
   vec_push(&f->levels, l);
 }
@@ -288,8 +292,10 @@ static void write_tokens(Fmt *f) {
   for (int i = 0; i < f->toks.n; i++) {
     const FmtToken *t = &f->toks.at[i];
     Break b = break_before(f, prev, code, t);
-    if (b.lines && f->out.n) put_break(f, b, indent_for(f, t, b));
-    else if (prev && space_between(prev, t)) buf_char(&f->out, ' ');
+    if (b.lines && f->out.n) {
+      put_break(f, b, indent_for(f, t, b));
+      f->result = t->t.kind == T_ARROW;
+    } else if (prev && space_between(prev, t)) buf_char(&f->out, ' ');
     put_token(f, &t->t);
     if (is_close(t->t.kind)) f->levels.n--;
     if (is_open(t->t.kind)) enter(f, t);

@@ -146,6 +146,10 @@ void help_global(Parser *p, const char *name) {
 
 void help_word(Parser *p, const char *name) {
   if (!wants_help(p)) return;
+  if (!strcmp(name, "true") || !strcmp(name, "false")) {
+    diag_help(p->d, "did you mean %s?", name[0] == 't' ? "True" : "False");
+    return;
+  }
   Nearest n = nearest_to(name);
   for (int i = 0; i < p->m->ctor_by_name.n; i++)
     try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);

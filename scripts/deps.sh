@@ -3,7 +3,7 @@
 # that are not there yet.  As root, or with sudo.
 set -eu
 want='build-essential cmake pkg-config libgc-dev libcmocka-dev libjansson-dev zlib1g-dev libzip-dev
-python3-numpy clang clang-format libclang-rt-14-dev'
+python3-numpy clang clang-format libclang-rt-14-dev llvm-19-dev'
 
 missing=''
 for p in $want; do

@@ -157,8 +157,12 @@ rvm_status api_frame(rvm_instance *vm, rvm_func f, uint64_t **args) {
 
 rvm_status api_stopped(rvm_instance *vm, rvm_status st, VmState state, rvm_error *err) {
   vm->state = state;
-  return api_say(err, st, st == RVM_NO_FUEL ? "the fuel is used up" : "the call was interrupted",
-                 0);
+  api_say(err, st, st == RVM_NO_FUEL ? "the fuel is used up" : "the call was interrupted", 0);
+  if (!err) return st;
+  err->func = vm->err.func, err->pc = vm->err.pc;
+  err->line = vm->err.line, err->col = vm->err.col;
+  memcpy(err->file, vm->err.file, sizeof err->file);
+  return st;
 }
 
 /* ---- results ---------------------------------------------------------------------------- */

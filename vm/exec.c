@@ -69,6 +69,8 @@ static void locate(rvm_instance *vm, uint32_t func, uint32_t pc) {
   const IFunc *f = &m->func[func];
   vm->err.func = func;
   vm->err.pc = pc;
+  vm->err.line = vm->err.col = 0;
+  vm->err.file[0] = 0;
   const ILine *l = m->line + f->line;
   uint32_t lo = 0, hi = f->n_lines;
   while (lo < hi) {
@@ -418,6 +420,7 @@ parked:
   vm->pc = (uint32_t)(ip - code);
   vm->base = base;
   vm->depth = depth;
+  locate(vm, fi, vm->pc);
 out:
   CHARGE();
   vm->fuel = fuel;

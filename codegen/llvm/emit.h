@@ -11,7 +11,7 @@
 
 typedef LLVMValueRef Val;
 typedef LLVMBasicBlockRef Block;
-typedef struct { bool f16c, wide; int vector_bytes; } Cpu;  /* wide: AVX-512 */
+typedef struct { bool f16c, fma, wide; int vector_bytes; } Cpu; /* wide: AVX-512 */
 
 typedef struct {
   LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;

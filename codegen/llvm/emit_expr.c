@@ -122,7 +122,7 @@ static const char *const math_name[S_COUNT] = {
   [S_tanh] = "tanh", [S_asin] = "asin", [S_acos] = "acos", [S_atan] = "atan",
   [S_asinh] = "asinh", [S_acosh] = "acosh", [S_atanh] = "atanh", [S_erf] = "erf" };
 static const char *const intrinsic_name[S_COUNT] = {
-  [S_min] = "llvm.minimum", [S_max] = "llvm.maximum", [S_abs] = "llvm.fabs",
+  [S_abs] = "llvm.fabs",
   [S_floor] = "llvm.floor", [S_ceil] = "llvm.ceil", [S_trunc] = "llvm.trunc",
   [S_round] = "llvm.roundeven", [S_sqrt] = "llvm.sqrt" };
 
@@ -158,6 +158,21 @@ static Val float_class(Emit *e, SOp op, LLVMTypeRef t, Val x) {
   return LLVMBuildFCmp(e->b, op == S_isinf ? LLVMRealOEQ : LLVMRealOLT, m, inf, "");
 }
 
+/* NaN propagates and -0 comes before 0.  Not llvm.minimum and maximum: LLVM 19
+ * loses a NaN against -0 in vectors of AVX-512. */
+static Val float_min_max(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
+  LLVMBuilderRef b = e->b;
+  LLVMTypeRef bits = int_type(e, t == LLVMDoubleTypeInContext(e->c) ? 64 : 32);
+  LLVMRealPredicate before = op == S_min ? LLVMRealOLT : LLVMRealOGT;
+  Val r = LLVMBuildSelect(b, LLVMBuildFCmp(b, before, x, y, ""), x, y, "");
+  Val p = LLVMBuildBitCast(b, x, bits, ""), q = LLVMBuildBitCast(b, y, bits, "");
+  Val same = op == S_min ? LLVMBuildOr(b, p, q, "") : LLVMBuildAnd(b, p, q, "");
+  same = LLVMBuildBitCast(b, same, t, "");
+  r = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, x, y, ""), same, r, "");
+  Val nan = LLVMBuildFCmp(b, LLVMRealUNO, x, y, "");
+  return LLVMBuildSelect(b, nan, LLVMBuildFAdd(b, x, y, ""), r, "");
+}
+
 static Val float_op(Emit *e, SOp op, Val x, Val y) {
   LLVMTypeRef t = LLVMTypeOf(x);
   Val one = LLVMConstReal(t, 1), v;
@@ -170,6 +185,7 @@ static Val float_op(Emit *e, SOp op, Val x, Val y) {
     v = LLVMBuildFDiv(e->b, x, y, "");
     return emit_intrinsic(e, "llvm.floor", t, &v, 1);
   case S_fmod: return float_rem(e, t, x, y);
+  case S_min: case S_max: return float_min_max(e, op, t, x, y);
   case S_neg: return LLVMBuildFNeg(e->b, x, "");
   case S_sign: return float_sign(e, t, x);
   case S_rsqrt: return LLVMBuildFDiv(e->b, one, emit_intrinsic(e, "llvm.sqrt", t, &x, 1), "");

@@ -7,7 +7,9 @@
  * CPU, not on the run.  The same failures are reported.                      */
 #ifndef RVM_CODEGEN_LLVM_LLVM_H
 #define RVM_CODEGEN_LLVM_LLVM_H
-#include "vm/program.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <rvm/rvm.h>
 
 typedef struct LlvmJit LlvmJit;
 typedef struct {
@@ -20,11 +22,6 @@ LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why);
  * kernel outside what is compiled stays interpreted.  false: nothing changed,
  * *why says why.  The jit must outlive the program's instances. */
 bool llvm_jit_kernels(LlvmJit *j, rvm_program *p, const char **why);
-/* One kernel on its own: NULL when it cannot be compiled.  *ctx goes to the
- * function; k must outlive the jit.  slow: what runs launches whose written
- * buffers overlap others (may be NULL: such launches fail). */
-KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_ctx, void **ctx,
-                         const char **why);
 /* How many kernels this jit has compiled. */
 uint32_t llvm_jit_count(const LlvmJit *j);
 void llvm_jit_free(LlvmJit *j);

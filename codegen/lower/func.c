@@ -128,7 +128,7 @@ static void resolve_labels(FnLower *f) {
 static uint16_t imm_or_const(FnLower *f, DType t, uint64_t bits, uint32_t cst) {
   uint16_t r = fl_reg(f, low_scalar(f->L, t));
   int64_t v = (int64_t)bits;
-  if (!dtype_is_float(t) && v >= -32768 && v <= 32767)
+  if (!dtype_is_float(t) && v >= (t == DT_u64 ? 0 : -32768) && v <= 32767)
     fl_ins(f, OP_IMM, r, (uint16_t)t, (uint16_t)v);
   else
     fl_insw(f, OP_CONST, r, cst);
@@ -293,15 +293,6 @@ static void hand_over(Lower *L, Image *m) {
 /* A function that calls itself at types made of its own never stops being
  * specialised: what type variables stand for is bounded. */
 enum { MAX_TYPE_ARG = 3000 };                 /* nodes                            */
-static void weigh(Type *t, int *left) {
-  t = type_resolve(t);
-  if (--*left < 0) return;
-  int n = t->kind == TY_Tuple ? t->tuple.n : t->kind == TY_Data ? t->data.n : t->kind == TY_Fn ? t->fn.n : 0;
-  Type **at = t->kind == TY_Tuple ? t->tuple.at : t->kind == TY_Data ? t->data.arg : t->fn.param;
-  for (int i = 0; i < n && *left >= 0; i++) weigh(at[i], left);
-  if (t->kind == TY_Fn) weigh(t->fn.ret, left);
-  if (t->kind == TY_Ref) weigh(t->ref, left);
-}
 static bool can_be_made(Lower *L, const Instance *inst) {
   int left = MAX_TYPE_ARG;
   for (int i = 0; i < inst->fn->n; i++) {
@@ -311,7 +302,7 @@ static bool can_be_made(Lower *L, const Instance *inst) {
       return diag_error(L->d, v->span, E0401, str_fmt("%%%s", v->name ? v->name : "_"),
                         "a parameter has one type; pass a function for each type it is used at");
   }
-  for (const TyEnv *e = inst->env; e && left >= 0; e = e->up) weigh(e->type, &left);
+  for (const TyEnv *e = inst->env; e && left >= 0; e = e->up) ty_weigh(e->type, &left);
   if (left >= 0) return true;
   return diag_error(L->d, inst->fn->span, E0401, str_fmt("@%s", inst->name),
                     "it is called at ever larger types");

@@ -9,6 +9,8 @@
  * binding first. */
 typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
 Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env);
+/* Count the nodes of t down from *left; negative: there are more. */
+void ty_weigh(Type *t, int *left);
 /* Bind the variables of a scheme so that it matches an instance. */
 const TyEnv *ty_match(IrCtx *cx, Type *scheme, Type *inst, const TyEnv *env);
 
@@ -59,6 +61,7 @@ typedef struct Lower {
   VEC(IEntry) entries; VEC(uint32_t) name_list;
   VEC(Instance *) instances; Map instance_at;
   int done;                          /* instances lowered so far                */
+  int adt_depth;                     /* data types being entered, one in another */
 } Lower;
 
 uint32_t low_text(Lower *L, const char *s);

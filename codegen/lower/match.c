@@ -164,12 +164,21 @@ static Type **field_types(FnLower *f, const Ctor *k, Type *t) {
   return field;
 }
 
+static bool inside(Matching *m, const Matrix *x, int c, const Occ *o, Ctor *ctor) {
+  Matrix y = sub_matrix(x, c, ctor, ctor->n);
+  read_fields(m, &y, o, ctor->n, field_types(m->f, ctor, type_resolve(o->type)));
+  return compile(m, y);
+}
+
 static bool split_data(Matching *m, Matrix *x, int c) {
   FnLower *f = m->f;
   Occ o = m->occ.at[x->col[c]];
-  Type *t = type_resolve(o.type);
-  DataDef *def = t->data.def;
+  DataDef *def = type_resolve(o.type)->data.def;
   uint16_t reg = o.var ? fl_val(f, o.var)->reg : o.reg;
+  /* Within a clause of a match on the same value its constructor is known;
+   * another switch would forget it, and the code behind would miss it. */
+  uint16_t known = f->reg.at[reg].ctor;
+  if (known) return inside(m, x, c, &o, def->ctor[known - 1]);
   uint32_t *w = NEW_N(uint32_t, def->n_ctors + 1);
   int n_occ = m->occ.n;
   w[0] = (uint32_t)def->n_ctors;
@@ -179,14 +188,11 @@ static bool split_data(Matching *m, Matrix *x, int c) {
   fl_insw(f, OP_SWITCH, reg, pool);
   Fork k = fl_fork(f, m->dest, m->dying);
   for (int i = 0; i < def->n_ctors; i++) {
-    Ctor *ctor = def->ctor[i];
     fl_fork_branch(f, &k);
     f->reg.at[reg].ctor = (uint16_t)(i + 1);
     fl_label_here(f, w[1 + i]);
     m->occ.n = n_occ;
-    Matrix y = sub_matrix(x, c, ctor, ctor->n);
-    read_fields(m, &y, &o, ctor->n, field_types(f, ctor, t));
-    if (!compile(m, y)) return false;
+    if (!inside(m, x, c, &o, def->ctor[i])) return false;
   }
   m->occ.n = n_occ;
   f->dead = true;

@@ -21,6 +21,15 @@ Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env) {
   return env ? type_subst(cx->dims, t, close_var, NULL, &c) : t;
 }
 
+void ty_weigh(Type *t, int *left) {
+  t = type_resolve(t);
+  if (--*left < 0) return;
+  int n = t->kind == TY_Tuple ? t->tuple.n : t->kind == TY_Data ? t->data.n : t->kind == TY_Fn ? t->fn.n : 0;
+  Type **at = t->kind == TY_Tuple ? t->tuple.at : t->kind == TY_Data ? t->data.arg : t->fn.param;
+  for (int i = 0; i < n && *left >= 0; i++) ty_weigh(at[i], left);
+  if (t->kind == TY_Fn) ty_weigh(t->fn.ret, left);
+  if (t->kind == TY_Ref) ty_weigh(t->ref, left);
+}
 static const TyEnv *bind(TyVar *v, Type *t, const TyEnv *env) {
   TyEnv *e = NEW(TyEnv);
   *e = (TyEnv){v, t, env};
@@ -175,6 +184,23 @@ static uint32_t adt(Lower *L, uint64_t at, Type *t) {
   return type;
 }
 
+/* A data type that has itself at ever larger arguments within has no end. */
+enum { MAX_ADT_DEPTH = 200, MAX_ADT_NODES = 50000 };
+static uint32_t adt_bounded(Lower *L, uint64_t at, Type *t) {
+  int left = MAX_ADT_NODES;
+  ty_weigh(t, &left);
+  if (left < 0 || L->adt_depth >= MAX_ADT_DEPTH) {
+    if (L->d->n_errors == 0)
+      diag_error(L->d, t->data.def->span, E0401, t->data.def->name,
+                 "its fields hold it at ever larger types");
+    return low_scalar(L, DT_bool);
+  }
+  L->adt_depth++;
+  uint32_t type = adt(L, at, t);
+  L->adt_depth--;
+  return type;
+}
+
 static uint32_t fn_type(Lower *L, uint64_t at, Type *t) {
   uint32_t type = new_type(L, at, (IType){.kind = IT_CLOSURE});
   uint32_t *p = NEW_N(uint32_t, t->fn.n + 1);
@@ -195,7 +221,7 @@ static uint32_t itype(Lower *L, Type *t, bool host) {
   if (found) return (uint32_t)(uintptr_t)found - 1;
   switch (t->kind) {
   case TY_Tensor: return tensor_type(L, at, t, host);
-  case TY_Data: return adt(L, at, t);
+  case TY_Data: return adt_bounded(L, at, t);
   case TY_Fn: return fn_type(L, at, t);
   case TY_Ref: {
     uint32_t type = new_type(L, at, (IType){.kind = IT_REF});

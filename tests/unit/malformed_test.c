@@ -147,11 +147,76 @@ static void every_boundary_value_ends_cleanly(void **state) {
   report("boundary values", &t);
 }
 
+/* ---- refused memory ------------------------------------------------------------- */
+typedef struct {
+  long live, left;                 /* requests until one is refused; < 0: none   */
+  bool forever;                    /* and all after it                           */
+} Refusing;
+
+static void *refusing(void *user, void *old, size_t was, size_t want, rvm_kind kind) {
+  Refusing *r = user;
+  if (want > was && r->left >= 0) {
+    if (r->left == 0) {
+      if (!r->forever) r->left = -1;
+      return NULL;
+    }
+    r->left--;
+  }
+  return host(&r->live, old, was, want, kind);
+}
+
+static rvm_status apply_main(rvm_instance *vm) {
+  rvm_error e = {0};
+  rvm_value v;
+  rvm_status st = rvm_apply(vm, 0, NULL, &v, &e);
+  if (st == RVM_OK) rvm_value_release(vm, v);
+  else assert_true(e.message[0] != 0);
+  return st;
+}
+
+/* The nth request is refused; true when there were fewer.  What was made
+ * serves on once there is memory again. */
+static bool refuse_nth(const uint8_t *bytes, size_t n, long nth, bool forever, Tally *t) {
+  Refusing r = {.left = nth, .forever = forever};
+  rvm_alloc a = {refusing, &r};
+  rvm_program *p = NULL;
+  rvm_instance *vm = NULL;
+  rvm_error e;
+  t->loads++;
+  rvm_status st = rvm_program_load(bytes, n, a, &p, &e);
+  if (st == RVM_OK) st = rvm_instance_new(p, NULL, a, &vm, &e);
+  if (st == RVM_OK) st = apply_main(vm);
+  bool met = r.left <= 0;            /* a refusal may be made good: fewer bytes will do */
+  if (st == RVM_OK) t->values++;
+  else assert_int_equal(st, RVM_NO_MEMORY), t->refused++;
+  r.left = -1;
+  if (vm) assert_int_equal(apply_main(vm), RVM_OK);
+  if (vm) rvm_instance_free(vm);
+  if (p) rvm_program_free(p);
+  assert_int_equal(r.live, 0);
+  return !met;
+}
+
+static void every_refused_request_ends_cleanly(void **state) {
+  (void)state;
+  Tally t = {0};
+  for (int i = 0; i < N_PROGRAMS; i++) {
+    size_t n;
+    uint8_t *b = compile(programs[i], &n);
+    for (int forever = 0; forever < 2; forever++) {
+      long nth = 0;
+      while (!refuse_nth(b, n, nth, forever, &t)) assert_true(++nth < 10000);
+    }
+  }
+  report("refused requests", &t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_truncation_is_refused),
       cmocka_unit_test(every_flipped_bit_ends_cleanly),
       cmocka_unit_test(every_boundary_value_ends_cleanly),
+      cmocka_unit_test(every_refused_request_ends_cleanly),
   };
   mem_init();
   return cmocka_run_group_tests(tests, NULL, NULL);

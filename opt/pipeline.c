@@ -1,0 +1,34 @@
+/* pipeline.c -- the passes by name, and what each level runs, with reasons.   */
+#include <string.h>
+#include "opt/pass.h"
+
+const Pass *const all_passes[] = { &pass_copy, &pass_cse, &pass_dce, &pass_known, &pass_simplify };
+const int n_all_passes = sizeof all_passes / sizeof *all_passes;
+
+static const Pass *const level1[] = {
+  &pass_copy,                      /* fewer names: the next passes see through lets  */
+  &pass_known,                     /* before cse: projections become plain operands  */
+  &pass_simplify,                  /* may make two expressions equal                 */
+  &pass_copy,                      /* what the two left behind are copies            */
+  &pass_cse,
+  &pass_copy,                      /* the second of two equals is a copy now         */
+  &pass_dce,                       /* last: sweeps what the others disconnected      */
+};
+static const Pass *const level2[] = {
+  &pass_copy, &pass_known, &pass_simplify, &pass_copy,
+  &pass_known,                     /* a match inside a match shows on second sight   */
+  &pass_copy, &pass_cse, &pass_copy, &pass_dce,
+};
+enum { N_1 = sizeof level1 / sizeof *level1, N_2 = sizeof level2 / sizeof *level2 };
+
+const Pass *const *pipeline(int level, int *n) {
+  *n = level <= 0 ? 0 : level == 1 ? N_1 : N_2;
+  return level <= 1 ? level1 : level2;
+}
+
+const Pass *pass_find(const char *name, size_t n) {
+  for (int i = 0; i < n_all_passes; i++)
+    if (strlen(all_passes[i]->name) == n && !memcmp(all_passes[i]->name, name, n))
+      return all_passes[i];
+  return NULL;
+}

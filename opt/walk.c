@@ -1,0 +1,96 @@
+/* walk.c -- uses, replacement and sizes: what every pass needs.               */
+#include "opt/walk.h"
+
+void each_global(Module *m, void (*f)(void *ud, Global *g), void *ud) {
+  for (int i = 0; i < m->globals.n; i++)
+    if (m->globals.at[i]->fn && m->globals.at[i]->fn->body) f(ud, m->globals.at[i]);
+}
+
+/* ---- uses ---- */
+
+typedef struct { UseCount *u;  int by; } Counting;
+
+static void count_atom(void *ud, Atom *a) {
+  Counting *c = ud;
+  uses_of_atom(c->u, a, c->by);
+}
+static void count_block(void *ud, Block *b) {
+  static const ExprVisit visit = { count_atom, count_block, NULL };
+  for (int i = 0; i < b->n; i++) ir_visit(b->at[i].value, &visit, ud);
+  count_atom(ud, &b->result);
+}
+
+void uses_of_atom(UseCount *u, const Atom *a, int by) {
+  if (a->kind != ATOM_Var) return;
+  intptr_t n = (intptr_t)map_get(&u->count, map_ptr(a->var));
+  map_set(&u->count, map_ptr(a->var), (void *)(n + by));
+}
+void uses_of_expr(UseCount *u, Expr *e, int by) {
+  ir_visit(e, &(ExprVisit){ count_atom, count_block, NULL }, &(Counting){ u, by });
+}
+void uses_of_fn(UseCount *u, Fn *f) { count_block(&(Counting){ u, 1 }, f->body); }
+int uses_get(const UseCount *u, const Var *v) {
+  return (int)(intptr_t)map_get(&u->count, map_ptr(v));
+}
+
+/* ---- replacement ---- */
+
+bool type_is_mono(Type *t) {
+  t = t ? type_resolve(t) : NULL;
+  return t && (t->kind != TY_Fn || (t->fn.n_vars == 0 && t->fn.n_dims == 0));
+}
+
+void replace_set(Replace *r, const Var *v, const Atom *by) {
+  Atom *a = NEW(Atom);
+  *a = *by;
+  map_set(&r->to, map_ptr(v), a);
+}
+
+void replace_atom(const Replace *r, Atom *a) {
+  while (a->kind == ATOM_Var) {
+    const Atom *to = map_get(&r->to, map_ptr(a->var));
+    if (!to) return;
+    Span span = a->span;
+    Type *type = a->type;
+    *a = *to;
+    a->span = span;
+    if (type) a->type = type;
+  }
+}
+
+static Type *atom_value_type(const Atom *a) {
+  return a->kind == ATOM_Var ? a->var->type : a->kind == ATOM_Global ? a->global->type : a->type;
+}
+
+bool atom_can_be(const Var *v, const Atom *a) {
+  Type *t = atom_value_type(a);
+  if (a->kind == ATOM_Op || a->kind == ATOM_Poison || !v->type || !t) return false;
+  if (a->kind == ATOM_Ctor && a->ctor->n) return false;
+  return type_is_mono(v->type) && type_is_mono(t) && type_same(v->type, t);
+}
+
+Binding bind_copy(Var *v, Atom a, BindStyle style, Span span) {
+  Expr *e = ir_expr(EX_Just, span);
+  e->type = v->type;
+  e->Just.value = a;
+  return (Binding){ v, e, style };
+}
+
+bool is_transparent(const Expr *e) {
+  if (e->n_oblige) return false;
+  return e->kind == EX_Tuple || (e->kind == EX_Call && e->Call.callee.kind == ATOM_Ctor) ||
+         (e->kind == EX_Just && e->Just.value.kind != ATOM_Var);
+}
+
+/* ---- size ---- */
+
+static void size_block(void *ud, Block *b) {
+  static const ExprVisit visit = { NULL, size_block, NULL };
+  *(int *)ud += b->n;
+  for (int i = 0; i < b->n; i++) ir_visit(b->at[i].value, &visit, ud);
+}
+int block_size(const Block *b) {
+  int n = 0;
+  size_block(&n, (Block *)(uintptr_t)b);
+  return n;
+}

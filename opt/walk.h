@@ -1,0 +1,38 @@
+/* walk.h -- what the passes share: visits of all blocks, uses, replacement.   */
+#ifndef RVM_OPT_WALK_H
+#define RVM_OPT_WALK_H
+#include "opt/pass.h"
+
+typedef VEC(Binding) Bindings;
+
+/* Calls f for every function of the module that has a body. */
+void each_global(Module *m, void (*f)(void *ud, Global *g), void *ud);
+
+/* Uses of every variable in the module: Var -> count. */
+typedef struct { Map count; } UseCount;
+void uses_of_fn(UseCount *u, Fn *f);
+void uses_of_expr(UseCount *u, Expr *e, int by);      /* by: 1 adds, -1 takes away */
+void uses_of_atom(UseCount *u, const Atom *a, int by);
+int  uses_get(const UseCount *u, const Var *v);
+
+/* Is this the type of one value, not of a polymorphic function? */
+bool type_is_mono(Type *t);
+
+/* Replacement of variables by atoms: Var -> Atom *. */
+typedef struct { Map to; } Replace;
+void replace_set(Replace *r, const Var *v, const Atom *by);
+/* The atom itself, or what stands for it; place and instantiation stay. */
+void replace_atom(const Replace *r, Atom *a);
+/* May uses of v be uses of a?  Same type, and nothing to instantiate. */
+bool atom_can_be(const Var *v, const Atom *a);
+
+/* %v = a; as a binding with the place and type of v. */
+Binding bind_copy(Var *v, Atom a, BindStyle style, Span span);
+
+/* The value that a known variable was bound to, if it is one that can be
+ * looked into (tuple, constructor): Var -> Expr *. */
+bool is_transparent(const Expr *e);
+
+/* How many bindings, nested ones too. */
+int block_size(const Block *b);
+#endif
