@@ -10,9 +10,7 @@
 #include "cli/spec.h"
 #include "cli/tensor_file.h"
 #include "cli/watch.h"
-#ifdef RVM_HAVE_LLVM
-#include "codegen/llvm/llvm.h"
-#endif
+#include "cli/native.h"
 #include <rvm/rvm.h>
 
 typedef struct {
@@ -58,9 +56,7 @@ typedef struct {
   InValue **in;                      /* one per parameter                       */
   /* The program borrows the bytes, and a collector does not see into it. */
   const uint8_t *volatile image;
-#ifdef RVM_HAVE_LLVM
-  LlvmJit *jit;
-#endif
+  Native *native;
 } Run;
 
 enum { MOST_REPEATS = 1000000 };
@@ -258,23 +254,13 @@ static int find_entry(Run *r, const char *name) {
 }
 
 /* ---- engines -------------------------------------------------------------------------- */
-#ifdef RVM_HAVE_LLVM
 static int use_native(Run *r) {
-  const char *why;
-  r->jit = llvm_jit_new(NULL, &why);
-  if (r->jit && llvm_jit_kernels(r->jit, r->p, &why)) return EXIT_OK;
+  const char *why = NULL;
+  r->native = native_open(&why);
+  if (r->native && native_kernels(r->native, r->p, &why)) return EXIT_OK;
   fprintf(stderr, "rvm: --engine vm: %s\n", why);
   return EXIT_REJECTED;
 }
-static void drop_native(Run *r) { llvm_jit_free(r->jit); }
-#else
-static int use_native(Run *r) {
-  (void)r;
-  fprintf(stderr, "rvm: --engine vm: this rvm was built without LLVM\n");
-  return EXIT_REJECTED;
-}
-static void drop_native(Run *r) { (void)r; }
-#endif
 
 static int run_run(void *opts, int n, char **args) {
   (void)n;
@@ -316,7 +302,7 @@ static int run_run(void *opts, int n, char **args) {
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
   rvm_program_free(r.p);
-  drop_native(&r);
+  native_close(r.native);
   (void)r.image;
   return code;
 }
