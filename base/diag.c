@@ -33,7 +33,7 @@ static bool is_full(const Diags *d) { return d->n_errors > d->limit; }
 static void report(Diags *d, Span at, DiagLevel level, DiagCode code, va_list ap) {
   StrBuf text = {0};
   buf_vfmt(&text, diag_code_template(code), ap);
-  Diagnostic x = { .code = code, .level = level, .span = at, .text = buf_text(&text) };
+  Diagnostic x = {.code = code, .level = level, .span = at, .text = buf_text(&text)};
   vec_push(d, x);
 }
 
@@ -61,7 +61,7 @@ void diag_note(Diags *d, Span at, const char *fmt, ...) {
   buf_vfmt(&text, fmt, ap);
   va_end(ap);
   DiagNote *note = NEW(DiagNote), **end = &d->at[d->n - 1].notes;
-  *note = (DiagNote){ .span = at, .text = buf_text(&text) };
+  *note = (DiagNote){.span = at, .text = buf_text(&text)};
   while (*end) end = &(*end)->next;
   *end = note;
 }
@@ -81,7 +81,7 @@ void diag_help(Diags *d, const char *fmt, ...) {
 /* The length of the well-formed UTF-8 character at s, its code in *code; 0
  * when the bytes there are not one. */
 static int utf8_char(const char *text, size_t n, uint32_t *code) {
-  static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
   const unsigned char *s = (const unsigned char *)text;
   int len = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
   if (len == 0 || (size_t)len > n) return 0;
@@ -103,7 +103,10 @@ static bool is_unsafe(uint32_t c) {
 
 /* Columns a character takes in a terminal: 0 combining, 2 wide. */
 static int char_width(uint32_t c) {
-  static const struct { uint32_t lo, hi; int width; } range[] = {
+  static const struct {
+    uint32_t lo, hi;
+    int width;
+  } range[] = {
       {0x0300, 0x036f, 0},   {0x1ab0, 0x1aff, 0},   {0x1dc0, 0x1dff, 0},   {0x20d0, 0x20ff, 0},
       {0xfe00, 0xfe0f, 0},   {0xfe20, 0xfe2f, 0},   {0x1100, 0x115f, 2},   {0x2e80, 0x303e, 2},
       {0x3041, 0xa4cf, 2},   {0xac00, 0xd7a3, 2},   {0xf900, 0xfaff, 2},   {0xfe30, 0xfe6f, 2},
@@ -117,20 +120,25 @@ static int char_width(uint32_t c) {
 
 /* One character of s as shown: what it is, the bytes it takes in the source,
  * the columns it takes on the screen at column col. */
-typedef struct { int bytes, columns; bool plain; } Glyph;
+typedef struct {
+  int bytes, columns;
+  bool plain;
+} Glyph;
 
 static Glyph glyph(const char *s, size_t n, int col) {
   uint32_t c = 0;
   int len = utf8_char(s, n, &c);
-  if (len == 0) return (Glyph){ 1, 4, false };
-  if (c == '\t') return (Glyph){ 1, 4 - col % 4, false };
-  if (is_unsafe(c)) return (Glyph){ len, 4 * len, false };
-  return (Glyph){ len, char_width(c), true };
+  if (len == 0) return (Glyph){1, 4, false};
+  if (c == '\t') return (Glyph){1, 4 - col % 4, false};
+  if (is_unsafe(c)) return (Glyph){len, 4 * len, false};
+  return (Glyph){len, char_width(c), true};
 }
 
 static int put_glyph(StrBuf *out, const char *s, int col, Glyph g) {
-  if (g.plain) buf_put(out, s, (size_t)g.bytes);
-  else if (s[0] == '\t') buf_put(out, "    ", (size_t)g.columns);
+  if (g.plain)
+    buf_put(out, s, (size_t)g.bytes);
+  else if (s[0] == '\t')
+    buf_put(out, "    ", (size_t)g.columns);
   else
     for (int i = 0; i < g.bytes; i++) buf_fmt(out, "\\x%02x", (unsigned char)s[i]);
   return col + g.columns;
@@ -142,7 +150,10 @@ enum { TEXT_MAX = 3000, BEFORE_MAX = 70, LINE_MAX_COLUMNS = 150 };
 static void put_safe(StrBuf *out, const char *s) {
   size_t n = strlen(s);
   for (size_t i = 0; i < n;) {
-    if (i > TEXT_MAX) { buf_str(out, "..."); return; }
+    if (i > TEXT_MAX) {
+      buf_str(out, "...");
+      return;
+    }
     Glyph g = glyph(s + i, n - i, 0);
     put_glyph(out, s + i, 0, g);
     i += (size_t)g.bytes;
@@ -190,7 +201,10 @@ static void put_excerpt(const Diags *d, Span span, StrBuf *out, bool colour) {
     col = cut = 3;
   }
   for (size_t i = from; i < to;) {
-    if (col - cut > LINE_MAX_COLUMNS) { buf_str(&text, "..."); break; }
+    if (col - cut > LINE_MAX_COLUMNS) {
+      buf_str(&text, "...");
+      break;
+    }
     Glyph g = glyph(f->text + i, to - i, col);
     for (int k = 0; k < g.columns && i < end; k++)
       buf_char(&mark, i >= at || i + (size_t)g.bytes > at ? '^' : ' ');
@@ -221,7 +235,7 @@ void diag_excerpt(const Diags *d, const char *path, int line, int col, StrBuf *o
     line_bytes(f, line, &from, &to);
     while (--col > 0 && from < to)
       for (from++; from < to && !char_starts(f->text[from]);) from++;
-    put_excerpt(d, (Span){ (uint32_t)i, (uint32_t)from, 0 }, out, colour);
+    put_excerpt(d, (Span){(uint32_t)i, (uint32_t)from, 0}, out, colour);
     return;
   }
 }
@@ -261,10 +275,14 @@ static void put_json_string(StrBuf *out, const char *s) {
   for (size_t i = 0; i < n;) {
     uint32_t c = 0;
     int len = utf8_char(s + i, n - i, &c);
-    if (len == 0) buf_fmt(out, "\\\\x%02x", (unsigned char)s[i]), len = 1;
-    else if (c == '"' || c == '\\') buf_fmt(out, "\\%c", (char)c);
-    else if (is_unsafe(c)) buf_fmt(out, "\\u%04x", (unsigned)c);
-    else buf_put(out, s + i, (size_t)len);
+    if (len == 0)
+      buf_fmt(out, "\\\\x%02x", (unsigned char)s[i]), len = 1;
+    else if (c == '"' || c == '\\')
+      buf_fmt(out, "\\%c", (char)c);
+    else if (is_unsafe(c))
+      buf_fmt(out, "\\u%04x", (unsigned)c);
+    else
+      buf_put(out, s + i, (size_t)len);
     i += (size_t)len;
   }
   buf_char(out, '"');
@@ -282,7 +300,8 @@ static void put_json_place(const Diags *d, Span span, StrBuf *out) {
     if (end > to) end = to;
     source_place(d->sources, span.file, (uint32_t)end, &end_line, &end_col);
     put_json_string(out, f->path);
-  } else buf_str(out, "null");
+  } else
+    buf_str(out, "null");
   buf_fmt(out, ",\"line\":%d,\"col\":%d,\"end_col\":%d", line, col, end_col < col ? col : end_col);
 }
 
@@ -299,8 +318,10 @@ static void put_json(const Diags *d, const Diagnostic *x, StrBuf *out) {
     buf_str(out, n->next ? "}," : "}");
   }
   buf_str(out, "],\"help\":");
-  if (x->help) put_json_string(out, x->help);
-  else buf_str(out, "null");
+  if (x->help)
+    put_json_string(out, x->help);
+  else
+    buf_str(out, "null");
   buf_str(out, "}\n");
 }
 

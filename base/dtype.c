@@ -2,8 +2,13 @@
  * runtime links this file.                                                   */
 #include "base/dtype.h"
 
-static const struct { const char *name; uint8_t bytes; char cls; uint8_t code, bits; } table[] = {
-#define DTYPE(id, name, bytes, cls, code, bits) { name, bytes, cls, code, bits },
+static const struct {
+  const char *name;
+  uint8_t bytes;
+  char cls;
+  uint8_t code, bits;
+} table[] = {
+#define DTYPE(id, name, bytes, cls, code, bits) {name, bytes, cls, code, bits},
 #include "base/dtype.def"
 #undef DTYPE
 };
@@ -19,14 +24,20 @@ bool dtype_parse(const char *s, size_t n, DType *out) {
     const char *name = table[t].name;
     size_t i = 0;
     while (i < n && name[i] && name[i] == s[i]) i++;
-    if (i == n && !name[i]) { *out = (DType)t; return true; }
+    if (i == n && !name[i]) {
+      *out = (DType)t;
+      return true;
+    }
   }
   return false;
 }
 
 bool dtype_from_dl(int code, int bits, DType *out) {
   for (int t = 0; t < DT_COUNT; t++)
-    if (table[t].code == code && table[t].bits == bits) { *out = (DType)t; return true; }
+    if (table[t].code == code && table[t].bits == bits) {
+      *out = (DType)t;
+      return true;
+    }
   return false;
 }
 
@@ -35,8 +46,16 @@ void dtype_to_dl(DType t, int *code, int *bits) {
   *bits = known(t) ? table[t].bits : 0;
 }
 
-static uint32_t bits_of_f32(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static float f32_of_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
+static uint32_t bits_of_f32(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static float f32_of_bits(uint32_t u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
 
 float f16_to_f32(uint16_t h) {
   uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
@@ -92,7 +111,10 @@ int64_t cast_f64_to_int(double x, DType t) {
   }
   int bits = dtype_bytes(t) * 8;
   bool is_signed = dtype_is_signed(t);
-  if (!dtype_is_int(t)) { bits = 64; is_signed = true; }
+  if (!dtype_is_int(t)) {
+    bits = 64;
+    is_signed = true;
+  }
   int64_t hi = (int64_t)(UINT64_MAX >> (64 - bits + is_signed)), lo = is_signed ? -hi - 1 : 0;
   if (x <= (double)lo) return lo;
   if (x >= (double)hi) return hi; /* (double)INT64_MAX is 2^63: still right */

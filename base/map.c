@@ -72,5 +72,5 @@ void map_set(Map *m, uint64_t key, void *value) {
   }
   if (m->n == m->cap) vec_grow((void **)&m->entry, &m->cap, sizeof *m->entry, m->n + 1);
   m->slot[s] = m->n;
-  m->entry[m->n++] = (MapEntry){ key, value };
+  m->entry[m->n++] = (MapEntry){key, value};
 }

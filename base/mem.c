@@ -49,8 +49,10 @@ static void *link_block(Block *b) {
 }
 
 static void unlink_block(Block *b) {
-  if (b->prev) b->prev->next = b->next;
-  else chain = b->next;
+  if (b->prev)
+    b->prev->next = b->next;
+  else
+    chain = b->next;
   if (b->next) b->next->prev = b->prev;
 }
 

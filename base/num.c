@@ -15,11 +15,13 @@
 
 /* A binary format: bits of precision, exponent of the smallest ulp, the power
  * of two that overflows, decimal digits always kept, digits always enough. */
-typedef struct { int prec, ulp_min, emax, digits_safe, digits_enough; } Format;
-static const Format F64 = { 53, -1074, 1024, 15, 17 };
-static const Format F32 = { 24, -149, 128, 6, 9 };
-static const Format F16 = { 11, -24, 16, 3, 5 };
-static const Format BF16 = { 8, -133, 128, 2, 4 };
+typedef struct {
+  int prec, ulp_min, emax, digits_safe, digits_enough;
+} Format;
+static const Format F64 = {53, -1074, 1024, 15, 17};
+static const Format F32 = {24, -149, 128, 6, 9};
+static const Format F16 = {11, -24, 16, 3, 5};
+static const Format BF16 = {8, -133, 128, 2, 4};
 
 enum {
   MAX_DIGITS = 800, /* a tie between two doubles has at most 767 digits */
@@ -28,7 +30,10 @@ enum {
 
 /* A natural number, least significant word first; n counts up to the last
  * word that is not zero. */
-typedef struct { int n; uint32_t w[BIG_WORDS]; } Big;
+typedef struct {
+  int n;
+  uint32_t w[BIG_WORDS];
+} Big;
 
 static void big_mul_add(Big *b, uint32_t m, uint32_t a) {
   uint64_t carry = a;
@@ -88,7 +93,11 @@ static double round_big(const Big *q, int exp, bool sticky, const Format *f) {
 }
 
 /* The digits of a decimal number: 0.d1d2d3... is not stored, D * 10^e is. */
-typedef struct { char digit[MAX_DIGITS + 1]; int n; int64_t e; } Decimal;
+typedef struct {
+  char digit[MAX_DIGITS + 1];
+  int n;
+  int64_t e;
+} Decimal;
 
 static double decimal_value(const Decimal *d, const Format *f) {
   if (d->n == 0 || d->n + d->e < -345) return 0;
@@ -113,9 +122,9 @@ static double decimal_value(const Decimal *d, const Format *f) {
  * doubles.  For a narrower format that rounding is the second one, which is
  * harmless unless it starts from exactly half way. */
 static bool decimal_quick(const Decimal *d, const Format *f, double *out) {
-  static const double ten[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+  static const double ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                               1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                               1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
   if (d->n > 15 || d->e < -22 || d->e > 22 || (f != &F64 && f != &F32)) return false;
   uint64_t m = 0;
   for (int i = 0; i < d->n; i++) m = m * 10 + (uint64_t)(d->digit[i] - '0');
@@ -141,15 +150,25 @@ static bool word_at(const char *s, size_t n, size_t at, const char *word) {
 static size_t read_digits(const char *s, size_t n, size_t at, Decimal *d, size_t *seen) {
   bool fraction = false, sticky = false;
   for (; at < n; at++) {
-    if (s[at] == '.' && !fraction) { fraction = true; continue; }
+    if (s[at] == '.' && !fraction) {
+      fraction = true;
+      continue;
+    }
     if (!is_digit(s[at])) break;
     ++*seen;
     d->e -= fraction;
     if (d->n == 0 && s[at] == '0') continue;
-    if (d->n < MAX_DIGITS) d->digit[d->n++] = s[at];
-    else { d->e++; sticky |= s[at] != '0'; }
+    if (d->n < MAX_DIGITS)
+      d->digit[d->n++] = s[at];
+    else {
+      d->e++;
+      sticky |= s[at] != '0';
+    }
   }
-  if (sticky) { d->digit[d->n++] = '1'; d->e--; } /* any digit will do */
+  if (sticky) {
+    d->digit[d->n++] = '1';
+    d->e--;
+  } /* any digit will do */
   return at;
 }
 
@@ -171,9 +190,13 @@ static int read_as(const char *s, size_t n, const Format *f, double *out) {
   bool neg = n > 0 && s[0] == '-';
   if (n > 0 && (s[0] == '-' || s[0] == '+')) at++;
   double x;
-  if (word_at(s, n, at, "inf")) { x = (double)INFINITY; at += 3; }
-  else if (word_at(s, n, at, "nan")) { x = (double)NAN; at += 3; }
-  else {
+  if (word_at(s, n, at, "inf")) {
+    x = (double)INFINITY;
+    at += 3;
+  } else if (word_at(s, n, at, "nan")) {
+    x = (double)NAN;
+    at += 3;
+  } else {
     Decimal d;
     d.n = 0;
     d.e = 0;

@@ -16,7 +16,7 @@ static void find_lines(Source *s) {
 /* Offsets have 32 bits; a longer file gets no number, so no places. */
 uint32_t source_add(Sources *s, const char *path, const char *text, size_t n) {
   if (n >= UINT32_MAX) return 0;
-  Source src = { .path = path, .text = text, .n = n };
+  Source src = {.path = path, .text = text, .n = n};
   find_lines(&src);
   vec_push(s, src);
   return (uint32_t)s->n;
@@ -34,8 +34,10 @@ void source_place(const Sources *s, uint32_t file, uint32_t at, int *line, int *
   int lo = 0, hi = f->n_lines - 1; /* the last line that starts at or before at */
   while (lo < hi) {
     int mid = lo + (hi - lo + 1) / 2;
-    if (f->line_at[mid] <= at) lo = mid;
-    else hi = mid - 1;
+    if (f->line_at[mid] <= at)
+      lo = mid;
+    else
+      hi = mid - 1;
   }
   *line = lo + 1;
   *col = 1;
@@ -46,5 +48,5 @@ void source_place(const Sources *s, uint32_t file, uint32_t at, int *line, int *
 Span span_to(Span a, Span b) {
   if (a.file == 0) return b;
   if (b.file != a.file || b.at + b.len < a.at) return a;
-  return (Span){ a.file, a.at, b.at + b.len - a.at };
+  return (Span){a.file, a.at, b.at + b.len - a.at};
 }

@@ -17,7 +17,7 @@ static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
   free(old);
   return NULL;
 }
-static const KAlloc A = { heap, NULL };
+static const KAlloc A = {heap, NULL};
 
 static double now(void) {
   struct timespec t;
@@ -32,19 +32,19 @@ static void die(const char *why) {
 
 /* ---- the peak: independent chains of multiply-add ---------------------------------- */
 #if defined(__x86_64__)
-#define CHAINS(NAME, TARGET, BYTES)                                                           \
-  typedef float V##NAME __attribute__((vector_size(BYTES)));                                  \
-  __attribute__((target(TARGET), noinline, optimize("fp-contract=fast"))) static double NAME( \
-      int64_t n, float *out) {                                                                \
-    V##NAME x = (V##NAME){ 0 } + *out, s0 = x, s1 = x + 1, s2 = x + 2, s3 = x + 3, s4 = x + 4, \
-            s5 = x + 5, s6 = x + 6, s7 = x + 7, s8 = x + 8, s9 = x + 9;                       \
-    for (int64_t i = 0; i < n; i++) {                                                         \
-      s0 = s0 * x + x, s1 = s1 * x + x, s2 = s2 * x + x, s3 = s3 * x + x, s4 = s4 * x + x;    \
-      s5 = s5 * x + x, s6 = s6 * x + x, s7 = s7 * x + x, s8 = s8 * x + x, s9 = s9 * x + x;    \
-    }                                                                                         \
-    s0 += s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9;                                         \
-    *out = s0[0];                                                                             \
-    return (double)n * 10 * (BYTES) / 4 * 2;                                                  \
+#define CHAINS(NAME, TARGET, BYTES)                                                                \
+  typedef float V##NAME __attribute__((vector_size(BYTES)));                                       \
+  __attribute__((target(TARGET), noinline, optimize("fp-contract=fast"))) static double NAME(      \
+      int64_t n, float *out) {                                                                     \
+    V##NAME x = (V##NAME){0} + *out, s0 = x, s1 = x + 1, s2 = x + 2, s3 = x + 3, s4 = x + 4,       \
+            s5 = x + 5, s6 = x + 6, s7 = x + 7, s8 = x + 8, s9 = x + 9;                            \
+    for (int64_t i = 0; i < n; i++) {                                                              \
+      s0 = s0 * x + x, s1 = s1 * x + x, s2 = s2 * x + x, s3 = s3 * x + x, s4 = s4 * x + x;         \
+      s5 = s5 * x + x, s6 = s6 * x + x, s7 = s7 * x + x, s8 = s8 * x + x, s9 = s9 * x + x;         \
+    }                                                                                              \
+    s0 += s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9;                                              \
+    *out = s0[0];                                                                                  \
+    return (double)n * 10 * (BYTES) / 4 * 2;                                                       \
   }
 CHAINS(peak512, "avx512f,fma", 64)
 CHAINS(peak256, "avx2,fma", 32)
@@ -52,7 +52,10 @@ static double peak_work(int64_t n, float *out) {
   return __builtin_cpu_supports("avx512f") ? peak512(n, out) : peak256(n, out);
 }
 #else
-static double peak_work(int64_t n, float *out) { (void)n, (void)out; return 0; }
+static double peak_work(int64_t n, float *out) {
+  (void)n, (void)out;
+  return 0;
+}
 #endif
 
 static double peak(void) {
@@ -70,12 +73,12 @@ static double peak(void) {
 static Kernel *product(bool transposed) {
   KB *b = kb_new(A, "gemm");
   KE m = kb_sym(b, "m"), n = kb_sym(b, "n"), k = kb_sym(b, "k"), par[2], red[1];
-  uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 2, (KE[]){ m, k });
-  uint32_t w = kb_buf(b, K_IN, "w", DT_f32, 2, transposed ? (KE[]){ n, k } : (KE[]){ k, n });
-  uint32_t y = kb_buf(b, K_OUT, "y", DT_f32, 2, (KE[]){ m, n });
-  kb_contract_begin(b, 2, (KE[]){ m, n }, par, 1, &k, red);
-  KE fx = kb_load(b, x, (KE[]){ par[0], red[0] });
-  KE fw = kb_load(b, w, transposed ? (KE[]){ par[1], red[0] } : (KE[]){ red[0], par[1] });
+  uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 2, (KE[]){m, k});
+  uint32_t w = kb_buf(b, K_IN, "w", DT_f32, 2, transposed ? (KE[]){n, k} : (KE[]){k, n});
+  uint32_t y = kb_buf(b, K_OUT, "y", DT_f32, 2, (KE[]){m, n});
+  kb_contract_begin(b, 2, (KE[]){m, n}, par, 1, &k, red);
+  KE fx = kb_load(b, x, (KE[]){par[0], red[0]});
+  KE fw = kb_load(b, w, transposed ? (KE[]){par[1], red[0]} : (KE[]){red[0], par[1]});
   KE acc = kb_contract_acc(b, DT_f32, fx, fw);
   kb_store(b, y, par, acc);
   kb_contract_end(b);
@@ -105,7 +108,7 @@ static void measure(LlvmJit *j, int64_t m, int64_t n, int64_t k, bool transposed
     double p = peak(), t = now();
     for (int i = 0; i < 3; i++, t = now()) {
       KError e;
-      if (fn(ctx, (void *[]){ x, w, y }, (int64_t[]){ m, n, k }, A, &e) != K_OK) die("failed");
+      if (fn(ctx, (void *[]){x, w, y}, (int64_t[]){m, n, k}, A, &e) != K_OK) die("failed");
       double took = now() - t;
       if (took < best) best = took;
     }
@@ -114,16 +117,16 @@ static void measure(LlvmJit *j, int64_t m, int64_t n, int64_t k, bool transposed
   double rate = 2.0 * (double)m * (double)n * (double)k / best;
   printf("  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"weight\": \"%s\", \"us\": %.2f, "
          "\"gflops\": %.1f, \"peak\": %.1f, \"of_peak\": %.3f, \"compile_ms\": %.1f}%s\n",
-         (long long)m, (long long)n, (long long)k, transposed ? "nk" : "kn", best * 1e6, rate * 1e-9,
-         top * 1e-9, top > 0 ? rate / top : 0, compile * 1e3, last ? "" : ",");
+         (long long)m, (long long)n, (long long)k, transposed ? "nk" : "kn", best * 1e6,
+         rate * 1e-9, top * 1e-9, top > 0 ? rate / top : 0, compile * 1e3, last ? "" : ",");
   free(x);
   free(w);
   free(y);
 }
 
 int main(int argc, char **argv) {
-  static const int size[][3] = { { 128, 128, 128 }, { 256, 256, 256 }, { 512, 512, 512 },
-                                 { 1024, 1024, 1024 }, { 64, 768, 3072 }, { 1, 768, 768 } };
+  static const int size[][3] = {{128, 128, 128},    {256, 256, 256}, {512, 512, 512},
+                                {1024, 1024, 1024}, {64, 768, 3072}, {1, 768, 768}};
   double seconds = argc > 1 ? atof(argv[1]) : 1;
   const char *why;
   LlvmJit *j = llvm_jit_new(NULL, &why);

@@ -4,11 +4,16 @@
 #include "codegen/lower/lower.h"
 #include <rvm/rvm.h>
 
-typedef struct { CommonOpts common; const char *out, *entry; } BuildCmd;
+typedef struct {
+  CommonOpts common;
+  const char *out, *entry;
+} BuildCmd;
 static const Opt build_opts[] = {
-  { "out", "FILE.rvm", "where to write (default: beside the source)", OPT_TEXT, offsetof(BuildCmd, out) },
-  { "entry", "NAME", "export only this function (default: all of the file)", OPT_TEXT, offsetof(BuildCmd, entry) },
-  { "diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(BuildCmd, common.diag) },
+    {"out", "FILE.rvm", "where to write (default: beside the source)", OPT_TEXT,
+     offsetof(BuildCmd, out)},
+    {"entry", "NAME", "export only this function (default: all of the file)", OPT_TEXT,
+     offsetof(BuildCmd, entry)},
+    {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(BuildCmd, common.diag)},
 };
 
 static char *beside(const char *path) {
@@ -30,27 +35,37 @@ static int run_build(void *opts, int n, char **args) {
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }
 const Command cmd_build = {
-  "build", "FILE.rly [--out FILE.rvm] [--entry NAME]", "Compile a program to an image that any rvm, or a device, runs",
-  "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n", build_opts, 3, sizeof(BuildCmd), 1, 1, run_build };
+    "build",
+    "FILE.rly [--out FILE.rvm] [--entry NAME]",
+    "Compile a program to an image that any rvm, or a device, runs",
+    "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n",
+    build_opts,
+    3,
+    sizeof(BuildCmd),
+    1,
+    1,
+    run_build};
 
 static bool read_image(const char *path, const CommonOpts *o, Image *image, int *code) {
   Driver d;
   uint8_t *bytes;
   size_t size;
   Module *m;
-  ImageError err = { 0 };
+  ImageError err = {0};
   driver_init(&d, o->diag);
   if (!driver_image(&d, path, NULL, &bytes, &size, &m, code)) return false;
   bool *launch;
-  if (image_read(bytes, size, lower_alloc(), image, &err) && image_verify(image, lower_alloc(), &launch, &err)) return true;
-  fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", path, err.why, (unsigned long long)err.at,
-          err.func, err.pc);
+  if (image_read(bytes, size, lower_alloc(), image, &err) &&
+      image_verify(image, lower_alloc(), &launch, &err))
+    return true;
+  fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", path, err.why,
+          (unsigned long long)err.at, err.func, err.pc);
   *code = m ? EXIT_BUG : EXIT_REJECTED;
   return false;
 }
 
 static const Opt common_opts[] = {
-  { "diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(CommonOpts, diag) },
+    {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(CommonOpts, diag)},
 };
 static int run_disasm(void *opts, int n, char **args) {
   (void)n;
@@ -62,9 +77,16 @@ static int run_disasm(void *opts, int n, char **args) {
   fwrite(text, 1, size, stdout);
   return EXIT_OK;
 }
-const Command cmd_disasm = {
-  "disasm", "FILE.rly|FILE.rvm", "Print an image: types, constants, kernels, bytecode with source lines",
-  "  rvm disasm model.rly\n", common_opts, 1, sizeof(CommonOpts), 1, 1, run_disasm };
+const Command cmd_disasm = {"disasm",
+                            "FILE.rly|FILE.rvm",
+                            "Print an image: types, constants, kernels, bytecode with source lines",
+                            "  rvm disasm model.rly\n",
+                            common_opts,
+                            1,
+                            sizeof(CommonOpts),
+                            1,
+                            1,
+                            run_disasm};
 
 /* ---- info -------------------------------------------------------------------------- */
 static void print_type(const Image *m, uint32_t t) {
@@ -77,8 +99,10 @@ static void print_type(const Image *m, uint32_t t) {
     printf("Tensor[(");
     for (int i = 0; i < it->rank; i++) {
       int64_t d = m->dims[it->first_dim + (uint32_t)i];
-      if (d < 0) printf("%s?", i ? ", " : "");
-      else printf("%s%lld", i ? ", " : "", (long long)d);
+      if (d < 0)
+        printf("%s?", i ? ", " : "");
+      else
+        printf("%s%lld", i ? ", " : "", (long long)d);
     }
     printf("), %s]", dtype_name((DType)it->dtype));
   } else {
@@ -112,10 +136,17 @@ static int run_info(void *opts, int n, char **args) {
   int code;
   if (!read_image(args[0], opts, &m, &code)) return code;
   print_entries(&m);
-  printf("\n%u functions, %u instructions, %u kernels, %u types, %u constants (%llu bytes)\n", m.n_funcs, m.n_code,
-         m.n_kernels, m.n_types, m.n_consts, (unsigned long long)m.n_data);
+  printf("\n%u functions, %u instructions, %u kernels, %u types, %u constants (%llu bytes)\n",
+         m.n_funcs, m.n_code, m.n_kernels, m.n_types, m.n_consts, (unsigned long long)m.n_data);
   return EXIT_OK;
 }
-const Command cmd_info = {
-  "info", "FILE.rly|FILE.rvm", "Show entry points with parameters and types, and what the image holds",
-  "  rvm info model.rvm\n", common_opts, 1, sizeof(CommonOpts), 1, 1, run_info };
+const Command cmd_info = {"info",
+                          "FILE.rly|FILE.rvm",
+                          "Show entry points with parameters and types, and what the image holds",
+                          "  rvm info model.rvm\n",
+                          common_opts,
+                          1,
+                          sizeof(CommonOpts),
+                          1,
+                          1,
+                          run_info};

@@ -7,18 +7,28 @@
 #include "stdlib/stdlib.h"
 #include <rvm/rvm.h>
 
-typedef struct { CommonOpts common; bool json, md; } OpsCmd;
+typedef struct {
+  CommonOpts common;
+  bool json, md;
+} OpsCmd;
 static const Opt ops_opts[] = {
-  { "json", NULL, "all records as JSON", OPT_FLAG, offsetof(OpsCmd, json) },
-  { "md", NULL, "all records as the Markdown of docs/operators.md", OPT_FLAG, offsetof(OpsCmd, md) },
-  { "diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(OpsCmd, common.diag) },
+    {"json", NULL, "all records as JSON", OPT_FLAG, offsetof(OpsCmd, json)},
+    {"md", NULL, "all records as the Markdown of docs/operators.md", OPT_FLAG,
+     offsetof(OpsCmd, md)},
+    {"diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(OpsCmd, common.diag)},
 };
 
 static const char *attr_type_name(AttrType t) {
-  static const char *const name[] = {
-    [A_Int] = "int", [A_Float] = "float", [A_Bool] = "bool", [A_Str] = "string", [A_DType] = "dtype",
-    [A_Ints] = "ints", [A_IntsList] = "list of ints", [A_IntOrInts] = "int or ints", [A_Floats] = "floats",
-    [A_Ignored] = "ignored" };
+  static const char *const name[] = {[A_Int] = "int",
+                                     [A_Float] = "float",
+                                     [A_Bool] = "bool",
+                                     [A_Str] = "string",
+                                     [A_DType] = "dtype",
+                                     [A_Ints] = "ints",
+                                     [A_IntsList] = "list of ints",
+                                     [A_IntOrInts] = "int or ints",
+                                     [A_Floats] = "floats",
+                                     [A_Ignored] = "ignored"};
   return name[t];
 }
 
@@ -29,9 +39,12 @@ static void json_text(const char *s) {
   }
   putchar('"');
   for (; *s; s++) {
-    if (*s == '"' || *s == '\\') printf("\\%c", *s);
-    else if ((unsigned char)*s < 32) printf("\\u%04x", *s);
-    else putchar(*s);
+    if (*s == '"' || *s == '\\')
+      printf("\\%c", *s);
+    else if ((unsigned char)*s < 32)
+      printf("\\u%04x", *s);
+    else
+      putchar(*s);
   }
   putchar('"');
 }
@@ -72,16 +85,20 @@ static void json_op(const OpDef *op) {
 
 static void text_op(const OpDef *op) {
   printf("%s(", op->name);
-  for (int i = 0; i < OP_MAX_ARGS && op->args[i].name; i++) printf("%s%s", i ? ", " : "", op->args[i].name);
+  for (int i = 0; i < OP_MAX_ARGS && op->args[i].name; i++)
+    printf("%s%s", i ? ", " : "", op->args[i].name);
   printf(")\n  %s\n", op->doc ? op->doc : "");
   for (int i = 0; i < OP_MAX_ARGS && op->args[i].name; i++)
-    printf("    %-14s %s%s\n", op->args[i].name, op->args[i].is_tuple ? "tuple: " : "", op->args[i].doc ? op->args[i].doc : "");
+    printf("    %-14s %s%s\n", op->args[i].name, op->args[i].is_tuple ? "tuple: " : "",
+           op->args[i].doc ? op->args[i].doc : "");
   for (int i = 0; i < OP_MAX_ATTRS && op->attrs[i].name; i++) {
     const OpAttr *a = &op->attrs[i];
     if (a->type == A_Ignored) continue;
-    printf("    %s=%s  (%s) %s\n", a->name, a->dflt ? a->dflt : "<required>", attr_type_name(a->type), a->doc ? a->doc : "");
+    printf("    %s=%s  (%s) %s\n", a->name, a->dflt ? a->dflt : "<required>",
+           attr_type_name(a->type), a->doc ? a->doc : "");
   }
-  for (int i = 0; op->examples && op->examples[i]; i++) printf("  %s %s\n", i ? "        " : "example:", op->examples[i]);
+  for (int i = 0; op->examples && op->examples[i]; i++)
+    printf("  %s %s\n", i ? "        " : "example:", op->examples[i]);
   printf("\n");
 }
 
@@ -91,7 +108,8 @@ static void md_text(const char *s) {
 }
 static void md_signature(const OpDef *op) {
   printf("%s(", op->name);
-  for (int k = 0; k < OP_MAX_ARGS && op->args[k].name; k++) printf("%s%s", k ? ", " : "", op->args[k].name);
+  for (int k = 0; k < OP_MAX_ARGS && op->args[k].name; k++)
+    printf("%s%s", k ? ", " : "", op->args[k].name);
   printf(")");
 }
 static void md_row(const char *name, const char *what, const char *doc) {
@@ -113,9 +131,12 @@ static void md_op(const OpDef *op) {
     md_row(dflt ? str_fmt("%s=%s", a->name, dflt) : a->name,
            str_fmt("%s%s", attr_type_name(a->type), dflt ? "" : ", required"), a->doc);
   }
-  if (op->optional) printf("\nThe last %d argument%s may be left out.\n", op->optional, op->optional > 1 ? "s" : "");
+  if (op->optional)
+    printf("\nThe last %d argument%s may be left out.\n", op->optional,
+           op->optional > 1 ? "s" : "");
   if (op->not_differentiable) printf("\nNot differentiable: %s.\n", op->not_differentiable);
-  for (int k = 0; op->examples && op->examples[k]; k++) printf("%s%s\n", k ? "" : "\n```\n", op->examples[k]);
+  for (int k = 0; op->examples && op->examples[k]; k++)
+    printf("%s%s\n", k ? "" : "\n```\n", op->examples[k]);
   if (op->examples && op->examples[0]) printf("```\n");
 }
 static int by_name(const void *a, const void *b) {
@@ -125,9 +146,12 @@ static void md_ops(void) {
   const OpDef **sorted = NEW_N(const OpDef *, stdlib_n_ops + 1);
   memcpy(sorted, stdlib_ops, sizeof *sorted * (size_t)stdlib_n_ops);
   qsort(sorted, (size_t)stdlib_n_ops, sizeof *sorted, by_name);
-  printf("# Operators\n\nMade from the records of `stdlib/` by `rvm ops --md`: %d operators. `rvm ops NAME` shows one. The "
-         "examples are\ncalls that tests compare with an independent reference; `f32[2,?3]` is a tensor whose second extent "
-         "is 3 and not known\nto the type checker ([stdlib/README.md](../stdlib/README.md)).\n\n", stdlib_n_ops);
+  printf("# Operators\n\nMade from the records of `stdlib/` by `rvm ops --md`: %d operators. `rvm "
+         "ops NAME` shows one. The "
+         "examples are\ncalls that tests compare with an independent reference; `f32[2,?3]` is a "
+         "tensor whose second extent "
+         "is 3 and not known\nto the type checker ([stdlib/README.md](../stdlib/README.md)).\n\n",
+         stdlib_n_ops);
   printf("| operator | meaning |\n|---|---|\n");
   for (int i = 0; i < stdlib_n_ops; i++) {
     printf("| `");
@@ -149,29 +173,45 @@ static int run_ops(void *opts, int n, char **args) {
     bool wanted = n == 0;
     for (int k = 0; k < n; k++) wanted |= strstr(op->name, args[k]) != NULL;
     if (!wanted) continue;
-    if (o->json) printf("%s\n", found ? "," : ""), json_op(op);
-    else if (n == 0) printf("%-32s %s\n", op->name, op->doc ? op->doc : "");
-    else text_op(op);
+    if (o->json)
+      printf("%s\n", found ? "," : ""), json_op(op);
+    else if (n == 0)
+      printf("%-32s %s\n", op->name, op->doc ? op->doc : "");
+    else
+      text_op(op);
     found++;
   }
   if (o->json) printf("\n]\n");
   if (!found && n) fprintf(stderr, "rvm: no operator's name contains `%s`\n", args[0]);
   return found || n == 0 ? EXIT_OK : EXIT_REJECTED;
 }
-const Command cmd_ops = {
-  "ops", "[NAME...] [--json | --md]", "List operators, or show those whose name contains NAME",
-  "  rvm ops\n  rvm ops conv2d\n", ops_opts, 3, sizeof(OpsCmd), 0, 100, run_ops };
+const Command cmd_ops = {"ops",
+                         "[NAME...] [--json | --md]",
+                         "List operators, or show those whose name contains NAME",
+                         "  rvm ops\n  rvm ops conv2d\n",
+                         ops_opts,
+                         3,
+                         sizeof(OpsCmd),
+                         0,
+                         100,
+                         run_ops};
 
 /* ---- explain ---------------------------------------------------------------------- */
-static const struct { const char *code, *text, *example; } explanations[] = {
-#define EXPLAIN(code, text, example) { #code, text, example },
+static const struct {
+  const char *code, *text, *example;
+} explanations[] = {
+#define EXPLAIN(code, text, example) {#code, text, example},
 #include "cli/explain.def"
 #undef EXPLAIN
 };
-typedef struct { CommonOpts common; bool md; } ExplainCmd;
+typedef struct {
+  CommonOpts common;
+  bool md;
+} ExplainCmd;
 static const Opt explain_opts[] = {
-  { "md", NULL, "all of them as the Markdown of docs/errors.md", OPT_FLAG, offsetof(ExplainCmd, md) },
-  { "diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(ExplainCmd, common.diag) },
+    {"md", NULL, "all of them as the Markdown of docs/errors.md", OPT_FLAG,
+     offsetof(ExplainCmd, md)},
+    {"diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(ExplainCmd, common.diag)},
 };
 
 /* Words of text in lines of at most `width` characters. */
@@ -199,7 +239,7 @@ static void put_indented(const char *text) {
 /* What rvm says to the example.  Errors of lowering need an entry point. */
 static void put_answer(const char *example) {
   Driver d;
-  StrBuf out = { 0 };
+  StrBuf out = {0};
   driver_init(&d, NULL);
   driver_image_text(&d, "example.rly", example, "main");
   diag_render(d.diags, &out, false);
@@ -218,20 +258,28 @@ static void explain_one(size_t i) {
 }
 
 static void explain_md(void) {
-  printf("# Diagnostics\n\nMade by `rvm explain --md`; `rvm explain CODE` shows one, with what rvm says to the example. "
-         "Each example\nis checked to bring about its code.\n\n"
-         "Errors have the place, the line, notes that point to what is involved, and help where rvm has a guess. Several "
-         "are\nreported per run. `--diag=json` gives one JSON object per line. What fails while a program runs has no "
-         "code: the\nmessage has the place and the values; see [language.md](language.md#meaning).\n\n"
-         "| exit code | |\n|---|---|\n| 0 | all is well |\n| 1 | the input is rejected, or the program failed |\n"
-         "| 2 | the command line is wrong |\n| 3 | a limit was met: fuel, memory, depth |\n"
-         "| 4 | a file cannot be read or written |\n| 70 | a mistake of rvm: please report it |\n| 130 | interrupted |\n");
+  printf(
+      "# Diagnostics\n\nMade by `rvm explain --md`; `rvm explain CODE` shows one, with what rvm "
+      "says to the example. "
+      "Each example\nis checked to bring about its code.\n\n"
+      "Errors have the place, the line, notes that point to what is involved, and help where rvm "
+      "has a guess. Several "
+      "are\nreported per run. `--diag=json` gives one JSON object per line. What fails while a "
+      "program runs has no "
+      "code: the\nmessage has the place and the values; see [language.md](language.md#meaning).\n\n"
+      "| exit code | |\n|---|---|\n| 0 | all is well |\n| 1 | the input is rejected, or the "
+      "program failed |\n"
+      "| 2 | the command line is wrong |\n| 3 | a limit was met: fuel, memory, depth |\n"
+      "| 4 | a file cannot be read or written |\n| 70 | a mistake of rvm: please report it |\n| "
+      "130 | interrupted |\n");
   for (size_t i = 0; i < sizeof explanations / sizeof *explanations; i++) {
     const char *code = explanations[i].code, *example = explanations[i].example;
     for (int c = 0; c < DIAG_CODES; c++)
-      if (!strcmp(diag_code_name((DiagCode)c), code)) printf("\n## %s\n\n`%s`\n\n", code, diag_code_template((DiagCode)c));
+      if (!strcmp(diag_code_name((DiagCode)c), code))
+        printf("\n## %s\n\n`%s`\n\n", code, diag_code_template((DiagCode)c));
     put_wrapped(explanations[i].text, 118);
-    if (example) printf("\n```rly %s %s\n%s```\n", strcmp(code, "E0307") ? "fails" : "warns", code, example);
+    if (example)
+      printf("\n```rly %s %s\n%s```\n", strcmp(code, "E0307") ? "fails" : "warns", code, example);
   }
 }
 
@@ -250,9 +298,16 @@ static int run_explain(void *opts, int n, char **args) {
   fprintf(stderr, "rvm: no diagnostic is numbered `%s`; `rvm explain` lists them\n", args[0]);
   return EXIT_REJECTED;
 }
-const Command cmd_explain = {
-  "explain", "[CODE | --md]", "Explain a diagnostic's number with an example, or list all",
-  "  rvm explain E0310\n  rvm explain\n", explain_opts, 2, sizeof(ExplainCmd), 0, 1, run_explain };
+const Command cmd_explain = {"explain",
+                             "[CODE | --md]",
+                             "Explain a diagnostic's number with an example, or list all",
+                             "  rvm explain E0310\n  rvm explain\n",
+                             explain_opts,
+                             2,
+                             sizeof(ExplainCmd),
+                             0,
+                             1,
+                             run_explain};
 
 /* ---- version ------------------------------------------------------------------------ */
 static int run_version(void *opts, int n, char **args) {
@@ -260,4 +315,5 @@ static int run_version(void *opts, int n, char **args) {
   printf("rvm 0.1 (language 0.0.5, runtime ABI %u, %d operators)\n", rvm_abi(), stdlib_n_ops);
   return EXIT_OK;
 }
-const Command cmd_version = { "version", "", "Show versions", NULL, NULL, 0, sizeof(CommonOpts), 0, 0, run_version };
+const Command cmd_version = {"version", "", "Show versions", NULL, NULL, 0, sizeof(CommonOpts),
+                             0,         0,  run_version};

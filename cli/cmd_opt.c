@@ -23,10 +23,10 @@ static bool parse_passes(const char *text, PassList *out) {
 }
 
 bool driver_optimise(Driver *d, Module *m, const PassOpts *o, int *code) {
-  static const PassOpts plain = { .limit = -1 };
-  PassList named = { 0 };
+  static const PassOpts plain = {.limit = -1};
+  PassList named = {0};
   int n;
-  StrBuf why = { 0 };
+  StrBuf why = {0};
   const Pass *const *list = pipeline(d->opt_level, &n);
   if (d->passes) {
     if (!parse_passes(d->passes, &named)) return *code = EXIT_USAGE, false;
@@ -41,23 +41,26 @@ bool driver_optimise(Driver *d, Module *m, const PassOpts *o, int *code) {
 /* ---- the command ------------------------------------------------------------------ */
 typedef struct {
   CommonOpts common;
-  uint64_t level;  NumberOpt limit;
+  uint64_t level;
+  NumberOpt limit;
   const char *passes, *print_after, *out;
   bool list, changed, time, types, all;
 } OptCmd;
-#define O(name, arg, help, kind, field) { name, arg, help, kind, offsetof(OptCmd, field) }
+#define O(name, arg, help, kind, field)                                                            \
+  { name, arg, help, kind, offsetof(OptCmd, field) }
 static const Opt opt_opts[] = {
-  O("level", "N", "the pipeline of this level: 1 (default) or 2", OPT_COUNT_OF, level),
-  O("passes", "A,B", "these passes instead, in this order", OPT_TEXT, passes),
-  O("list", NULL, "show the passes", OPT_FLAG, list),
-  O("print-after", "PASS", "print the program after this pass, to stderr", OPT_TEXT, print_after),
-  O("print-changed", NULL, "print the program after every pass that changed it, to stderr", OPT_FLAG, changed),
-  O("time-passes", NULL, "what each pass took and changed, to stderr", OPT_FLAG, time),
-  O("pass-limit", "N", "stop rewriting after N changes, to find a wrong one", OPT_NUMBER, limit),
-  O("out", "FILE", "write the program there instead of printing it", OPT_TEXT, out),
-  O("types", NULL, "add the type of every expression as a comment", OPT_FLAG, types),
-  O("all", NULL, "also the library functions the program uses", OPT_FLAG, all),
-  O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
+    O("level", "N", "the pipeline of this level: 1 (default) or 2", OPT_COUNT_OF, level),
+    O("passes", "A,B", "these passes instead, in this order", OPT_TEXT, passes),
+    O("list", NULL, "show the passes", OPT_FLAG, list),
+    O("print-after", "PASS", "print the program after this pass, to stderr", OPT_TEXT, print_after),
+    O("print-changed", NULL, "print the program after every pass that changed it, to stderr",
+      OPT_FLAG, changed),
+    O("time-passes", NULL, "what each pass took and changed, to stderr", OPT_FLAG, time),
+    O("pass-limit", "N", "stop rewriting after N changes, to find a wrong one", OPT_NUMBER, limit),
+    O("out", "FILE", "write the program there instead of printing it", OPT_TEXT, out),
+    O("types", NULL, "add the type of every expression as a comment", OPT_FLAG, types),
+    O("all", NULL, "also the library functions the program uses", OPT_FLAG, all),
+    O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
 };
 #undef O
 
@@ -69,13 +72,14 @@ static uint64_t clock_ns(void *ud) {
 }
 
 static void program_text(const OptCmd *o, const Module *m, StrBuf *b) {
-  ir_print_module(m, &(PrintOpts){ .types = o->types, .all = o->all }, b);
+  ir_print_module(m, &(PrintOpts){.types = o->types, .all = o->all}, b);
 }
 
 static void after_pass(void *ud, const Pass *p, const Module *m, int64_t changes, uint64_t ns) {
   const OptCmd *o = ud;
-  StrBuf b = { 0 };
-  if (o->time) fprintf(stderr, "%-10s %8.3f ms %8" PRId64 " changes\n", p->name, (double)ns * 1e-6, changes);
+  StrBuf b = {0};
+  if (o->time)
+    fprintf(stderr, "%-10s %8.3f ms %8" PRId64 " changes\n", p->name, (double)ns * 1e-6, changes);
   bool named = o->print_after && !strcmp(o->print_after, p->name);
   if (!named && !(o->changed && changes)) return;
   program_text(o, m, &b);
@@ -83,7 +87,8 @@ static void after_pass(void *ud, const Pass *p, const Module *m, int64_t changes
 }
 
 static int list_passes(void) {
-  for (int i = 0; i < n_all_passes; i++) printf("%-10s  %s\n", all_passes[i]->name, all_passes[i]->doc);
+  for (int i = 0; i < n_all_passes; i++)
+    printf("%-10s  %s\n", all_passes[i]->name, all_passes[i]->doc);
   return EXIT_OK;
 }
 
@@ -99,16 +104,25 @@ static int run_opt(void *opts, int n, char **args) {
   if (!m) return code ? code : EXIT_REJECTED;
   d.opt_level = o->level ? (int)o->level : 1;
   d.passes = o->passes;
-  PassOpts po = { .limit = o->limit.given ? (int64_t)o->limit.value : -1, .clock = clock_ns,
-                  .done = after_pass, .ud = o };
+  PassOpts po = {.limit = o->limit.given ? (int64_t)o->limit.value : -1,
+                 .clock = clock_ns,
+                 .done = after_pass,
+                 .ud = o};
   if (!driver_optimise(&d, m, &po, &code)) return code;
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   program_text(o, m, &b);
   if (!o->out) return fwrite(buf_text(&b), 1, b.n, stdout), EXIT_OK;
   const char *why = file_write(o->out, buf_text(&b), b.n);
   return why ? fail_io(why) : EXIT_OK;
 }
 const Command cmd_opt = {
-  "opt", "FILE.rly [OPTIONS]", "Optimise a program and print it",
-  "  rvm opt model.rly --passes copy,dce\n  rvm opt model.rly --time-passes --out fast.rly\n",
-  opt_opts, (int)(sizeof opt_opts / sizeof *opt_opts), sizeof(OptCmd), 0, 1, run_opt };
+    "opt",
+    "FILE.rly [OPTIONS]",
+    "Optimise a program and print it",
+    "  rvm opt model.rly --passes copy,dce\n  rvm opt model.rly --time-passes --out fast.rly\n",
+    opt_opts,
+    (int)(sizeof opt_opts / sizeof *opt_opts),
+    sizeof(OptCmd),
+    0,
+    1,
+    run_opt};

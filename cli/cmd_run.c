@@ -23,37 +23,44 @@ typedef struct {
   const char *passes;
   bool stats, types, full, quiet;
 } RunCmd;
-#define O(name, arg, help, kind, field) { name, arg, help, kind, offsetof(RunCmd, field) }
+#define O(name, arg, help, kind, field)                                                            \
+  { name, arg, help, kind, offsetof(RunCmd, field) }
 static const Opt run_opts[] = {
-  O("entry", "NAME", "the function to run (default: main)", OPT_TEXT, entry),
-  O("input", "NAME=SPEC", "an input: @x.npy, f32[1,80]=rand:7 (zeros, ones, 0.5), or an expression", OPT_LIST, input),
-  O("inputs", "FILE", "inputs by name from a .npz, .npy or .safetensors file", OPT_TEXT, inputs),
-  O("params", "FILE", "weights by name; may be given several times", OPT_LIST, params),
-  O("output", "FILE.npz", "write the tensors of the result", OPT_TEXT, output),
-  O("expect", "FILE.npz", "compare the result with these tensors; exit 1 if they differ", OPT_TEXT, expect),
-  O("rtol", "R", "relative tolerance of --expect (default 1e-5)", OPT_NUMBER, rtol),
-  O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
-  O("engine", "interp|vm", "interpreted kernels (default), or compiled ones", OPT_TEXT, engine),
-  O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
-  O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
-  O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
-  O("opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, opt),
-  O("passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT, passes),
-  O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
-  O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
-  O("types", NULL, "print the result with its type", OPT_FLAG, types),
-  O("full", NULL, "print large tensors whole", OPT_FLAG, full),
-  O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
-  O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
+    O("entry", "NAME", "the function to run (default: main)", OPT_TEXT, entry),
+    O("input", "NAME=SPEC",
+      "an input: @x.npy, f32[1,80]=rand:7 (zeros, ones, 0.5), or an expression", OPT_LIST, input),
+    O("inputs", "FILE", "inputs by name from a .npz, .npy or .safetensors file", OPT_TEXT, inputs),
+    O("params", "FILE", "weights by name; may be given several times", OPT_LIST, params),
+    O("output", "FILE.npz", "write the tensors of the result", OPT_TEXT, output),
+    O("expect", "FILE.npz", "compare the result with these tensors; exit 1 if they differ",
+      OPT_TEXT, expect),
+    O("rtol", "R", "relative tolerance of --expect (default 1e-5)", OPT_NUMBER, rtol),
+    O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
+    O("engine", "interp|vm", "interpreted kernels (default), or compiled ones", OPT_TEXT, engine),
+    O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
+    O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
+    O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
+    O("opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, opt),
+    O("passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT, passes),
+    O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
+    O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
+    O("types", NULL, "print the result with its type", OPT_FLAG, types),
+    O("full", NULL, "print large tensors whole", OPT_FLAG, full),
+    O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
+    O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
 };
 #undef O
 
 typedef struct {
-  const RunCmd *o;  Driver *d;  const char *path;
-  Module *m;                         /* NULL for a .rvm file                   */
-  rvm_program *p;  rvm_instance *vm;  rvm_func f;
-  TensorSet sets;                    /* all that --inputs and --params hold     */
-  InValue **in;                      /* one per parameter                       */
+  const RunCmd *o;
+  Driver *d;
+  const char *path;
+  Module *m; /* NULL for a .rvm file                   */
+  rvm_program *p;
+  rvm_instance *vm;
+  rvm_func f;
+  TensorSet sets; /* all that --inputs and --params hold     */
+  InValue **in;   /* one per parameter                       */
   /* The program borrows the bytes, and a collector does not see into it. */
   const uint8_t *volatile image;
   Native *native;
@@ -71,8 +78,10 @@ static double seconds(void) {
 static void put_json(FILE *to, const char *key, const char *s) {
   fprintf(to, "\"%s\": \"", key);
   for (; *s; s++) {
-    if ((unsigned char)*s < ' ') fprintf(to, "\\u%04x", (unsigned)*s);
-    else fprintf(to, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+    if ((unsigned char)*s < ' ')
+      fprintf(to, "\\u%04x", (unsigned)*s);
+    else
+      fprintf(to, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
   }
   fputs("\", ", to);
 }
@@ -87,14 +96,22 @@ static int fail_run(Run *r, const rvm_error *e) {
     put_json(stderr, "message", e->message);
     fprintf(stderr, "\"level\": \"error\", \"line\": %u, \"col\": %u}\n", e->line, e->col);
   } else if (e->line) {
-    StrBuf line = { 0 };
+    StrBuf line = {0};
     diag_excerpt(r->d->diags, file, (int)e->line, (int)e->col, &line, isatty(2));
     fprintf(stderr, "%s:%u:%u: error: %s\n%s", file, e->line, e->col, e->message, buf_text(&line));
-  } else fprintf(stderr, "%s: error: %s\n", r->path, e->message);
+  } else
+    fprintf(stderr, "%s: error: %s\n", r->path, e->message);
   switch (e->status) {
-  case RVM_NO_FUEL: case RVM_NO_MEMORY: case RVM_TOO_DEEP: return EXIT_LIMIT;
+  case RVM_NO_FUEL:
+  case RVM_NO_MEMORY:
+  case RVM_TOO_DEEP: return EXIT_LIMIT;
   case RVM_INTERRUPTED: return EXIT_INTERRUPT;
-  case RVM_OK: case RVM_BAD_IMAGE: case RVM_BAD_ARGUMENT: case RVM_NOT_FOUND: case RVM_BUSY: case RVM_FAULT: break;
+  case RVM_OK:
+  case RVM_BAD_IMAGE:
+  case RVM_BAD_ARGUMENT:
+  case RVM_NOT_FOUND:
+  case RVM_BUSY:
+  case RVM_FAULT: break;
   }
   return EXIT_REJECTED;
 }
@@ -108,7 +125,7 @@ static int fail_file(const char *path, const char *why) {
 }
 
 static bool read_sets(Run *r, int *code) {
-  TextList files = { 0 };
+  TextList files = {0};
   if (r->o->inputs) vec_push(&files, r->o->inputs);
   for (int i = 0; i < r->o->params.n; i++) vec_push(&files, r->o->params.at[i]);
   for (int i = 0; i < files.n; i++) {
@@ -123,7 +140,8 @@ static bool read_sets(Run *r, int *code) {
 static const char *spec_for(const RunCmd *o, const char *name) {
   size_t n = strlen(name);
   for (int i = o->input.n - 1; i >= 0; i--)
-    if (!strncmp(o->input.at[i], name, n) && o->input.at[i][n] == '=') return o->input.at[i] + n + 1;
+    if (!strncmp(o->input.at[i], name, n) && o->input.at[i][n] == '=')
+      return o->input.at[i] + n + 1;
   return NULL;
 }
 
@@ -138,7 +156,8 @@ static bool inputs_named(Run *r, const rvm_func_info *info) {
     }
     if (found) continue;
     fprintf(stderr, "rvm: --input %s: @%s has no such parameter; it has", s, info->name);
-    for (uint32_t k = 0; k < info->n_params; k++) fprintf(stderr, " %%%s", rvm_func_param_name(r->p, r->f, k));
+    for (uint32_t k = 0; k < info->n_params; k++)
+      fprintf(stderr, " %%%s", rvm_func_param_name(r->p, r->f, k));
     fprintf(stderr, "\n");
     return false;
   }
@@ -148,23 +167,29 @@ static bool inputs_named(Run *r, const rvm_func_info *info) {
 static bool read_inputs(Run *r, const rvm_func_info *info, int *code) {
   bool ok = inputs_named(r, info);
   *code = EXIT_REJECTED;
-  StrBuf missing = { 0 };
+  StrBuf missing = {0};
   r->in = NEW_N(InValue *, info->n_params + 1);
   for (uint32_t i = 0; i < info->n_params; i++) {
     const char *name = rvm_func_param_name(r->p, r->f, i), *spec = spec_for(r->o, name);
     rvm_type t = rvm_func_param(r->p, r->f, i);
-    SpecError why = { 0 };
+    SpecError why = {0};
     SpecResult got = SPEC_OK;
-    if (spec) r->in[i] = input_from_spec(r->p, t, r->m, spec, &why);
-    else got = input_from_sets(r->p, t, name, &r->sets, &r->in[i], &why);
+    if (spec)
+      r->in[i] = input_from_spec(r->p, t, r->m, spec, &why);
+    else
+      got = input_from_sets(r->p, t, name, &r->sets, &r->in[i], &why);
     if (r->in[i]) continue;
     ok = false;
     if (why.io) *code = EXIT_IO;
-    if (got == SPEC_MISSING) buf_fmt(&missing, "  %%%s: %s\n", name, type_of_value(r->p, t));
-    else fprintf(stderr, "rvm: input %%%s: %s\n", name, why.text);
+    if (got == SPEC_MISSING)
+      buf_fmt(&missing, "  %%%s: %s\n", name, type_of_value(r->p, t));
+    else
+      fprintf(stderr, "rvm: input %%%s: %s\n", name, why.text);
   }
   if (missing.n)
-    fprintf(stderr, "rvm: @%s needs inputs that were not given (--input NAME=SPEC, --inputs FILE, --params FILE):\n%s",
+    fprintf(stderr,
+            "rvm: @%s needs inputs that were not given (--input NAME=SPEC, --inputs FILE, --params "
+            "FILE):\n%s",
             info->name, buf_text(&missing));
   return ok;
 }
@@ -181,20 +206,20 @@ static rvm_status make_inputs(Run *r, const rvm_func_info *info, rvm_value *in, 
 
 /* ---- results ------------------------------------------------------------------------ */
 static int deliver(Run *r, rvm_value v) {
-  TensorSet leaves = { 0 };
-  if (!r->o->quiet) show_value(r->p, r->vm, v, &(ShowOpts){ r->o->types, r->o->full }, stdout);
+  TensorSet leaves = {0};
+  if (!r->o->quiet) show_value(r->p, r->vm, v, &(ShowOpts){r->o->types, r->o->full}, stdout);
   if (r->o->output || r->o->expect) values_to_set(r->p, r->vm, v, &leaves);
   if (r->o->output) {
     const char *why = tensor_file_write(r->o->output, &leaves);
     if (why) return fail_io(why);
   }
   if (!r->o->expect) return EXIT_OK;
-  TensorSet want = { 0 };
+  TensorSet want = {0};
   const char *why = tensor_file_read(r->o->expect, &want);
   if (why) return fail_file(r->o->expect, why);
-  StrBuf report = { 0 };
+  StrBuf report = {0};
   bool same = compare_sets(&leaves, &want, r->o->rtol.value, r->o->atol.value, &report);
-  fflush(stdout);                            /* the result stands first        */
+  fflush(stdout); /* the result stands first        */
   fputs(buf_text(&report), same ? stdout : stderr);
   return same ? EXIT_OK : EXIT_REJECTED;
 }
@@ -207,14 +232,16 @@ static void print_stats(Run *r, double load, double *took, uint64_t n) {
   rvm_stats s;
   rvm_get_stats(r->vm, &s);
   qsort(took, n, sizeof *took, by_time);
-  fprintf(stderr, "load %.3f ms, run %.3f ms best, %.3f ms median of %llu\n", load * 1e3, took[0] * 1e3,
-          took[n / 2] * 1e3, (unsigned long long)n);
+  fprintf(stderr, "load %.3f ms, run %.3f ms best, %.3f ms median of %llu\n", load * 1e3,
+          took[0] * 1e3, took[n / 2] * 1e3, (unsigned long long)n);
   fprintf(stderr, "%llu instructions, %llu kernels, %llu fuel, %llu allocations, %llu bytes peak\n",
-          (unsigned long long)s.instructions, (unsigned long long)s.kernels, (unsigned long long)s.fuel_used,
-          (unsigned long long)s.allocations, (unsigned long long)s.memory_peak);
+          (unsigned long long)s.instructions, (unsigned long long)s.kernels,
+          (unsigned long long)s.fuel_used, (unsigned long long)s.allocations,
+          (unsigned long long)s.memory_peak);
 }
 
-static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, double *took, rvm_error *err) {
+static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, double *took,
+                           rvm_error *err) {
   rvm_value *in = NEW_N(rvm_value, info->n_params + 1);
   rvm_status st = make_inputs(r, info, in, err);
   if (st != RVM_OK) return st;
@@ -226,14 +253,14 @@ static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, do
 
 static int run_loaded(Run *r, double load) {
   rvm_func_info info;
-  rvm_error err = { 0 };
+  rvm_error err = {0};
   rvm_status st = RVM_OK;
   rvm_func_describe(r->p, r->f, &info);
   uint64_t n = r->o->repeat ? r->o->repeat : 1;
   int code;
   if (!read_inputs(r, &info, &code)) return code;
   double *took = NEW_BYTES(sizeof *took * n);
-  rvm_value out = { 0 };
+  rvm_value out = {0};
   Watch *watch = watch_start(r->vm);
   for (uint64_t i = 0; i < n && st == RVM_OK; i++) {
     if (i) rvm_value_release(r->vm, out);
@@ -266,11 +293,11 @@ static int run_run(void *opts, int n, char **args) {
   (void)n;
   RunCmd *o = opts;
   Driver d;
-  Run r = { .o = o, .d = &d, .path = args[0] };
+  Run r = {.o = o, .d = &d, .path = args[0]};
   uint8_t *bytes;
   size_t size;
   int code;
-  rvm_error err = { 0 };
+  rvm_error err = {0};
   if (!o->rtol.given) o->rtol.value = 1e-5;
   if (!o->atol.given) o->atol.value = 1e-6;
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
@@ -288,8 +315,10 @@ static int run_run(void *opts, int n, char **args) {
   if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
   r.image = bytes;
   rvm_alloc a = host_alloc();
-  rvm_limits limits = { .fuel = o->fuel, .memory = o->memory_limit,
-                        .call_depth = (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX) };
+  rvm_limits limits = {.fuel = o->fuel,
+                       .memory = o->memory_limit,
+                       .call_depth =
+                           (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX)};
   if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
     fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", args[0], err.message,
             (unsigned long long)err.at, err.func, err.pc);
@@ -298,7 +327,8 @@ static int run_run(void *opts, int n, char **args) {
   code = native ? use_native(&r) : EXIT_OK;
   if (code == EXIT_OK) code = find_entry(&r, entry);
   if (code == EXIT_OK && !read_sets(&r, &code)) code = code ? code : EXIT_IO;
-  if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK) code = fail_run(&r, &err);
+  if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK)
+    code = fail_run(&r, &err);
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
   rvm_program_free(r.p);
@@ -307,9 +337,16 @@ static int run_run(void *opts, int n, char **args) {
   return code;
 }
 const Command cmd_run = {
-  "run", "FILE.rly|FILE.rvm [OPTIONS]", "Run a program and print its result",
-  "  rvm run model.rly --input x=f32[1,80]=rand:7\n"
-  "  rvm run model.rly --inputs x.npz --params weights.safetensors --output y.npz\n"
-  "  rvm run tree.rly --input 'tree=Node(Leaf(@a.npy), Leaf(@b.npy))'\n"
-  "  rvm run model.rvm --inputs x.npz --expect y.npz --rtol 1e-4\n",
-  run_opts, (int)(sizeof run_opts / sizeof *run_opts), sizeof(RunCmd), 1, 1, run_run };
+    "run",
+    "FILE.rly|FILE.rvm [OPTIONS]",
+    "Run a program and print its result",
+    "  rvm run model.rly --input x=f32[1,80]=rand:7\n"
+    "  rvm run model.rly --inputs x.npz --params weights.safetensors --output y.npz\n"
+    "  rvm run tree.rly --input 'tree=Node(Leaf(@a.npy), Leaf(@b.npy))'\n"
+    "  rvm run model.rvm --inputs x.npz --expect y.npz --rtol 1e-4\n",
+    run_opts,
+    (int)(sizeof run_opts / sizeof *run_opts),
+    sizeof(RunCmd),
+    1,
+    1,
+    run_run};

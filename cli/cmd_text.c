@@ -5,7 +5,8 @@
 
 /* ---- check ---------------------------------------------------------------------- */
 static const Opt check_opts[] = {
-  { "diag", "json", "diagnostics as one JSON object per line, for editors", OPT_TEXT, offsetof(CommonOpts, diag) },
+    {"diag", "json", "diagnostics as one JSON object per line, for editors", OPT_TEXT,
+     offsetof(CommonOpts, diag)},
 };
 static int run_check(void *opts, int n, char **args) {
   int worst = EXIT_OK;
@@ -18,17 +19,28 @@ static int run_check(void *opts, int n, char **args) {
   }
   return worst;
 }
-const Command cmd_check = {
-  "check", "FILE.rly... [--diag=json]", "Parse and type-check programs",
-  "  rvm check model.rly\n", check_opts, 1, sizeof(CommonOpts), 1, 1000, run_check };
+const Command cmd_check = {"check",
+                           "FILE.rly... [--diag=json]",
+                           "Parse and type-check programs",
+                           "  rvm check model.rly\n",
+                           check_opts,
+                           1,
+                           sizeof(CommonOpts),
+                           1,
+                           1000,
+                           run_check};
 
 /* ---- print ------------------------------------------------------------------------ */
-typedef struct { CommonOpts common; bool types, relay, all; } PrintCmd;
+typedef struct {
+  CommonOpts common;
+  bool types, relay, all;
+} PrintCmd;
 static const Opt print_opts[] = {
-  { "types", NULL, "add the type of every expression as a comment", OPT_FLAG, offsetof(PrintCmd, types) },
-  { "relay", NULL, "only what TVM's Relay parser accepts", OPT_FLAG, offsetof(PrintCmd, relay) },
-  { "all", NULL, "also the library functions the program uses", OPT_FLAG, offsetof(PrintCmd, all) },
-  { "diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(PrintCmd, common.diag) },
+    {"types", NULL, "add the type of every expression as a comment", OPT_FLAG,
+     offsetof(PrintCmd, types)},
+    {"relay", NULL, "only what TVM's Relay parser accepts", OPT_FLAG, offsetof(PrintCmd, relay)},
+    {"all", NULL, "also the library functions the program uses", OPT_FLAG, offsetof(PrintCmd, all)},
+    {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(PrintCmd, common.diag)},
 };
 static int run_print(void *opts, int n, char **args) {
   (void)n;
@@ -38,21 +50,32 @@ static int run_print(void *opts, int n, char **args) {
   Module *m = driver_load(&d, args[0], o->types);
   int code = driver_report(&d);
   if (!m) return code ? code : EXIT_REJECTED;
-  StrBuf b = { 0 };
-  ir_print_module(m, &(PrintOpts){ o->types, o->relay, o->all }, &b);
+  StrBuf b = {0};
+  ir_print_module(m, &(PrintOpts){o->types, o->relay, o->all}, &b);
   fwrite(buf_text(&b), 1, b.n, stdout);
   return EXIT_OK;
 }
-const Command cmd_print = {
-  "print", "FILE.rly [--types] [--relay] [--all]", "Print a program in canonical form; it reads back to the same",
-  "  rvm print model.rly --types\n", print_opts, 4, sizeof(PrintCmd), 1, 1, run_print };
+const Command cmd_print = {"print",
+                           "FILE.rly [--types] [--relay] [--all]",
+                           "Print a program in canonical form; it reads back to the same",
+                           "  rvm print model.rly --types\n",
+                           print_opts,
+                           4,
+                           sizeof(PrintCmd),
+                           1,
+                           1,
+                           run_print};
 
 /* ---- fmt ---------------------------------------------------------------------------- */
-typedef struct { CommonOpts common; bool write, check; } FmtCmd;
+typedef struct {
+  CommonOpts common;
+  bool write, check;
+} FmtCmd;
 static const Opt fmt_opts[] = {
-  { "write", NULL, "replace the files instead of printing", OPT_FLAG, offsetof(FmtCmd, write) },
-  { "check", NULL, "only say which files would change (exit 1 if any)", OPT_FLAG, offsetof(FmtCmd, check) },
-  { "diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(FmtCmd, common.diag) },
+    {"write", NULL, "replace the files instead of printing", OPT_FLAG, offsetof(FmtCmd, write)},
+    {"check", NULL, "only say which files would change (exit 1 if any)", OPT_FLAG,
+     offsetof(FmtCmd, check)},
+    {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(FmtCmd, common.diag)},
 };
 static int fmt_one(const FmtCmd *o, const char *path) {
   Driver d;
@@ -85,6 +108,13 @@ static int run_fmt(void *opts, int n, char **args) {
   }
   return worst;
 }
-const Command cmd_fmt = {
-  "fmt", "FILE.rly... [--write | --check]", "Lay out programs in the standard way, comments kept",
-  "  rvm fmt model.rly\n  rvm fmt --write *.rly\n", fmt_opts, 3, sizeof(FmtCmd), 1, 100000, run_fmt };
+const Command cmd_fmt = {"fmt",
+                         "FILE.rly... [--write | --check]",
+                         "Lay out programs in the standard way, comments kept",
+                         "  rvm fmt model.rly\n  rvm fmt --write *.rly\n",
+                         fmt_opts,
+                         3,
+                         sizeof(FmtCmd),
+                         1,
+                         100000,
+                         run_fmt};

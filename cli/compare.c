@@ -2,7 +2,10 @@
 #include <math.h>
 #include "cli/show.h"
 
-typedef struct { double rtol, atol, max_abs, max_rel; int64_t first, different; } Diff;
+typedef struct {
+  double rtol, atol, max_abs, max_rel;
+  int64_t first, different;
+} Diff;
 
 static double float_at(const Tensor *t, int64_t i) {
   const uint8_t *p = (const uint8_t *)t->bytes + i * dtype_bytes(t->dtype);
@@ -10,10 +13,10 @@ static double float_at(const Tensor *t, int64_t i) {
   float f;
   double d;
   switch (t->dtype) {
-  case DT_f16:  memcpy(&h, p, 2); return (double)f16_to_f32(h);
+  case DT_f16: memcpy(&h, p, 2); return (double)f16_to_f32(h);
   case DT_bf16: memcpy(&h, p, 2); return (double)bf16_to_f32(h);
-  case DT_f32:  memcpy(&f, p, 4); return (double)f;
-  default:      memcpy(&d, p, 8); return d;
+  case DT_f32: memcpy(&f, p, 4); return (double)f;
+  default: memcpy(&d, p, 8); return d;
   }
 }
 
@@ -61,7 +64,7 @@ static void compare_ints(const Tensor *got, const Tensor *want, Diff *d) {
 
 /* ---- one tensor ---------------------------------------------------------------------- */
 static void put_element(const Tensor *t, int64_t i, StrBuf *out) {
-  Tensor one = { .dtype = t->dtype, .count = 1 };
+  Tensor one = {.dtype = t->dtype, .count = 1};
   one.bytes = (uint8_t *)t->bytes + i * dtype_bytes(t->dtype);
   tensor_text(&one, true, out);
 }
@@ -83,7 +86,7 @@ static bool same_type(const Tensor *got, const Tensor *want) {
 
 static bool compare_one(const char *name, const Tensor *got, const Tensor *want, double rtol,
                         double atol, StrBuf *report) {
-  Diff d = { .rtol = rtol, .atol = atol };
+  Diff d = {.rtol = rtol, .atol = atol};
   buf_fmt(report, "%s: ", shown(name));
   if (!same_type(got, want)) {
     type_text_of(got->dtype, got->rank, got->dim, report);
@@ -122,7 +125,8 @@ bool compare_sets(const TensorSet *got, const TensorSet *want, double rtol, doub
     return compare_one(got->at[0].name, got->at[0].value, want->at[0].value, rtol, atol, report);
   for (int i = 0; i < got->n; i++) {
     const Tensor *t = partner(want, i, got->at[i].name);
-    if (t) same &= compare_one(got->at[i].name, got->at[i].value, t, rtol, atol, report);
+    if (t)
+      same &= compare_one(got->at[i].name, got->at[i].value, t, rtol, atol, report);
     else
       buf_fmt(report, "%s: the reference has no such tensor\n", shown(got->at[i].name)),
           same = false;

@@ -10,17 +10,19 @@
 #include "typeinfer/infer.h"
 
 void driver_init(Driver *d, const char *diag_format) {
-  *d = (Driver){ .diag_format = diag_format };
+  *d = (Driver){.diag_format = diag_format};
   d->diags = diags_new(&d->sources);
   d->cx = irctx_new();
   irctx_set_ops(d->cx, stdlib_ops, stdlib_n_ops);
 }
 
 int driver_report(Driver *d) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   bool json = d->diag_format && !strcmp(d->diag_format, "json");
-  if (json) diag_render_json(d->diags, &b);
-  else diag_render(d->diags, &b, isatty(2));
+  if (json)
+    diag_render_json(d->diags, &b);
+  else
+    diag_render(d->diags, &b, isatty(2));
   fputs(buf_text(&b), stderr);
   for (int i = 0; i < d->diags->n; i++)
     if (d->diags->at[i].code == E0001 || d->diags->at[i].code == E0003) return EXIT_IO;
@@ -30,14 +32,16 @@ int driver_report(Driver *d) {
 Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed) {
   LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files + 1);
   for (int i = 0; i < stdlib_n_files; i++)
-    lib[i] = (LibraryFile){ stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n };
+    lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
   Module *m = load_program(d->cx, &d->sources, path, text, n, lib, stdlib_n_files, NULL, d->diags);
   if (!m || d->diags->n_errors) return NULL;
   if (typed && (!typeinfer(m, d->diags) || d->diags->n_errors)) return NULL;
   return m;
 }
 
-Module *driver_load(Driver *d, const char *path, bool typed) { return driver_load_text(d, path, NULL, 0, typed); }
+Module *driver_load(Driver *d, const char *path, bool typed) {
+  return driver_load_text(d, path, NULL, 0, typed);
+}
 
 /* ---- the allocator of a host run ------------------------------------------------ */
 static void *host_realloc(void *user, void *old, size_t was, size_t want, rvm_kind kind) {
@@ -48,7 +52,7 @@ static void *host_realloc(void *user, void *old, size_t was, size_t want, rvm_ki
   if (p && old) memcpy(p, old, was < want ? was : want), free(old);
   return p;
 }
-rvm_alloc host_alloc(void) { return (rvm_alloc){ host_realloc, NULL }; }
+rvm_alloc host_alloc(void) { return (rvm_alloc){host_realloc, NULL}; }
 
 /* Exported when nothing is named: every function of the file itself whose type
  * has no parameters. */
@@ -57,17 +61,20 @@ static bool exportable(const Global *g) {
   return !g->library && t && t->kind == TY_Fn && t->fn.n_vars == 0;
 }
 
-static bool pick_entries(Driver *d, Module *m, const char *path, const char *entry, Global ***out, int *n) {
+static bool pick_entries(Driver *d, Module *m, const char *path, const char *entry, Global ***out,
+                         int *n) {
   *out = NEW_N(Global *, m->globals.n + 1);
   *n = 0;
   if (entry) {
     Global *g = module_find(m, entry[0] == '@' ? entry + 1 : entry);
     if (!g) {
-      diag_error(d->diags, (Span){ 0 }, E0402, entry, str_fmt("%s does not define it", path));
-      StrBuf have = { 0 };
+      diag_error(d->diags, (Span){0}, E0402, entry, str_fmt("%s does not define it", path));
+      StrBuf have = {0};
       for (int i = 0; i < m->globals.n; i++)
-        if (exportable(m->globals.at[i])) buf_fmt(&have, "%s@%s", have.n ? ", " : "", m->globals.at[i]->name);
-      diag_help(d->diags, "it defines %s", have.n ? buf_text(&have) : "no function that can be run");
+        if (exportable(m->globals.at[i]))
+          buf_fmt(&have, "%s@%s", have.n ? ", " : "", m->globals.at[i]->name);
+      diag_help(d->diags, "it defines %s",
+                have.n ? buf_text(&have) : "no function that can be run");
       return false;
     }
     (*out)[(*n)++] = g;
@@ -76,7 +83,8 @@ static bool pick_entries(Driver *d, Module *m, const char *path, const char *ent
   for (int i = 0; i < m->globals.n; i++)
     if (exportable(m->globals.at[i])) (*out)[(*n)++] = m->globals.at[i];
   if (*n > 0) return true;
-  return diag_error(d->diags, (Span){ 0 }, E0402, "main", str_fmt("%s defines no function that can be run", path));
+  return diag_error(d->diags, (Span){0}, E0402, "main",
+                    str_fmt("%s defines no function that can be run", path));
 }
 
 static bool failed(Driver *d, int *code) {
@@ -85,8 +93,8 @@ static bool failed(Driver *d, int *code) {
   return false;
 }
 
-static bool compile(Driver *d, const char *path, const char *text, size_t size, const char *entry, uint8_t **bytes,
-                    size_t *n, Module **m, int *code) {
+static bool compile(Driver *d, const char *path, const char *text, size_t size, const char *entry,
+                    uint8_t **bytes, size_t *n, Module **m, int *code) {
   Global **entries;
   int n_entries;
   Image image;
@@ -107,7 +115,8 @@ bool driver_image_text(Driver *d, const char *path, const char *text, const char
   return compile(d, path, text, strlen(text), entry, &bytes, &n, &m, &code);
 }
 
-bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code) {
+bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n,
+                  Module **m, int *code) {
   *m = NULL;
   if (has_suffix(path, ".rvm")) {
     const char *why = file_read(path, (size_t)4 << 30, (char **)bytes, n);
@@ -116,6 +125,6 @@ bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **byte
   }
   *code = EXIT_OK;
   if (!compile(d, path, NULL, 0, entry, bytes, n, m, code)) return *code ? false : failed(d, code);
-  driver_report(d);                            /* warnings                         */
+  driver_report(d); /* warnings                         */
   return true;
 }

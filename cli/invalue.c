@@ -3,7 +3,7 @@
 #include "cli/show.h"
 
 void *spec_bad(SpecError *why, const char *fmt, ...) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   va_list ap;
   va_start(ap, fmt);
   buf_vfmt(&b, fmt, ap);
@@ -21,7 +21,7 @@ DType type_dtype(const rvm_type_info *info) {
 /* ---- trees ---------------------------------------------------------------------------- */
 InValue *invalue_data(rvm_type t, uint32_t ctor, uint32_t n) {
   InValue *v = NEW(InValue);
-  *v = (InValue){ .type = t, .ctor = ctor, .n = n, .at = NEW_N(InValue *, n + 1) };
+  *v = (InValue){.type = t, .ctor = ctor, .n = n, .at = NEW_N(InValue *, n + 1)};
   return v;
 }
 
@@ -31,17 +31,20 @@ static InValue *leaf(const rvm_program *p, rvm_type t, const rvm_type_info *info
   for (int i = 0; fits && i < x->rank; i++)
     fits = info->shape[i] < 0 || info->shape[i] == x->dim[i];
   if (!fits) {
-    StrBuf found = { 0 };
+    StrBuf found = {0};
     type_text_of(x->dtype, x->rank, x->dim, &found);
     return spec_bad(why, "expected %s, found %s", type_of_value(p, t), buf_text(&found));
   }
   InValue *v = NEW(InValue);
-  *v = (InValue){ .type = t, .tensor = x };
+  *v = (InValue){.type = t, .tensor = x};
   return v;
 }
 
 /* Two constructors, one empty, one with an element and the rest in some order. */
-typedef struct { uint32_t nil, cons, rest; rvm_type elem; } ListType;
+typedef struct {
+  uint32_t nil, cons, rest;
+  rvm_type elem;
+} ListType;
 static bool as_list(const rvm_program *p, rvm_type t, const rvm_type_info *info, ListType *out) {
   if (info->kind != RVM_DATA || info->n_ctors != 2) return false;
   out->nil = rvm_ctor_fields(p, t, 0) == 0 ? 0 : 1;
@@ -72,7 +75,7 @@ static InValue *split(const rvm_program *p, rvm_type t, const ListType *l, const
   InValue **elem = NEW_N(InValue *, n + 1);
   Tensor *part = NEW_N(Tensor, n + 1);
   for (int64_t i = 0; i < n; i++) {
-    part[i] = (Tensor){ .dtype = x->dtype, .rank = x->rank - 1, .count = each };
+    part[i] = (Tensor){.dtype = x->dtype, .rank = x->rank - 1, .count = each};
     for (int k = 1; k < x->rank; k++) part[i].dim[k - 1] = x->dim[k];
     part[i].bytes = (uint8_t *)x->bytes + i * each * dtype_bytes(x->dtype);
     elem[i] = leaf(p, l->elem, &info, &part[i], why);
@@ -97,12 +100,16 @@ InValue *invalue_tensor(const rvm_program *p, rvm_type t, const Tensor *x, SpecE
 /* ---- from tensors by name ----------------------------------------------------------------- */
 
 /* All names and their dotted beginnings. */
-typedef struct { const char *name; size_t n; const Tensor *tensor; } Known;
+typedef struct {
+  const char *name;
+  size_t n;
+  const Tensor *tensor;
+} Known;
 typedef struct {
   const rvm_program *p;
-  Map at;                              /* hash of a path -> Known              */
+  Map at; /* hash of a path -> Known              */
   SpecError *why;
-  bool missing;                        /* the failure is a name that is not there */
+  bool missing; /* the failure is a name that is not there */
 } Paths;
 
 static Known *path_slot(Paths *ps, const char *s, size_t n, uint64_t *h) {
@@ -117,7 +124,7 @@ static void enter_path(Paths *ps, const char *s, size_t n, const Tensor *t) {
   Known *k = path_slot(ps, s, n, &h);
   if (!k) {
     k = NEW(Known);
-    *k = (Known){ s, n, NULL };
+    *k = (Known){s, n, NULL};
     map_set(&ps->at, h, k);
   }
   if (t) k->tensor = t;
@@ -150,7 +157,7 @@ static InValue *no_path(Paths *ps, rvm_type t, const char *path) {
 }
 
 static InValue *list_from_paths(Paths *ps, rvm_type t, const ListType *l, const char *path) {
-  VEC(InValue *) elem = { 0 };
+  VEC(InValue *) elem = {0};
   for (;;) {
     const char *name = below_n(path, elem.n);
     if (!find_path(ps, name)) return elem.n ? list_of(t, l, elem.n, elem.at) : no_path(ps, t, name);
@@ -198,13 +205,13 @@ static InValue *from_paths(Paths *ps, rvm_type t, const char *path) {
 
 SpecResult input_from_sets(const rvm_program *p, rvm_type t, const char *name,
                            const TensorSet *sets, InValue **out, SpecError *why) {
-  Paths ps = { .p = p, .why = why };
+  Paths ps = {.p = p, .why = why};
   enter_set(&ps, sets);
   *out = NULL;
   /* A lone .npy has no name: it is meant for the one that asks. */
   bool lone = sets->n == 1 && !sets->at[0].name[0];
   if (!lone && name[0] && !find_path(&ps, name)) {
-    *out = from_paths(&ps, t, name);             /* () needs no tensors          */
+    *out = from_paths(&ps, t, name); /* () needs no tensors          */
     return *out ? SPEC_OK : ps.missing ? SPEC_MISSING : SPEC_BAD;
   }
   *out = from_paths(&ps, t, lone ? "" : name);
@@ -212,27 +219,35 @@ SpecResult input_from_sets(const rvm_program *p, rvm_type t, const char *name,
 }
 
 /* ---- values -------------------------------------------------------------------------------- */
-typedef struct { const InValue *v; uint32_t i; rvm_value *field; } Making;
+typedef struct {
+  const InValue *v;
+  uint32_t i;
+  rvm_value *field;
+} Making;
 
 static rvm_status make_leaf(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err) {
   int code, bits;
   dtype_to_dl(v->tensor->dtype, &code, &bits);
-  DLTensor x = { .data = v->tensor->bytes, .device = { 1, 0 }, .ndim = v->tensor->rank,
-                 .dtype = { (uint8_t)code, (uint8_t)bits, 1 },
-                 .shape = (int64_t *)(uintptr_t)v->tensor->dim };
+  DLTensor x = {.data = v->tensor->bytes,
+                .device = {1, 0},
+                .ndim = v->tensor->rank,
+                .dtype = {(uint8_t)code, (uint8_t)bits, 1},
+                .shape = (int64_t *)(uintptr_t)v->tensor->dim};
   return rvm_value_tensor(vm, v->type, &x, out, err);
 }
 
 /* Depth first with a stack of its own: lists are deep. */
 rvm_status invalue_make(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err) {
-  VEC(Making) open = { 0 };
+  VEC(Making) open = {0};
   rvm_status st = RVM_OK;
   for (const InValue *at = v; st == RVM_OK;) {
-    rvm_value made = { 1, at->type };
-    if (at->tensor) st = make_leaf(vm, at, &made, err);
-    else if (at->n == 0) st = rvm_value_data(vm, at->type, at->ctor, 0, NULL, &made, err);
+    rvm_value made = {1, at->type};
+    if (at->tensor)
+      st = make_leaf(vm, at, &made, err);
+    else if (at->n == 0)
+      st = rvm_value_data(vm, at->type, at->ctor, 0, NULL, &made, err);
     else {
-      vec_push(&open, ((Making){ at, 0, NEW_N(rvm_value, at->n) }));
+      vec_push(&open, ((Making){at, 0, NEW_N(rvm_value, at->n)}));
       at = at->at[0];
       continue;
     }

@@ -5,16 +5,21 @@
 #include "base/map.h"
 #include "cli/cli.h"
 
-static const Command *const commands[] = { &cmd_run, &cmd_check, &cmd_print, &cmd_fmt, &cmd_opt, &cmd_build,
-                                           &cmd_disasm, &cmd_info, &cmd_ops, &cmd_explain, &cmd_version };
+static const Command *const commands[] = {&cmd_run, &cmd_check,   &cmd_print,  &cmd_fmt,
+                                          &cmd_opt, &cmd_build,   &cmd_disasm, &cmd_info,
+                                          &cmd_ops, &cmd_explain, &cmd_version};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *const footer =
-    "\nExit codes: 0 ok, 1 input rejected or run-time error, 2 usage, 3 a limit was met, 4 I/O, 70 a bug of rvm,\n130 interrupted.\n";
+    "\nExit codes: 0 ok, 1 input rejected or run-time error, 2 usage, 3 a limit was met, 4 I/O, 70 "
+    "a bug of rvm,\n130 interrupted.\n";
 
 static void help(FILE *to) {
-  fputs("usage: rvm COMMAND [ARGUMENTS]\n\nNeural networks that are programs: check, run and build .rly models.\n\n", to);
-  for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
+  fputs("usage: rvm COMMAND [ARGUMENTS]\n\nNeural networks that are programs: check, run and build "
+        ".rly models.\n\n",
+        to);
+  for (int i = 0; i < N_COMMANDS; i++)
+    fprintf(to, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
   fputs("\n`rvm COMMAND --help` shows a command's options with examples.\n", to);
   fputs("\nexamples:\n  rvm run examples/mlp.rly\n  rvm check model.rly\n  rvm ops nn.dense\n", to);
   fputs(footer, to);
@@ -24,7 +29,8 @@ static void help_command(const Command *c, FILE *to) {
   fprintf(to, "usage: rvm %s %s\n\n%s.\n\n", c->name, c->args, c->summary);
   for (int i = 0; i < c->n_opts; i++) {
     char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", c->opts[i].name, c->opts[i].arg ? " " : "", c->opts[i].arg ? c->opts[i].arg : "");
+    snprintf(left, sizeof left, "--%s%s%s", c->opts[i].name, c->opts[i].arg ? " " : "",
+             c->opts[i].arg ? c->opts[i].arg : "");
     fprintf(to, "  %-26s %s\n", left, c->opts[i].help);
   }
   if (c->examples) fprintf(to, "\nexamples:\n%s", c->examples);
@@ -67,11 +73,12 @@ static bool set_value(const Command *c, const Opt *o, void *opts, const char *te
     if (!errno && *text >= '0' && *text <= '9' && !*end) return true;
     break;
   case OPT_NUMBER:
-    *(NumberOpt *)at = (NumberOpt){ strtod(text, &end), true };
+    *(NumberOpt *)at = (NumberOpt){strtod(text, &end), true};
     if (!errno && end != text && !*end) return true;
     break;
   }
-  fail_usage(c, "--%s takes %s, found `%s`", o->name, o->kind == OPT_NUMBER ? "a number" : "a whole number", text);
+  fail_usage(c, "--%s takes %s, found `%s`", o->name,
+             o->kind == OPT_NUMBER ? "a number" : "a whole number", text);
   return false;
 }
 
@@ -99,7 +106,8 @@ static int parse(const Command *c, int argc, char **argv, void *opts, char **arg
       if (i + 1 >= argc) return fail_usage(c, "--%s needs %s", o->name, o->arg);
       value = argv[++i];
     }
-    if (!strcmp(o->name, "diag") && strcmp(value, "json")) return fail_usage(c, "--diag takes json, found `%s`", value);
+    if (!strcmp(o->name, "diag") && strcmp(value, "json"))
+      return fail_usage(c, "--diag takes json, found `%s`", value);
     if (!set_value(c, o, opts, value)) return EXIT_USAGE;
   }
   if (*n_args < c->min_args) return fail_usage(c, "missing argument");

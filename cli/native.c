@@ -43,16 +43,19 @@ Native *native_open(const char **why) {
     *why = "the module rvm_native.so is not there: this rvm was built without LLVM";
     return NULL;
   }
-  if (!find(n->module, "llvm_jit_new", &n->new) || !find(n->module, "llvm_jit_kernels", &n->kernels) ||
+  if (!find(n->module, "llvm_jit_new", &n->new) ||
+      !find(n->module, "llvm_jit_kernels", &n->kernels) ||
       !find(n->module, "llvm_jit_free", &n->free)) {
     *why = "rvm_native.so is of another version";
     return NULL;
   }
-  n->jit = n->new(NULL, why);
+  n->jit = n->new (NULL, why);
   return n->jit ? n : NULL;
 }
 
-bool native_kernels(Native *n, rvm_program *p, const char **why) { return n->kernels(n->jit, p, why); }
+bool native_kernels(Native *n, rvm_program *p, const char **why) {
+  return n->kernels(n->jit, p, why);
+}
 
 /* The module stays: machine code of it may be in use elsewhere. */
 void native_close(Native *n) {

@@ -10,10 +10,12 @@ enum { HEADER_MAX = 65536 };
 static const char magic[] = "\x93NUMPY";
 
 /* ---- element types --------------------------------------------------------------- */
-static const struct { const char *code; DType dtype; } codes[] = {
-  { "b1", DT_bool }, { "i1", DT_i8 },  { "i2", DT_i16 }, { "i4", DT_i32 },
-  { "i8", DT_i64 },  { "u1", DT_u8 },  { "u2", DT_u16 }, { "u4", DT_u32 },
-  { "u8", DT_u64 },  { "f2", DT_f16 }, { "f4", DT_f32 }, { "f8", DT_f64 },
+static const struct {
+  const char *code;
+  DType dtype;
+} codes[] = {
+    {"b1", DT_bool}, {"i1", DT_i8},  {"i2", DT_i16}, {"i4", DT_i32}, {"i8", DT_i64}, {"u1", DT_u8},
+    {"u2", DT_u16},  {"u4", DT_u32}, {"u8", DT_u64}, {"f2", DT_f16}, {"f4", DT_f32}, {"f8", DT_f64},
 };
 enum { N_CODES = sizeof codes / sizeof *codes };
 
@@ -31,11 +33,14 @@ static bool element_type(const char *s, size_t n, DType *t, bool *swap) {
 
 /* ---- the header -------------------------------------------------------------------- */
 typedef struct {
-  const char *s;  size_t n, at;          /* s: the header alone                 */
-  size_t base;                           /* its offset in the file              */
+  const char *s;
+  size_t n, at; /* s: the header alone                 */
+  size_t base;  /* its offset in the file              */
   const char *why;
-  DType dtype;  bool swap, fortran;
-  int rank;  int64_t dim[MAX_RANK];
+  DType dtype;
+  bool swap, fortran;
+  int rank;
+  int64_t dim[MAX_RANK];
   bool seen[3];
 } Header;
 
@@ -113,8 +118,13 @@ static bool read_shape(Header *h) {
   return h->rank != 1 || comma || refuse(h, "the shape is not a tuple");
 }
 
-static const struct { const char *key; bool (*read)(Header *h); } keys[] = {
-  { "descr", read_descr }, { "fortran_order", read_order }, { "shape", read_shape },
+static const struct {
+  const char *key;
+  bool (*read)(Header *h);
+} keys[] = {
+    {"descr", read_descr},
+    {"fortran_order", read_order},
+    {"shape", read_shape},
 };
 
 static bool read_entry(Header *h) {
@@ -150,7 +160,7 @@ static void swap_bytes(uint8_t *to, const uint8_t *from, int64_t count, size_t e
 
 /* Column-major elements, gathered in row-major order. */
 static void reorder(uint8_t *to, const uint8_t *from, const Tensor *t, size_t each) {
-  int64_t at[MAX_RANK] = { 0 }, step[MAX_RANK], s = 1, pos = 0;
+  int64_t at[MAX_RANK] = {0}, step[MAX_RANK], s = 1, pos = 0;
   for (int i = 0; i < t->rank; i++) step[i] = s, s *= t->dim[i];
   for (int64_t n = 0; n < t->count; n++, to += each) {
     memcpy(to, from + (size_t)pos * each, each);
@@ -187,7 +197,7 @@ const char *npy_parse(const uint8_t *bytes, size_t n, Tensor **out) {
   uint64_t len = get_le(bytes + 8, bytes[6] == 1 ? 2 : 4);
   if (len > HEADER_MAX) return "the .npy header is longer than 64 KiB (byte 8)";
   if (!range_ok(start, len, n)) return "the file ends inside the .npy header";
-  Header h = { .s = (const char *)bytes + start, .n = (size_t)len, .base = start };
+  Header h = {.s = (const char *)bytes + start, .n = (size_t)len, .base = start};
   if (!read_header(&h)) return h.why;
   const char *why;
   size_t from = start + (size_t)len;
@@ -200,7 +210,7 @@ const char *npy_parse(const uint8_t *bytes, size_t n, Tensor **out) {
 
 /* ---- writing --------------------------------------------------------------------------- */
 static void put_header(const Tensor *t, DType as, StrBuf *out) {
-  StrBuf h = { 0 };
+  StrBuf h = {0};
   const char *code = "f4";
   for (int i = 0; i < N_CODES; i++)
     if (codes[i].dtype == as) code = codes[i].code;
@@ -210,7 +220,7 @@ static void put_header(const Tensor *t, DType as, StrBuf *out) {
     buf_fmt(&h, "%s%lld%s", i ? " " : "", (long long)t->dim[i],
             i + 1 < t->rank || t->rank == 1 ? "," : "");
   buf_str(&h, "), }");
-  while ((h.n + 10 + 1) % 64 != 0) buf_char(&h, ' ');    /* data aligned to 64 */
+  while ((h.n + 10 + 1) % 64 != 0) buf_char(&h, ' '); /* data aligned to 64 */
   buf_char(&h, '\n');
   buf_put(out, magic, 6);
   buf_put(out, "\1\0", 2);

@@ -15,14 +15,18 @@
 enum { RATIO_MAX = 1100, LOCAL_BYTES = 30, CENTRAL_BYTES = 46, END_BYTES = 22 };
 
 /* ---- reading ----------------------------------------------------------------------- */
-typedef struct { uint64_t packed, inflated; } Totals;
+typedef struct {
+  uint64_t packed, inflated;
+} Totals;
 
 /* The name of the tensor of an entry, or NULL with *why set. */
 static const char *entry_name(const char *raw, const char **why) {
   size_t n = raw ? strlen(raw) : 0;
   *why = NULL;
-  if (n <= 4 || strcmp(raw + n - 4, ".npy") != 0) *why = "is not a .npy file";
-  else if (n > TENSOR_NAME_MAX) *why = "has too long a name";
+  if (n <= 4 || strcmp(raw + n - 4, ".npy") != 0)
+    *why = "is not a .npy file";
+  else if (n > TENSOR_NAME_MAX)
+    *why = "has too long a name";
   else if (raw[0] == '/' || strchr(raw, '\\') || strstr(raw, ".."))
     *why = "has a name that leads elsewhere";
   for (size_t i = 0; !*why && i < n; i++)
@@ -57,7 +61,7 @@ static bool read_exactly(zip_file_t *f, uint8_t *to, uint64_t n) {
     to += k, n -= (uint64_t)k;
   }
   char more;
-  return zip_fread(f, &more, 1) == 0;            /* the end: checks the CRC    */
+  return zip_fread(f, &more, 1) == 0; /* the end: checks the CRC    */
 }
 
 static const char *read_bytes(zip_t *z, uint64_t i, uint64_t n, uint8_t **out) {
@@ -87,7 +91,7 @@ static const char *read_entry(zip_t *z, uint64_t i, size_t archive, Totals *sum,
   if (why) return str_fmt("entry `%s` %s", shown(raw ? raw : ""), why);
   why = npy_parse(bytes, st.size, &t);
   if (why) return str_fmt("entry `%s`: %s", shown(raw), why);
-  vec_push(set, ((NamedTensor){ name, t }));
+  vec_push(set, ((NamedTensor){name, t}));
   return NULL;
 }
 
@@ -95,9 +99,9 @@ static const char *read_archive(zip_t *z, size_t archive, TensorSet *out) {
   zip_int64_t n = zip_get_num_entries(z, 0);
   if (n < 0 || n > NPZ_MAX_ENTRIES)
     return str_fmt("the archive has more than %d entries", NPZ_MAX_ENTRIES);
-  TensorSet set = { 0 };
-  Map seen = { 0 };
-  Totals sum = { END_BYTES, 0 };
+  TensorSet set = {0};
+  Map seen = {0};
+  Totals sum = {END_BYTES, 0};
   for (zip_int64_t i = 0; i < n; i++) {
     const char *why = read_entry(z, (uint64_t)i, archive, &sum, &set, &seen);
     if (why) return why;
@@ -110,7 +114,7 @@ const char *npz_parse(const uint8_t *bytes, size_t n, TensorSet *out) {
   zip_error_t err;
   if (n < END_BYTES || (memcmp(bytes, "PK\3\4", 4) != 0 && memcmp(bytes, "PK\5\6", 4) != 0))
     return "not a zip archive (byte 0)";
-  const uint8_t *volatile held = bytes;          /* libzip's memory is not scanned */
+  const uint8_t *volatile held = bytes; /* libzip's memory is not scanned */
   zip_error_init(&err);
   zip_source_t *src = zip_source_buffer_create(bytes, n, 0, &err);
   zip_t *z = src ? zip_open_from_source(src, ZIP_RDONLY | ZIP_CHECKCONS, &err) : NULL;
@@ -128,21 +132,25 @@ const char *npz_parse(const uint8_t *bytes, size_t n, TensorSet *out) {
 }
 
 /* ---- writing ------------------------------------------------------------------------- */
-enum { DOS_DATE = 0x21, UTF8_NAME = 0x800 };    /* 1980-01-01, 00:00           */
-typedef struct { StrBuf name; uint32_t crc; size_t size, at; } Written;
+enum { DOS_DATE = 0x21, UTF8_NAME = 0x800 }; /* 1980-01-01, 00:00           */
+typedef struct {
+  StrBuf name;
+  uint32_t crc;
+  size_t size, at;
+} Written;
 
 /* What the local and the central header of an entry share. */
 static void put_common(const Written *w, StrBuf *out) {
-  put_le(out, 20, 2);                           /* version needed              */
+  put_le(out, 20, 2); /* version needed              */
   put_le(out, UTF8_NAME, 2);
-  put_le(out, 0, 2);                            /* stored                      */
+  put_le(out, 0, 2); /* stored                      */
   put_le(out, 0, 2);
   put_le(out, DOS_DATE, 2);
   put_le(out, w->crc, 4);
   put_le(out, w->size, 4);
   put_le(out, w->size, 4);
   put_le(out, w->name.n, 2);
-  put_le(out, 0, 2);                            /* no extra field              */
+  put_le(out, 0, 2); /* no extra field              */
 }
 static void put_local(const Written *w, StrBuf *out) {
   put_le(out, 0x04034b50, 4);
@@ -153,7 +161,7 @@ static void put_central(const Written *w, StrBuf *out) {
   put_le(out, 0x02014b50, 4);
   put_le(out, 20, 2);
   put_common(w, out);
-  put_le(out, 0, 8);                            /* comment, disk, attributes   */
+  put_le(out, 0, 8); /* comment, disk, attributes   */
   put_le(out, 0, 2);
   put_le(out, w->at, 4);
   buf_put(out, w->name.s, w->name.n);
@@ -174,7 +182,7 @@ const char *npz_format(const TensorSet *ts, StrBuf *out) {
   if (ts->n > NPZ_MAX_ENTRIES)
     return str_fmt("a .npz holds at most %d tensors, not %d", NPZ_MAX_ENTRIES, ts->n);
   for (int i = 0; i < ts->n; i++) {
-    StrBuf npy = { 0 };
+    StrBuf npy = {0};
     const char *why = npy_format(ts->at[i].value, &npy);
     if (why) return why;
     buf_fmt(&w[i].name, "%s.npy", ts->at[i].name);

@@ -11,10 +11,13 @@
 
 enum { HEADER_MAX = 100000000, DEPTH_MAX = 8 };
 
-static const struct { const char *name; DType dtype; } types[] = {
-  { "BOOL", DT_bool }, { "I8", DT_i8 },   { "I16", DT_i16 }, { "I32", DT_i32 },   { "I64", DT_i64 },
-  { "U8", DT_u8 },     { "U16", DT_u16 }, { "U32", DT_u32 }, { "U64", DT_u64 },   { "F16", DT_f16 },
-  { "BF16", DT_bf16 }, { "F32", DT_f32 }, { "F64", DT_f64 },
+static const struct {
+  const char *name;
+  DType dtype;
+} types[] = {
+    {"BOOL", DT_bool}, {"I8", DT_i8},   {"I16", DT_i16}, {"I32", DT_i32}, {"I64", DT_i64},
+    {"U8", DT_u8},     {"U16", DT_u16}, {"U32", DT_u32}, {"U64", DT_u64}, {"F16", DT_f16},
+    {"BF16", DT_bf16}, {"F32", DT_f32}, {"F64", DT_f64},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -53,8 +56,13 @@ static const char *read_offsets(const json_t *j, Entry *e) {
   return e->from <= e->to ? NULL : "`data_offsets` go backwards";
 }
 
-static const struct { const char *key; const char *(*read)(const json_t *j, Entry *e); } keys[] = {
-  { "dtype", read_dtype }, { "shape", read_shape }, { "data_offsets", read_offsets },
+static const struct {
+  const char *key;
+  const char *(*read)(const json_t *j, Entry *e);
+} keys[] = {
+    {"dtype", read_dtype},
+    {"shape", read_shape},
+    {"data_offsets", read_offsets},
 };
 
 static const char *read_entry(const json_t *j, Entry *e) {
@@ -72,8 +80,9 @@ static const char *check_metadata(json_t *j) {
   const char *key;
   json_t *value;
   if (!json_is_object(j)) return "`__metadata__` is not an object";
-  json_object_foreach(j, key, value)
-    if (!json_is_string(value)) return "`__metadata__` holds something other than strings";
+  json_object_foreach(
+      j, key,
+      value) if (!json_is_string(value)) return "`__metadata__` holds something other than strings";
   return NULL;
 }
 
@@ -87,7 +96,7 @@ static const char *read_entries(json_t *root, Entries *out) {
   if (json_object_size(root) > SAFETENSORS_MAX_TENSORS + 1)
     return str_fmt("more than %d tensors", SAFETENSORS_MAX_TENSORS);
   json_object_foreach(root, name, j) {
-    Entry e = { .name = str_fmt("%s", name), .index = out->n };
+    Entry e = {.name = str_fmt("%s", name), .index = out->n};
     if (!strcmp(name, "__metadata__")) {
       if ((why = check_metadata(j)) != NULL) return why;
       continue;
@@ -105,12 +114,16 @@ static bool too_deep(const char *s, size_t n) {
   bool text = false;
   for (size_t i = 0; i < n; i++) {
     if (text) {
-      if (s[i] == '\\') i++;
-      else if (s[i] == '"') text = false;
-    } else if (s[i] == '"') text = true;
+      if (s[i] == '\\')
+        i++;
+      else if (s[i] == '"')
+        text = false;
+    } else if (s[i] == '"')
+      text = true;
     else if (s[i] == '{' || s[i] == '[') {
       if (++depth > DEPTH_MAX) return true;
-    } else if (s[i] == '}' || s[i] == ']') depth--;
+    } else if (s[i] == '}' || s[i] == ']')
+      depth--;
   }
   return false;
 }
@@ -157,17 +170,17 @@ const char *safetensors_parse(const uint8_t *bytes, size_t n, TensorSet *out) {
   if (len > HEADER_MAX) return "the header is longer than 100 MB (byte 0)";
   if (!range_ok(8, len, n)) return "the file ends inside the header";
   if (len < 2 || bytes[8] != '{') return "the header does not start with { (byte 8)";
-  Entries es = { 0 };
+  Entries es = {0};
   const char *why = read_header((const char *)bytes + 8, (size_t)len, &es);
   const uint8_t *data = bytes + 8 + len;
   if (!why) why = check_layout(&es, n - 8 - len);
-  TensorSet set = { 0 };
+  TensorSet set = {0};
   for (int i = 0; !why && i < es.n; i++) {
     const Entry *e = &es.at[i];
     Tensor *t =
         tensor_over(e->dtype, e->rank, e->dim, data + e->from, (size_t)(e->to - e->from), &why);
     if (why) why = str_fmt("tensor `%s`: %s", shown(e->name), why);
-    vec_push(&set, ((NamedTensor){ e->name, t }));
+    vec_push(&set, ((NamedTensor){e->name, t}));
   }
   for (int i = 0; !why && i < set.n; i++) vec_push(out, set.at[i]);
   return why;
@@ -178,14 +191,16 @@ static void put_json_name(const char *s, StrBuf *out) {
   buf_char(out, '"');
   for (; *s; s++) {
     if (*s == '"' || *s == '\\') buf_char(out, '\\');
-    if ((unsigned char)*s < ' ') buf_fmt(out, "\\u%04x", (unsigned)*s);
-    else buf_char(out, *s);
+    if ((unsigned char)*s < ' ')
+      buf_fmt(out, "\\u%04x", (unsigned)*s);
+    else
+      buf_char(out, *s);
   }
   buf_char(out, '"');
 }
 
 const char *safetensors_format(const TensorSet *ts, StrBuf *out) {
-  StrBuf h = { 0 };
+  StrBuf h = {0};
   int64_t at = 0;
   buf_char(&h, '{');
   for (int i = 0; i < ts->n; i++) {
@@ -202,7 +217,7 @@ const char *safetensors_format(const TensorSet *ts, StrBuf *out) {
     at += bytes;
   }
   buf_char(&h, '}');
-  while (h.n % 8 != 0) buf_char(&h, ' ');       /* data aligned to 8           */
+  while (h.n % 8 != 0) buf_char(&h, ' '); /* data aligned to 8           */
   put_le(out, h.n, 8);
   buf_put(out, h.s, h.n);
   for (int i = 0; i < ts->n; i++)

@@ -21,23 +21,27 @@ static void put_element(const void *p, DType t, StrBuf *out) {
   double d;
   switch (t) {
   case DT_bool: buf_str(out, *(const uint8_t *)p ? "True" : "False"); return;
-  case DT_u64:  buf_fmt(out, "%llu", (unsigned long long)int_at(p, t)); return;
-  case DT_i8: case DT_i16: case DT_i32: case DT_i64: case DT_u8: case DT_u16: case DT_u32:
-    buf_fmt(out, "%lld", (long long)int_at(p, t));
-    return;
-  case DT_f16:  memcpy(&h, p, 2), num_f16(h, text); break;
+  case DT_u64: buf_fmt(out, "%llu", (unsigned long long)int_at(p, t)); return;
+  case DT_i8:
+  case DT_i16:
+  case DT_i32:
+  case DT_i64:
+  case DT_u8:
+  case DT_u16:
+  case DT_u32: buf_fmt(out, "%lld", (long long)int_at(p, t)); return;
+  case DT_f16: memcpy(&h, p, 2), num_f16(h, text); break;
   case DT_bf16: memcpy(&h, p, 2), num_bf16(h, text); break;
-  case DT_f32:  memcpy(&f, p, 4), num_f32(f, text); break;
-  case DT_f64:  memcpy(&d, p, 8), num_f64(d, text); break;
+  case DT_f32: memcpy(&f, p, 4), num_f32(f, text); break;
+  case DT_f64: memcpy(&d, p, 8), num_f64(d, text); break;
   case DT_COUNT: return;
   }
   buf_str(out, text);
 }
 
 static const char *const suffix[DT_COUNT] = {
-  [DT_bool] = "",     [DT_i8] = "i8",   [DT_i16] = "i16", [DT_i32] = "",    [DT_i64] = "i64",
-  [DT_u8] = "u8",     [DT_u16] = "u16", [DT_u32] = "u32", [DT_u64] = "u64", [DT_f16] = "f16",
-  [DT_bf16] = "bf16", [DT_f32] = "f",   [DT_f64] = "f64",
+    [DT_bool] = "",     [DT_i8] = "i8",   [DT_i16] = "i16", [DT_i32] = "",    [DT_i64] = "i64",
+    [DT_u8] = "u8",     [DT_u16] = "u16", [DT_u32] = "u32", [DT_u64] = "u64", [DT_f16] = "f16",
+    [DT_bf16] = "bf16", [DT_f32] = "f",   [DT_f64] = "f64",
 };
 
 /* ---- tensors -------------------------------------------------------------------------- */
@@ -85,8 +89,10 @@ void type_text_of(DType t, int rank, const int64_t *dim, StrBuf *out) {
   buf_str(out, "Tensor[(");
   for (int i = 0; i < rank; i++) {
     if (i) buf_str(out, ", ");
-    if (dim[i] < 0) buf_char(out, '?');
-    else buf_fmt(out, "%lld", (long long)dim[i]);
+    if (dim[i] < 0)
+      buf_char(out, '?');
+    else
+      buf_fmt(out, "%lld", (long long)dim[i]);
   }
   buf_fmt(out, "), %s]", dtype_name(t));
 }
@@ -106,8 +112,10 @@ static void put_data_name(const char *s, StrBuf *out) {
       if (*s == '(') depth++;
       if (*s == ')') depth--;
       if (*s == ' ') continue;
-      if (*s == ',' && depth == 0) buf_str(out, s[1] == ')' ? "," : ", "), fresh = 1;
-      else if (fresh) buf_char(out, '?'), fresh = 0;
+      if (*s == ',' && depth == 0)
+        buf_str(out, s[1] == ')' ? "," : ", "), fresh = 1;
+      else if (fresh)
+        buf_char(out, '?'), fresh = 0;
     }
   }
 }
@@ -142,17 +150,23 @@ static void put_type(const rvm_program *p, rvm_type t, int depth, StrBuf *out) {
 }
 
 const char *type_of_value(const rvm_program *p, rvm_type t) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   put_type(p, t, 0, &b);
   return buf_text(&b);
 }
 
 /* ---- values ------------------------------------------------------------------------------- */
-typedef struct { rvm_value v; uint32_t i, n; bool tuple; } Open;
 typedef struct {
-  const rvm_program *p;  rvm_instance *vm;
-  const ShowOpts *o;  FILE *to;
-  bool types;                          /* writing the types, not the values  */
+  rvm_value v;
+  uint32_t i, n;
+  bool tuple;
+} Open;
+typedef struct {
+  const rvm_program *p;
+  rvm_instance *vm;
+  const ShowOpts *o;
+  FILE *to;
+  bool types; /* writing the types, not the values  */
   StrBuf out;
   VEC(Open) open;
 } Shower;
@@ -177,15 +191,17 @@ static void put_value(Shower *s, rvm_value v) {
   rvm_type_info info;
   if (rvm_type_describe(s->p, v.type, &info) != RVM_OK) return;
   if (info.kind != RVM_DATA || (s->types && !info.is_tuple)) {
-    if (info.kind == RVM_DATA) put_data_name(info.name, &s->out);
-    else put_leaf(s, v, info.kind);
+    if (info.kind == RVM_DATA)
+      put_data_name(info.name, &s->out);
+    else
+      put_leaf(s, v, info.kind);
     return;
   }
   uint32_t c = rvm_value_ctor(s->vm, v), n = rvm_ctor_fields(s->p, v.type, c);
   if (!info.is_tuple) buf_str(&s->out, rvm_ctor_name(s->p, v.type, c));
   if (n == 0 && !info.is_tuple) return;
   buf_char(&s->out, '(');
-  vec_push(&s->open, ((Open){ v, 0, n, info.is_tuple }));
+  vec_push(&s->open, ((Open){v, 0, n, info.is_tuple}));
 }
 
 static void flush_text(Shower *s) {
@@ -209,7 +225,7 @@ static void put_whole(Shower *s, rvm_value v) {
 }
 
 void show_value(const rvm_program *p, rvm_instance *vm, rvm_value v, const ShowOpts *o, FILE *to) {
-  Shower s = { .p = p, .vm = vm, .o = o, .to = to };
+  Shower s = {.p = p, .vm = vm, .o = o, .to = to};
   put_whole(&s, v);
   if (o->types) {
     buf_str(&s.out, " : ");
@@ -233,17 +249,17 @@ static Tensor *copy_leaf(rvm_instance *vm, const rvm_value *v) {
 }
 
 void values_to_set(const rvm_program *p, rvm_instance *vm, rvm_value v, TensorSet *out) {
-  VEC(Open) open = { 0 };
+  VEC(Open) open = {0};
   int leaves = 0;
   for (rvm_value at = v;;) {
-    rvm_type_info info = { 0 };
+    rvm_type_info info = {0};
     rvm_type_describe(p, at.type, &info);
     if (info.kind == RVM_DATA) {
       uint32_t n = rvm_ctor_fields(p, at.type, rvm_value_ctor(vm, at));
-      vec_push(&open, ((Open){ at, 0, n, false }));
+      vec_push(&open, ((Open){at, 0, n, false}));
     } else if (info.kind == RVM_TENSOR) {
       const char *name = open.n ? str_fmt("out.%d", leaves++) : "out";
-      vec_push(out, ((NamedTensor){ name, copy_leaf(vm, &at) }));
+      vec_push(out, ((NamedTensor){name, copy_leaf(vm, &at)}));
     }
     while (open.n > 0 && vec_last(&open).i == vec_last(&open).n) open.n--;
     if (open.n == 0) return;

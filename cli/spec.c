@@ -32,7 +32,7 @@ static bool read_file(const char *path, TensorSet *set, const char **name, SpecE
 }
 
 static const char *names_of(const TensorSet *set) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   for (int i = 0; i < set->n && i < 12; i++)
     buf_fmt(&b, "%s%s", i ? ", " : "", shown(set->at[i].name));
   return set->n > 12 ? (buf_str(&b, ", ..."), buf_text(&b)) : buf_text(&b);
@@ -49,18 +49,17 @@ static Tensor *pick(const TensorSet *set, const char *path, const char *name, Sp
 }
 
 Tensor *spec_file_tensor(const char *path, SpecError *why) {
-  TensorSet set = { 0 };
+  TensorSet set = {0};
   const char *name;
   return read_file(path, &set, &name, why) ? pick(&set, path, name, why) : NULL;
 }
 
 /* A tensor wherever the file has one of that name; else the parts of data. */
-InValue *invalue_file(const rvm_program *p, rvm_type t, const char *path,
-                      SpecError *why) {
-  TensorSet set = { 0 };
+InValue *invalue_file(const rvm_program *p, rvm_type t, const char *path, SpecError *why) {
+  TensorSet set = {0};
   const char *name;
   InValue *v = NULL;
-  rvm_type_info info = { 0 };
+  rvm_type_info info = {0};
   if (!read_file(path, &set, &name, why)) return NULL;
   rvm_type_describe(p, t, &info);
   bool tensor = info.kind == RVM_TENSOR || (name ? tensor_find(&set, name) != NULL
@@ -103,7 +102,8 @@ static void fill_random(Tensor *t, uint64_t seed) {
     int64_t n = t->dtype == DT_bool ? (int64_t)(z >> 63) : (int64_t)((z >> 40) * 10 >> 24);
     if (dtype_is_float(t->dtype))
       set_float(p, t->dtype, (double)(z >> 40) / (double)(1 << 24) * 2 - 1);
-    else memcpy(p, &n, (size_t)each);            /* little-endian hosts         */
+    else
+      memcpy(p, &n, (size_t)each); /* little-endian hosts         */
   }
 }
 static void fill_same(Tensor *t, double f, int64_t n) {
@@ -155,10 +155,13 @@ static bool fill(Tensor *t, const char *what, SpecError *why) {
   return false;
 }
 
-static const struct { const char *name; DType dtype; } short_names[] = {
-  { "i8", DT_i8 },   { "i16", DT_i16 },   { "i32", DT_i32 }, { "i64", DT_i64 },
-  { "u8", DT_u8 },   { "u16", DT_u16 },   { "u32", DT_u32 }, { "u64", DT_u64 },
-  { "f16", DT_f16 }, { "bf16", DT_bf16 }, { "f32", DT_f32 }, { "f64", DT_f64 },
+static const struct {
+  const char *name;
+  DType dtype;
+} short_names[] = {
+    {"i8", DT_i8},   {"i16", DT_i16},   {"i32", DT_i32}, {"i64", DT_i64},
+    {"u8", DT_u8},   {"u16", DT_u16},   {"u32", DT_u32}, {"u64", DT_u64},
+    {"f16", DT_f16}, {"bf16", DT_bf16}, {"f32", DT_f32}, {"f64", DT_f64},
 };
 static bool element_name(const char *s, size_t n, DType *out) {
   for (size_t i = 0; i < sizeof short_names / sizeof *short_names; i++)
@@ -186,7 +189,7 @@ static bool read_extents(const char **s, int *rank, int64_t *dim) {
   return true;
 }
 
-enum { MOST_MADE = 1 << 30 };                   /* elements; a typing error is not a crash */
+enum { MOST_MADE = 1 << 30 }; /* elements; a typing error is not a crash */
 
 static InValue *generate(const rvm_program *p, rvm_type t, DType dt, int rank, const int64_t *dim,
                          const char *what, SpecError *why) {
@@ -220,7 +223,7 @@ InValue *invalue_typed(const rvm_program *p, rvm_type t, const char *spec, bool 
 /* rand:7 where the type says the extents. */
 static InValue *untyped(const rvm_program *p, rvm_type t, const char *spec, bool *mine,
                         SpecError *why) {
-  rvm_type_info info = { 0 };
+  rvm_type_info info = {0};
   *mine = !strncmp(spec, "rand:", 5) || !strcmp(spec, "zeros") || !strcmp(spec, "ones");
   if (!*mine) return NULL;
   rvm_type_describe(p, t, &info);

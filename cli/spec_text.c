@@ -10,9 +10,11 @@
 #include "parser/lex.h"
 
 typedef struct {
-  const rvm_program *p;  const Module *m;
+  const rvm_program *p;
+  const Module *m;
   Sources sources;
-  Lexer lx;  Token tok;
+  Lexer lx;
+  Token tok;
   SpecError *why;
   bool *computed;
 } Reader;
@@ -34,10 +36,10 @@ static void *odd(Reader *r, const char *wanted) {
 /* ---- numbers -------------------------------------------------------------------------- */
 static bool holds(DType t, double d) {
   switch (t) {
-  case DT_f16:  return (double)f16_to_f32(f64_to_f16(d)) == d;
+  case DT_f16: return (double)f16_to_f32(f64_to_f16(d)) == d;
   case DT_bf16: return (double)bf16_to_f32(f32_to_bf16((float)d)) == d;
-  case DT_f32:  return (double)(float)d == d;
-  default:      return true;
+  case DT_f32: return (double)(float)d == d;
+  default: return true;
   }
 }
 
@@ -62,9 +64,11 @@ static bool store_float(Reader *r, DType t, bool negative, void *to) {
   double d = r->tok.f;
   float f;
   if (!dtype_is_float(t)) return false;
-  if (!r->tok.suffixed) {                        /* the token is rounded to f32 */
-    if (t == DT_f32) num_read_f32(r->tok.s, r->tok.n, &f), d = (double)f;
-    else num_read(r->tok.s, r->tok.n, &d);
+  if (!r->tok.suffixed) { /* the token is rounded to f32 */
+    if (t == DT_f32)
+      num_read_f32(r->tok.s, r->tok.n, &f), d = (double)f;
+    else
+      num_read(r->tok.s, r->tok.n, &d);
   }
   memcpy(to, tensor_scalar_float(t, negative ? -d : d)->bytes, (size_t)dtype_bytes(t));
   return true;
@@ -105,7 +109,12 @@ static bool number(Reader *r, DType t, void *to) {
 }
 
 /* ---- nested brackets --------------------------------------------------------------------- */
-typedef struct { DType dtype; int rank; int64_t dim[MAX_RANK]; StrBuf bytes; } Nested;
+typedef struct {
+  DType dtype;
+  int rank;
+  int64_t dim[MAX_RANK];
+  StrBuf bytes;
+} Nested;
 
 /* Fills the axis `at` and those below; its extent must be that of its siblings. */
 static bool nested(Reader *r, Nested *x, int at) {
@@ -126,7 +135,8 @@ static bool nested(Reader *r, Nested *x, int at) {
   }
   if (x->dim[at] >= 0 && x->dim[at] != n)
     return spec_bad(r->why, "a row has %lld elements where the one before has %lld", (long long)n,
-                    (long long)x->dim[at]), false;
+                    (long long)x->dim[at]),
+           false;
   x->dim[at] = n;
   return true;
 }
@@ -146,7 +156,7 @@ static void *no_brackets(Reader *r, rvm_type t) {
 }
 
 static InValue *tensor_value(Reader *r, rvm_type t, const rvm_type_info *info) {
-  Nested x = { .dtype = type_dtype(info), .rank = info->ndim };
+  Nested x = {.dtype = type_dtype(info), .rank = info->ndim};
   if (info->ndim > 0 && r->tok.kind != T_LBRACK) return no_brackets(r, t);
   for (int i = 0; i < MAX_RANK; i++) x.dim[i] = -1;
   if (!nested(r, &x, 0)) return NULL;
@@ -160,7 +170,7 @@ static InValue *tensor_value(Reader *r, rvm_type t, const rvm_type_info *info) {
 
 /* ---- values ---------------------------------------------------------------------------------- */
 static const char *ctors_of(const rvm_program *p, rvm_type t, uint32_t n) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   for (uint32_t c = 0; c < n && c < 20; c++)
     buf_fmt(&b, "%s%s", c ? ", " : "", rvm_ctor_name(p, t, c));
   return buf_text(&b);
@@ -182,7 +192,8 @@ static InValue *open_data(Reader *r, rvm_type t, const rvm_type_info *info) {
   if (n > 0 || info->is_tuple) {
     if (!accept(r, T_LPAREN)) return odd(r, "`(`");
     if (n == 0 && !accept(r, T_RPAREN)) return odd(r, "`)`");
-  } else if (accept(r, T_LPAREN) && !accept(r, T_RPAREN)) return odd(r, "`)`");
+  } else if (accept(r, T_LPAREN) && !accept(r, T_RPAREN))
+    return odd(r, "`)`");
   return invalue_data(t, c, n);
 }
 
@@ -225,14 +236,18 @@ static InValue *start(Reader *r, rvm_type t) {
 /* Data is open while fields are missing; a finished file value is not. */
 static bool is_open(const InValue *v) { return !v->tensor && v->n > 0 && !v->at[0]; }
 
-typedef struct { InValue *v; uint32_t i; } Part;
+typedef struct {
+  InValue *v;
+  uint32_t i;
+} Part;
 
 static InValue *whole_value(Reader *r, rvm_type t) {
-  VEC(Part) open = { 0 };
+  VEC(Part) open = {0};
   for (;;) {
     InValue *v = start(r, t);
     if (!v) return NULL;
-    if (is_open(v)) vec_push(&open, ((Part){ v, 0 }));
+    if (is_open(v))
+      vec_push(&open, ((Part){v, 0}));
     else {
       while (open.n > 0) {
         Part *f = &vec_last(&open);
@@ -253,7 +268,7 @@ static InValue *whole_value(Reader *r, rvm_type t) {
 
 InValue *invalue_literal(const rvm_program *p, rvm_type t, const Module *m, const char *text,
                          bool *computed, SpecError *why) {
-  Reader r = { .p = p, .m = m, .why = why, .computed = computed };
+  Reader r = {.p = p, .m = m, .why = why, .computed = computed};
   Diags *d = diags_new(&r.sources);
   uint32_t file = source_add(&r.sources, "input", text, strlen(text));
   *computed = false;

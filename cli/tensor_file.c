@@ -5,19 +5,21 @@
 
 /* ---- names ------------------------------------------------------------------- */
 const char *shown(const char *s) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   size_t i = 0;
   for (; s[i] && i < 80; i++) {
     unsigned char c = (unsigned char)s[i];
-    if (c >= ' ' && c < 0x7f) buf_char(&b, (char)c);
-    else buf_fmt(&b, "\\x%02x", c);
+    if (c >= ' ' && c < 0x7f)
+      buf_char(&b, (char)c);
+    else
+      buf_fmt(&b, "\\x%02x", c);
   }
   if (s[i]) buf_str(&b, "...");
   return buf_text(&b);
 }
 
 Tensor *tensor_find(const TensorSet *ts, const char *name) {
-  for (int i = ts->n - 1; i >= 0; i--)         /* what came last wins          */
+  for (int i = ts->n - 1; i >= 0; i--) /* what came last wins          */
     if (!strcmp(ts->at[i].name, name)) return ts->at[i].value;
   return NULL;
 }
@@ -40,12 +42,16 @@ Tensor *tensor_over(DType t, int rank, const int64_t *dim, const uint8_t *data, 
   int64_t count = 0;
   size_t each = (size_t)dtype_bytes(t), want;
   *why = NULL;
-  if (rank > MAX_RANK) *why = str_fmt("it has %d dimensions; %d are the most", rank, MAX_RANK);
+  if (rank > MAX_RANK)
+    *why = str_fmt("it has %d dimensions; %d are the most", rank, MAX_RANK);
   else if (!dims_count(dim, rank, &count) || count > TENSOR_MAX_COUNT)
     *why = "it has too many elements";
-  else if (!size_mul((size_t)count, each, &want)) *why = "it has too many elements";
-  else if (want != n) *why = str_fmt("its shape needs %zu bytes of data; there are %zu", want, n);
-  else if (t == DT_bool) *why = bad_bool(data, n);
+  else if (!size_mul((size_t)count, each, &want))
+    *why = "it has too many elements";
+  else if (want != n)
+    *why = str_fmt("its shape needs %zu bytes of data; there are %zu", want, n);
+  else if (t == DT_bool)
+    *why = bad_bool(data, n);
   if (*why) return NULL;
   Tensor *x = NEW(Tensor);
   x->dtype = t, x->rank = rank, x->count = count;
@@ -62,7 +68,7 @@ Tensor *tensor_over(DType t, int rank, const int64_t *dim, const uint8_t *data, 
 static const char *read_npy(const uint8_t *bytes, size_t n, TensorSet *out) {
   Tensor *t;
   const char *why = npy_parse(bytes, n, &t);
-  if (!why) vec_push(out, ((NamedTensor){ "", t }));
+  if (!why) vec_push(out, ((NamedTensor){"", t}));
   return why;
 }
 static const char *write_npy(const TensorSet *ts, StrBuf *out) {
@@ -75,9 +81,9 @@ static const struct {
   const char *(*read)(const uint8_t *bytes, size_t n, TensorSet *out);
   const char *(*write)(const TensorSet *ts, StrBuf *out);
 } formats[] = {
-  { ".npy", read_npy, write_npy },
-  { ".npz", npz_parse, npz_format },
-  { ".safetensors", safetensors_parse, safetensors_format },
+    {".npy", read_npy, write_npy},
+    {".npz", npz_parse, npz_format},
+    {".safetensors", safetensors_parse, safetensors_format},
 };
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
@@ -107,7 +113,7 @@ const char *tensor_file_read(const char *path, TensorSet *out) {
 
 const char *tensor_file_write(const char *path, const TensorSet *ts) {
   int f = format_of(path);
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   if (f < 0) return unknown_format(path);
   const char *why = formats[f].write(ts, &b);
   if (!why) why = file_write(path, buf_text(&b), b.n);

@@ -32,7 +32,7 @@ static void *watching(void *ud) {
   Watch *w = ud;
   int seconds = 0, interrupted = 0;
   while (!atomic_load(&w->done)) {
-    int sig = sigtimedwait(&w->set, NULL, &(struct timespec){ 1, 0 });
+    int sig = sigtimedwait(&w->set, NULL, &(struct timespec){1, 0});
     if (sig == SIGINT && interrupted++) _exit(EXIT_INTERRUPTED);
     if (sig == SIGINT) rvm_interrupt(w->vm);
     if (sig < 0) seconds++;
@@ -48,7 +48,7 @@ Watch *watch_start(rvm_instance *vm) {
   w->vm = vm;
   sigemptyset(&w->set);
   sigaddset(&w->set, SIGINT);
-  sigaddset(&w->set, SIGUSR1);                   /* from watch_end             */
+  sigaddset(&w->set, SIGUSR1); /* from watch_end             */
   if (pthread_sigmask(SIG_BLOCK, &w->set, &w->before) != 0) return free(w), NULL;
   if (pthread_create(&w->thread, NULL, watching, w) == 0) return w;
   pthread_sigmask(SIG_SETMASK, &w->before, NULL);

@@ -21,8 +21,10 @@ static void put_float(const AttrVal *v, StrBuf *out) {
   char text[48];
   float narrow = (float)v->f;
   bool fits = (double)narrow == v->f || v->f != v->f;
-  if (v->bits == 64 || !fits) num_f64(v->f, text);
-  else num_f32(narrow, text);
+  if (v->bits == 64 || !fits)
+    num_f64(v->f, text);
+  else
+    num_f32(narrow, text);
   bool wide = v->bits == 64 || (v->bits == 0 && !fits);
   buf_fmt(out, "%s%s", text, wide ? "f64" : v->bits == 16 ? "f16" : "f");
 }
@@ -31,22 +33,27 @@ static void put_string(const char *s, StrBuf *out) {
   buf_char(out, '"');
   for (; *s; s++) {
     unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') buf_fmt(out, "\\%c", c);
-    else if (c == '\n') buf_str(out, "\\n");
-    else if (c == '\t') buf_str(out, "\\t");
-    else if (c < 0x20 || c == 0x7f) buf_fmt(out, "\\u{%x}", c);
-    else buf_char(out, (char)c);
+    if (c == '"' || c == '\\')
+      buf_fmt(out, "\\%c", c);
+    else if (c == '\n')
+      buf_str(out, "\\n");
+    else if (c == '\t')
+      buf_str(out, "\\t");
+    else if (c < 0x20 || c == 0x7f)
+      buf_fmt(out, "\\u{%x}", c);
+    else
+      buf_char(out, (char)c);
   }
   buf_char(out, '"');
 }
 
 void attr_print(const AttrVal *v, StrBuf *out) {
   switch (v->kind) {
-  case AV_None:  buf_str(out, "None"); break;
-  case AV_Int:   put_int(v, out); break;
+  case AV_None: buf_str(out, "None"); break;
+  case AV_Int: put_int(v, out); break;
   case AV_Float: put_float(v, out); break;
-  case AV_Bool:  buf_str(out, v->i ? "True" : "False"); break;
-  case AV_Str:   put_string(v->s, out); break;
+  case AV_Bool: buf_str(out, v->i ? "True" : "False"); break;
+  case AV_Str: put_string(v->s, out); break;
   case AV_Other: buf_str(out, v->s); break;
   case AV_List:
     buf_char(out, '[');
@@ -62,9 +69,9 @@ void attr_print(const AttrVal *v, StrBuf *out) {
 bool attr_same(const AttrVal *a, const AttrVal *b) {
   if (a->kind != b->kind) return false;
   switch (a->kind) {
-  case AV_None:  return true;
+  case AV_None: return true;
   case AV_Int:
-  case AV_Bool:  return a->i == b->i;
+  case AV_Bool: return a->i == b->i;
   case AV_Float: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
   case AV_Str:
   case AV_Other: return strcmp(a->s, b->s) == 0;

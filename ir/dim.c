@@ -9,11 +9,15 @@
 #include <string.h>
 
 typedef struct DimBox {
-  DimNode node;                    /* first: a Dim is a pointer to its box      */
-  struct DimBox *next;             /* same hash                                 */
+  DimNode node;        /* first: a Dim is a pointer to its box      */
+  struct DimBox *next; /* same hash                                 */
   int depth;
 } DimBox;
-struct DimTab { Map by_hash; uint32_t next_id; Dim any; };
+struct DimTab {
+  Map by_hash;
+  uint32_t next_id;
+  Dim any;
+};
 
 static int depth_of(Dim d) { return d ? ((const DimBox *)d)->depth : 0; }
 static int max_int(int a, int b) { return a > b ? a : b; }
@@ -28,7 +32,7 @@ static Dim box_new(DimTab *t, const DimNode *proto, int depth) {
 
 DimTab *dimtab_new(void) {
   DimTab *t = NEW(DimTab);
-  t->any = box_new(t, &(DimNode){ .kind = DIM_Any }, 1);
+  t->any = box_new(t, &(DimNode){.kind = DIM_Any}, 1);
   return t;
 }
 
@@ -69,30 +73,28 @@ static Dim intern(DimTab *t, const DimNode *proto) {
   return &made->node;
 }
 
-Dim dim_const(DimTab *t, int64_t v) {
-  return intern(t, &(DimNode){ .kind = DIM_Const, .value = v });
-}
+Dim dim_const(DimTab *t, int64_t v) { return intern(t, &(DimNode){.kind = DIM_Const, .value = v}); }
 Dim dim_any(DimTab *t) { return t->any; }
 Dim dim_new_sym(DimTab *t, Sym name, int level) {
-  return box_new(t, &(DimNode){ .kind = DIM_Sym, .name = name, .level = level }, 1);
+  return box_new(t, &(DimNode){.kind = DIM_Sym, .name = name, .level = level}, 1);
 }
 Dim dim_new_meta(DimTab *t, void *cell) {
-  return box_new(t, &(DimNode){ .kind = DIM_Meta, .meta = cell }, 1);
+  return box_new(t, &(DimNode){.kind = DIM_Meta, .meta = cell}, 1);
 }
 Dim dim_node(DimTab *t, DimKind kind, Dim a, Dim b) {
-  return intern(t, &(DimNode){ .kind = kind, .a = a, .b = b });
+  return intern(t, &(DimNode){.kind = kind, .a = a, .b = b});
 }
 
 /* ---- polynomials ---- */
 
 void lin_of(Dim d, Lin *out) {
-  *out = (Lin){ 0 };
+  *out = (Lin){0};
   if (d->kind == DIM_Const) {
     out->c = d->value;
   } else if (d->kind == DIM_Sum) {
-    *out = (Lin){ .c = d->value, .n = d->n_terms, .term = d->term };
+    *out = (Lin){.c = d->value, .n = d->n_terms, .term = d->term};
   } else {
-    out->own = (DimTerm){ d, 1 };
+    out->own = (DimTerm){d, 1};
     out->n = 1;
     out->term = &out->own;
   }
@@ -103,7 +105,7 @@ void poly_add_const(Poly *p, int64_t c) {
 }
 
 void poly_add_term(Poly *p, Dim atom, int64_t coeff) {
-  DimTerm term = { atom, coeff };
+  DimTerm term = {atom, coeff};
   if (atom->kind == DIM_Any) p->lost = true;
   vec_push(&p->term, term);
 }
@@ -129,7 +131,7 @@ Dim poly_done(DimTab *t, Poly *p) {
   if (p->lost || n > DIM_MAX_TERMS) return t->any;
   if (n == 0) return dim_const(t, p->c);
   if (n == 1 && p->c == 0 && p->term.at[0].coeff == 1) return p->term.at[0].atom;
-  return intern(t, &(DimNode){ .kind = DIM_Sum, .value = p->c, .n_terms = n, .term = p->term.at });
+  return intern(t, &(DimNode){.kind = DIM_Sum, .value = p->c, .n_terms = n, .term = p->term.at});
 }
 
 /* p += k * d */
@@ -137,17 +139,21 @@ static void poly_add_scaled(Poly *p, Dim d, int64_t k) {
   Lin l;
   lin_of(d, &l);
   int64_t v;
-  if (i64_mul(l.c, k, &v)) poly_add_const(p, v);
-  else p->lost = true;
+  if (i64_mul(l.c, k, &v))
+    poly_add_const(p, v);
+  else
+    p->lost = true;
   for (int i = 0; i < l.n; i++) {
-    if (i64_mul(l.term[i].coeff, k, &v)) poly_add_term(p, l.term[i].atom, v);
-    else p->lost = true;
+    if (i64_mul(l.term[i].coeff, k, &v))
+      poly_add_term(p, l.term[i].atom, v);
+    else
+      p->lost = true;
   }
 }
 
 static Dim add_scaled(DimTab *t, Dim a, Dim b, int64_t k) {
   if (a->kind == DIM_Any || b->kind == DIM_Any) return t->any;
-  Poly p = { 0 };
+  Poly p = {0};
   poly_add_scaled(&p, a, 1);
   poly_add_scaled(&p, b, k);
   return poly_done(t, &p);
@@ -160,7 +166,7 @@ Dim dim_sub(DimTab *t, Dim a, Dim b) { return add_scaled(t, a, b, -1); }
 
 bool factors_of(Dim atom, Factors *out) {
   out->n = 0;
-  for (Dim d = atom; ; d = d->a) {
+  for (Dim d = atom;; d = d->a) {
     if (out->n == DIM_MAX_FACTORS) return false;
     out->at[out->n++] = d->kind == DIM_Mul ? d->b : d;
     if (d->kind != DIM_Mul) break;
@@ -181,7 +187,7 @@ Dim factors_product(DimTab *t, const Factors *f) {
 
 /* The product of two atoms: their factors merged by id. */
 static Dim atom_mul(DimTab *t, Dim a, Dim b) {
-  Factors x, y, z = { 0 };
+  Factors x, y, z = {0};
   if (!factors_of(a, &x) || !factors_of(b, &y) || x.n + y.n > DIM_MAX_FACTORS) return t->any;
   for (int i = 0, j = 0; i < x.n || j < y.n;)
     z.at[z.n++] = j == y.n || (i < x.n && x.at[i]->id <= y.at[j]->id) ? x.at[i++] : y.at[j++];
@@ -193,11 +199,16 @@ static void poly_add_product(DimTab *t, Poly *p, const Lin *x, const Lin *y) {
     for (int j = 0; j <= y->n; j++) {
       int64_t cx = i ? x->term[i - 1].coeff : x->c, cy = j ? y->term[j - 1].coeff : y->c, k;
       if (cx == 0 || cy == 0) continue;
-      if (!i64_mul(cx, cy, &k)) p->lost = true;
-      else if (i == 0 && j == 0) poly_add_const(p, k);
-      else if (i == 0) poly_add_term(p, y->term[j - 1].atom, k);
-      else if (j == 0) poly_add_term(p, x->term[i - 1].atom, k);
-      else poly_add_term(p, atom_mul(t, x->term[i - 1].atom, y->term[j - 1].atom), k);
+      if (!i64_mul(cx, cy, &k))
+        p->lost = true;
+      else if (i == 0 && j == 0)
+        poly_add_const(p, k);
+      else if (i == 0)
+        poly_add_term(p, y->term[j - 1].atom, k);
+      else if (j == 0)
+        poly_add_term(p, x->term[i - 1].atom, k);
+      else
+        poly_add_term(p, atom_mul(t, x->term[i - 1].atom, y->term[j - 1].atom), k);
     }
 }
 
@@ -210,7 +221,7 @@ Dim dim_mul(DimTab *t, Dim a, Dim b) {
    * the sums is a factor of its own. */
   if (x.n > 0 && y.n > 0 && (x.n + 1) * (y.n + 1) > DIM_MAX_PRODUCT)
     return a->id <= b->id ? dim_node(t, DIM_Mul, a, b) : dim_node(t, DIM_Mul, b, a);
-  Poly p = { 0 };
+  Poly p = {0};
   poly_add_product(t, &p, &x, &y);
   return poly_done(t, &p);
 }

@@ -38,7 +38,7 @@ static void split_by(const Lin *d, int64_t c, Poly *quot, Poly *rem) {
 /* rem = g * out + r with 0 <= r < g; g divides every coefficient but not
  * necessarily the constant. */
 static Dim scale_down(DimTab *t, const Lin *rem, int64_t g, int64_t *r) {
-  Poly p = { 0 };
+  Poly p = {0};
   int64_t q = floor_div(rem->c, g);
   poly_add_const(&p, q);
   *r = rem->c - q * g;
@@ -77,7 +77,7 @@ static Dim div_rest(DimTab *t, Dim rem, int64_t c) {
 
 static Dim div_const(DimTab *t, Dim a, int64_t c) {
   Lin l;
-  Poly quot = { 0 }, rem = { 0 };
+  Poly quot = {0}, rem = {0};
   lin_of(a, &l);
   split_by(&l, c, &quot, &rem);
   Dim q = poly_done(t, &quot), r = poly_done(t, &rem);
@@ -88,7 +88,7 @@ static Dim div_const(DimTab *t, Dim a, int64_t c) {
 
 static Dim mod_const(DimTab *t, Dim a, int64_t c) {
   Lin l;
-  Poly quot = { 0 }, rem = { 0 };
+  Poly quot = {0}, rem = {0};
   lin_of(a, &l);
   split_by(&l, c, &quot, &rem);
   Dim r = poly_done(t, &rem);
@@ -106,12 +106,14 @@ static Dim mod_const(DimTab *t, Dim a, int64_t c) {
 
 /* Is atom = f * quotient?  *out is the quotient, NULL for 1. */
 static bool atom_divide(DimTab *t, Dim atom, const Factors *f, Dim *out) {
-  Factors x, rest = { 0 };
+  Factors x, rest = {0};
   if (!factors_of(atom, &x)) return false;
   int j = 0;
   for (int i = 0; i < x.n; i++) {
-    if (j < f->n && x.at[i] == f->at[j]) j++;
-    else rest.at[rest.n++] = x.at[i];
+    if (j < f->n && x.at[i] == f->at[j])
+      j++;
+    else
+      rest.at[rest.n++] = x.at[i];
   }
   *out = factors_product(t, &rest);
   return j == f->n;
@@ -123,9 +125,11 @@ static bool term_divide(DimTab *t, DimTerm x, DimTerm y, Poly *quot, DimTerm *q)
   if ((y.coeff == -1 && x.coeff == INT64_MIN) || x.coeff % y.coeff != 0 ||
       !factors_of(y.atom, &f) || !atom_divide(t, x.atom, &f, &atom))
     return false;
-  *q = (DimTerm){ atom, x.coeff / y.coeff };
-  if (atom) poly_add_term(quot, atom, q->coeff);
-  else poly_add_const(quot, q->coeff);
+  *q = (DimTerm){atom, x.coeff / y.coeff};
+  if (atom)
+    poly_add_term(quot, atom, q->coeff);
+  else
+    poly_add_const(quot, q->coeff);
   return true;
 }
 
@@ -149,7 +153,7 @@ static DimTerm leading(const Lin *l) {
 /* a / b where b divides a as a polynomial; NULL when it does not. */
 static Dim div_exact(DimTab *t, Dim a, Dim b) {
   Lin la, lb;
-  Poly quot = { 0 };
+  Poly quot = {0};
   lin_of(b, &lb);
   DimTerm head = leading(&lb);
   for (int steps = 0; steps < DIM_MAX_PRODUCT; steps++) {
@@ -195,7 +199,7 @@ Dim dim_div(DimTab *t, Dim a, Dim b) {
   Dim q = div_exact(t, a, b);
   if (q) return q;
   if (!is_product(b)) return dim_node(t, DIM_Div, a, b);
-  Poly quot = { 0 }, rem = { 0 };
+  Poly quot = {0}, rem = {0};
   split_by_product(t, a, b, &quot, &rem);
   q = poly_done(t, &quot);
   Dim r = poly_done(t, &rem);
@@ -218,7 +222,7 @@ Dim dim_mod(DimTab *t, Dim a, Dim b) {
   }
   if (div_exact(t, a, b)) return dim_const(t, 0);
   if (!is_product(b)) return dim_node(t, DIM_Mod, a, b);
-  Poly quot = { 0 }, rem = { 0 };
+  Poly quot = {0}, rem = {0};
   split_by_product(t, a, b, &quot, &rem);
   Dim r = poly_done(t, &rem);
   return is_any(r) ? r : dim_node(t, DIM_Mod, r, b);
@@ -241,7 +245,7 @@ static bool is_absorbed(DimKind kind, Dim x, Dim y) {
   if (x == y) return true;
   if (kind == DIM_Max) return dim_at_least(y, x);
   if (kind == DIM_Min) return dim_at_least(x, y);
-  Bound b = dim_bound(y);     /* whatever has an extent >= 2 decides a broadcast; so does 0 */
+  Bound b = dim_bound(y); /* whatever has an extent >= 2 decides a broadcast; so does 0 */
   int64_t c;
   return (dim_is_const(x, &c) && c == 1) || (b.has_lo && b.lo >= 2) ||
          (dim_is_const(y, &c) && c != 1);
@@ -257,7 +261,7 @@ static void sort_by_id(Factors *f) {
 }
 
 static Dim lattice(DimTab *t, DimKind kind, Dim a, Dim b) {
-  Factors all = { 0 }, kept = { 0 };
+  Factors all = {0}, kept = {0};
   if (is_any(a) || is_any(b)) return dim_any(t);
   if (!collect(kind, a, &all) || !collect(kind, b, &all)) return dim_any(t);
   sort_by_id(&all);

@@ -15,9 +15,9 @@ bool dim_equal(Dim a, Dim b) { return a == b && a->kind != DIM_Any; }
 
 /* ---- bounds ---- */
 
-static const Bound UNKNOWN = { 0 };
+static const Bound UNKNOWN = {0};
 
-static Bound bound_exact(int64_t v) { return (Bound){ true, true, v, v }; }
+static Bound bound_exact(int64_t v) { return (Bound){true, true, v, v}; }
 static bool is_natural(Bound b) { return b.has_lo && b.lo >= 0; }
 
 static Bound bound_add(Bound a, Bound b) {
@@ -50,12 +50,12 @@ static Bound bound_div(Bound a, Bound b) {
     if (a.has_hi) r.hi = floor_div(a.hi, b.lo);
     return r;
   }
-  return is_natural(a) && is_natural(b) ? (Bound){ true, a.has_hi, 0, a.hi } : UNKNOWN;
+  return is_natural(a) && is_natural(b) ? (Bound){true, a.has_hi, 0, a.hi} : UNKNOWN;
 }
 
 static Bound bound_mod(Bound a, Bound b) {
   if (!is_natural(b)) return UNKNOWN;
-  Bound r = { true, b.has_hi, 0, b.has_hi && b.hi > 0 ? b.hi - 1 : 0 };
+  Bound r = {true, b.has_hi, 0, b.has_hi && b.hi > 0 ? b.hi - 1 : 0};
   if (is_natural(a) && a.has_hi && (!r.has_hi || a.hi < r.hi)) {
     r.has_hi = true;
     r.hi = a.hi;
@@ -65,8 +65,8 @@ static Bound bound_mod(Bound a, Bound b) {
 
 /* The smallest interval around both. */
 static Bound bound_join(Bound a, Bound b) {
-  return (Bound){ a.has_lo && b.has_lo, a.has_hi && b.has_hi, a.lo < b.lo ? a.lo : b.lo,
-                  a.hi > b.hi ? a.hi : b.hi };
+  return (Bound){a.has_lo && b.has_lo, a.has_hi && b.has_hi, a.lo < b.lo ? a.lo : b.lo,
+                 a.hi > b.hi ? a.hi : b.hi};
 }
 
 static Bound bound_max(Bound a, Bound b) {
@@ -95,13 +95,13 @@ Bound dim_bound(Dim d) {
   case DIM_Const: return bound_exact(d->value);
   case DIM_Any:
   case DIM_Sym:
-  case DIM_Meta:  return (Bound){ true, false, 0, 0 };
-  case DIM_Sum:   return bound_sum(d);
-  case DIM_Mul:   return bound_mul(dim_bound(d->a), dim_bound(d->b));
-  case DIM_Div:   return bound_div(dim_bound(d->a), dim_bound(d->b));
-  case DIM_Mod:   return bound_mod(dim_bound(d->a), dim_bound(d->b));
-  case DIM_Max:   return bound_max(dim_bound(d->a), dim_bound(d->b));
-  case DIM_Min:   return bound_min(dim_bound(d->a), dim_bound(d->b));
+  case DIM_Meta: return (Bound){true, false, 0, 0};
+  case DIM_Sum: return bound_sum(d);
+  case DIM_Mul: return bound_mul(dim_bound(d->a), dim_bound(d->b));
+  case DIM_Div: return bound_div(dim_bound(d->a), dim_bound(d->b));
+  case DIM_Mod: return bound_mod(dim_bound(d->a), dim_bound(d->b));
+  case DIM_Max: return bound_max(dim_bound(d->a), dim_bound(d->b));
+  case DIM_Min: return bound_min(dim_bound(d->a), dim_bound(d->b));
   case DIM_Bcast: return bound_join(dim_bound(d->a), dim_bound(d->b));
   }
   return UNKNOWN;
@@ -155,13 +155,17 @@ bool dim_differ(Dim a, Dim b) {
 
 static Dim rebuild(DimTab *t, DimKind kind, Dim a, Dim b) {
   switch (kind) {
-  case DIM_Mul:   return dim_mul(t, a, b);
-  case DIM_Div:   return dim_div(t, a, b);
-  case DIM_Mod:   return dim_mod(t, a, b);
-  case DIM_Max:   return dim_max(t, a, b);
-  case DIM_Min:   return dim_min(t, a, b);
+  case DIM_Mul: return dim_mul(t, a, b);
+  case DIM_Div: return dim_div(t, a, b);
+  case DIM_Mod: return dim_mod(t, a, b);
+  case DIM_Max: return dim_max(t, a, b);
+  case DIM_Min: return dim_min(t, a, b);
   case DIM_Bcast: return dim_bcast(t, a, b);
-  case DIM_Const: case DIM_Any: case DIM_Sym: case DIM_Meta: case DIM_Sum: break;
+  case DIM_Const:
+  case DIM_Any:
+  case DIM_Sym:
+  case DIM_Meta:
+  case DIM_Sum: break;
   }
   return dim_any(t);
 }
@@ -187,7 +191,12 @@ Dim dim_subst(DimTab *t, Dim d, Dim (*f)(void *, Dim sym), void *ud) {
     return r ? r : d;
   }
   case DIM_Sum: return subst_sum(t, d, f, ud);
-  case DIM_Mul: case DIM_Div: case DIM_Mod: case DIM_Max: case DIM_Min: case DIM_Bcast: break;
+  case DIM_Mul:
+  case DIM_Div:
+  case DIM_Mod:
+  case DIM_Max:
+  case DIM_Min:
+  case DIM_Bcast: break;
   }
   Dim a = dim_subst(t, d->a, f, ud), b = dim_subst(t, d->b, f, ud);
   return a == d->a && b == d->b ? d : rebuild(t, d->kind, a, b);
@@ -232,16 +241,16 @@ bool dim_eval(Dim d, DimEnv env, void *ud, int64_t *out) {
   if (d->a && (!dim_eval(d->a, env, ud, &a) || !dim_eval(d->b, env, ud, &b))) return false;
   switch (d->kind) {
   case DIM_Const: *out = d->value; return true;
-  case DIM_Any:   return false;
+  case DIM_Any: return false;
   case DIM_Sym:
-  case DIM_Meta:  return env(ud, d, out);
-  case DIM_Mul:   return i64_mul(a, b, out);
-  case DIM_Div:   return eval_div(a, b, out, &other);
-  case DIM_Mod:   return eval_div(a, b, &other, out);
-  case DIM_Max:   *out = a > b ? a : b; return true;
-  case DIM_Min:   *out = a < b ? a : b; return true;
+  case DIM_Meta: return env(ud, d, out);
+  case DIM_Mul: return i64_mul(a, b, out);
+  case DIM_Div: return eval_div(a, b, out, &other);
+  case DIM_Mod: return eval_div(a, b, &other, out);
+  case DIM_Max: *out = a > b ? a : b; return true;
+  case DIM_Min: *out = a < b ? a : b; return true;
   case DIM_Bcast: *out = a == 1 ? b : a; return true;
-  case DIM_Sum:   break;
+  case DIM_Sum: break;
   }
   return false;
 }

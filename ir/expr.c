@@ -13,17 +13,15 @@ Var *ir_var(IrCtx *cx, Sym name, Span span) {
 }
 
 Atom atom_var(Var *v, Span span) {
-  return (Atom){ .kind = ATOM_Var, .span = span, .var = v, .type = v->type };
+  return (Atom){.kind = ATOM_Var, .span = span, .var = v, .type = v->type};
 }
 Atom atom_const(const Tensor *t, Span span) {
-  return (Atom){ .kind = ATOM_Const, .span = span, .cst = t };
+  return (Atom){.kind = ATOM_Const, .span = span, .cst = t};
 }
 Atom atom_global(Global *g, Span span) {
-  return (Atom){ .kind = ATOM_Global, .span = span, .global = g };
+  return (Atom){.kind = ATOM_Global, .span = span, .global = g};
 }
-Atom atom_op(const OpDef *op, Span span) {
-  return (Atom){ .kind = ATOM_Op, .span = span, .op = op };
-}
+Atom atom_op(const OpDef *op, Span span) { return (Atom){.kind = ATOM_Op, .span = span, .op = op}; }
 
 Expr *ir_expr(ExprKind kind, Span span) {
   Expr *e = NEW(Expr);
@@ -53,7 +51,7 @@ Tensor *tensor_scalar_int(DType dt, int64_t v) {
   if (dtype_is_float(dt)) return tensor_scalar_float(dt, (double)v);
   Tensor *t = tensor_new(dt, 0, NULL);
   v = wrap_int(v, dt);
-  memcpy(t->bytes, &v, (size_t)dtype_bytes(dt));   /* little-endian hosts only */
+  memcpy(t->bytes, &v, (size_t)dtype_bytes(dt)); /* little-endian hosts only */
   return t;
 }
 
@@ -71,7 +69,7 @@ Tensor *tensor_scalar_float(DType dt, double v) {
 /* ---- blocks ---- */
 
 void bb_push(BlockBuilder *bb, Var *v, Expr *e, BindStyle style) {
-  Binding b = { v, e, style };
+  Binding b = {v, e, style};
   vec_push(&bb->b, b);
 }
 
@@ -84,6 +82,6 @@ Atom bb_bind(IrCtx *cx, BlockBuilder *bb, Expr *e, Sym name, BindStyle style) {
 
 Block *bb_done(BlockBuilder *bb, Atom result, Span span) {
   Block *b = NEW(Block);
-  *b = (Block){ .n = bb->b.n, .at = bb->b.at, .result = result, .span = span };
+  *b = (Block){.n = bb->b.n, .at = bb->b.at, .result = result, .span = span};
   return b;
 }

@@ -12,7 +12,7 @@ IrCtx *irctx_new(void) {
 void irctx_set_ops(IrCtx *cx, const OpDef *const *ops, int n) {
   cx->ops = ops;
   cx->n_ops = n;
-  cx->op_by_name = (Map){ 0 };
+  cx->op_by_name = (Map){0};
   for (int i = 0; i < n; i++)
     map_set(&cx->op_by_name, map_ptr(sym(cx->syms, ops[i]->name)), (void *)(uintptr_t)ops[i]);
 }

@@ -18,7 +18,9 @@ const OpAttrVal *opattr(const OpAttrs *a, const char *name) {
 
 /* ---- the text of a default ---- */
 
-typedef struct { const char *s; } Text;
+typedef struct {
+  const char *s;
+} Text;
 
 static void skip_space(Text *t) {
   while (*t->s == ' ') t->s++;
@@ -32,7 +34,7 @@ static bool take_word(Text *t, const char *word) {
 }
 
 static AttrVal default_number(Text *t) {
-  AttrVal v = { .kind = AV_Other, .s = t->s };
+  AttrVal v = {.kind = AV_Other, .s = t->s};
   const char *start = t->s;
   int n = num_read(start, strlen(start), &v.f);
   if (n == 0) return v;
@@ -47,7 +49,7 @@ static AttrVal default_number(Text *t) {
 static AttrVal default_value(Text *t);
 
 static AttrVal default_list(Text *t) {
-  VEC(AttrVal) item = { 0 };
+  VEC(AttrVal) item = {0};
   t->s++;
   for (skip_space(t); *t->s && *t->s != ']' && *t->s != ')'; skip_space(t)) {
     AttrVal v = default_value(t);
@@ -57,22 +59,22 @@ static AttrVal default_list(Text *t) {
     if (*t->s == ',') t->s++;
   }
   if (*t->s) t->s++;
-  return (AttrVal){ .kind = AV_List, .n = item.n, .at = item.at };
+  return (AttrVal){.kind = AV_List, .n = item.n, .at = item.at};
 }
 
 static AttrVal default_value(Text *t) {
   skip_space(t);
   if (*t->s == '[' || *t->s == '(') return default_list(t);
-  if (take_word(t, "None")) return (AttrVal){ .kind = AV_None };
-  if (take_word(t, "True")) return (AttrVal){ .kind = AV_Bool, .i = 1 };
-  if (take_word(t, "False")) return (AttrVal){ .kind = AV_Bool };
+  if (take_word(t, "None")) return (AttrVal){.kind = AV_None};
+  if (take_word(t, "True")) return (AttrVal){.kind = AV_Bool, .i = 1};
+  if (take_word(t, "False")) return (AttrVal){.kind = AV_Bool};
   return default_number(t);
 }
 
 static AttrVal default_of(const OpAttr *a) {
-  Text t = { a->dflt };
-  if (strcmp(a->dflt, "None") == 0) return (AttrVal){ .kind = AV_None };
-  if (a->type == A_Str || a->type == A_DType) return (AttrVal){ .kind = AV_Str, .s = a->dflt };
+  Text t = {a->dflt};
+  if (strcmp(a->dflt, "None") == 0) return (AttrVal){.kind = AV_None};
+  if (a->type == A_Str || a->type == A_DType) return (AttrVal){.kind = AV_Str, .s = a->dflt};
   return default_value(&t);
 }
 
@@ -86,7 +88,10 @@ static const char *to_int(const AttrVal *v, int64_t *out) {
     if (v->f != floor(v->f) || fabs(v->f) > 9e15) break;
     *out = (int64_t)v->f;
     return NULL;
-  case AV_None: case AV_Str: case AV_List: case AV_Other: break;
+  case AV_None:
+  case AV_Str:
+  case AV_List:
+  case AV_Other: break;
   }
   return "must be an integer";
 }
@@ -94,9 +99,12 @@ static const char *to_int(const AttrVal *v, int64_t *out) {
 static const char *to_float(const AttrVal *v, double *out) {
   switch (v->kind) {
   case AV_Int:
-  case AV_Bool:  *out = (double)v->i; return NULL;
+  case AV_Bool: *out = (double)v->i; return NULL;
   case AV_Float: *out = v->f; return NULL;
-  case AV_None: case AV_Str: case AV_List: case AV_Other: break;
+  case AV_None:
+  case AV_Str:
+  case AV_List:
+  case AV_Other: break;
   }
   return "must be a number";
 }
@@ -141,10 +149,10 @@ static const char *to_int_or_ints(const AttrVal *v, OpAttrVal *out) {
 /* [[a, b], [c, d]] or, flat, [a, b, c, d]: pairs, all in ints. */
 static const char *to_pairs(const AttrVal *v, OpAttrVal *out) {
   static const char wrong[] = "must be a list of pairs of integers, as [[0, 0], [1, 1]]";
-  VEC(int64_t) all = { 0 };
+  VEC(int64_t) all = {0};
   if (v->kind != AV_List) return wrong;
   for (int i = 0; i < v->n; i++) {
-    OpAttrVal part = { 0 };
+    OpAttrVal part = {0};
     bool nested = v->at[i].kind == AV_List;
     if (nested != (v->at[0].kind == AV_List) || to_ints(&v->at[i], &part)) return wrong;
     if (nested && part.n != 2) return wrong;
@@ -173,16 +181,16 @@ static const char *convert(AttrType type, const AttrVal *v, OpAttrVal *out) {
     return NULL;
   }
   switch (type) {
-  case A_Int:       return to_int(v, &out->i);
-  case A_Float:     return to_float(v, &out->f);
-  case A_Bool:      return to_bool(v, &out->i);
-  case A_Str:       return to_str(v, &out->s);
-  case A_DType:     return to_dtype(v, out);
-  case A_Ints:      return to_ints(v, out);
-  case A_IntsList:  return to_pairs(v, out);
+  case A_Int: return to_int(v, &out->i);
+  case A_Float: return to_float(v, &out->f);
+  case A_Bool: return to_bool(v, &out->i);
+  case A_Str: return to_str(v, &out->s);
+  case A_DType: return to_dtype(v, out);
+  case A_Ints: return to_ints(v, out);
+  case A_IntsList: return to_pairs(v, out);
   case A_IntOrInts: return to_int_or_ints(v, out);
-  case A_Floats:    return to_floats(v, out);
-  case A_Ignored:   break;
+  case A_Floats: return to_floats(v, out);
+  case A_Ignored: break;
   }
   return NULL;
 }
@@ -213,7 +221,7 @@ static int distance(const char *a, const char *b) {
 static void help_unknown(const OpDef *op, const char *name, Diags *d) {
   const char *best = NULL;
   int near = (int)strlen(name) / 3 + 2;
-  StrBuf all = { 0 };
+  StrBuf all = {0};
   for (int i = 0; i < OP_MAX_ATTRS && op->attrs[i].name; i++) {
     const char *have = op->attrs[i].name;
     if (op->attrs[i].type == A_Ignored) continue;
@@ -223,13 +231,16 @@ static void help_unknown(const OpDef *op, const char *name, Diags *d) {
     near = far;
     best = have;
   }
-  if (best) diag_help(d, "did you mean %s?", best);
-  else if (all.n) diag_help(d, "the attributes of %s are %s", op->name, buf_text(&all));
-  else diag_help(d, "%s has no attributes", op->name);
+  if (best)
+    diag_help(d, "did you mean %s?", best);
+  else if (all.n)
+    diag_help(d, "the attributes of %s are %s", op->name, buf_text(&all));
+  else
+    diag_help(d, "%s has no attributes", op->name);
 }
 
 static const char *found_text(const AttrVal *v) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   attr_print(v, &b);
   return buf_text(&b);
 }
@@ -268,7 +279,7 @@ static bool bind_default(OpAttrs *a, int i, Span call, Diags *d) {
   const OpAttr *decl = &a->op->attrs[i];
   OpAttrVal *out = &a->at[i];
   if (out->given) return true;
-  *out = (OpAttrVal){ .s = "" };
+  *out = (OpAttrVal){.s = ""};
   if (decl->type == A_Ignored) return true;
   if (!decl->dflt) return diag_error(d, call, E0206, decl->name, a->op->name, "must be given");
   AttrVal v = default_of(decl);

@@ -14,11 +14,11 @@ typedef struct {
   PrintOpts o;
   StrBuf *out;
   int indent, next_tmp;
-  Names vars;                 /* of one definition                              */
-  Names types;                /* dims and type variables of one function        */
-  TextNames text;             /* the same as callbacks                          */
+  Names vars;     /* of one definition                              */
+  Names types;    /* dims and type variables of one function        */
+  TextNames text; /* the same as callbacks                          */
   ConstTable consts;
-  Map alias;                  /* Var -> Atom: bindings that only copy an atom   */
+  Map alias; /* Var -> Atom: bindings that only copy an atom   */
 } Printer;
 
 static const char *dim_name(void *ud, Dim s) {
@@ -27,15 +27,15 @@ static const char *dim_name(void *ud, Dim s) {
 static const char *tyvar_name(void *ud, TyVar *v) { return names_of(ud, v, v->name, "A"); }
 
 static void printer_init(Printer *p, const Module *m, const PrintOpts *o, StrBuf *out) {
-  *p = (Printer){ .m = m, .out = out };
+  *p = (Printer){.m = m, .out = out};
   if (o) p->o = *o;
-  p->o.all |= p->o.relay;          /* TVM has no prelude of its own when it reads */
+  p->o.all |= p->o.relay; /* TVM has no prelude of its own when it reads */
   p->vars.syms = m->cx->syms;
 }
 
 static void new_type_scope(Printer *p) {
-  p->types = (Names){ .syms = p->m->cx->syms };
-  p->text = (TextNames){ dim_name, tyvar_name, &p->types, p->o.relay };
+  p->types = (Names){.syms = p->m->cx->syms};
+  p->text = (TextNames){dim_name, tyvar_name, &p->types, p->o.relay};
 }
 
 static void put(Printer *p, const char *s) { buf_str(p->out, s); }
@@ -68,9 +68,9 @@ static unsigned traits(Type *t) {
   t = type_resolve(t);
   switch (t->kind) {
   case TY_Error:
-  case TY_Meta:   return HAS_META;
+  case TY_Meta: return HAS_META;
   case TY_Tensor:
-  case TY_Var:    return 0;
+  case TY_Var: return 0;
   case TY_Tuple:
     for (int i = 0; i < t->tuple.n; i++) has |= traits(t->tuple.at[i]);
     return has;
@@ -80,7 +80,7 @@ static unsigned traits(Type *t) {
   case TY_Data:
     for (int i = 0; i < t->data.n; i++) has |= traits(t->data.arg[i]);
     return has;
-  case TY_Ref:    return HAS_REF | traits(t->ref);
+  case TY_Ref: return HAS_REF | traits(t->ref);
   }
   return has;
 }
@@ -126,11 +126,11 @@ static const Atom *unalias(const Printer *p, const Atom *a) {
 static void put_atom(Printer *p, const Atom *a) {
   a = unalias(p, a);
   switch (a->kind) {
-  case ATOM_Var:    buf_fmt(p->out, "%%%s", var_text(p, a->var, "t")); break;
-  case ATOM_Const:  put_const(p, a->cst); break;
+  case ATOM_Var: buf_fmt(p->out, "%%%s", var_text(p, a->var, "t")); break;
+  case ATOM_Const: put_const(p, a->cst); break;
   case ATOM_Global: buf_fmt(p->out, "@%s", a->global->name); break;
-  case ATOM_Ctor:   put(p, a->ctor->name); break;
-  case ATOM_Op:     put(p, a->op->name); break;
+  case ATOM_Ctor: put(p, a->ctor->name); break;
+  case ATOM_Op: put(p, a->op->name); break;
   case ATOM_Poison: put(p, "_"); break;
   }
 }
@@ -157,7 +157,7 @@ static void put_attrs(Printer *p, const Attrs *a, int n) {
 static void put_expr(Printer *p, const Expr *e);
 
 static bool calls_itself(const Binding *b) {
-  VarList vars = { 0 };
+  VarList vars = {0};
   if (b->value->kind != EX_Fn) return false;
   ir_free_vars(b->value->Fn.fn, &vars);
   for (int i = 0; i < vars.n; i++)
@@ -223,7 +223,7 @@ static Dim note_dim(void *ud, Dim s) {
 
 /* Dims need no list where a parameter's type mentions them. */
 static void put_quantifiers(Printer *p, const Fn *f) {
-  Map seen = { 0 };
+  Map seen = {0};
   int n = 0;
   for (int i = 0; i < f->n_vars; i++)
     buf_fmt(p->out, "%s%s", n++ ? ", " : "[", tyvar_name(&p->types, f->var[i]));
@@ -294,8 +294,10 @@ static void put_match(Printer *p, const ExMatch *m) {
     new_line(p);
     put_pattern(p, c->pat);
     put(p, " => ");
-    if (c->body->n || p->o.relay) put_block(p, c->body);
-    else put_atom(p, &c->body->result);
+    if (c->body->n || p->o.relay)
+      put_block(p, c->body);
+    else
+      put_atom(p, &c->body->result);
     buf_char(p->out, ',');
   }
   p->indent--;
@@ -323,7 +325,7 @@ static void put_form(Printer *p, const char *name, const Atom *a, const Atom *b)
 }
 
 static void put_match_cast(Printer *p, const ExMatchCast *c) {
-  if (p->o.relay) {             /* TVM has no assertions on shapes */
+  if (p->o.relay) { /* TVM has no assertions on shapes */
     put_atom(p, &c->value);
     return;
   }
@@ -336,8 +338,8 @@ static void put_match_cast(Printer *p, const ExMatchCast *c) {
 
 static void put_expr(Printer *p, const Expr *e) {
   switch (e->kind) {
-  case EX_Just:  put_atom(p, &e->Just.value); break;
-  case EX_Call:  put_call(p, &e->Call); break;
+  case EX_Just: put_atom(p, &e->Just.value); break;
+  case EX_Call: put_call(p, &e->Call); break;
   case EX_Tuple:
     buf_char(p->out, '(');
     put_atoms(p, e->Tuple.n_items, e->Tuple.items);
@@ -351,10 +353,10 @@ static void put_expr(Printer *p, const Expr *e) {
     put(p, "fn ");
     put_fn(p, e->Fn.fn);
     break;
-  case EX_If:       put_if(p, &e->If); break;
-  case EX_Match:    put_match(p, &e->Match); break;
-  case EX_Ref:      put_form(p, "ref", &e->Ref.value, NULL); break;
-  case EX_RefRead:  put_form(p, "ref_read", &e->RefRead.ref, NULL); break;
+  case EX_If: put_if(p, &e->If); break;
+  case EX_Match: put_match(p, &e->Match); break;
+  case EX_Ref: put_form(p, "ref", &e->Ref.value, NULL); break;
+  case EX_RefRead: put_form(p, "ref_read", &e->RefRead.ref, NULL); break;
   case EX_RefWrite: put_form(p, "ref_write", &e->RefWrite.ref, &e->RefWrite.value); break;
   case EX_MatchCast: put_match_cast(p, &e->MatchCast); break;
   case EX_COUNT: break;
@@ -368,8 +370,7 @@ static void put_ctor(Printer *p, const Ctor *c) {
   buf_fmt(p->out, "  %s", c->name);
   for (int i = 0; i < c->n; i++) {
     put(p, i ? ", " : "(");
-    if (c->field_name && c->field_name[i] && !p->o.relay)
-      buf_fmt(p->out, "%s: ", c->field_name[i]);
+    if (c->field_name && c->field_name[i] && !p->o.relay) buf_fmt(p->out, "%s: ", c->field_name[i]);
     put_type(p, c->field[i]);
   }
   put(p, c->n ? "),\n" : ",\n");
@@ -430,7 +431,7 @@ void ir_print_module(const Module *m, const PrintOpts *o, StrBuf *out) {
     buf_char(out, '\n');
     put_global(&p, g);
   }
-  if (p.o.relay) put_datas(&p, true);   /* TVM stops reading after an extern type */
+  if (p.o.relay) put_datas(&p, true); /* TVM stops reading after an extern type */
   const_table_print(&p.consts, out);
 }
 

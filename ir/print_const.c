@@ -39,23 +39,27 @@ static bool put_half(const Tensor *c, bool relay, StrBuf *out) {
   bool brain = c->dtype == DT_bf16;
   memcpy(&h, c->bytes, 2);
   if (!isfinite(brain ? bf16_to_f32(h) : f16_to_f32(h)) || (brain && relay)) return false;
-  if (brain) num_bf16(h, text);
-  else num_f16(h, text);
+  if (brain)
+    num_bf16(h, text);
+  else
+    num_f16(h, text);
   buf_fmt(out, "%s%s", text, brain ? "bf16" : "f16");
   return true;
 }
 
 static bool put_int(const Tensor *c, bool relay, StrBuf *out) {
   static const char *const suffix[DT_COUNT] = {
-    [DT_i8] = "i8", [DT_i16] = "i16", [DT_i32] = "", [DT_i64] = "i64",
-    [DT_u8] = "u8", [DT_u16] = "u16", [DT_u32] = "u32", [DT_u64] = "u64",
+      [DT_i8] = "i8", [DT_i16] = "i16", [DT_i32] = "",    [DT_i64] = "i64",
+      [DT_u8] = "u8", [DT_u16] = "u16", [DT_u32] = "u32", [DT_u64] = "u64",
   };
   if (relay && c->dtype != DT_i16 && c->dtype != DT_i32 && c->dtype != DT_i64) return false;
   int64_t v = 0;
   memcpy(&v, c->bytes, (size_t)dtype_bytes(c->dtype));
   v = wrap_int(v, c->dtype);
-  if (c->dtype == DT_u64) buf_fmt(out, "%llu", (unsigned long long)v);
-  else buf_fmt(out, "%lld", (long long)v);
+  if (c->dtype == DT_u64)
+    buf_fmt(out, "%llu", (unsigned long long)v);
+  else
+    buf_fmt(out, "%lld", (long long)v);
   buf_str(out, suffix[c->dtype]);
   return true;
 }
@@ -64,12 +68,18 @@ bool const_print_literal(const Tensor *c, bool relay, StrBuf *out) {
   if (c->rank != 0) return false;
   switch (c->dtype) {
   case DT_bool: buf_str(out, *(const uint8_t *)c->bytes ? "True" : "False"); return true;
-  case DT_f32:  return put_f32(c, relay, out);
-  case DT_f64:  return put_f64(c, relay, out);
+  case DT_f32: return put_f32(c, relay, out);
+  case DT_f64: return put_f64(c, relay, out);
   case DT_f16:
   case DT_bf16: return put_half(c, relay, out);
-  case DT_i8: case DT_i16: case DT_i32: case DT_i64:
-  case DT_u8: case DT_u16: case DT_u32: case DT_u64: return put_int(c, relay, out);
+  case DT_i8:
+  case DT_i16:
+  case DT_i32:
+  case DT_i64:
+  case DT_u8:
+  case DT_u16:
+  case DT_u32:
+  case DT_u64: return put_int(c, relay, out);
   case DT_COUNT: break;
   }
   return false;
@@ -114,7 +124,7 @@ static void put_le(StrBuf *b, uint64_t v, int bytes) {
 static void put_ndarray(const Tensor *c, StrBuf *b) {
   int code, bits;
   dtype_to_dl(c->dtype, &code, &bits);
-  if (c->dtype == DT_bool) {            /* TVM calls it uint1 */
+  if (c->dtype == DT_bool) { /* TVM calls it uint1 */
     code = 1;
     bits = 1;
   }
@@ -139,8 +149,8 @@ static void put_base64(const char *s, size_t n, StrBuf *out) {
     uint32_t v = (uint32_t)p[i] << 16;
     if (left > 1) v |= (uint32_t)p[i + 1] << 8;
     if (left > 2) v |= p[i + 2];
-    char quad[4] = { digit[v >> 18], digit[v >> 12 & 63], left > 1 ? digit[v >> 6 & 63] : '=',
-                     left > 2 ? digit[v & 63] : '=' };
+    char quad[4] = {digit[v >> 18], digit[v >> 12 & 63], left > 1 ? digit[v >> 6 & 63] : '=',
+                    left > 2 ? digit[v & 63] : '='};
     buf_put(out, quad, 4);
   }
 }
@@ -175,7 +185,7 @@ void const_table_print(const ConstTable *t, StrBuf *out) {
   put_nodes(t->all.n, out);
   buf_str(out, "  \"b64ndarrays\": [\n");
   for (int i = 0; i < t->all.n; i++) {
-    StrBuf file = { 0 };
+    StrBuf file = {0};
     put_ndarray(t->all.at[i], &file);
     buf_str(out, "    \"");
     put_base64(file.s, file.n, out);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char *identifier(Sym own, const char *base) {
-  StrBuf b = { 0 };
+  StrBuf b = {0};
   if (!own || !*own) own = base;
   if (!isalpha((unsigned char)*own) && *own != '_') buf_char(&b, 'v');
   for (const char *s = own; *s; s++)

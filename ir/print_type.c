@@ -33,7 +33,10 @@ static bool is_unnamed(Dim d) {
 
 static const char *dim_text(Dim d, const TextNames *names, int prec);
 
-typedef struct { const char *text; int64_t coeff; } Term;
+typedef struct {
+  const char *text;
+  int64_t coeff;
+} Term;
 static int by_text(const void *a, const void *b) {
   return strcmp(((const Term *)a)->text, ((const Term *)b)->text);
 }
@@ -52,7 +55,7 @@ static void put_sum(Dim d, const TextNames *names, StrBuf *out) {
   int plus = 0;
   for (int i = 0; i < d->n_terms; i++) {
     int64_t k = d->term[i].coeff;
-    t[i] = (Term){ dim_text(d->term[i].atom, names, k == 1 ? PREC_SUM : PREC_PRODUCT), k };
+    t[i] = (Term){dim_text(d->term[i].atom, names, k == 1 ? PREC_SUM : PREC_PRODUCT), k};
     if (k == -1) t[i].text = dim_text(d->term[i].atom, names, PREC_SUM);
     plus += k > 0;
   }
@@ -72,13 +75,13 @@ typedef VEC(Term) Terms;
 
 /* The operands of a chain of one commutative kind, in order of their text. */
 static Terms chain_terms(Dim d, const TextNames *names, int prec) {
-  Terms t = { 0 };
+  Terms t = {0};
   Dim x = d;
   for (; x->kind == d->kind; x = x->a) {
-    Term last = { dim_text(x->b, names, prec), 1 };
+    Term last = {dim_text(x->b, names, prec), 1};
     vec_push(&t, last);
   }
-  Term first = { dim_text(x, names, prec), 1 };
+  Term first = {dim_text(x, names, prec), 1};
   vec_push(&t, first);
   qsort(t.at, (size_t)t.n, sizeof *t.at, by_text);
   return t;
@@ -105,11 +108,16 @@ static void put_ratio(Dim d, const TextNames *names, const char *op, StrBuf *out
 static int dim_prec(Dim d) {
   switch (d->kind) {
   case DIM_Const: return d->value < 0 ? PREC_SUM : PREC_ATOM;
-  case DIM_Sum:   return PREC_SUM;
+  case DIM_Sum: return PREC_SUM;
   case DIM_Mul:
   case DIM_Div:
-  case DIM_Mod:   return PREC_SUM;      /* in a product their order would matter */
-  case DIM_Any: case DIM_Sym: case DIM_Meta: case DIM_Max: case DIM_Min: case DIM_Bcast: break;
+  case DIM_Mod: return PREC_SUM; /* in a product their order would matter */
+  case DIM_Any:
+  case DIM_Sym:
+  case DIM_Meta:
+  case DIM_Max:
+  case DIM_Min:
+  case DIM_Bcast: break;
   }
   return PREC_ATOM;
 }
@@ -119,23 +127,23 @@ static void put_dim(Dim d, const TextNames *names, StrBuf *out) {
   switch (d->kind) {
   case DIM_Const: buf_fmt(out, "%lld", (long long)d->value); break;
   case DIM_Any:
-  case DIM_Meta:  buf_char(out, '?'); break;
+  case DIM_Meta: buf_char(out, '?'); break;
   case DIM_Sym:
     name = dim_name(d, names);
     buf_str(out, name ? name : "?");
     break;
-  case DIM_Sum:   put_sum(d, names, out); break;
-  case DIM_Mul:   put_product(d, names, out); break;
-  case DIM_Div:   put_ratio(d, names, " / ", out); break;
-  case DIM_Mod:   put_ratio(d, names, " % ", out); break;
-  case DIM_Max:   put_call(d, names, "max", out); break;
-  case DIM_Min:   put_call(d, names, "min", out); break;
+  case DIM_Sum: put_sum(d, names, out); break;
+  case DIM_Mul: put_product(d, names, out); break;
+  case DIM_Div: put_ratio(d, names, " / ", out); break;
+  case DIM_Mod: put_ratio(d, names, " % ", out); break;
+  case DIM_Max: put_call(d, names, "max", out); break;
+  case DIM_Min: put_call(d, names, "min", out); break;
   case DIM_Bcast: put_call(d, names, "bcast", out); break;
   }
 }
 
 static const char *dim_text(Dim d, const TextNames *names, int prec) {
-  StrBuf out = { 0 };
+  StrBuf out = {0};
   bool paren = dim_prec(d) < prec && !(prec == PREC_PRODUCT && d->kind == DIM_Mul);
   if (paren) buf_char(&out, '(');
   put_dim(d, names, &out);
@@ -144,8 +152,10 @@ static const char *dim_text(Dim d, const TextNames *names, int prec) {
 }
 
 void dim_print_as(Dim d, const TextNames *names, StrBuf *out) {
-  if (is_unnamed(d) || (names && names->relay && d->kind != DIM_Const)) buf_char(out, '?');
-  else put_dim(d, names, out);
+  if (is_unnamed(d) || (names && names->relay && d->kind != DIM_Const))
+    buf_char(out, '?');
+  else
+    put_dim(d, names, out);
 }
 
 void dim_print(Dim d, StrBuf *out) { dim_print_as(d, NULL, out); }
@@ -202,27 +212,27 @@ void type_print_as(Type *t, const TextNames *names, StrBuf *out) {
   t = type_resolve(t);
   switch (t->kind) {
   case TY_Error:
-  case TY_Meta:   buf_char(out, '_'); break;
+  case TY_Meta: buf_char(out, '_'); break;
   case TY_Tensor: put_tensor(t, names, out); break;
   case TY_Tuple:
     buf_char(out, '(');
     put_list(t->tuple.n, t->tuple.at, names, out);
     buf_str(out, t->tuple.n == 1 ? ",)" : ")");
     break;
-  case TY_Fn:   put_fn(t, names, out); break;
+  case TY_Fn: put_fn(t, names, out); break;
   case TY_Data: put_data(t, names, out); break;
   case TY_Ref:
     buf_str(out, "ref(");
     type_print_as(t->ref, names, out);
     buf_char(out, ')');
     break;
-  case TY_Var:  buf_str(out, tyvar_name(t->var, names)); break;
+  case TY_Var: buf_str(out, tyvar_name(t->var, names)); break;
   }
 }
 
-void  type_print(Type *t, StrBuf *out) { type_print_as(t, NULL, out); }
+void type_print(Type *t, StrBuf *out) { type_print_as(t, NULL, out); }
 char *type_text(Type *t) {
-  StrBuf out = { 0 };
+  StrBuf out = {0};
   type_print(t, &out);
   return (char *)(uintptr_t)buf_text(&out);
 }

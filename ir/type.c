@@ -85,7 +85,7 @@ Type *type_meta(int level, int id) {
 Type *type_resolve(Type *t) {
   while (t->kind == TY_Meta && t->meta.is) {
     Type *next = t->meta.is;
-    if (next->kind == TY_Meta && next->meta.is) t->meta.is = next->meta.is;  /* shorten */
+    if (next->kind == TY_Meta && next->meta.is) t->meta.is = next->meta.is; /* shorten */
     t = next;
   }
   return t;
@@ -99,7 +99,10 @@ bool type_is_scalar_of(const Type *t, DType dt) {
 /* ---- equality up to renaming ---- */
 
 /* One pair of function types being compared: a's k-th quantifier is b's. */
-typedef struct Scope { const Type *a, *b; const struct Scope *up; } Scope;
+typedef struct Scope {
+  const Type *a, *b;
+  const struct Scope *up;
+} Scope;
 
 static bool same_var(const TyVar *a, const TyVar *b, const Scope *s) {
   for (; s; s = s->up)
@@ -126,8 +129,8 @@ static bool same_sum(Dim a, Dim b, const Scope *s) {
   if (a->n_terms != b->n_terms || a->value != b->value) return false;
   for (int i = 0; i < a->n_terms; i++) {
     int j = 0;
-    while (j < b->n_terms && (a->term[i].coeff != b->term[j].coeff ||
-                              !same_dim(a->term[i].atom, b->term[j].atom, s)))
+    while (j < b->n_terms &&
+           (a->term[i].coeff != b->term[j].coeff || !same_dim(a->term[i].atom, b->term[j].atom, s)))
       j++;
     if (j == b->n_terms) return false;
   }
@@ -150,7 +153,7 @@ static Dim chain_at(Dim d, int i) { /* i-th operand from the end */
 static bool same_chain(Dim a, Dim b, const Scope *s) {
   enum { MOST = 64 };
   int n = chain_length(a);
-  bool taken[MOST] = { false };
+  bool taken[MOST] = {false};
   if (n != chain_length(b) || n > MOST) return false;
   for (int i = 0; i < n; i++) {
     int j = 0;
@@ -166,12 +169,12 @@ static bool same_dim(Dim a, Dim b, const Scope *s) {
   if (a->kind != b->kind) return false;
   switch (a->kind) {
   case DIM_Const: return a->value == b->value;
-  case DIM_Any:   return true;
-  case DIM_Sym:   return same_sym(a, b, s);
-  case DIM_Meta:  return a == b;
-  case DIM_Sum:   return same_sum(a, b, s);
+  case DIM_Any: return true;
+  case DIM_Sym: return same_sym(a, b, s);
+  case DIM_Meta: return a == b;
+  case DIM_Sum: return same_sum(a, b, s);
   case DIM_Div:
-  case DIM_Mod:   return same_dim(a->a, b->a, s) && same_dim(a->b, b->b, s);
+  case DIM_Mod: return same_dim(a->a, b->a, s) && same_dim(a->b, b->b, s);
   case DIM_Mul:
   case DIM_Max:
   case DIM_Min:
@@ -198,7 +201,7 @@ static bool same_tensor(const Type *a, const Type *b, const Scope *s) {
 static bool same_fn(Type *a, Type *b, const Scope *up) {
   if (a->fn.n != b->fn.n || a->fn.n_vars != b->fn.n_vars || a->fn.n_dims != b->fn.n_dims)
     return false;
-  Scope here = { a, b, up };
+  Scope here = {a, b, up};
   const Scope *s = a->fn.n_vars || a->fn.n_dims ? &here : up;
   return same_types(a->fn.n, a->fn.param, b->fn.param, s) && same_type(a->fn.ret, b->fn.ret, s);
 }
@@ -209,17 +212,17 @@ static bool same_type(Type *a, Type *b, const Scope *s) {
   if (a == b && !s) return true;
   if (a->kind != b->kind) return false;
   switch (a->kind) {
-  case TY_Error:  return true;
+  case TY_Error: return true;
   case TY_Tensor: return same_tensor(a, b, s);
   case TY_Tuple:
     return a->tuple.n == b->tuple.n && same_types(a->tuple.n, a->tuple.at, b->tuple.at, s);
-  case TY_Fn:     return same_fn(a, b, s);
+  case TY_Fn: return same_fn(a, b, s);
   case TY_Data:
     return a->data.def == b->data.def && a->data.n == b->data.n &&
            same_types(a->data.n, a->data.arg, b->data.arg, s);
-  case TY_Ref:    return same_type(a->ref, b->ref, s);
-  case TY_Var:    return same_var(a->var, b->var, s);
-  case TY_Meta:   return a == b;
+  case TY_Ref: return same_type(a->ref, b->ref, s);
+  case TY_Var: return same_var(a->var, b->var, s);
+  case TY_Meta: return a == b;
   }
   return false;
 }
@@ -271,26 +274,22 @@ static Type *subst(const Subst *s, Type *t) {
   Type **list, *to;
   switch (t->kind) {
   case TY_Error:
-  case TY_Meta:   return t;
+  case TY_Meta: return t;
   case TY_Tensor: return subst_tensor(s, t);
   case TY_Tuple:
     list = subst_list(s, t->tuple.n, t->tuple.at);
     return list == t->tuple.at ? t : type_tuple(t->tuple.n, list);
-  case TY_Fn:     return subst_fn(s, t);
+  case TY_Fn: return subst_fn(s, t);
   case TY_Data:
     list = subst_list(s, t->data.n, t->data.arg);
     return list == t->data.arg ? t : type_data(t->data.def, t->data.n, list);
-  case TY_Ref:
-    to = subst(s, t->ref);
-    return to == t->ref ? t : type_ref(to);
-  case TY_Var:
-    to = s->ty ? s->ty(s->ud, t->var) : NULL;
-    return to ? to : t;
+  case TY_Ref: to = subst(s, t->ref); return to == t->ref ? t : type_ref(to);
+  case TY_Var: to = s->ty ? s->ty(s->ud, t->var) : NULL; return to ? to : t;
   }
   return t;
 }
 
 Type *type_subst(DimTab *dt, Type *t, Type *(*ty)(void *, TyVar *), Dim (*dim)(void *, Dim),
                  void *ud) {
-  return subst(&(Subst){ dt, ty, dim, ud }, t);
+  return subst(&(Subst){dt, ty, dim, ud}, t);
 }

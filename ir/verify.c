@@ -11,9 +11,9 @@ typedef enum { VAR_IN_SCOPE = 1, VAR_CLOSED, VAR_DROPPED } VarState;
 typedef struct {
   const Module *m;
   const Global *in;
-  Map state;                  /* Var -> VarState                                */
+  Map state; /* Var -> VarState                                */
   StrBuf *why;
-  bool ok, placed;            /* placed: why names the innermost binding        */
+  bool ok, placed; /* placed: why names the innermost binding        */
 } Verify;
 
 static void fault(Verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -59,7 +59,7 @@ static void use(Verify *v, const Var *x) {
   }
   switch (state_of(v, x)) {
   case VAR_IN_SCOPE: return;
-  case VAR_CLOSED:   fault(v, "%s is used outside the block that binds it", var_text(x)); return;
+  case VAR_CLOSED: fault(v, "%s is used outside the block that binds it", var_text(x)); return;
   case VAR_DROPPED:
     fault(v, "%s is used, but its binding is a statement without a name", var_text(x));
     return;
@@ -162,14 +162,16 @@ static void check_match(Verify *v, ExMatch *m) {
 }
 
 static void check_expr(Verify *v, Expr *e) {
-  static const ExprVisit visit = { check_atom, check_block, check_fn };
+  static const ExprVisit visit = {check_atom, check_block, check_fn};
   if (!e || (unsigned)e->kind >= EX_COUNT) {
     fault(v, "a binding has no expression");
     return;
   }
   if (is_typed(v) && !e->type) fault(v, "an expression has no type");
-  if (e->kind == EX_Match) check_match(v, &e->Match);
-  else ir_visit(e, &visit, v);
+  if (e->kind == EX_Match)
+    check_match(v, &e->Match);
+  else
+    ir_visit(e, &visit, v);
   if (!v->ok) return;
   if (e->kind == EX_Call) check_arity(v, &e->Call);
   if (e->kind == EX_Proj && e->Proj.index < 0) fault(v, "a projection has a negative index");
@@ -177,7 +179,7 @@ static void check_expr(Verify *v, Expr *e) {
 }
 
 static void check_binding(Verify *v, const Binding *b) {
-  bool is_fn = b->value && b->value->kind == EX_Fn;     /* may mention itself */
+  bool is_fn = b->value && b->value->kind == EX_Fn; /* may mention itself */
   if (is_fn) bind(v, b->var);
   check_expr(v, b->value);
   if (!v->ok) {
@@ -205,8 +207,10 @@ static void check_block(void *ud, Block *b) {
 static void check_global(Verify *v, int i) {
   const Global *g = v->m->globals.at[i];
   v->in = g;
-  if (!g->name) fault(v, "a function has no name");
-  else if (g->index != i) fault(v, "its index is %d, its place %d", g->index, i);
+  if (!g->name)
+    fault(v, "a function has no name");
+  else if (g->index != i)
+    fault(v, "its index is %d, its place %d", g->index, i);
   else if (map_get(&v->m->global_by_name, map_ptr(g->name)) != g)
     fault(v, "the name leads to another function");
   if (v->ok && is_typed(v) && !g->type) fault(v, "the function has no type");
@@ -215,7 +219,7 @@ static void check_global(Verify *v, int i) {
 }
 
 bool ir_verify(const Module *m, StrBuf *why) {
-  Verify v = { .m = m, .why = why, .ok = true };
+  Verify v = {.m = m, .why = why, .ok = true};
   for (int i = 0; i < m->globals.n && v.ok; i++) check_global(&v, i);
   return v.ok;
 }

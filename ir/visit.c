@@ -18,8 +18,10 @@ static void visit_block(Block *b, const ExprVisit *v, void *ud) {
   if (v->block) v->block(ud, b);
 }
 static void visit_fn(Fn *f, const ExprVisit *v, void *ud) {
-  if (v->fn) v->fn(ud, f);
-  else visit_block(f->body, v, ud);
+  if (v->fn)
+    v->fn(ud, f);
+  else
+    visit_block(f->body, v, ud);
 }
 static void visit_clauses(int n, Clause *at, const ExprVisit *v, void *ud) {
   for (int i = 0; i < n; i++) visit_block(at[i].body, v, ud);
@@ -27,13 +29,17 @@ static void visit_clauses(int n, Clause *at, const ExprVisit *v, void *ud) {
 
 void ir_visit(Expr *e, const ExprVisit *v, void *ud) {
   switch (e->kind) {
-#define A(x)     visit_atom(&p->x, v, ud);
-#define AS(x)    visit_atoms(p->n_##x, p->x, v, ud);
-#define K(x)     visit_block(p->x, v, ud);
-#define F(x)     visit_fn(p->x, v, ud);
-#define CL(x)    visit_clauses(p->n_##x, p->x, v, ud);
+#define A(x) visit_atom(&p->x, v, ud);
+#define AS(x) visit_atoms(p->n_##x, p->x, v, ud);
+#define K(x) visit_block(p->x, v, ud);
+#define F(x) visit_fn(p->x, v, ud);
+#define CL(x) visit_clauses(p->n_##x, p->x, v, ud);
 #define D(T, x)
-#define NODE(Name, fields) case EX_##Name: { Ex##Name *p = &e->Name; fields } break;
+#define NODE(Name, fields)                                                                         \
+  case EX_##Name: {                                                                                \
+    Ex##Name *p = &e->Name;                                                                        \
+    fields                                                                                         \
+  } break;
 #include "ir/node.def"
 #undef NODE
 #undef A
@@ -48,7 +54,10 @@ void ir_visit(Expr *e, const ExprVisit *v, void *ud) {
 
 /* ---- copies ---- */
 
-typedef struct { IrCtx *cx; Map *vars; } Clone;
+typedef struct {
+  IrCtx *cx;
+  Map *vars;
+} Clone;
 
 static Var *clone_var(Clone *c, Var *v) {
   Var *made = ir_var(c->cx, v->name, v->span);
@@ -95,13 +104,17 @@ static Expr *clone_expr(Clone *c, const Expr *e) {
   Expr *made = NEW(Expr);
   *made = *e;
   switch (e->kind) {
-#define A(x)     clone_atom(c, &p->x);
-#define AS(x)    p->x = clone_atoms(c, p->n_##x, p->x);
-#define K(x)     p->x = ir_clone_block(c->cx, p->x, c->vars);
-#define F(x)     p->x = ir_clone_fn(c->cx, p->x, c->vars);
-#define CL(x)    p->x = clone_clauses(c, p->n_##x, p->x);
+#define A(x) clone_atom(c, &p->x);
+#define AS(x) p->x = clone_atoms(c, p->n_##x, p->x);
+#define K(x) p->x = ir_clone_block(c->cx, p->x, c->vars);
+#define F(x) p->x = ir_clone_fn(c->cx, p->x, c->vars);
+#define CL(x) p->x = clone_clauses(c, p->n_##x, p->x);
 #define D(T, x)
-#define NODE(Name, fields) case EX_##Name: { Ex##Name *p = &made->Name; fields } break;
+#define NODE(Name, fields)                                                                         \
+  case EX_##Name: {                                                                                \
+    Ex##Name *p = &made->Name;                                                                     \
+    fields                                                                                         \
+  } break;
 #include "ir/node.def"
 #undef NODE
 #undef A
@@ -116,7 +129,7 @@ static Expr *clone_expr(Clone *c, const Expr *e) {
 }
 
 Block *ir_clone_block(IrCtx *cx, const Block *b, Map *vars) {
-  Clone c = { cx, vars };
+  Clone c = {cx, vars};
   Block *made = NEW(Block);
   *made = *b;
   made->at = b->n ? NEW_N(Binding, b->n) : NULL;
@@ -131,7 +144,7 @@ Block *ir_clone_block(IrCtx *cx, const Block *b, Map *vars) {
 }
 
 Fn *ir_clone_fn(IrCtx *cx, const Fn *f, Map *vars) {
-  Clone c = { cx, vars };
+  Clone c = {cx, vars};
   Fn *made = NEW(Fn);
   *made = *f;
   made->param = f->n ? NEW_N(Var *, f->n) : NULL;
@@ -143,7 +156,10 @@ Fn *ir_clone_fn(IrCtx *cx, const Fn *f, Map *vars) {
 /* ---- free variables ---- */
 
 /* seen: variables bound inside, and those already in out. */
-typedef struct { Map seen; VarList *out; } Free;
+typedef struct {
+  Map seen;
+  VarList *out;
+} Free;
 
 static void free_block(void *ud, Block *b);
 
@@ -166,7 +182,7 @@ static void free_pattern(Free *f, const Pattern *p) {
 }
 
 static void free_block(void *ud, Block *b) {
-  static const ExprVisit visit = { free_atom, free_block, free_fn };
+  static const ExprVisit visit = {free_atom, free_block, free_fn};
   Free *f = ud;
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
@@ -179,7 +195,7 @@ static void free_block(void *ud, Block *b) {
 }
 
 void ir_free_vars(const Fn *f, VarList *out) {
-  Free state = { .out = out };
+  Free state = {.out = out};
   for (int i = 0; i < out->n; i++) map_set(&state.seen, map_ptr(out->at[i]), out->at[i]);
   free_fn(&state, (Fn *)(uintptr_t)f);
 }
@@ -203,17 +219,17 @@ bool ir_is_pure(const Expr *e) {
   case EX_Just:
   case EX_Tuple:
   case EX_Proj:
-  case EX_Fn:    return true;
+  case EX_Fn: return true;
   case EX_Call: {
     const Atom *f = &e->Call.callee;
     return f->kind == ATOM_Ctor || (f->kind == ATOM_Op && (f->op->flags & OP_PURE));
   }
-  case EX_If:    return is_pure_block(e->If.then) && is_pure_block(e->If.otherwise);
+  case EX_If: return is_pure_block(e->If.then) && is_pure_block(e->If.otherwise);
   case EX_Match: return is_pure_match(&e->Match);
   case EX_Ref:
   case EX_RefRead:
   case EX_RefWrite:
-  case EX_MatchCast:          /* may fail */
+  case EX_MatchCast: /* may fail */
   case EX_COUNT: break;
   }
   return false;

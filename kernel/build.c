@@ -17,7 +17,9 @@ bool kb_fail(KB *b, const char *why) {
 
 const char *kb_error(const KB *b) { return b ? b->error : "out of memory"; }
 
-void kb_set_raw(KB *b) { if (b) b->raw = true; }
+void kb_set_raw(KB *b) {
+  if (b) b->raw = true;
+}
 
 bool kb_room(KB *b, void **array, uint32_t *cap, uint32_t used, uint32_t more, size_t size) {
   if (!kb_ok(b)) return false;
@@ -34,7 +36,7 @@ bool kb_room(KB *b, void **array, uint32_t *cap, uint32_t used, uint32_t more, s
   return true;
 }
 
-#define ROOM(b, name, more) \
+#define ROOM(b, name, more)                                                                        \
   kb_room(b, (void **)&(b)->k.name, &(b)->cap_##name, (b)->k.n_##name, more, sizeof *(b)->k.name)
 /* The arrays of Kernel are named in the singular, their counts in the plural. */
 static bool room_syms(KB *b) {
@@ -60,7 +62,10 @@ uint32_t kb_pool(KB *b, uint32_t n) {
 
 static uint32_t add_text(KB *b, const char *s) {
   size_t n = strlen(s) + 1;
-  if (n > 65536) { kb_fail(b, "a name or message is too long"); return 0; }
+  if (n > 65536) {
+    kb_fail(b, "a name or message is too long");
+    return 0;
+  }
   if (!ROOM(b, text, (uint32_t)n)) return 0;
   uint32_t at = b->k.n_text;
   memcpy(b->k.text + at, s, n);
@@ -128,7 +133,10 @@ static Kernel *compact(KB *b) {
   Kernel shape = b->k;
   size_t bytes = lay_out(&shape, (char *)&shape);
   char *block = b->a.fn(b->a.user, NULL, 0, bytes);
-  if (!block) { kb_fail(b, "out of memory"); return NULL; }
+  if (!block) {
+    kb_fail(b, "out of memory");
+    return NULL;
+  }
   memset(block, 0, bytes); /* padding too: kernels are written out as they are */
   Kernel *k = (Kernel *)block;
   *k = b->k;
@@ -148,7 +156,7 @@ Kernel *kb_done(KB *b) {
   if (!kb_ok(b)) return NULL;
   bool needs_launch;
   KError err;
-  Kernel *k = compact(b);                      /* no table of it is NULL, not even an empty one */
+  Kernel *k = compact(b); /* no table of it is NULL, not even an empty one */
   if (!k) return NULL;
   if (kernel_verify(k, b->a, &needs_launch, &err) != K_OK) {
     kb_fail(b, err.why);
@@ -162,9 +170,12 @@ Kernel *kb_done(KB *b) {
 /* ---- symbols, buffers, variables -------------------------------------------- */
 KE kb_sym(KB *b, const char *name) {
   if (!kb_ok(b) || !room_syms(b)) return KE_NONE;
-  if (b->k.n_syms == K_MAX_SYMS) { kb_fail(b, "too many symbols"); return KE_NONE; }
+  if (b->k.n_syms == K_MAX_SYMS) {
+    kb_fail(b, "too many symbols");
+    return KE_NONE;
+  }
   b->k.sym_name[b->k.n_syms] = add_text(b, name);
-  KNode n = { KN_Sym, 0, DT_i64, 0, b->k.n_syms++, KE_NONE, KE_NONE, 0 };
+  KNode n = {KN_Sym, 0, DT_i64, 0, b->k.n_syms++, KE_NONE, KE_NONE, 0};
   return kb_node(b, n, NULL);
 }
 
@@ -177,7 +188,7 @@ uint32_t kb_buf(KB *b, KBufRole role, const char *name, DType t, int rank, const
   if ((unsigned)t >= DT_COUNT) kb_fail(b, "a buffer has no such dtype");
   if (!kb_ok(b)) return KE_NONE;
   KBuf *u = &b->k.buf[b->k.n_bufs];
-  *u = (KBuf){ (uint8_t)role, (uint8_t)t, (uint8_t)rank, 0, { 0 } };
+  *u = (KBuf){(uint8_t)role, (uint8_t)t, (uint8_t)rank, 0, {0}};
   for (int i = 0; i < K_MAX_RANK; i++) {
     u->dim[i] = i < rank ? dim[i] : KE_NONE;
     if (i < rank && kb_is_node(b, dim[i]) && kb_type(b, dim[i]) != DT_i64)
@@ -190,13 +201,13 @@ uint32_t kb_buf(KB *b, KBufRole role, const char *name, DType t, int rank, const
 }
 
 KE kb_var(KB *b, KVarKind kind, DType t, uint32_t *number) {
-  static const char *const stem[] = { "i", "t", "c", "r", "acc" };
+  static const char *const stem[] = {"i", "t", "c", "r", "acc"};
   *number = KE_NONE;
   if (!kb_ok(b) || !room_vars(b)) return KE_NONE;
   if (!b->var_name[kind]) b->var_name[kind] = add_text(b, stem[kind]);
   *number = b->k.n_vars++;
-  b->k.var[*number] = (KVar){ (uint8_t)kind, (uint8_t)t, b->var_name[kind] };
-  KNode n = { KN_Var, 0, (uint8_t)t, 0, *number, KE_NONE, KE_NONE, 0 };
+  b->k.var[*number] = (KVar){(uint8_t)kind, (uint8_t)t, b->var_name[kind]};
+  KNode n = {KN_Var, 0, (uint8_t)t, 0, *number, KE_NONE, KE_NONE, 0};
   return kb_node(b, n, NULL);
 }
 
@@ -223,7 +234,7 @@ static Frame *open_frame(KB *b, FrameKind kind, uint32_t stmt, uint32_t rec, uin
     return NULL;
   }
   b->open_loops += n_vars;
-  b->frame[b->depth] = (Frame){ kind, stmt, rec, n_vars };
+  b->frame[b->depth] = (Frame){kind, stmt, rec, n_vars};
   return &b->frame[b->depth++];
 }
 
@@ -275,7 +286,7 @@ KE kb_for_carry(KB *b, KE extent, int n, const KE *init, KE *carried) {
     b->k.pool[rec + 1 + 3 * i] = u;
     b->k.pool[rec + 2 + 3 * i] = init[i];
   }
-  uint32_t s = add_stmt(b, (KStmt){ KS_For, K_SERIAL, DT_i64, 0, v, extent, rec, KE_NONE, 0 });
+  uint32_t s = add_stmt(b, (KStmt){KS_For, K_SERIAL, DT_i64, 0, v, extent, rec, KE_NONE, 0});
   return open_frame(b, F_Carry, s, rec, 1) ? var : KE_NONE;
 }
 
@@ -293,15 +304,17 @@ void kb_end_carry(KB *b, const KE *next) {
 
 void kb_if(KB *b, KE cond) {
   if (!kb_ok(b) || !is_bool(b, cond)) return;
-  uint32_t s = add_stmt(b, (KStmt){ KS_If, 0, DT_bool, 0, KE_NONE, cond, KE_NONE, KE_NONE, 0 });
+  uint32_t s = add_stmt(b, (KStmt){KS_If, 0, DT_bool, 0, KE_NONE, cond, KE_NONE, KE_NONE, 0});
   open_frame(b, F_If, s, KE_NONE, 0);
 }
 
 void kb_end(KB *b) {
   if (!kb_ok(b)) return;
   FrameKind in = b->depth > 0 ? b->frame[b->depth - 1].kind : F_Reduce;
-  if (in == F_For || in == F_If) close_frame(b);
-  else kb_fail(b, "kb_end without kb_for or kb_if");
+  if (in == F_For || in == F_If)
+    close_frame(b);
+  else
+    kb_fail(b, "kb_end without kb_for or kb_if");
 }
 
 KE kb_let(KB *b, KE e) {
@@ -309,13 +322,16 @@ KE kb_let(KB *b, KE e) {
   if (!kb_ok(b) || !kb_is_node(b, e)) return KE_NONE;
   DType t = kb_type(b, e);
   KE var = kb_var(b, KV_Let, t, &v);
-  add_stmt(b, (KStmt){ KS_Let, 0, (uint8_t)t, 0, v, e, KE_NONE, KE_NONE, 0 });
+  add_stmt(b, (KStmt){KS_Let, 0, (uint8_t)t, 0, v, e, KE_NONE, KE_NONE, 0});
   return kb_ok(b) ? var : KE_NONE;
 }
 
 void kb_store(KB *b, uint32_t buf, const KE *index, KE value) {
   if (!kb_ok(b) || !kb_is_node(b, value)) return;
-  if (buf >= b->k.n_bufs) { kb_fail(b, "no such buffer"); return; }
+  if (buf >= b->k.n_bufs) {
+    kb_fail(b, "no such buffer");
+    return;
+  }
   const KBuf u = b->k.buf[buf];
   if (u.role == K_IN) kb_fail(b, "a store to an input");
   if (kb_type(b, value) != (DType)u.dtype) kb_fail(b, "a store of another type than the buffer's");
@@ -325,13 +341,13 @@ void kb_store(KB *b, uint32_t buf, const KE *index, KE value) {
       kb_fail(b, "an index is not int64");
     b->k.pool[at + (uint32_t)i] = index[i];
   }
-  add_stmt(b, (KStmt){ KS_Store, 0, u.dtype, 0, KE_NONE, buf, at, value, 0 });
+  add_stmt(b, (KStmt){KS_Store, 0, u.dtype, 0, KE_NONE, buf, at, value, 0});
 }
 
 void kb_check(KB *b, KE cond, const char *message) {
   if (!kb_ok(b) || !is_bool(b, cond)) return;
   uint32_t text = add_text(b, message);
-  add_stmt(b, (KStmt){ KS_Check, 0, DT_bool, 0, KE_NONE, cond, KE_NONE, text, 0 });
+  add_stmt(b, (KStmt){KS_Check, 0, DT_bool, 0, KE_NONE, cond, KE_NONE, text, 0});
 }
 
 /* ---- reductions and contractions -------------------------------------------- */
@@ -364,12 +380,12 @@ KE kb_reduce_end(KB *b, SOp op, KE init, KE value) {
   if (kb_type(b, init) != t) kb_fail(b, "a reduction starts from another type than it reduces");
   close_frame(b);
   KE var = kb_var(b, KV_Reduced, t, &v);
-  add_stmt(b, (KStmt){ KS_Reduce, (uint8_t)op, (uint8_t)t, 0, v, init, rec, value, 0 });
+  add_stmt(b, (KStmt){KS_Reduce, (uint8_t)op, (uint8_t)t, 0, v, init, rec, value, 0});
   return kb_ok(b) ? var : KE_NONE;
 }
 
-void kb_contract_begin(KB *b, int n_par, const KE *par_extent, KE *par,
-                       int n_red, const KE *red_extent, KE *red) {
+void kb_contract_begin(KB *b, int n_par, const KE *par_extent, KE *par, int n_red,
+                       const KE *red_extent, KE *red) {
   uint32_t np = (uint32_t)n_par, nr = (uint32_t)n_red;
   for (int i = 0; i < n_par; i++) par[i] = KE_NONE;
   for (int i = 0; i < n_red; i++) red[i] = KE_NONE;

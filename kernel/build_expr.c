@@ -86,10 +86,15 @@ DType kb_type(const KB *b, KE e) {
 
 KE kb_bits_const(KB *b, DType t, uint64_t bits) {
   if (!kb_ok(b)) return KE_NONE;
-  if ((unsigned)t >= DT_COUNT) { kb_fail(b, "no such dtype"); return KE_NONE; }
-  if (!dtype_is_float(t)) bits = (uint64_t)wrap_int((int64_t)bits, t);
-  else if (t != DT_f64) bits &= UINT64_MAX >> (64 - 8 * dtype_bytes(t));
-  KNode n = { KN_Const, 0, (uint8_t)t, 0, KE_NONE, KE_NONE, KE_NONE, bits };
+  if ((unsigned)t >= DT_COUNT) {
+    kb_fail(b, "no such dtype");
+    return KE_NONE;
+  }
+  if (!dtype_is_float(t))
+    bits = (uint64_t)wrap_int((int64_t)bits, t);
+  else if (t != DT_f64)
+    bits &= UINT64_MAX >> (64 - 8 * dtype_bytes(t));
+  KNode n = {KN_Const, 0, (uint8_t)t, 0, KE_NONE, KE_NONE, KE_NONE, bits};
   return kb_node(b, n, NULL);
 }
 
@@ -117,8 +122,15 @@ bool kb_is_int(const KB *b, KE e, int64_t *v) {
 /* ---- folding ---------------------------------------------------------------- */
 static bool is_commutative(SOp op) {
   switch ((int)op) {
-  case S_add: case S_mul: case S_min: case S_max: case S_and: case S_or: case S_xor:
-  case S_eq: case S_ne: return true;
+  case S_add:
+  case S_mul:
+  case S_min:
+  case S_max:
+  case S_and:
+  case S_or:
+  case S_xor:
+  case S_eq:
+  case S_ne: return true;
   default: return false;
   }
 }
@@ -126,7 +138,7 @@ static bool is_commutative(SOp op) {
 static KE make_op(KB *b, SOp op, KE x, KE y, KE z) {
   DType t = kb_type(b, op == S_select ? y : x);
   uint8_t result = sop_info[op].result == 'b' ? DT_bool : (uint8_t)t;
-  KNode n = { KN_Op, (uint8_t)op, result, 0, x, y, z, 0 };
+  KNode n = {KN_Op, (uint8_t)op, result, 0, x, y, z, 0};
   return kb_node(b, n, NULL);
 }
 
@@ -145,10 +157,16 @@ static KE fold_const(KB *b, SOp op, DType t, KE x, KE y, KE z) {
 
 static KE fold_same(KB *b, SOp op, DType t, KE x) { /* op on x and x, not floats */
   switch ((int)op) {
-  case S_sub: case S_xor: return kb_num(b, t, 0);
-  case S_min: case S_max: case S_and: case S_or: return x;
-  case S_eq: case S_le: return kb_bool(b, true);
-  case S_ne: case S_lt: return kb_bool(b, false);
+  case S_sub:
+  case S_xor: return kb_num(b, t, 0);
+  case S_min:
+  case S_max:
+  case S_and:
+  case S_or: return x;
+  case S_eq:
+  case S_le: return kb_bool(b, true);
+  case S_ne:
+  case S_lt: return kb_bool(b, false);
   default: return KE_NONE;
   }
 }
@@ -169,9 +187,13 @@ static KE fold_right(KB *b, SOp op, DType t, KE x, int64_t v) {
     if (v == 0) return kb_num(b, t, 0);
     if (v == 1) return x;
     return chain ? kb_mul(b, n.a, kb_num(b, t, (int64_t)((uint64_t)v * (uint64_t)w))) : KE_NONE;
-  case S_div: case S_fdiv: return v == 1 ? x : KE_NONE;
-  case S_mod: case S_fmod: return v == 1 ? kb_num(b, t, 0) : KE_NONE;
-  case S_shl: case S_shr: case S_xor: return v == 0 ? x : KE_NONE;
+  case S_div:
+  case S_fdiv: return v == 1 ? x : KE_NONE;
+  case S_mod:
+  case S_fmod: return v == 1 ? kb_num(b, t, 0) : KE_NONE;
+  case S_shl:
+  case S_shr:
+  case S_xor: return v == 0 ? x : KE_NONE;
   case S_and: return v == 0 ? kb_num(b, t, 0) : t == DT_bool ? x : KE_NONE;
   case S_or: return v == 0 ? x : t == DT_bool ? kb_bool(b, true) : KE_NONE;
   default: return KE_NONE;
@@ -237,12 +259,15 @@ KE kb_op(KB *b, SOp op, KE x, KE y, KE z) {
 
 KE kb_cast(KB *b, KE x, DType t) {
   if (!kb_ok(b) || !kb_is_node(b, x)) return KE_NONE;
-  if ((unsigned)t >= DT_COUNT) { kb_fail(b, "no such dtype"); return KE_NONE; }
+  if ((unsigned)t >= DT_COUNT) {
+    kb_fail(b, "no such dtype");
+    return KE_NONE;
+  }
   const KNode n = b->k.node[x];
   if ((DType)n.dtype == t && !b->raw) return x;
   if (n.kind == KN_Const && !b->raw)
     return kb_bits_const(b, t, scalar_cast(n.bits, (DType)n.dtype, t));
-  KNode m = { KN_Cast, 0, (uint8_t)t, 0, x, KE_NONE, KE_NONE, 0 };
+  KNode m = {KN_Cast, 0, (uint8_t)t, 0, x, KE_NONE, KE_NONE, 0};
   return kb_node(b, m, NULL);
 }
 
@@ -257,18 +282,21 @@ KE kb_bitcast(KB *b, KE x, DType t) {
   }
   if (from == t && !b->raw) return x;
   if (n.kind == KN_Const && !b->raw) return kb_bits_const(b, t, n.bits);
-  KNode m = { KN_Bits, 0, (uint8_t)t, 0, x, KE_NONE, KE_NONE, 0 };
+  KNode m = {KN_Bits, 0, (uint8_t)t, 0, x, KE_NONE, KE_NONE, 0};
   return kb_node(b, m, NULL);
 }
 
 static KE load(KB *b, KNodeKind kind, uint32_t buf, const KE *index, KE fallback) {
   if (!kb_ok(b)) return KE_NONE;
-  if (buf >= b->k.n_bufs) { kb_fail(b, "no such buffer"); return KE_NONE; }
+  if (buf >= b->k.n_bufs) {
+    kb_fail(b, "no such buffer");
+    return KE_NONE;
+  }
   const KBuf *u = &b->k.buf[buf];
   for (int i = 0; i < u->rank; i++)
     if (kb_is_node(b, index[i]) && kb_type(b, index[i]) != DT_i64)
       kb_fail(b, "an index is not int64");
-  KNode n = { (uint8_t)kind, 0, u->dtype, u->rank, buf, KE_NONE, fallback, 0 };
+  KNode n = {(uint8_t)kind, 0, u->dtype, u->rank, buf, KE_NONE, fallback, 0};
   return kb_node(b, n, index);
 }
 

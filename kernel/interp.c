@@ -6,14 +6,14 @@
 #include "base/checked.h"
 
 static KStatus fail(Run *r, KStatus s, const char *why) {
-  if (r->err) *r->err = (KError){ s, why };
+  if (r->err) *r->err = (KError){s, why};
   return s;
 }
 
 static KStatus op_failed(Run *r, KStatus s) {
-  const char *why = s == K_DIV_ZERO ? "integer division by zero"
-                  : s == K_BAD_SHIFT ? "shift amount out of range"
-                                     : "operation without a meaning for its type";
+  const char *why = s == K_DIV_ZERO    ? "integer division by zero"
+                    : s == K_BAD_SHIFT ? "shift amount out of range"
+                                       : "operation without a meaning for its type";
   return fail(r, s, why);
 }
 
@@ -163,11 +163,11 @@ KStatus run_code(Run *r, const Ins *x, const Ins *to) {
 
 /* ---- cost: nanoseconds, roughly -------------------------------------------------- */
 static double op_cost(const Ins *x) {
-  static const uint8_t slow[S_COUNT] = { /* tenths of a nanosecond per lane */
-    [S_div] = 5, [S_fdiv] = 50, [S_mod] = 50, [S_fmod] = 50, [S_pow] = 200, [S_sqrt] = 10,
-    [S_rsqrt] = 20, [S_exp] = 40, [S_log] = 40, [S_tanh] = 100, [S_sigmoid] = 50, [S_erf] = 100,
-    [S_sin] = 80, [S_cos] = 80, [S_tan] = 150, [S_atan2] = 200
-  };
+  static const uint8_t slow[S_COUNT] = {
+      /* tenths of a nanosecond per lane */
+      [S_div] = 5,    [S_fdiv] = 50, [S_mod] = 50,  [S_fmod] = 50,  [S_pow] = 200,    [S_sqrt] = 10,
+      [S_rsqrt] = 20, [S_exp] = 40,  [S_log] = 40,  [S_tanh] = 100, [S_sigmoid] = 50, [S_erf] = 100,
+      [S_sin] = 80,   [S_cos] = 80,  [S_tan] = 150, [S_atan2] = 200};
   double c = x->op < S_COUNT && slow[x->op] ? slow[x->op] / 10.0 : 0.2;
   return x->flags & IF_Round ? c + 3 : c;
 }
@@ -176,8 +176,11 @@ static double access_cost(const Run *r, const Ins *x, double lanes) {
   bool known;
   const Access *a = &r->p->access[x->at];
   int64_t step = access_step(r, a, &known), bytes = dtype_bytes((DType)x->dtype);
-  double per = !known ? 2.0 : step == 1 ? 0.2 : step == 0 ? 0.4
-             : step * bytes >= 64 || step * bytes <= -64 ? 2.0 : 0.8;
+  double per = !known                                      ? 2.0
+               : step == 1                                 ? 0.2
+               : step == 0                                 ? 0.4
+               : step * bytes >= 64 || step * bytes <= -64 ? 2.0
+                                                           : 0.8;
   return 10 + lanes * per;
 }
 
@@ -207,10 +210,14 @@ double code_cost(const Run *r, const Ins *x, const Ins *to, double lanes) {
     double n = x->flags & IF_Strip ? lanes : 1;
     switch ((InsKind)x->kind) {
     case IK_Op: c += 5 + n * op_cost(x); break;
-    case IK_Load: case IK_Store: c += access_cost(r, x, n); break;
-    case IK_Splat: case IK_Iota: c += 4 + lanes * 0.1; break;
-    case IK_Move: case IK_Check: c += 4 + n * 0.1; break;
-    case IK_Start: case IK_Fin: c += 20; break;
+    case IK_Load:
+    case IK_Store: c += access_cost(r, x, n); break;
+    case IK_Splat:
+    case IK_Iota: c += 4 + lanes * 0.1; break;
+    case IK_Move:
+    case IK_Check: c += 4 + n * 0.1; break;
+    case IK_Start:
+    case IK_Fin: c += 20; break;
     case IK_Acc: c += 8 + lanes * 0.2; break;
     case IK_If: c += 4 + code_cost(r, x + x->body, x + x->end, lanes); break;
     case IK_Loop:
@@ -230,7 +237,9 @@ double code_cost(const Run *r, const Ins *x, const Ins *to, double lanes) {
 
 /* ---- one run --------------------------------------------------------------------- */
 /* Where the parts of the scratch memory are. */
-typedef struct { size_t regs, scalars, parts, bufs, tmp, choice, strips, locals, all; } Layout;
+typedef struct {
+  size_t regs, scalars, parts, bufs, tmp, choice, strips, locals, all;
+} Layout;
 
 /* Enough lanes for the largest buffer. */
 static bool choose_cap(Run *r, const int64_t *sym) {
@@ -274,9 +283,9 @@ static void place_registers(Run *r, char *base, const Layout *l) {
   r->strips = base + l->strips;
   for (uint32_t i = 0; i < p->n_regs; i++) {
     size_t slot = p->reg[i].slot;
-    r->reg[i] = p->reg[i].kind == RK_Scalar ? base + l->scalars + slot * 8
-              : p->reg[i].kind == RK_Parts ? base + l->parts + slot * (PARTS * 8)
-                                           : strip_slot(r, i);
+    r->reg[i] = p->reg[i].kind == RK_Scalar  ? base + l->scalars + slot * 8
+                : p->reg[i].kind == RK_Parts ? base + l->parts + slot * (PARTS * 8)
+                                             : strip_slot(r, i);
   }
 }
 
@@ -285,8 +294,10 @@ static void set_constants(Run *r, const int64_t *sym) {
   for (uint32_t s = 0; s < p->k->n_syms; s++) set_i64(r, s, sym[s]);
   for (uint32_t i = 0; i < p->n_consts; i++) {
     uint32_t reg = p->konst[i].reg, low = (uint32_t)p->konst[i].lane;
-    if (p->reg[reg].bytes == 4) memcpy(r->reg[reg], &low, 4);
-    else memcpy(r->reg[reg], &p->konst[i].lane, 8);
+    if (p->reg[reg].bytes == 4)
+      memcpy(r->reg[reg], &low, 4);
+    else
+      memcpy(r->reg[reg], &p->konst[i].lane, 8);
   }
 }
 
@@ -294,7 +305,10 @@ static void place_buffers(Run *r, void *const *buf, const int64_t *sym, char *ba
   const Kernel *k = r->p->k;
   size_t end = locals, at = 0;
   for (uint32_t b = 0; b < k->n_bufs; b++) {
-    if (b < k->n_params) { r->buf[b].mem = buf[b]; continue; }
+    if (b < k->n_params) {
+      r->buf[b].mem = buf[b];
+      continue;
+    }
     int64_t n = 0;
     kernel_buf_count(k, b, sym, &n);
     reserve(&end, (size_t)n, (size_t)dtype_bytes((DType)k->buf[b].dtype), &at);
@@ -328,7 +342,7 @@ static KStatus run_all(Run *r) {
 
 KStatus kernel_run(const KProg *p, void *const *buf, const int64_t *sym, KAlloc scratch,
                    KError *err) {
-  Run r = { .p = p, .alloc = scratch, .err = err };
+  Run r = {.p = p, .alloc = scratch, .err = err};
   Layout l;
   if (!choose_cap(&r, sym)) return fail(&r, K_BAD_SIZE, "a buffer's extents are not a size");
   if (!lay_out(&r, sym, &l)) return fail(&r, K_BAD_SIZE, "the kernel's buffers are too large");

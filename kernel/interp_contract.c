@@ -15,40 +15,53 @@
 #include "kernel/interp_priv.h"
 #include "base/checked.h"
 
-enum { TILE_M = 4, TILE_N_BYTES = 32, DEPTH = 1024, MAX_ROWS = 128, MAX_COLS = 512,
-       PANEL_ELEMENTS = 131072 };
+enum {
+  TILE_M = 4,
+  TILE_N_BYTES = 32,
+  DEPTH = 1024,
+  MAX_ROWS = 128,
+  MAX_COLS = 512,
+  PANEL_ELEMENTS = 131072
+};
 
 /* ---- sums of one tile ------------------------------------------------------------ */
-#define ADD_TO(V, p, x)                                                                        \
-  do { V v_; memcpy(&v_, p, sizeof v_); v_ += x; memcpy(p, &v_, sizeof v_); } while (0)
+#define ADD_TO(V, p, x)                                                                            \
+  do {                                                                                             \
+    V v_;                                                                                          \
+    memcpy(&v_, p, sizeof v_);                                                                     \
+    v_ += x;                                                                                       \
+    memcpy(p, &v_, sizeof v_);                                                                     \
+  } while (0)
 /* (TILE_M, 2 vectors) += a (kb, TILE_M) * b (kb, 2 vectors); c has rows of ldc. */
-#define TILE(name, T, V, SPLAT)                                                                \
-  typedef T V __attribute__((vector_size(16)));                                                \
-  static void name(int64_t kb, const void *pa, const void *pb, void *pc, int64_t ldc) {        \
-    const T *a = pa, *b = pb;                                                                  \
-    T *c = pc;                                                                                 \
-    const int lanes = 16 / sizeof(T);                                                          \
-    V z = { 0 }, s0 = z, s1 = z, s2 = z, s3 = z, t0 = z, t1 = z, t2 = z, t3 = z;               \
-    for (int64_t k = 0; k < kb; k++, a += TILE_M, b += 2 * lanes) {                            \
-      V x, p, q;                                                                               \
-      memcpy(&p, b, sizeof p);                                                                 \
-      memcpy(&q, b + lanes, sizeof q);                                                         \
-      x = (V)SPLAT(a[0]), s0 += x * p, t0 += x * q;                                            \
-      x = (V)SPLAT(a[1]), s1 += x * p, t1 += x * q;                                            \
-      x = (V)SPLAT(a[2]), s2 += x * p, t2 += x * q;                                            \
-      x = (V)SPLAT(a[3]), s3 += x * p, t3 += x * q;                                            \
-    }                                                                                          \
-    ADD_TO(V, c, s0);                                                                          \
-    ADD_TO(V, c + lanes, t0);                                                                  \
-    ADD_TO(V, c + ldc, s1);                                                                    \
-    ADD_TO(V, c + ldc + lanes, t1);                                                            \
-    ADD_TO(V, c + 2 * ldc, s2);                                                                \
-    ADD_TO(V, c + 2 * ldc + lanes, t2);                                                        \
-    ADD_TO(V, c + 3 * ldc, s3);                                                                \
-    ADD_TO(V, c + 3 * ldc + lanes, t3);                                                        \
+#define TILE(name, T, V, SPLAT)                                                                    \
+  typedef T V __attribute__((vector_size(16)));                                                    \
+  static void name(int64_t kb, const void *pa, const void *pb, void *pc, int64_t ldc) {            \
+    const T *a = pa, *b = pb;                                                                      \
+    T *c = pc;                                                                                     \
+    const int lanes = 16 / sizeof(T);                                                              \
+    V z = {0}, s0 = z, s1 = z, s2 = z, s3 = z, t0 = z, t1 = z, t2 = z, t3 = z;                     \
+    for (int64_t k = 0; k < kb; k++, a += TILE_M, b += 2 * lanes) {                                \
+      V x, p, q;                                                                                   \
+      memcpy(&p, b, sizeof p);                                                                     \
+      memcpy(&q, b + lanes, sizeof q);                                                             \
+      x = (V)SPLAT(a[0]), s0 += x * p, t0 += x * q;                                                \
+      x = (V)SPLAT(a[1]), s1 += x * p, t1 += x * q;                                                \
+      x = (V)SPLAT(a[2]), s2 += x * p, t2 += x * q;                                                \
+      x = (V)SPLAT(a[3]), s3 += x * p, t3 += x * q;                                                \
+    }                                                                                              \
+    ADD_TO(V, c, s0);                                                                              \
+    ADD_TO(V, c + lanes, t0);                                                                      \
+    ADD_TO(V, c + ldc, s1);                                                                        \
+    ADD_TO(V, c + ldc + lanes, t1);                                                                \
+    ADD_TO(V, c + 2 * ldc, s2);                                                                    \
+    ADD_TO(V, c + 2 * ldc + lanes, t2);                                                            \
+    ADD_TO(V, c + 3 * ldc, s3);                                                                    \
+    ADD_TO(V, c + 3 * ldc + lanes, t3);                                                            \
   }
-#define SPLAT4(x) { x, x, x, x }
-#define SPLAT2(x) { x, x }
+#define SPLAT4(x)                                                                                  \
+  { x, x, x, x }
+#define SPLAT2(x)                                                                                  \
+  { x, x }
 TILE(tile_f32, float, VecF32, SPLAT4)
 TILE(tile_f64, double, VecF64, SPLAT2)
 TILE(tile_u32, uint32_t, VecU32, SPLAT4)
@@ -61,9 +74,9 @@ typedef struct {
   Run *r;
   const Ins *x;
   const Contract *t;
-  int64_t m, n, k, mc, nc, kc;               /* extents; of a block           */
-  int64_t width[2];                          /* of a panel, per side          */
-  int bytes, lane;                           /* of a packed element; of a lane */
+  int64_t m, n, k, mc, nc, kc; /* extents; of a block           */
+  int64_t width[2];            /* of a panel, per side          */
+  int bytes, lane;             /* of a packed element; of a lane */
   int way[2];
   TileFn fn;
   char *panel[2], *sum;
@@ -113,8 +126,10 @@ static void put_lanes(const Tiles *g, char *to, const char *lanes, int64_t n, in
   } else if (g->lane == 4) {
     uint32_t *o = (uint32_t *)(void *)to;
     const uint32_t *v = (const uint32_t *)(const void *)lanes;
-    if (step == 1) for (int64_t i = 0; i < n; i++) o[i] = v[i];
-    else for (int64_t i = 0; i < n; i++) o[i * step] = v[i];
+    if (step == 1)
+      for (int64_t i = 0; i < n; i++) o[i] = v[i];
+    else
+      for (int64_t i = 0; i < n; i++) o[i * step] = v[i];
   } else {
     uint32_t *o = (uint32_t *)(void *)to;
     const uint64_t *v = (const uint64_t *)(const void *)lanes;
@@ -153,8 +168,10 @@ static KStatus pack(const Tiles *g, int side, int64_t i0, int64_t ib, int64_t k0
       if (s != K_OK) return s;
       const char *lanes = r->reg[tape->out];
       int64_t i = o - i0;
-      if (!way) put_across(g, side, lanes, a - i0, n, o - k0, kb);
-      else put_lanes(g, panel + (i / w * w * kb + (a - k0) * w + i % w) * g->bytes, lanes, n, w);
+      if (!way)
+        put_across(g, side, lanes, a - i0, n, o - k0, kb);
+      else
+        put_lanes(g, panel + (i / w * w * kb + (a - k0) * w + i % w) * g->bytes, lanes, n, w);
     }
   }
   return K_OK;
@@ -231,7 +248,7 @@ static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 static Tiles tiles_of(Run *r, const Ins *x) {
   const Contract *t = &r->p->con[x->c];
   DType d = (DType)t->dtype;
-  Tiles g = { .r = r, .x = x, .t = t, .lane = lane_bytes(d) };
+  Tiles g = {.r = r, .x = x, .t = t, .lane = lane_bytes(d)};
   g.bytes = lane_of(d) == LANE_I64 && dtype_bytes(d) <= 4 ? 4 : g.lane;
   g.fn = d == DT_f64 ? tile_f64 : dtype_is_float(d) ? tile_f32 : g.bytes == 4 ? tile_u32 : tile_u64;
   g.m = extent_of(r, &t->side[0]);
@@ -302,7 +319,7 @@ static KStatus run_tiles(Tiles *g) {
   KStatus s = K_OK;
   if (!g->m || !g->n || !batches) return K_OK;
   if (!get_memory(g)) {
-    if (r->err) *r->err = (KError){ K_NO_MEMORY, "no memory for a contraction" };
+    if (r->err) *r->err = (KError){K_NO_MEMORY, "no memory for a contraction"};
     return K_NO_MEMORY;
   }
   r->lo = 0;

@@ -32,7 +32,7 @@ uint32_t plan_reg(Plan *c, RegKind kind, DType t) {
   KProg *p = c->p;
   if (!PLAN_ROOM(c, &p->reg, &c->cap_regs, p->n_regs, 1)) return 0;
   uint32_t slot = kind == RK_Scalar ? p->n_scalars++ : kind == RK_Parts ? p->n_parts++ : 0;
-  p->reg[p->n_regs] = (Reg){ (uint8_t)kind, (uint8_t)lane_bytes(t), slot };
+  p->reg[p->n_regs] = (Reg){(uint8_t)kind, (uint8_t)lane_bytes(t), slot};
   return p->n_regs++;
 }
 
@@ -84,7 +84,7 @@ static uint32_t settle(const Plan *c, uint32_t p, bool pinned) {
   uint32_t top = c->top, b = top;
   if (c->fixed || (p == 0 && !pinned)) return 0;
   if (pinned && p < 2 * top) p = 2 * top;
-  if (p == 0) p = 1;                         /* of the root: after the prologue */
+  if (p == 0) p = 1; /* of the root: after the prologue */
   if (p & 1 && p / 2 < top) p++;
   while (b > 0 && !c->frame[b].barrier) b--;
   return b > 0 && p < 2 * b + 1 ? 2 * b + 1 : p;
@@ -94,8 +94,11 @@ static Fact var_fact(Plan *c, const KNode *n) {
   const Bind *b = &c->bind[n->a];
   if (b->kind != BIND_Reg) plan_fail(c, K_BAD_KERNEL, "a variable is used outside its scope");
   bool along = n->a == c->vec;
-  return (Fact){ .place = b->place, .varying = b->strip || along, .affine = !b->strip,
-                 .coef = along, .factor = KE_NONE };
+  return (Fact){.place = b->place,
+                .varying = b->strip || along,
+                .affine = !b->strip,
+                .coef = along,
+                .factor = KE_NONE};
 }
 
 static bool add_affine(Fact *f, const Fact *x, const Fact *y, bool minus) {
@@ -109,20 +112,24 @@ static bool add_affine(Fact *f, const Fact *x, const Fact *y, bool minus) {
 static bool scale_affine(const Plan *c, Fact *f, const Fact *x, KE by) {
   const KNode *n = &c->k.node[by];
   f->coef = x->coef, f->factor = x->factor;
-  if (n->kind == KN_Const) f->coef = (int64_t)((uint64_t)x->coef * n->bits);
-  else if (x->factor == KE_NONE) f->factor = by;
-  else return false;
+  if (n->kind == KN_Const)
+    f->coef = (int64_t)((uint64_t)x->coef * n->bits);
+  else if (x->factor == KE_NONE)
+    f->factor = by;
+  else
+    return false;
   return true;
 }
 
 /* Is a varying operation affine in the strip variable? */
 static bool affine_op(const Plan *c, const KNode *n, Fact *f) {
-  if (n->kind != KN_Op || n->dtype != DT_i64 || (n->op != S_add && n->op != S_sub &&
-      n->op != S_mul && n->op != S_neg)) return false;
+  if (n->kind != KN_Op || n->dtype != DT_i64 ||
+      (n->op != S_add && n->op != S_sub && n->op != S_mul && n->op != S_neg))
+    return false;
   KE a = plan_resolve(c, n->a), b = n->op == S_neg ? a : plan_resolve(c, n->b);
   const Fact *x = &c->fact[a], *y = &c->fact[b];
   if ((x->varying && !x->affine) || (y->varying && !y->affine)) return false;
-  if (n->op == S_neg) return add_affine(f, &(Fact){ .coef = 0 }, x, true);
+  if (n->op == S_neg) return add_affine(f, &(Fact){.coef = 0}, x, true);
   if (n->op != S_mul) return add_affine(f, x, y, n->op == S_sub);
   if (!y->varying) return scale_affine(c, f, x, b);
   return !x->varying && scale_affine(c, f, y, a);
@@ -130,7 +137,7 @@ static bool affine_op(const Plan *c, const KNode *n, Fact *f) {
 
 static void learn_node(Plan *c, KE e) {
   const KNode *n = &c->k.node[e];
-  Fact f = { .affine = true, .factor = KE_NONE }, g = f;
+  Fact f = {.affine = true, .factor = KE_NONE}, g = f;
   if (n->kind == KN_Var) {
     f = var_fact(c, n);
   } else if (n->kind != KN_Const && n->kind != KN_Sym) {
@@ -179,19 +186,19 @@ static uint32_t constant(Plan *c, KE e) {
   DType t = (DType)c->k.node[e].dtype;
   if (!PLAN_ROOM(c, &p->konst, &c->cap_consts, p->n_consts, 1)) return 0;
   uint32_t r = plan_reg(c, RK_Scalar, t);
-  p->konst[p->n_consts++] = (struct ConstReg){ r, lane_from_bits(c->k.node[e].bits, t) };
+  p->konst[p->n_consts++] = (struct ConstReg){r, lane_from_bits(c->k.node[e].bits, t)};
   return r;
 }
 
 static void record(Plan *c, KE e, bool strip, uint32_t reg, uint32_t place, bool tainted) {
   uint32_t f = place / 2;
-  c->have[2 * e + strip] = (Have){ reg, f, c->frame[f].serial, tainted ? c->stmt_epoch : 0 };
+  c->have[2 * e + strip] = (Have){reg, f, c->frame[f].serial, tainted ? c->stmt_epoch : 0};
 }
 
 /* The register that holds e (resolved), or NO_REG. */
 static uint32_t known(Plan *c, KE e, bool strip) {
   const KNode *n = &c->k.node[e];
-  if (n->kind == KN_Sym && !strip) return n->a;   /* registers 0 .. n_syms-1 */
+  if (n->kind == KN_Sym && !strip) return n->a; /* registers 0 .. n_syms-1 */
   if (n->kind == KN_Var && c->bind[n->a].strip == strip && c->bind[n->a].kind == BIND_Reg)
     return c->bind[n->a].reg;
   const Have *h = &c->have[2 * e + strip];
@@ -231,15 +238,17 @@ static uint32_t new_access(Plan *c, uint32_t buf, const KE *index, bool strip) {
   int rank = c->k.buf[buf].rank;
   if (!PLAN_ROOM(c, &p->access, &c->cap_access, p->n_access, 1)) return 0;
   if (!PLAN_ROOM(c, &p->dim, &c->cap_dims, p->n_dims, (uint32_t)rank)) return 0;
-  Access a = { .buf = buf, .dim = p->n_dims, .rank = (uint8_t)rank, .affine = true };
+  Access a = {.buf = buf, .dim = p->n_dims, .rank = (uint8_t)rank, .affine = true};
   for (int i = 0; i < rank; i++) {
     KE e = plan_resolve(c, index[i]);
     const Fact *f = &c->fact[e];
     AccessDim *d = &p->dim[p->n_dims++];
-    *d = (AccessDim){ .factor = NO_REG, .strip = strip && !f->affine };
+    *d = (AccessDim){.factor = NO_REG, .strip = strip && !f->affine};
     d->reg = known(c, e, d->strip);
-    if (d->strip) a.affine = false;
-    else if (strip) d->coef = f->coef;
+    if (d->strip)
+      a.affine = false;
+    else if (strip)
+      d->coef = f->coef;
     if (d->coef && f->factor != KE_NONE) d->factor = known(c, plan_resolve(c, f->factor), false);
   }
   p->access[p->n_access] = a;
@@ -252,8 +261,8 @@ static Ins op_ins(Plan *c, const KNode *n) {
   x.op = n->op, x.from = (uint8_t)t;
   x.fn = lane_op((SOp)n->op, t);
   plan_wrap(&x, result);
-  bool exact = n->op == S_select || n->op == S_neg || n->op == S_abs || n->op == S_min ||
-               n->op == S_max;
+  bool exact =
+      n->op == S_select || n->op == S_neg || n->op == S_abs || n->op == S_min || n->op == S_max;
   if (is_half(result) && !exact) x.flags = IF_Round;
   return x;
 }
@@ -265,7 +274,7 @@ static Ins cast_ins(Plan *c, const KNode *n) {
   x.fn = n->kind == KN_Cast ? lane_cast(from, to) : lane_bits();
   plan_wrap(&x, to);
   if (n->kind == KN_Cast && dtype_is_float(from) && dtype_is_int(to) && to != DT_u64) {
-    bool s = dtype_is_signed(to);            /* bounds, for saturation */
+    bool s = dtype_is_signed(to); /* bounds, for saturation */
     x.mask = s ? x.mask >> 1 : x.mask;
     x.sign = s ? ~x.mask : 0;
   }
@@ -289,13 +298,16 @@ static void make(Plan *c, KE e, bool strip) {
   const KNode *n = &c->k.node[e];
   const Fact *f = &c->fact[e];
   if (is_leaf(n) || (strip && !f->varying)) {
-    if (strip) make_splat(c, e);
-    else plan_fail(c, K_BAD_KERNEL, "a strip is used as a scalar");
+    if (strip)
+      make_splat(c, e);
+    else
+      plan_fail(c, K_BAD_KERNEL, "a strip is used as a scalar");
     return;
   }
-  Ins x = is_load(n) ? plan_ins(IK_Load, (DType)n->dtype, NO_REG, NO_REG)
-        : n->kind == KN_Op ? op_ins(c, n) : cast_ins(c, n);
-  uint32_t *arg[3] = { &x.a, &x.b, &x.c };
+  Ins x = is_load(n)         ? plan_ins(IK_Load, (DType)n->dtype, NO_REG, NO_REG)
+          : n->kind == KN_Op ? op_ins(c, n)
+                             : cast_ins(c, n);
+  uint32_t *arg[3] = {&x.a, &x.b, &x.c};
   if (is_load(n)) {
     x.at = new_access(c, n->a, c->k.pool + n->b, strip);
     if (n->kind == KN_LoadOr) x.flags |= IF_Or, x.c = known(c, plan_resolve(c, n->c), strip);
@@ -350,8 +362,8 @@ uint32_t plan_access(Plan *c, uint32_t buf, const KE *index, bool strip) {
   int rank = c->k.buf[buf].rank;
   bool uniform = true, affine = true;
   if (c->status != K_OK) return 0;
-  for (int i = 0; i < rank; i++) {           /* one learn forgets nothing of another: */
-    KE e = plan_resolve(c, index[i]);             /* facts stay in place, only `seen` ages  */
+  for (int i = 0; i < rank; i++) {    /* one learn forgets nothing of another: */
+    KE e = plan_resolve(c, index[i]); /* facts stay in place, only `seen` ages  */
     learn(c, e);
     c->n_todo = 0;
     want_indices(c, &index[i], 1, strip);

@@ -17,10 +17,26 @@
 #endif
 
 /* ---- lanes and canonical bits ------------------------------------------------ */
-static uint32_t f32_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static float f32_of(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-static uint64_t f64_bits(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }
-static double f64_of(uint64_t u) { double d; memcpy(&d, &u, 8); return d; }
+static uint32_t f32_bits(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static float f32_of(uint32_t u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+static uint64_t f64_bits(double d) {
+  uint64_t u;
+  memcpy(&u, &d, 8);
+  return u;
+}
+static double f64_of(uint64_t u) {
+  double d;
+  memcpy(&d, &u, 8);
+  return d;
+}
 
 uint64_t lane_from_bits(uint64_t bits, DType t) {
   if (t == DT_f16) return f32_bits(f16_to_f32((uint16_t)bits));
@@ -55,60 +71,60 @@ void lane_splat(char *strip, const char *scalar, int bytes, int64_t n) {
 
 /* ---- loops -------------------------------------------------------------------- */
 /* name(o, a, b): o[i] = expr of x = a[i] and y = b[i]; T in, R out */
-#define LOOP(name, T, R, expr)                                                                 \
-  static KStatus name(const Ins *in, void *o, const void *a, const void *b, const void *c,     \
-                      int64_t n) {                                                             \
-    R *r = o;                                                                                  \
-    const T *p = a, *q = b ? b : a;                                                            \
-    uint64_t mask = in->mask, sign = in->sign;                                                 \
-    (void)c, (void)q, (void)mask, (void)sign;                                                  \
-    LANES for (int64_t i = 0; i < n; i++) {                                                    \
-      T x = p[i], y = q[i];                                                                    \
-      (void)x, (void)y;                                                                        \
-      r[i] = expr;                                                                             \
-    }                                                                                          \
-    return K_OK;                                                                               \
+#define LOOP(name, T, R, expr)                                                                     \
+  static KStatus name(const Ins *in, void *o, const void *a, const void *b, const void *c,         \
+                      int64_t n) {                                                                 \
+    R *r = o;                                                                                      \
+    const T *p = a, *q = b ? b : a;                                                                \
+    uint64_t mask = in->mask, sign = in->sign;                                                     \
+    (void)c, (void)q, (void)mask, (void)sign;                                                      \
+    LANES for (int64_t i = 0; i < n; i++) {                                                        \
+      T x = p[i], y = q[i];                                                                        \
+      (void)x, (void)y;                                                                            \
+      r[i] = expr;                                                                                 \
+    }                                                                                              \
+    return K_OK;                                                                                   \
   }
 #define WRAP(v) (((((uint64_t)(v)) & mask) ^ sign) - sign)
 
 /* Written with masks, which compilers turn into vectors where they leave a chain
  * of conditions alone.  x == y: the same bits, or zeros of either sign. */
-#define MIN_MAX(name, T, U, bits, of, less, both)                                              \
-  static inline T name(T x, T y) {                                                             \
-    U first = (U)0 - (U)(x less y), same = (U)0 - (U)(x == y);                                 \
-    U nan = (U)0 - (U)((x != x) | (y != y)), a = bits(x), b = bits(y);                         \
-    U r = (a & first) | (b & ~first);                                                          \
-    r = ((a both b) & same) | (r & ~same);                                                     \
-    return of((bits(x + y) & nan) | (r & ~nan));                                               \
+#define MIN_MAX(name, T, U, bits, of, less, both)                                                  \
+  static inline T name(T x, T y) {                                                                 \
+    U first = (U)0 - (U)(x less y), same = (U)0 - (U)(x == y);                                     \
+    U nan = (U)0 - (U)((x != x) | (y != y)), a = bits(x), b = bits(y);                             \
+    U r = (a & first) | (b & ~first);                                                              \
+    r = ((a both b)&same) | (r & ~same);                                                           \
+    return of((bits(x + y) & nan) | (r & ~nan));                                                   \
   }
 MIN_MAX(min_f32, float, uint32_t, f32_bits, f32_of, <, |)
 MIN_MAX(max_f32, float, uint32_t, f32_bits, f32_of, >, &)
 MIN_MAX(min_f64, double, uint64_t, f64_bits, f64_of, <, |)
 MIN_MAX(max_f64, double, uint64_t, f64_bits, f64_of, >, &)
 
-#define FLOAT_LOOPS(N, T, M)                                                                   \
-  LOOP(N##_add, T, T, x + y)                                                                   \
-  LOOP(N##_sub, T, T, x - y)                                                                   \
-  LOOP(N##_mul, T, T, x * y)                                                                   \
-  LOOP(N##_div, T, T, x / y)                                                                   \
-  LOOP(N##_min, T, T, min_##N(x, y))                                                           \
-  LOOP(N##_max, T, T, max_##N(x, y))                                                           \
-  LOOP(N##_neg, T, T, -x)                                                                      \
-  LOOP(N##_abs, T, T, M(fabs)(x))                                                              \
-  LOOP(N##_floor, T, T, M(floor)(x))                                                           \
-  LOOP(N##_round, T, T, M(nearbyint)(x))                                                       \
-  LOOP(N##_sqrt, T, T, M(sqrt)(x))                                                             \
-  LOOP(N##_rsqrt, T, T, 1 / M(sqrt)(x))                                                        \
-  LOOP(N##_exp, T, T, M(exp)(x))                                                               \
-  LOOP(N##_log, T, T, M(log)(x))                                                               \
-  LOOP(N##_tanh, T, T, M(tanh)(x))                                                             \
-  LOOP(N##_erf, T, T, M(erf)(x))                                                               \
-  LOOP(N##_sin, T, T, M(sin)(x))                                                               \
-  LOOP(N##_cos, T, T, M(cos)(x))                                                               \
-  LOOP(N##_sigmoid, T, T, 1 / (1 + M(exp)(-x)))                                                \
-  LOOP(N##_eq, T, int64_t, x == y)                                                             \
-  LOOP(N##_ne, T, int64_t, x != y)                                                             \
-  LOOP(N##_lt, T, int64_t, x < y)                                                              \
+#define FLOAT_LOOPS(N, T, M)                                                                       \
+  LOOP(N##_add, T, T, x + y)                                                                       \
+  LOOP(N##_sub, T, T, x - y)                                                                       \
+  LOOP(N##_mul, T, T, x *y)                                                                        \
+  LOOP(N##_div, T, T, x / y)                                                                       \
+  LOOP(N##_min, T, T, min_##N(x, y))                                                               \
+  LOOP(N##_max, T, T, max_##N(x, y))                                                               \
+  LOOP(N##_neg, T, T, -x)                                                                          \
+  LOOP(N##_abs, T, T, M(fabs)(x))                                                                  \
+  LOOP(N##_floor, T, T, M(floor)(x))                                                               \
+  LOOP(N##_round, T, T, M(nearbyint)(x))                                                           \
+  LOOP(N##_sqrt, T, T, M(sqrt)(x))                                                                 \
+  LOOP(N##_rsqrt, T, T, 1 / M(sqrt)(x))                                                            \
+  LOOP(N##_exp, T, T, M(exp)(x))                                                                   \
+  LOOP(N##_log, T, T, M(log)(x))                                                                   \
+  LOOP(N##_tanh, T, T, M(tanh)(x))                                                                 \
+  LOOP(N##_erf, T, T, M(erf)(x))                                                                   \
+  LOOP(N##_sin, T, T, M(sin)(x))                                                                   \
+  LOOP(N##_cos, T, T, M(cos)(x))                                                                   \
+  LOOP(N##_sigmoid, T, T, 1 / (1 + M(exp)(-x)))                                                    \
+  LOOP(N##_eq, T, int64_t, x == y)                                                                 \
+  LOOP(N##_ne, T, int64_t, x != y)                                                                 \
+  LOOP(N##_lt, T, int64_t, x < y)                                                                  \
   LOOP(N##_le, T, int64_t, x <= y)
 #define M_F32(fn) fn##f
 #define M_F64(fn) fn
@@ -117,10 +133,10 @@ FLOAT_LOOPS(f64, double, M_F64)
 
 LOOP(int_add, uint64_t, uint64_t, WRAP(x + y))
 LOOP(int_sub, uint64_t, uint64_t, WRAP(x - y))
-LOOP(int_mul, uint64_t, uint64_t, WRAP(x * y))
+LOOP(int_mul, uint64_t, uint64_t, WRAP(x *y))
 LOOP(int_neg, uint64_t, uint64_t, WRAP(0 - x))
 LOOP(int_not, uint64_t, uint64_t, WRAP(~x))
-LOOP(int_and, uint64_t, uint64_t, x & y)
+LOOP(int_and, uint64_t, uint64_t, x &y)
 LOOP(int_or, uint64_t, uint64_t, x | y)
 LOOP(int_xor, uint64_t, uint64_t, x ^ y)
 LOOP(int_min, int64_t, int64_t, x < y ? x : y)
@@ -129,29 +145,29 @@ LOOP(int_eq, int64_t, int64_t, x == y)
 LOOP(int_ne, int64_t, int64_t, x != y)
 LOOP(int_lt, int64_t, int64_t, x < y)
 LOOP(int_le, int64_t, int64_t, x <= y)
-LOOP(big_min, uint64_t, uint64_t, x < y ? x : y)   /* big: uint64 */
+LOOP(big_min, uint64_t, uint64_t, x < y ? x : y) /* big: uint64 */
 LOOP(big_max, uint64_t, uint64_t, x > y ? x : y)
 LOOP(big_lt, uint64_t, int64_t, x < y)
 LOOP(big_le, uint64_t, int64_t, x <= y)
 
 /* Integer division: traps at 0, and MIN / -1 wraps. */
-#define DIVIDE(name, expr)                                                                     \
-  static KStatus name(const Ins *in, void *o, const void *a, const void *b, const void *c,     \
-                      int64_t n) {                                                             \
-    int64_t *r = o;                                                                            \
-    const int64_t *p = a, *d = b;                                                              \
-    uint64_t mask = in->mask, sign = in->sign;                                                 \
-    (void)c;                                                                                   \
-    for (int64_t i = 0; i < n; i++) {                                                          \
-      int64_t x = p[i], y = d[i];                                                              \
-      if (y == 0) return K_DIV_ZERO;                                                           \
-      int64_t q = y == -1 ? (int64_t)(0 - (uint64_t)x) : x / y;                                \
-      int64_t rem = (int64_t)((uint64_t)x - (uint64_t)q * (uint64_t)y);                        \
-      int64_t down = rem != 0 && (rem < 0) != (y < 0);                                         \
-      (void)down;                                                                              \
-      r[i] = (int64_t)WRAP(expr);                                                              \
-    }                                                                                          \
-    return K_OK;                                                                               \
+#define DIVIDE(name, expr)                                                                         \
+  static KStatus name(const Ins *in, void *o, const void *a, const void *b, const void *c,         \
+                      int64_t n) {                                                                 \
+    int64_t *r = o;                                                                                \
+    const int64_t *p = a, *d = b;                                                                  \
+    uint64_t mask = in->mask, sign = in->sign;                                                     \
+    (void)c;                                                                                       \
+    for (int64_t i = 0; i < n; i++) {                                                              \
+      int64_t x = p[i], y = d[i];                                                                  \
+      if (y == 0) return K_DIV_ZERO;                                                               \
+      int64_t q = y == -1 ? (int64_t)(0 - (uint64_t)x) : x / y;                                    \
+      int64_t rem = (int64_t)((uint64_t)x - (uint64_t)q * (uint64_t)y);                            \
+      int64_t down = rem != 0 && (rem < 0) != (y < 0);                                             \
+      (void)down;                                                                                  \
+      r[i] = (int64_t)WRAP(expr);                                                                  \
+    }                                                                                              \
+    return K_OK;                                                                                   \
   }
 DIVIDE(int_div, q)
 DIVIDE(int_fdiv, q - down)
@@ -159,18 +175,18 @@ DIVIDE(int_mod, rem)
 DIVIDE(int_fmod, rem + (down ? y : 0))
 
 /* c ? a : b, of lanes of 4 and 8 bytes */
-#define SELECT(name, T)                                                                        \
-  static KStatus name(const Ins *in, void *o, const void *a, const void *b, const void *c,     \
-                      int64_t n) {                                                             \
-    T *r = o;                                                                                  \
-    const int64_t *cond = a;                                                                   \
-    const T *p = b, *q = c;                                                                    \
-    (void)in;                                                                                  \
-    LANES for (int64_t i = 0; i < n; i++) {                                                    \
-      T take = (T)0 - (T)cond[i];                                                              \
-      r[i] = (p[i] & take) | (q[i] & ~take);                                                   \
-    }                                                                                          \
-    return K_OK;                                                                               \
+#define SELECT(name, T)                                                                            \
+  static KStatus name(const Ins *in, void *o, const void *a, const void *b, const void *c,         \
+                      int64_t n) {                                                                 \
+    T *r = o;                                                                                      \
+    const int64_t *cond = a;                                                                       \
+    const T *p = b, *q = c;                                                                        \
+    (void)in;                                                                                      \
+    LANES for (int64_t i = 0; i < n; i++) {                                                        \
+      T take = (T)0 - (T)cond[i];                                                                  \
+      r[i] = (p[i] & take) | (q[i] & ~take);                                                       \
+    }                                                                                              \
+    return K_OK;                                                                                   \
   }
 SELECT(select4, uint32_t)
 SELECT(select8, uint64_t)
@@ -181,8 +197,10 @@ static uint64_t lane_get(const void *strip, int64_t i, DType t) {
   return ((const uint64_t *)strip)[i];
 }
 static void lane_put(void *strip, int64_t i, DType t, uint64_t lane) {
-  if (lane_bytes(t) == 4) ((uint32_t *)strip)[i] = (uint32_t)lane;
-  else ((uint64_t *)strip)[i] = lane;
+  if (lane_bytes(t) == 4)
+    ((uint32_t *)strip)[i] = (uint32_t)lane;
+  else
+    ((uint64_t *)strip)[i] = lane;
 }
 
 static KStatus any_op(const Ins *in, void *o, const void *a, const void *b, const void *c,
@@ -218,8 +236,10 @@ static KStatus any_bits(const Ins *in, void *o, const void *a, const void *b, co
   (void)b, (void)c;
   for (int64_t i = 0; i < n; i++) {
     uint64_t x = lane_to_bits(lane_get(a, i, from), from);
-    if (!dtype_is_float(to)) x = (uint64_t)wrap_int((int64_t)x, to);
-    else if (dtype_bytes(to) < 8) x &= ((uint64_t)1 << dtype_bytes(to) * 8) - 1;
+    if (!dtype_is_float(to))
+      x = (uint64_t)wrap_int((int64_t)x, to);
+    else if (dtype_bytes(to) < 8)
+      x &= ((uint64_t)1 << dtype_bytes(to) * 8) - 1;
     lane_put(o, i, to, lane_from_bits(x, to));
   }
   return K_OK;
@@ -228,15 +248,15 @@ static KStatus any_bits(const Ins *in, void *o, const void *a, const void *b, co
 /* ---- choosing --------------------------------------------------------------------- */
 /* Columns: float, double, integers, uint64.  NULL: lane by lane. */
 static const OpFn op_table[S_COUNT][4] = {
-#define F(op) [S_##op] = { f32_##op, f64_##op, NULL, NULL },
-#define FI(op, big) [S_##op] = { f32_##op, f64_##op, int_##op, big },
-#define I(op, big) [S_##op] = { NULL, NULL, int_##op, big },
-  FI(add, int_add) FI(sub, int_sub) FI(mul, int_mul) FI(div, NULL) FI(neg, int_neg)
-  FI(min, big_min) FI(max, big_max) FI(eq, int_eq) FI(ne, int_ne) FI(lt, big_lt) FI(le, big_le)
-  I(fdiv, NULL) I(mod, NULL) I(fmod, NULL) I(not, int_not)
-  I(and, int_and) I(or, int_or) I(xor, int_xor)
-  F(abs) F(floor) F(round) F(sqrt) F(rsqrt) F(exp) F(log) F(tanh) F(erf) F(sin) F(cos) F(sigmoid)
-  [S_select] = { select4, select8, select8, select8 },
+#define F(op) [S_##op] = {f32_##op, f64_##op, NULL, NULL},
+#define FI(op, big) [S_##op] = {f32_##op, f64_##op, int_##op, big},
+#define I(op, big) [S_##op] = {NULL, NULL, int_##op, big},
+    FI(add, int_add) FI(sub, int_sub) FI(mul, int_mul) FI(div, NULL) FI(neg, int_neg)
+        FI(min, big_min) FI(max, big_max) FI(eq, int_eq) FI(ne, int_ne) FI(lt, big_lt)
+            FI(le, big_le) I(fdiv, NULL) I(mod, NULL) I(fmod, NULL) I(not, int_not) I(and, int_and)
+                I(or, int_or) I(xor, int_xor) F(abs) F(floor) F(round) F(sqrt) F(rsqrt) F(exp)
+                    F(log) F(tanh) F(erf) F(sin) F(cos)
+                        F(sigmoid)[S_select] = {select4, select8, select8, select8},
 #undef F
 #undef FI
 #undef I
@@ -252,8 +272,8 @@ OpFn lane_bits(void) { return any_bits; }
 
 bool lane_traps(SOp op, DType t) {
   if (dtype_is_float(t)) return false;
-  return op == S_div || op == S_fdiv || op == S_mod || op == S_fmod || op == S_shl ||
-         op == S_shr || op == S_pow;
+  return op == S_div || op == S_fdiv || op == S_mod || op == S_fmod || op == S_shl || op == S_shr ||
+         op == S_pow;
 }
 
 /* ---- casts -------------------------------------------------------------------------- */

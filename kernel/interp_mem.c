@@ -10,22 +10,28 @@
 #define AS_IS(v) (v)
 #define TRUTH(v) ((v) != 0)
 /* One loader and one storer per memory type: contiguous, stepped, gathered. */
-#define MEMORY(name, M, L, get, put)                                                           \
-  static void load_##name(void *lanes, const void *mem, int64_t step, const int64_t *at,       \
-                          int64_t n) {                                                         \
-    L *o = lanes;                                                                              \
-    const M *m = mem;                                                                          \
-    if (at) for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[at[i]]);                           \
-    else if (step == 1) for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[i]);                   \
-    else for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[i * step]);                           \
-  }                                                                                            \
-  static void store_##name(void *mem, const void *lanes, int64_t step, const int64_t *at,      \
-                           int64_t n) {                                                        \
-    const L *o = lanes;                                                                        \
-    M *m = mem;                                                                                \
-    if (at) for (int64_t i = 0; i < n; i++) m[at[i]] = (M)put(o[i]);                           \
-    else if (step == 1) for (int64_t i = 0; i < n; i++) m[i] = (M)put(o[i]);                   \
-    else for (int64_t i = 0; i < n; i++) m[i * step] = (M)put(o[i]);                           \
+#define MEMORY(name, M, L, get, put)                                                               \
+  static void load_##name(void *lanes, const void *mem, int64_t step, const int64_t *at,           \
+                          int64_t n) {                                                             \
+    L *o = lanes;                                                                                  \
+    const M *m = mem;                                                                              \
+    if (at)                                                                                        \
+      for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[at[i]]);                                     \
+    else if (step == 1)                                                                            \
+      for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[i]);                                         \
+    else                                                                                           \
+      for (int64_t i = 0; i < n; i++) o[i] = (L)get(m[i * step]);                                  \
+  }                                                                                                \
+  static void store_##name(void *mem, const void *lanes, int64_t step, const int64_t *at,          \
+                           int64_t n) {                                                            \
+    const L *o = lanes;                                                                            \
+    M *m = mem;                                                                                    \
+    if (at)                                                                                        \
+      for (int64_t i = 0; i < n; i++) m[at[i]] = (M)put(o[i]);                                     \
+    else if (step == 1)                                                                            \
+      for (int64_t i = 0; i < n; i++) m[i] = (M)put(o[i]);                                         \
+    else                                                                                           \
+      for (int64_t i = 0; i < n; i++) m[i * step] = (M)put(o[i]);                                  \
   }
 MEMORY(bool, uint8_t, int64_t, TRUTH, TRUTH)
 MEMORY(i8, int8_t, int64_t, AS_IS, AS_IS)
@@ -39,10 +45,13 @@ MEMORY(w4, uint32_t, uint32_t, AS_IS, AS_IS)
 MEMORY(f16, uint16_t, float, f16_to_f32, f32_to_f16)
 MEMORY(bf16, uint16_t, float, bf16_to_f32, f32_to_bf16)
 
-static const struct { LoadFn load; StoreFn store; } memory[DT_COUNT] = {
-#define M(t, name) [DT_##t] = { load_##name, store_##name },
-  M(bool, bool) M(i8, i8) M(i16, i16) M(i32, i32) M(i64, w8) M(u8, u8) M(u16, u16) M(u32, u32)
-  M(u64, w8) M(f16, f16) M(bf16, bf16) M(f32, w4) M(f64, w8)
+static const struct {
+  LoadFn load;
+  StoreFn store;
+} memory[DT_COUNT] = {
+#define M(t, name) [DT_##t] = {load_##name, store_##name},
+    M(bool, bool) M(i8, i8) M(i16, i16) M(i32, i32) M(i64, w8) M(u8, u8) M(u16, u16) M(u32, u32)
+        M(u64, w8) M(f16, f16) M(bf16, bf16) M(f32, w4) M(f64, w8)
 #undef M
 };
 LoadFn lane_load(DType t) { return memory[t].load; }
@@ -51,7 +60,10 @@ StoreFn lane_store(DType t) { return memory[t].store; }
 /* ---- addresses ------------------------------------------------------------------- */
 /* The first lane's element, and elements from lane to lane.  The element may be
  * anywhere when it is one of a load_or. */
-typedef struct { char *mem; int64_t at, step, bytes; } Place;
+typedef struct {
+  char *mem;
+  int64_t at, step, bytes;
+} Place;
 
 static char *element(Place p) { return p.mem + p.at * p.bytes; }
 
@@ -73,7 +85,7 @@ static Place place_of(const Run *r, const Access *a) {
   }
   at += step * (uint64_t)r->lo;
   int64_t bytes = dtype_bytes((DType)r->p->k->buf[a->buf].dtype);
-  return (Place){ b->mem, (int64_t)at, (int64_t)step, bytes };
+  return (Place){b->mem, (int64_t)at, (int64_t)step, bytes};
 }
 
 /* Elements from lane to lane, without the values of this run where they are not
@@ -83,8 +95,10 @@ int64_t access_step(const Run *r, const Access *a, bool *known) {
   int64_t step = 0;
   *known = a->affine;
   for (int i = 0; i < a->rank; i++, d++) {
-    if (d->strip || (d->coef && d->factor != NO_REG)) *known = false;
-    else step += d->coef * r->buf[a->buf].stride[i];
+    if (d->strip || (d->coef && d->factor != NO_REG))
+      *known = false;
+    else
+      step += d->coef * r->buf[a->buf].stride[i];
   }
   return step;
 }
@@ -94,8 +108,7 @@ static void gather_offsets(Run *r, const Access *a, Place p) {
   const RunBuf *b = &r->buf[a->buf];
   const AccessDim *d = r->p->dim + a->dim;
   uint64_t *o = (uint64_t *)r->tmp;
-  for (int64_t l = 0; l < r->n; l++)
-    o[l] = (uint64_t)p.at + (uint64_t)l * (uint64_t)p.step;
+  for (int64_t l = 0; l < r->n; l++) o[l] = (uint64_t)p.at + (uint64_t)l * (uint64_t)p.step;
   for (int i = 0; i < a->rank; i++, d++) {
     if (!d->strip) continue;
     uint64_t stride = (uint64_t)b->stride[i];
@@ -105,7 +118,7 @@ static void gather_offsets(Run *r, const Access *a, Place p) {
 }
 
 /* ---- load_or --------------------------------------------------------------------- */
-static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }   /* b > 0 */
+static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); } /* b > 0 */
 
 /* Narrow [*from, *to) to the lanes where 0 <= h + c * lane < n.  False: numbers
  * too large to reason about. */
@@ -113,12 +126,18 @@ static bool narrow(int64_t h, int64_t c, int64_t n, int64_t *from, int64_t *to) 
   const int64_t big = (int64_t)1 << 40;
   if (h < -big || h > big || c < -big || c > big || n > big) return false;
   int64_t lo = *from, hi = *to;
-  if (c == 0) { if (h < 0 || h >= n) hi = lo; }
-  else if (c > 0) { lo = ceil_div(-h, c); hi = ceil_div(n - h, c); }
-  else { lo = ceil_div(h - n + 1, -c); hi = ceil_div(h + 1, -c); }
+  if (c == 0) {
+    if (h < 0 || h >= n) hi = lo;
+  } else if (c > 0) {
+    lo = ceil_div(-h, c);
+    hi = ceil_div(n - h, c);
+  } else {
+    lo = ceil_div(h - n + 1, -c);
+    hi = ceil_div(h + 1, -c);
+  }
   if (lo > *from) *from = lo;
   if (hi < *to) *to = hi;
-  if (*to <= *from) *from = *to = 0;         /* no lane */
+  if (*to <= *from) *from = *to = 0; /* no lane */
   return true;
 }
 
@@ -162,7 +181,7 @@ static void load_or(Run *r, const Ins *x, const Access *a, Place p, int64_t lane
   for (int64_t l = 0; l < lanes; l++) {
     if (!lane_inside(r, a, l)) continue;
     uint64_t at = (uint64_t)p.at + (uint64_t)l * (uint64_t)p.step;
-    Place q = { p.mem, a->affine ? (int64_t)at : r->tmp[l], 1, p.bytes };
+    Place q = {p.mem, a->affine ? (int64_t)at : r->tmp[l], 1, p.bytes};
     load(out + l * lane, element(q), 1, NULL, 1);
   }
 }
@@ -172,13 +191,17 @@ void run_load(Run *r, const Ins *x) {
   const Access *a = &r->p->access[x->at];
   Place p = place_of(r, a);
   int64_t lanes = x->flags & IF_Strip ? r->n : 1;
-  if (x->flags & IF_Or) { load_or(r, x, a, p, lanes); return; }
+  if (x->flags & IF_Or) {
+    load_or(r, x, a, p, lanes);
+    return;
+  }
   if (x->flags & IF_Alias) {
     bool whole = p.step == 1 && a->affine;
     r->reg[x->out] = whole ? element(p) : strip_slot(r, x->out);
     if (whole) return;
   }
-  if (a->affine) memory[x->dtype].load(r->reg[x->out], element(p), p.step, NULL, lanes);
+  if (a->affine)
+    memory[x->dtype].load(r->reg[x->out], element(p), p.step, NULL, lanes);
   else {
     gather_offsets(r, a, p);
     memory[x->dtype].load(r->reg[x->out], p.mem, 0, r->tmp, lanes);
@@ -203,6 +226,6 @@ void run_store(Run *r, const Ins *x) {
     return;
   }
   char *to = element(p);
-  if (to != r->reg[x->a] || p.step != 1)     /* else written in place */
+  if (to != r->reg[x->a] || p.step != 1) /* else written in place */
     store(to, r->reg[x->a], p.step, NULL, lanes);
 }

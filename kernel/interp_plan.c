@@ -10,7 +10,6 @@
  * with a reduction.                                                          */
 #include "kernel/interp_plan.h"
 
-
 /* ---- frames ---------------------------------------------------------------------- */
 void plan_push(Plan *c, bool barrier) {
   if (c->top + 1 == MAX_FRAMES) {
@@ -50,7 +49,7 @@ uint32_t plan_length(const Plan *c) { return c->frame[c->top].body.n; }
 
 /* ---- variables ------------------------------------------------------------------- */
 void plan_bind_reg(Plan *c, uint32_t var, uint32_t reg, bool strip) {
-  c->bind[var] = (Bind){ .kind = BIND_Reg, .strip = strip, .reg = reg, .place = plan_here(c) };
+  c->bind[var] = (Bind){.kind = BIND_Reg, .strip = strip, .reg = reg, .place = plan_here(c)};
 }
 
 uint32_t plan_bind_loop(Plan *c, uint32_t var) {
@@ -60,7 +59,11 @@ uint32_t plan_bind_loop(Plan *c, uint32_t var) {
 }
 
 /* ---- collapsing ------------------------------------------------------------------ */
-typedef struct { const uint32_t *var; const KE *ext; uint32_t n; } Group;
+typedef struct {
+  const uint32_t *var;
+  const KE *ext;
+  uint32_t n;
+} Group;
 
 static int in_group(const Plan *c, const Group *g, KE e) {
   const KNode *n = &c->k.node[plan_resolve(c, e)];
@@ -98,8 +101,10 @@ static bool regular_expr(Plan *c, const Group *g, KE root) {
     bool load = n->kind == KN_Load;
     if (load && !row_major(c, g, n->a, c->k.pool + n->b)) return false;
     for (uint32_t i = 0, o; (o = plan_operand(c, e, i)) != KE_NONE; i++) {
-      if (in_group(c, g, o) < 0) plan_push_todo(c, o);
-      else if (!load) return false;
+      if (in_group(c, g, o) < 0)
+        plan_push_todo(c, o);
+      else if (!load)
+        return false;
     }
   }
   return true;
@@ -126,7 +131,7 @@ static bool group_fits(Plan *c, const Group *g) {
 }
 
 static bool regular_nest(Plan *c, const Nest *t, uint32_t at) {
-  Group g = { t->var + at, t->ext + at, t->n - at };
+  Group g = {t->var + at, t->ext + at, t->n - at};
   if (t->contract != KE_NONE || !group_fits(c, &g)) return false;
   for (uint32_t s = t->from; s < t->to; s = c->k.stmt[s].end)
     if (!regular_stmt(c, &g, s)) return false;
@@ -234,7 +239,10 @@ void plan_nest(Plan *c, const Nest *t, uint32_t at) {
     plan_body(c, t->from, t->to);
     return;
   }
-  if (c->vec != KE_NONE) { plan_counted(c, t, at); return; }
+  if (c->vec != KE_NONE) {
+    plan_counted(c, t, at);
+    return;
+  }
   for (uint32_t i = at; i < t->n; i++) plan_eval(c, t->ext[i], false);
   if (regular_nest(c, t, at) && plan_vec(c, t, at, t->n - at)) return;
   bool inner = at + 1 < t->n || t->contract != KE_NONE || has_loops(c, t->from, t->to);
@@ -255,7 +263,7 @@ static void reduce_ins(Plan *c, const KStmt *s, InsKind kind, uint8_t flags, uin
 /* How many of the last loops can be one strip. */
 static uint32_t collapsible(Plan *c, const uint32_t *var, const KE *ext, uint32_t n, KE value) {
   for (uint32_t m = n; m > 1; m--) {
-    Group g = { var + n - m, ext + n - m, m };
+    Group g = {var + n - m, ext + n - m, m};
     if (group_fits(c, &g) && regular_expr(c, &g, value)) return m;
   }
   return 1;
@@ -300,10 +308,15 @@ static void reduce_counted(Plan *c, const KStmt *s, const uint32_t *var, const K
 static void plan_reduce(Plan *c, const KStmt *s, const uint32_t *pairs, uint32_t n, KE value) {
   uint32_t var[MAX_NEST];
   KE ext[MAX_NEST];
-  if (n > MAX_NEST) { plan_fail(c, K_BAD_KERNEL, "a reduction has too many loops"); return; }
+  if (n > MAX_NEST) {
+    plan_fail(c, K_BAD_KERNEL, "a reduction has too many loops");
+    return;
+  }
   for (uint32_t i = 0; i < n; i++) var[i] = pairs[2 * i], ext[i] = pairs[2 * i + 1];
-  if (c->vec == KE_NONE && n > 0) reduce_in_strips(c, s, var, ext, n, value);
-  else reduce_counted(c, s, var, ext, n, value);
+  if (c->vec == KE_NONE && n > 0)
+    reduce_in_strips(c, s, var, ext, n, value);
+  else
+    reduce_counted(c, s, var, ext, n, value);
 }
 
 /* ---- statements ------------------------------------------------------------------ */
@@ -312,7 +325,7 @@ static bool is_parallel(const KStmt *s) {
 }
 
 static void plan_parallel(Plan *c, uint32_t s) {
-  Nest t = { .contract = KE_NONE };
+  Nest t = {.contract = KE_NONE};
   for (;;) {
     const KStmt *st = &c->k.stmt[s];
     t.var[t.n] = st->var;
@@ -327,11 +340,14 @@ static void plan_parallel(Plan *c, uint32_t s) {
 }
 
 /* One carried variable of a serial loop. */
-typedef struct { uint32_t var; KE init, next; } Carried;
+typedef struct {
+  uint32_t var;
+  KE init, next;
+} Carried;
 
 static Carried carried(const Plan *c, const KStmt *s, uint32_t i) {
   const uint32_t *rec = c->k.pool + s->b + 1 + 3 * i;
-  return (Carried){ rec[0], rec[1], rec[2] };
+  return (Carried){rec[0], rec[1], rec[2]};
 }
 
 static void emit_move(Plan *c, uint32_t var, uint32_t out, uint32_t from) {
@@ -404,8 +420,10 @@ static void plan_let(Plan *c, const KStmt *s) {
   Fact f = c->fact[e];
   bool same = s->dtype == DT_i64 && !f.tainted;
   uint32_t r = same && strip && f.affine ? NO_REG : plan_eval(c, e, strip);
-  if (same) c->bind[s->var] = (Bind){ .kind = BIND_Node, .node = e };
-  else plan_bind_reg(c, s->var, r, strip);
+  if (same)
+    c->bind[s->var] = (Bind){.kind = BIND_Node, .node = e};
+  else
+    plan_bind_reg(c, s->var, r, strip);
 }
 
 static void plan_if(Plan *c, const KStmt *s, uint32_t from) {
@@ -438,8 +456,10 @@ static void plan_stmt(Plan *c, uint32_t i) {
   c->stmt_epoch++;
   switch ((KStmtKind)s->kind) {
   case KS_For:
-    if (is_parallel(s)) plan_parallel(c, i);
-    else plan_serial(c, i);
+    if (is_parallel(s))
+      plan_parallel(c, i);
+    else
+      plan_serial(c, i);
     break;
   case KS_Let: plan_let(c, s); break;
   case KS_Store: plan_store(c, s); break;

@@ -5,7 +5,10 @@ static void *zeroed(Plan *c, size_t n, size_t size) {
   if (c->status != K_OK) return NULL;
   size_t bytes = (n + 1) * size;
   void *p = n < SIZE_MAX / size - 1 ? c->alloc.fn(c->alloc.user, NULL, 0, bytes) : NULL;
-  if (!p) { plan_fail(c, K_NO_MEMORY, "no memory to prepare the kernel"); return NULL; }
+  if (!p) {
+    plan_fail(c, K_NO_MEMORY, "no memory to prepare the kernel");
+    return NULL;
+  }
   memset(p, 0, bytes);
   return p;
 }
@@ -70,7 +73,7 @@ KStatus kernel_prepare(const Kernel *k, KAlloc a, KProg **out, KError *err) {
   Plan *c = a.fn(a.user, NULL, 0, sizeof *c);
   *out = NULL;
   if (!c) {
-    if (err) *err = (KError){ K_NO_MEMORY, "no memory to prepare the kernel" };
+    if (err) *err = (KError){K_NO_MEMORY, "no memory to prepare the kernel"};
     return K_NO_MEMORY;
   }
   memset(c, 0, sizeof *c);
@@ -81,10 +84,11 @@ KStatus kernel_prepare(const Kernel *k, KAlloc a, KProg **out, KError *err) {
   }
   end(c);
   KStatus s = c->status;
-  if (s == K_OK) *out = c->p;
+  if (s == K_OK)
+    *out = c->p;
   else {
     if (c->p) { kernel_unprepare(c->p, a); }
-    if (err) *err = (KError){ s, c->why };
+    if (err) *err = (KError){s, c->why};
   }
   drop(a, c, 1, sizeof *c);
   return s;

@@ -5,7 +5,7 @@
 #include "kernel/interp_plan.h"
 
 static KE new_node(Plan *c, KNodeKind kind, SOp op, DType t, KE a, KE b) {
-  c->k.node[c->k.n_nodes] = (KNode){ (uint8_t)kind, (uint8_t)op, (uint8_t)t, 0, a, b, KE_NONE, 0 };
+  c->k.node[c->k.n_nodes] = (KNode){(uint8_t)kind, (uint8_t)op, (uint8_t)t, 0, a, b, KE_NONE, 0};
   return c->k.n_nodes++;
 }
 
@@ -49,19 +49,23 @@ static uint32_t store_var(const Plan *c, uint32_t from, uint32_t to) {
 }
 
 /* The last is the innermost. */
-typedef struct { uint32_t var; KE ext; } NamedLoop;
-typedef struct { uint32_t n; NamedLoop loop[MAX_NEST]; } NamedSet;
+typedef struct {
+  uint32_t var;
+  KE ext;
+} NamedLoop;
+typedef struct {
+  uint32_t n;
+  NamedLoop loop[MAX_NEST];
+} NamedSet;
 
-static void add_loop(NamedSet *s, uint32_t var, KE ext) {
-  s->loop[s->n++] = (NamedLoop){ var, ext };
-}
+static void add_loop(NamedSet *s, uint32_t var, KE ext) { s->loop[s->n++] = (NamedLoop){var, ext}; }
 
 /* Sort the parallel variables into batch, rows, columns.  The columns are those
  * of the factor that has the variable along which the result is contiguous, and
  * that variable is the innermost.  Swaps the factors when that is A. */
 static void classify(Plan *c, const uint32_t *pairs, uint32_t n, KE *x, KE *y, uint32_t along,
                      NamedSet *batch, NamedSet side[2]) {
-  uint8_t used[MAX_NEST] = { 0 };
+  uint8_t used[MAX_NEST] = {0};
   mark_uses(c, *x, used, 1, pairs, n);
   mark_uses(c, *y, used, 2, pairs, n);
   int column = 2;
@@ -74,7 +78,11 @@ static void classify(Plan *c, const uint32_t *pairs, uint32_t n, KE *x, KE *y, u
   for (uint32_t i = 0; i < n; i++)
     if (pairs[2 * i] == along)
       add_loop(used[i] == column ? &side[1] : batch, along, pairs[2 * i + 1]);
-  if (column == 1) { KE t = *x; *x = *y; *y = t; }
+  if (column == 1) {
+    KE t = *x;
+    *x = *y;
+    *y = t;
+  }
 }
 
 static void bind_set(Plan *c, const NamedSet *s) {
@@ -82,10 +90,9 @@ static void bind_set(Plan *c, const NamedSet *s) {
 }
 
 static LoopSet loop_regs(Plan *c, const NamedSet *s) {
-  LoopSet r = { .n = (uint8_t)s->n };
+  LoopSet r = {.n = (uint8_t)s->n};
   for (uint32_t i = 0; i < s->n; i++)
-    r.loop[i] = (LoopRegs){ plan_bind_loop(c, s->loop[i].var),
-                            plan_eval(c, s->loop[i].ext, false) };
+    r.loop[i] = (LoopRegs){plan_bind_loop(c, s->loop[i].var), plan_eval(c, s->loop[i].ext, false)};
   return r;
 }
 
@@ -102,7 +109,7 @@ static void open_tape(Plan *c, uint32_t var, const NamedSet *batch, const NamedS
 }
 
 static Tape close_tape(Plan *c, uint32_t head, uint32_t out) {
-  Tape t = { .from = plan_length(c), .out = out };
+  Tape t = {.from = plan_length(c), .out = out};
   if (c->status == K_OK) t.from = c->frame[c->top - 1].body.n - head;
   plan_pop_bare(c);
   c->vec = KE_NONE;
@@ -133,14 +140,17 @@ void plan_contract(Plan *c, uint32_t s) {
   const KStmt *st = &c->k.stmt[s];
   const uint32_t *p = c->k.pool + st->b;
   uint32_t np = p[0], nr = p[1 + 2 * np];
-  if (c->vec != KE_NONE) { c->vec_failed = true; return; }
+  if (c->vec != KE_NONE) {
+    c->vec_failed = true;
+    return;
+  }
   if (np > MAX_NEST || nr > MAX_NEST) {
     plan_fail(c, K_BAD_KERNEL, "a contraction has too many loops");
     return;
   }
-  KE factor[2] = { p[2 + 2 * np + 2 * nr], p[3 + 2 * np + 2 * nr] };
-  NamedSet batch = { 0 }, side[2] = { { 0 }, { 0 } }, red = { 0 };
-  Nest loops = { .n = np, .contract = s, .from = s + 1, .to = st->end };
+  KE factor[2] = {p[2 + 2 * np + 2 * nr], p[3 + 2 * np + 2 * nr]};
+  NamedSet batch = {0}, side[2] = {{0}, {0}}, red = {0};
+  Nest loops = {.n = np, .contract = s, .from = s + 1, .to = st->end};
   for (uint32_t i = 0; i < np; i++) loops.var[i] = p[1 + 2 * i], loops.ext[i] = p[2 + 2 * i];
   for (uint32_t i = 0; i < nr; i++) add_loop(&red, p[2 + 2 * np + 2 * i], p[3 + 2 * np + 2 * i]);
   make_product(c, &loops, factor, (DType)st->dtype);
@@ -153,7 +163,7 @@ void plan_contract(Plan *c, uint32_t s) {
     plan_pop_bare(c);
     return;
   }
-  Contract t = { .dtype = st->dtype, .choice = c->p->n_alts++ };
+  Contract t = {.dtype = st->dtype, .choice = c->p->n_alts++};
   t.batch = loop_regs(c, &batch);
   t.side[0] = loop_regs(c, &side[0]);
   t.side[1] = loop_regs(c, &side[1]);
@@ -166,7 +176,7 @@ void plan_contract(Plan *c, uint32_t s) {
   plan_emit(c, plan_here(c), &x);
   c->vec_failed = false;
   plan_tiles(c, s, head, &t, factor, &batch, side, &red);
-  if (c->vec_failed && c->status == K_OK) {  /* an epilogue that cannot run in strips */
+  if (c->vec_failed && c->status == K_OK) { /* an epilogue that cannot run in strips */
     c->frame[c->top].body.n = head;
     c->p->n_con--;
   }

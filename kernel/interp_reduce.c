@@ -15,8 +15,10 @@ static uint64_t identity(SOp op, DType t) {
   double d = op == S_mul ? 1.0 : -0.0;
   float f = (float)d;
   uint64_t lane = 0;
-  if (t == DT_f64) memcpy(&lane, &d, 8);
-  else memcpy(&lane, &f, 4);
+  if (t == DT_f64)
+    memcpy(&lane, &d, 8);
+  else
+    memcpy(&lane, &f, 4);
   return lane;
 }
 
@@ -25,8 +27,11 @@ void run_start(Run *r, const Ins *x) {
   if (x->op == S_add || x->op == S_mul) {
     uint64_t lane = identity((SOp)x->op, (DType)x->dtype);
     char at[8];
-    if (bytes == 4) { uint32_t low = (uint32_t)lane; memcpy(at, &low, 4); }
-    else memcpy(at, &lane, 8);
+    if (bytes == 4) {
+      uint32_t low = (uint32_t)lane;
+      memcpy(at, &low, 4);
+    } else
+      memcpy(at, &lane, 8);
     lane_splat(r->reg[x->out], at, bytes, PARTS);
   } else {
     lane_splat(r->reg[x->out], r->reg[x->a], bytes, PARTS);

@@ -8,25 +8,35 @@
  * write there.                                                                */
 #include "kernel/interp_plan.h"
 
-typedef struct { uint32_t first, last, mentions; bool extended; } Life;
-typedef struct { uint32_t from, to; } Span;
+typedef struct {
+  uint32_t first, last, mentions;
+  bool extended;
+} Life;
+typedef struct {
+  uint32_t from, to;
+} Span;
 
 typedef struct {
   Plan *c;
-  Life *life;                                /* per register                  */
-  uint32_t *stores;                          /* before each instruction       */
-  uint8_t *edge;                             /* a body begins or ends here    */
-  uint32_t *slot_free; uint32_t n_slots;     /* per slot: the last user's end */
-  Span loop[2 * MAX_FRAMES]; uint32_t n_loops;   /* open at the moment        */
+  Life *life;       /* per register                  */
+  uint32_t *stores; /* before each instruction       */
+  uint8_t *edge;    /* a body begins or ends here    */
+  uint32_t *slot_free;
+  uint32_t n_slots; /* per slot: the last user's end */
+  Span loop[2 * MAX_FRAMES];
+  uint32_t n_loops; /* open at the moment        */
 } Tapes;
 
 static void mention(Tapes *t, uint32_t reg, uint32_t at) {
   if (reg == NO_REG || t->c->p->reg[reg].kind != RK_Strip) return;
   Life *l = &t->life[reg];
-  if (l->mentions++ == 0) { l->first = l->last = at; return; }
+  if (l->mentions++ == 0) {
+    l->first = l->last = at;
+    return;
+  }
   if (at > l->last) l->last = at;
   for (uint32_t i = 0; i < t->n_loops; i++)
-    if (t->loop[i].from > l->first) {        /* the outermost that began later */
+    if (t->loop[i].from > l->first) { /* the outermost that began later */
       if (t->loop[i].to > l->last) l->last = t->loop[i].to, l->extended = true;
       return;
     }
@@ -39,7 +49,7 @@ static void mention_access(Tapes *t, const Ins *x, uint32_t at) {
 }
 
 static void open_span(Tapes *t, uint32_t from, uint32_t to) {
-  if (t->n_loops < 2 * MAX_FRAMES) t->loop[t->n_loops++] = (Span){ from, to };
+  if (t->n_loops < 2 * MAX_FRAMES) t->loop[t->n_loops++] = (Span){from, to};
 }
 
 /* All tapes may run again and again.  What was there before them stays. */
@@ -61,14 +71,18 @@ static void scan(Tapes *t, uint32_t i) {
     break;
   case IK_Load: mention_access(t, x, i), mention(t, x->c, i), mention(t, x->out, i); break;
   case IK_Store: mention_access(t, x, i), mention(t, x->a, i); break;
-  case IK_Splat: case IK_Iota: case IK_Move: case IK_Start: case IK_Acc: case IK_Fin:
-    mention(t, x->a, i), mention(t, x->b, i), mention(t, x->out, i);
-    break;
+  case IK_Splat:
+  case IK_Iota:
+  case IK_Move:
+  case IK_Start:
+  case IK_Acc:
+  case IK_Fin: mention(t, x->a, i), mention(t, x->b, i), mention(t, x->out, i); break;
   case IK_Check: mention(t, x->a, i); break;
-  case IK_If:                                /* runs again for each run of lanes */
+  case IK_If: /* runs again for each run of lanes */
     mention(t, x->a, i), open_span(t, i + 1, i + x->end), mention(t, x->a, i + 1);
     break;
-  case IK_Loop: case IK_Vec: open_span(t, i + x->body, i + x->end); break;
+  case IK_Loop:
+  case IK_Vec: open_span(t, i + x->body, i + x->end); break;
   case IK_Contract: scan_contract(t, x, i); break;
   case IK_Alt: break;
   }
@@ -123,20 +137,22 @@ static void refine(Tapes *t) {
     if (may_alias(t, &p->ins[i])) p->ins[i].flags |= IF_Alias;
     if (may_write_direct(t, i)) p->ins[i].flags |= IF_Direct;
   }
-  for (uint32_t i = 0; i < p->n_regs; i++)   /* never mentioned */
+  for (uint32_t i = 0; i < p->n_regs; i++) /* never mentioned */
     if (p->reg[i].slot == UINT32_MAX) p->reg[i].slot = 0;
   p->n_strips = t->n_slots ? t->n_slots : 1;
 }
 
 static void *zeroed(Plan *c, size_t bytes) {
   void *p = c->status == K_OK ? c->alloc.fn(c->alloc.user, NULL, 0, bytes) : NULL;
-  if (p) memset(p, 0, bytes);
-  else plan_fail(c, K_NO_MEMORY, "no memory to prepare the kernel");
+  if (p)
+    memset(p, 0, bytes);
+  else
+    plan_fail(c, K_NO_MEMORY, "no memory to prepare the kernel");
   return p;
 }
 
 static void share(Plan *c) {
-  Tapes t = { .c = c };
+  Tapes t = {.c = c};
   uint32_t n = c->p->n_ins + 2, regs = c->p->n_regs + 1;
   t.life = zeroed(c, regs * sizeof *t.life);
   t.stores = zeroed(c, n * sizeof *t.stores);
@@ -155,7 +171,7 @@ static void trim(Plan *c, void **array, uint32_t cap, uint32_t count, size_t siz
   uint32_t keep = count ? count : 1;
   if (!*array || cap == keep) return;
   void *p = c->alloc.fn(c->alloc.user, *array, cap * size, keep * size);
-  if (!p) {                                  /* no smaller block: then none     */
+  if (!p) { /* no smaller block: then none     */
     c->alloc.fn(c->alloc.user, *array, cap * size, 0);
     plan_fail(c, K_NO_MEMORY, "no memory to prepare the kernel");
   }

@@ -27,9 +27,15 @@ static bool is_checked(SOp op) { return op == S_add || op == S_sub || op == S_mu
 /* The verifier has bounded the nodes below e, so this may recurse. */
 static bool size_slot(const Kernel *k, KE e, const int64_t *sym, uint64_t *out) {
   const KNode *n = &k->node[e];
-  if (n->kind == KN_Const) { *out = n->bits; return true; }
-  if (n->kind == KN_Sym) { *out = (uint64_t)sym[n->a]; return true; }
-  uint64_t v[3] = { 0, 0, 0 };
+  if (n->kind == KN_Const) {
+    *out = n->bits;
+    return true;
+  }
+  if (n->kind == KN_Sym) {
+    *out = (uint64_t)sym[n->a];
+    return true;
+  }
+  uint64_t v[3] = {0, 0, 0};
   for (uint32_t i = 0; i < (uint32_t)sop_info[n->op].arity; i++)
     if (!size_slot(k, kernel_operand(k, e, i), sym, &v[i])) return false;
   if (n->dtype == DT_i64 && is_checked((SOp)n->op)) {
@@ -108,13 +114,15 @@ static uint64_t stmt_cost(const Kernel *k, uint32_t at, const int64_t *sym, uint
     for (uint32_t i = 0; s->b != KE_NONE && i < p[0]; i++)
       sum = sat_add(sum, sat_mul(*body, 1 + weight(k, p[3 + 3 * (size_t)i])));
     return sum;
-  case KS_Reduce:
-    return sat_mul(trips_of(k, p + 1, p[0], sym), 1 + weight(k, s->c));
+  case KS_Reduce: return sat_mul(trips_of(k, p + 1, p[0], sym), 1 + weight(k, s->c));
   case KS_Contract:
     *body = trips_of(k, p + 1, p[0], sym);
     inner = trips_of(k, p + 2 + 2 * (size_t)p[0], p[1 + 2 * (size_t)p[0]], sym);
     return sat_mul(2, sat_mul(*body, inner));
-  case KS_Store: case KS_Let: case KS_Check: case KS_If:
+  case KS_Store:
+  case KS_Let:
+  case KS_Check:
+  case KS_If:
     for (uint32_t i = 0; kernel_stmt_expr(k, at, i) != KE_NONE; i++)
       sum += weight(k, kernel_stmt_expr(k, at, i));
     return sum + (s->kind == KS_Store);
@@ -123,7 +131,10 @@ static uint64_t stmt_cost(const Kernel *k, uint32_t at, const int64_t *sym, uint
 }
 
 uint64_t kernel_cost(const Kernel *k, const int64_t *sym) {
-  struct { uint32_t end; uint64_t times; } body[K_MAX_LOOPS + 1] = { { k->n_stmts, 1 } };
+  struct {
+    uint32_t end;
+    uint64_t times;
+  } body[K_MAX_LOOPS + 1] = {{k->n_stmts, 1}};
   int depth = 0;
   uint64_t sum = 0, inside;
   for (uint32_t s = 0; s < k->n_stmts; s++) {
@@ -138,29 +149,31 @@ uint64_t kernel_cost(const Kernel *k, const int64_t *sym) {
 }
 
 /* ---- intervals -------------------------------------------------------------- */
-typedef struct { int64_t lo, hi; } Range;
-static const Range ANY = { INT64_MIN, INT64_MAX };
+typedef struct {
+  int64_t lo, hi;
+} Range;
+static const Range ANY = {INT64_MIN, INT64_MAX};
 
 static Range range_of_dtype(DType t) {
-  if (t == DT_bool) return (Range){ 0, 1 };
+  if (t == DT_bool) return (Range){0, 1};
   int bits = 8 * dtype_bytes(t);
   if (!dtype_is_int(t) || bits == 64) return ANY;
   bool is_signed = dtype_is_signed(t);
   int64_t hi = (int64_t)(UINT64_MAX >> (64 - bits + is_signed));
-  return (Range){ is_signed ? -hi - 1 : 0, hi };
+  return (Range){is_signed ? -hi - 1 : 0, hi};
 }
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static Range hull(Range a, Range b) { return (Range){ min64(a.lo, b.lo), max64(a.hi, b.hi) }; }
+static Range hull(Range a, Range b) { return (Range){min64(a.lo, b.lo), max64(a.hi, b.hi)}; }
 
 static Range mul_range(Range a, Range b) {
   int64_t v[4];
   if (!i64_mul(a.lo, b.lo, &v[0]) || !i64_mul(a.lo, b.hi, &v[1]) || !i64_mul(a.hi, b.lo, &v[2]) ||
       !i64_mul(a.hi, b.hi, &v[3]))
     return ANY;
-  return (Range){ min64(min64(v[0], v[1]), min64(v[2], v[3])),
-                  max64(max64(v[0], v[1]), max64(v[2], v[3])) };
+  return (Range){min64(min64(v[0], v[1]), min64(v[2], v[3])),
+                 max64(max64(v[0], v[1]), max64(v[2], v[3]))};
 }
 
 static int64_t quotient(int64_t a, int64_t b, bool floors) {
@@ -173,26 +186,26 @@ static Range div_range(Range a, Range b, bool floors) {
   if (b.lo == 0) b.lo = 1; /* zero traps */
   if (b.hi < b.lo) return ANY;
   int64_t lo = a.lo < 0 ? b.lo : b.hi, hi = a.hi < 0 ? b.hi : b.lo;
-  return (Range){ quotient(a.lo, lo, floors), quotient(a.hi, hi, floors) };
+  return (Range){quotient(a.lo, lo, floors), quotient(a.hi, hi, floors)};
 }
 
 static Range mod_range(Range a, Range b, bool floors) {
   if (b.lo < 0 || b.hi < 1) return ANY;
-  if (a.lo >= 0) return a.hi < max64(b.lo, 1) ? a : (Range){ 0, min64(a.hi, b.hi - 1) };
-  return floors ? (Range){ 0, b.hi - 1 } : (Range){ 1 - b.hi, b.hi - 1 };
+  if (a.lo >= 0) return a.hi < max64(b.lo, 1) ? a : (Range){0, min64(a.hi, b.hi - 1)};
+  return floors ? (Range){0, b.hi - 1} : (Range){1 - b.hi, b.hi - 1};
 }
 
 static Range and_range(Range a, Range b) {
   if (a.lo < 0 && b.lo < 0) return ANY;
-  if (a.lo < 0) return (Range){ 0, b.hi };
-  return (Range){ 0, b.lo < 0 ? a.hi : min64(a.hi, b.hi) };
+  if (a.lo < 0) return (Range){0, b.hi};
+  return (Range){0, b.lo < 0 ? a.hi : min64(a.hi, b.hi)};
 }
 
 static Range shift_range(SOp op, Range a, Range b) {
   if (b.lo != b.hi || b.lo < 0 || b.lo > 61) return ANY;
   int64_t by = (int64_t)1 << b.lo;
-  if (op == S_shl) return mul_range(a, (Range){ by, by });
-  return (Range){ quotient(a.lo, by, true), quotient(a.hi, by, true) };
+  if (op == S_shl) return mul_range(a, (Range){by, by});
+  return (Range){quotient(a.lo, by, true), quotient(a.hi, by, true)};
 }
 
 static Range op_range(SOp op, Range a, Range b, Range c) {
@@ -202,17 +215,20 @@ static Range op_range(SOp op, Range a, Range b, Range c) {
   case S_sub: return i64_sub(a.lo, b.hi, &r.lo) && i64_sub(a.hi, b.lo, &r.hi) ? r : ANY;
   case S_neg: return i64_sub(0, a.hi, &r.lo) && i64_sub(0, a.lo, &r.hi) ? r : ANY;
   case S_mul: return mul_range(a, b);
-  case S_min: return (Range){ min64(a.lo, b.lo), min64(a.hi, b.hi) };
-  case S_max: return (Range){ max64(a.lo, b.lo), max64(a.hi, b.hi) };
-  case S_div: case S_fdiv: return div_range(a, b, op == S_fdiv);
-  case S_mod: case S_fmod: return mod_range(a, b, op == S_fmod);
+  case S_min: return (Range){min64(a.lo, b.lo), min64(a.hi, b.hi)};
+  case S_max: return (Range){max64(a.lo, b.lo), max64(a.hi, b.hi)};
+  case S_div:
+  case S_fdiv: return div_range(a, b, op == S_fdiv);
+  case S_mod:
+  case S_fmod: return mod_range(a, b, op == S_fmod);
   case S_and: return and_range(a, b);
-  case S_shl: case S_shr: return shift_range(op, a, b);
+  case S_shl:
+  case S_shr: return shift_range(op, a, b);
   case S_select: return hull(b, c);
-  case S_sign: return (Range){ -1, 1 };
+  case S_sign: return (Range){-1, 1};
   case S_abs:
     if (a.lo >= 0) return a;
-    return i64_sub(0, a.lo, &r.hi) ? (Range){ 0, max64(r.hi, a.hi) } : ANY;
+    return i64_sub(0, a.lo, &r.hi) ? (Range){0, max64(r.hi, a.hi)} : ANY;
   default: return ANY;
   }
 }
@@ -221,10 +237,10 @@ static Range op_range(SOp op, Range a, Range b, Range c) {
 typedef struct {
   const Kernel *k;
   const int64_t *sym;
-  Range *range, *var;                        /* per node, per variable        */
-  uint8_t *ok;                               /* per node: every load below is inside */
-  const uint8_t *load_ok, *store_ok;         /* proved otherwise, or NULL     */
-  KE next;                                   /* nodes below are visited       */
+  Range *range, *var;                /* per node, per variable        */
+  uint8_t *ok;                       /* per node: every load below is inside */
+  const uint8_t *load_ok, *store_ok; /* proved otherwise, or NULL     */
+  KE next;                           /* nodes below are visited       */
 } Launch;
 
 static bool inside(const Launch *l, uint32_t buf, const KE *index) {
@@ -240,11 +256,11 @@ static bool inside(const Launch *l, uint32_t buf, const KE *index) {
 static Range node_range(const Launch *l, KE e) {
   const KNode *n = &l->k->node[e];
   DType t = (DType)n->dtype;
-  Range all = range_of_dtype(t), r = ANY, none = { 0, 0 };
+  Range all = range_of_dtype(t), r = ANY, none = {0, 0};
   if (dtype_is_float(t) || t == DT_u64) return ANY;
   switch ((KNodeKind)n->kind) {
-  case KN_Const: return (Range){ (int64_t)n->bits, (int64_t)n->bits };
-  case KN_Sym: return (Range){ l->sym[n->a], l->sym[n->a] };
+  case KN_Const: return (Range){(int64_t)n->bits, (int64_t)n->bits};
+  case KN_Sym: return (Range){l->sym[n->a], l->sym[n->a]};
   case KN_Var: return l->var[n->a];
   case KN_Cast: r = l->range[n->a]; break;
   case KN_Op: {
@@ -253,7 +269,9 @@ static Range node_range(const Launch *l, KE e) {
                  arity > 2 ? l->range[n->c] : none);
     break;
   }
-  case KN_Bits: case KN_Load: case KN_LoadOr: break;
+  case KN_Bits:
+  case KN_Load:
+  case KN_LoadOr: break;
   }
   return r.lo >= all.lo && r.hi <= all.hi ? r : all; /* or it may wrap */
 }
@@ -263,8 +281,8 @@ static bool reach(Launch *l, KE e) {
   for (; l->next <= e; l->next++) {
     KE at = l->next;
     const KNode *n = &l->k->node[at];
-    bool ok = n->kind != KN_Load || (l->load_ok && l->load_ok[at]) ||
-              inside(l, n->a, l->k->pool + n->b);
+    bool ok =
+        n->kind != KN_Load || (l->load_ok && l->load_ok[at]) || inside(l, n->a, l->k->pool + n->b);
     for (uint32_t i = 0; kernel_operand(l->k, at, i) != KE_NONE; i++)
       ok &= l->ok[kernel_operand(l->k, at, i)] != 0;
     l->range[at] = node_range(l, at);
@@ -278,14 +296,14 @@ static KStatus enter_loops(Launch *l, const uint32_t *pairs, uint32_t n, bool *e
   for (uint32_t i = 0; i < n; i++) {
     int64_t v;
     if (!kernel_size(l->k, pairs[2 * i + 1], l->sym, &v) || v < 0) return K_BAD_SIZE;
-    l->var[pairs[2 * i]] = (Range){ 0, v > 0 ? v - 1 : 0 };
+    l->var[pairs[2 * i]] = (Range){0, v > 0 ? v - 1 : 0};
     *empty |= v == 0;
   }
   return K_OK;
 }
 
 static KStatus walk_for(Launch *l, const KStmt *s, bool *skip) {
-  uint32_t pair[2] = { s->var, s->a };
+  uint32_t pair[2] = {s->var, s->a};
   for (uint32_t i = 0; s->b != KE_NONE && i < l->k->pool[s->b]; i++)
     if (!reach(l, l->k->pool[s->b + 2 + 3 * i])) return K_BOUNDS;
   return enter_loops(l, pair, 1, skip);
@@ -329,7 +347,9 @@ static KStatus walk_stmt(Launch *l, uint32_t at, bool *skip) {
   case KS_Reduce: return walk_reduce(l, s);
   case KS_Contract: return walk_contract(l, s, skip);
   case KS_Store: return walk_store(l, at);
-  case KS_Let: case KS_Check: case KS_If:
+  case KS_Let:
+  case KS_Check:
+  case KS_If:
     if (!reach(l, s->a)) return K_BOUNDS;
     if (s->kind == KS_Let) l->var[s->var] = l->range[s->a];
     return K_OK;
@@ -360,8 +380,10 @@ static KStatus walk(Launch *l) {
     KStatus r = walk_stmt(l, s, &skip);
     if (r != K_OK) return r;
     uint32_t end = l->k->stmt[s].end;
-    if (!skip && end != s + 1) open[depth++] = s;
-    else if (!skip && l->k->stmt[s].kind == KS_For && !carried_ok(l, s)) return K_BOUNDS;
+    if (!skip && end != s + 1)
+      open[depth++] = s;
+    else if (!skip && l->k->stmt[s].kind == KS_For && !carried_ok(l, s))
+      return K_BOUNDS;
     s = skip ? end : s + 1;
   }
 }
@@ -390,7 +412,7 @@ static KStatus say(KError *err, KStatus status) {
                     : status == K_BOUNDS    ? "an access may be outside its buffer"
                     : status == K_NO_MEMORY ? "out of memory"
                                             : NULL;
-  if (err) *err = (KError){ status, why };
+  if (err) *err = (KError){status, why};
   return status;
 }
 
@@ -401,7 +423,7 @@ KStatus kernel_launch_ok(const Kernel *k, const int64_t *sym, KAlloc a, KError *
   int64_t count;
   for (uint32_t i = 0; i < k->n_bufs; i++)
     if (!kernel_buf_count(k, i, sym, &count)) return say(err, K_BAD_SIZE);
-  Launch l = { .k = k, .sym = sym, .range = few, .ok = few_ok };
+  Launch l = {.k = k, .sym = sym, .range = few, .ok = few_ok};
   size_t n = (size_t)k->n_nodes + k->n_vars, bytes = n * sizeof *l.range + k->n_nodes;
   bool small = n <= SMALL;
   if (!small) {

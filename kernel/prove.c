@@ -23,29 +23,41 @@ enum { TERMS = 5, ROUNDS = 24 };
 #define MAG_DIM 0x1p48
 #define MAG_COUNT 0x1p60
 
-enum { SIZED_DIM = 1, SIZED_COUNT = 2 };     /* a dim; a product of a buffer's dims */
+enum { SIZED_DIM = 1, SIZED_COUNT = 2 }; /* a dim; a product of a buffer's dims */
 
-typedef struct { KE atom; int64_t c; } Term;
-typedef struct { bool known; uint8_t n; int64_t k; Term t[TERMS]; } Lin;
+typedef struct {
+  KE atom;
+  int64_t c;
+} Term;
+typedef struct {
+  bool known;
+  uint8_t n;
+  int64_t k;
+  Term t[TERMS];
+} Lin;
 /* pure: no load and no carried value below, so the form means the same later;
  * stable: over symbols only; total: kernel_size succeeds, nothing overflows or traps */
-typedef struct { Lin form, lo, hi; double mag; bool pure, stable, total; } Fact;
+typedef struct {
+  Lin form, lo, hi;
+  double mag;
+  bool pure, stable, total;
+} Fact;
 
 typedef struct {
   const Kernel *k;
-  const int64_t *sym;                        /* NULL: for all symbols         */
-  uint32_t *slot;                            /* per node: its fact + 1, 0 none */
-  uint8_t *needed, *exact;                   /* per node: index matter; cannot wrap */
-  uint8_t *sized;                            /* per node: SIZED_*             */
-  KE *var_expr;                              /* per variable: extent, let's value or statement */
+  const int64_t *sym;      /* NULL: for all symbols         */
+  uint32_t *slot;          /* per node: its fact + 1, 0 none */
+  uint8_t *needed, *exact; /* per node: index matter; cannot wrap */
+  uint8_t *sized;          /* per node: SIZED_*             */
+  KE *var_expr;            /* per variable: extent, let's value or statement */
   Fact *fact;
   uint32_t n_facts;
 } Prover;
 
 /* ---- forms ------------------------------------------------------------------ */
-static const Lin UNKNOWN = { .known = false };
-static Lin lin_const(int64_t k) { return (Lin){ .known = true, .k = k }; }
-static Lin lin_atom(KE e) { return (Lin){ .known = true, .n = 1, .t = { { e, 1 } } }; }
+static const Lin UNKNOWN = {.known = false};
+static Lin lin_const(int64_t k) { return (Lin){.known = true, .k = k}; }
+static Lin lin_atom(KE e) { return (Lin){.known = true, .n = 1, .t = {{e, 1}}}; }
 
 static bool add_term(Lin *a, KE atom, int64_t c) {
   uint8_t i = 0;
@@ -53,7 +65,7 @@ static bool add_term(Lin *a, KE atom, int64_t c) {
   if (i == a->n) {
     if (c == 0) return true;
     if (a->n == TERMS) return false;
-    a->t[a->n++] = (Term){ atom, 0 };
+    a->t[a->n++] = (Term){atom, 0};
   }
   if (!i64_add(a->t[i].c, c, &a->t[i].c)) return false;
   if (a->t[i].c == 0) a->t[i] = a->t[--a->n];
@@ -171,8 +183,10 @@ static void min_max(const Prover *p, bool is_min, const Fact *x, const Fact *y, 
     r->hi = bound(p, &r->form, true);
   } else {
     join(p, x, y, r);
-    if (is_min) r->hi = tighter(p, &x->hi, &y->hi, true);
-    else r->lo = tighter(p, &x->lo, &y->lo, false);
+    if (is_min)
+      r->hi = tighter(p, &x->hi, &y->hi, true);
+    else
+      r->lo = tighter(p, &x->lo, &y->lo, false);
   }
   r->mag = larger(x->mag, y->mag);
 }
@@ -249,7 +263,10 @@ static void divide(const Prover *p, SOp op, const Fact *x, const Fact *y, KE d, 
   if (!x_pos && (is_div || op == S_mod)) return;
   r->lo = lin_const(0);
   r->mag = is_div ? x->mag : y->mag;
-  if (!is_div) { r->hi = lin_plus(bound(p, &y->form, true), -1); return; }
+  if (!is_div) {
+    r->hi = lin_plus(bound(p, &y->form, true), -1);
+    return;
+  }
   r->hi = quotient_of_product(p, &x->hi, d);
   if (!r->hi.known) r->hi = x->hi;
 }
@@ -265,8 +282,10 @@ static void linear(const Prover *p, Fact *r, Lin form, double mag, bool exact) {
 
 static void multiply(const Prover *p, const Fact *x, const Fact *y, bool exact, Fact *r) {
   double mag = x->mag * y->mag;
-  if (y->form.n == 0) linear(p, r, lin_add(lin_const(0), &x->form, y->form.k), mag, exact);
-  else if (x->form.n == 0) linear(p, r, lin_add(lin_const(0), &y->form, x->form.k), mag, exact);
+  if (y->form.n == 0)
+    linear(p, r, lin_add(lin_const(0), &x->form, y->form.k), mag, exact);
+  else if (x->form.n == 0)
+    linear(p, r, lin_add(lin_const(0), &y->form, x->form.k), mag, exact);
   else if (mag < MAG_SAFE || exact) {
     r->mag = mag < MAG_ANY ? mag : MAG_ANY;
     if (nonneg(p, x->form) && nonneg(p, y->form)) r->lo = lin_const(0);
@@ -283,10 +302,17 @@ static void mask(const Fact *x, const Fact *y, Fact *r) {
 /* Does kernel_size compute op on x and y for all symbols?  mag: of the result. */
 static bool is_total(SOp op, const Fact *x, const Fact *y, double mag, bool exact) {
   switch ((int)op) {
-  case S_add: case S_sub: case S_mul: case S_neg: return exact || mag < MAG_SAFE;
-  case S_min: case S_max: case S_abs: return true;
-  case S_div: case S_fdiv: case S_mod: case S_fmod:
-    return x->form.known && y->form.known && y->form.n == 0 && y->form.k > 0;
+  case S_add:
+  case S_sub:
+  case S_mul:
+  case S_neg: return exact || mag < MAG_SAFE;
+  case S_min:
+  case S_max:
+  case S_abs: return true;
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod: return x->form.known && y->form.known && y->form.n == 0 && y->form.k > 0;
   default: return false;
   }
 }
@@ -296,7 +322,10 @@ static void op_fact(const Prover *p, KE e, Fact *r) {
   bool is_select = n->op == S_select, exact = p->exact[e];
   KE first = is_select ? n->b : n->a, second = is_select ? n->c : n->b;
   const Fact *x = fact_of(p, first), *y = sop_info[n->op].arity > 1 ? fact_of(p, second) : x;
-  if (!x || !y) { r->pure = false; return; }
+  if (!x || !y) {
+    r->pure = false;
+    return;
+  }
   r->pure = x->pure && y->pure && !is_select;
   r->stable = x->stable && y->stable && !is_select;
   switch ((int)n->op) {
@@ -304,11 +333,17 @@ static void op_fact(const Prover *p, KE e, Fact *r) {
   case S_sub: linear(p, r, lin_add(x->form, &y->form, -1), x->mag + y->mag, exact); break;
   case S_neg: linear(p, r, lin_from(0, &x->form), x->mag, exact); break;
   case S_mul: multiply(p, x, y, exact, r); break;
-  case S_div: case S_fdiv: case S_mod: case S_fmod: divide(p, (SOp)n->op, x, y, second, r); break;
-  case S_min: case S_max: min_max(p, n->op == S_min, x, y, r); break;
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod: divide(p, (SOp)n->op, x, y, second, r); break;
+  case S_min:
+  case S_max: min_max(p, n->op == S_min, x, y, r); break;
   case S_select: join(p, x, y, r); break;
   case S_and: mask(x, y, r); break;
-  case S_abs: if (nonneg(p, x->form)) *r = *x; break;
+  case S_abs:
+    if (nonneg(p, x->form)) *r = *x;
+    break;
   default: break;
   }
   r->total = x->total && y->total && is_total((SOp)n->op, x, y, r->mag, exact);
@@ -324,14 +359,22 @@ static void loop_fact(const Prover *p, KE extent, Fact *r) {
 
 static void var_fact(const Prover *p, uint32_t v, Fact *r) {
   KE from = p->var_expr[v];
-  if (from == KE_NONE) { r->pure = false; return; }
+  if (from == KE_NONE) {
+    r->pure = false;
+    return;
+  }
   const Fact *x;
   switch ((KVarKind)p->k->var[v].kind) {
   case KV_Loop: loop_fact(p, from, r); return;
   case KV_Let:
     x = fact_of(p, from);
-    if (x && x->pure) *r = *x;
-    else if (x) { r->lo = x->lo; r->hi = x->hi; r->mag = x->mag; }
+    if (x && x->pure)
+      *r = *x;
+    else if (x) {
+      r->lo = x->lo;
+      r->hi = x->hi;
+      r->mag = x->mag;
+    }
     return;
   case KV_Reduced: {
     const KStmt *s = &p->k->stmt[from];
@@ -340,7 +383,8 @@ static void var_fact(const Prover *p, uint32_t v, Fact *r) {
     if (x && y && (s->op == S_min || s->op == S_max)) join(p, x, y, r);
     return;
   }
-  case KV_Carried: case KV_Acc: r->pure = false; return;
+  case KV_Carried:
+  case KV_Acc: r->pure = false; return;
   }
 }
 
@@ -356,7 +400,7 @@ static void cast_fact(const Prover *p, KE e, Fact *r) {
 
 static Fact make_fact(const Prover *p, KE e) {
   const KNode *n = &p->k->node[e];
-  Fact r = { lin_atom(e), UNKNOWN, UNKNOWN, MAG_ANY, true, false, false };
+  Fact r = {lin_atom(e), UNKNOWN, UNKNOWN, MAG_ANY, true, false, false};
   switch ((KNodeKind)n->kind) {
   case KN_Const:
     r.form = r.lo = r.hi = lin_const((int64_t)n->bits);
@@ -373,7 +417,9 @@ static Fact make_fact(const Prover *p, KE e) {
   case KN_Var: var_fact(p, n->a, &r); break;
   case KN_Op: op_fact(p, e, &r); break;
   case KN_Cast: cast_fact(p, e, &r); break;
-  case KN_Bits: case KN_Load: case KN_LoadOr: r.pure = false; break;
+  case KN_Bits:
+  case KN_Load:
+  case KN_LoadOr: r.pure = false; break;
   }
   if (p->sized[e] && !is_nonneg_const(&r.lo) && r.form.n == 1 && r.form.t[0].atom == e)
     r.lo = lin_const(0);
@@ -410,17 +456,24 @@ static void need_stmt(Prover *p, uint32_t at) {
   const KStmt *s = &k->stmt[at];
   const uint32_t *pool = k->pool + (s->b == KE_NONE ? 0 : s->b);
   switch ((KStmtKind)s->kind) {
-  case KS_For: p->var_expr[s->var] = s->a; need(p, s->a); break;
+  case KS_For:
+    p->var_expr[s->var] = s->a;
+    need(p, s->a);
+    break;
   case KS_Let: p->var_expr[s->var] = s->a; break;
   case KS_Store:
     for (uint32_t i = 0; i < k->buf[s->a].rank; i++) need(p, pool[i]);
     break;
-  case KS_Reduce: p->var_expr[s->var] = at; need_pairs(p, pool + 1, pool[0]); break;
+  case KS_Reduce:
+    p->var_expr[s->var] = at;
+    need_pairs(p, pool + 1, pool[0]);
+    break;
   case KS_Contract:
     need_pairs(p, pool + 1, pool[0]);
     need_pairs(p, pool + 2 + 2 * (size_t)pool[0], pool[1 + 2 * (size_t)pool[0]]);
     break;
-  case KS_Check: case KS_If: break;
+  case KS_Check:
+  case KS_If: break;
   }
 }
 
@@ -466,12 +519,15 @@ static bool are_dims_of(const KBuf *u, const KE *factor, int n) {
 /* kernel_buf_count has multiplied the dims of each buffer, leaving out zeros,
  * without overflow: so no product of some of them can wrap. */
 static bool is_product_of_dims(const Prover *p, KE e) {
-  KE factor[K_MAX_RANK] = { e };
+  KE factor[K_MAX_RANK] = {e};
   int n = 1;
   for (int i = 0; i < n;) {
     const KNode *m = &p->k->node[factor[i]];
     bool splits = m->kind == KN_Op && m->op == S_mul && p->sized[factor[i]] != SIZED_DIM;
-    if (!splits) { i++; continue; }
+    if (!splits) {
+      i++;
+      continue;
+    }
     if (n == K_MAX_RANK) return false;
     factor[i] = m->a;
     factor[n++] = m->b;
@@ -553,7 +609,7 @@ bool kernel_prove(const Kernel *k, KAlloc a, const int64_t *sym, uint8_t *load_o
   uint32_t *block = a.fn(a.user, NULL, 0, bytes);
   if (!block) return false;
   memset(block, 0, bytes);
-  Prover p = { .k = k, .sym = sym, .slot = block, .var_expr = block + n };
+  Prover p = {.k = k, .sym = sym, .slot = block, .var_expr = block + n};
   p.needed = (uint8_t *)(p.var_expr + k->n_vars);
   p.sized = p.needed + n;
   p.exact = p.sized + n;

@@ -7,7 +7,7 @@
 #include <math.h>
 
 const SOpInfo sop_info[S_COUNT] = {
-#define SOP(id, name, arity, classes, result) { name, arity, classes, result },
+#define SOP(id, name, arity, classes, result) {name, arity, classes, result},
 #include "kernel/scalar.def"
 #undef SOP
 };
@@ -19,9 +19,21 @@ static float slot_f32(uint64_t x) {
   memcpy(&f, &u, 4);
   return f;
 }
-static double slot_f64(uint64_t x) { double d; memcpy(&d, &x, 8); return d; }
-static uint64_t f32_slot(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static uint64_t f64_slot(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }
+static double slot_f64(uint64_t x) {
+  double d;
+  memcpy(&d, &x, 8);
+  return d;
+}
+static uint64_t f32_slot(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static uint64_t f64_slot(double d) {
+  uint64_t u;
+  memcpy(&u, &d, 8);
+  return u;
+}
 
 static float load_f32(uint64_t x, DType t) {
   if (t == DT_f16) return f16_to_f32((uint16_t)x);
@@ -38,66 +50,66 @@ static uint64_t store_f32(float f, DType t) {
 /* ---- floats ----------------------------------------------------------------- */
 /* One text for both widths: F is the type, M(f) the name of a libm function.
  * rem: floored remainder; min and max propagate NaN and order -0 before 0. */
-#define FLOAT_LANE(F, M, NAME)                                                                   \
-  static F NAME##_rem(F a, F b) {                                                                \
-    F r = M(fmod)(a, b);                                                                         \
-    if (r == 0) return M(copysign)(r, b);                                                        \
-    return (r < 0) != (b < 0) ? r + b : r;                                                       \
-  }                                                                                              \
-  static F NAME##_min(F a, F b) {                                                                \
-    if (a != a || b != b) return a + b;                                                          \
-    return a < b || (a == b && signbit(a)) ? a : b;                                              \
-  }                                                                                              \
-  static F NAME##_max(F a, F b) {                                                                \
-    if (a != a || b != b) return a + b;                                                          \
-    return a > b || (a == b && !signbit(a)) ? a : b;                                             \
-  }                                                                                              \
-  static F NAME##_sign(F a) { return a > 0 ? 1 : a < 0 ? -1 : a; }                               \
-  /* Operations whose result is of the operands' type. */                                        \
-  static bool NAME##_eval(SOp op, F a, F b, F *out) {                                            \
-    switch ((int)op) {                                                                           \
-    case S_add: *out = a + b; return true;                                                       \
-    case S_sub: *out = a - b; return true;                                                       \
-    case S_mul: *out = a * b; return true;                                                       \
-    case S_div: *out = a / b; return true;                                                       \
-    case S_fdiv: *out = M(floor)(a / b); return true;                                            \
-    case S_mod: *out = M(fmod)(a, b); return true;                                               \
-    case S_fmod: *out = NAME##_rem(a, b); return true;                                           \
-    case S_min: *out = NAME##_min(a, b); return true;                                            \
-    case S_max: *out = NAME##_max(a, b); return true;                                            \
-    case S_pow: *out = M(pow)(a, b); return true;                                                \
-    case S_atan2: *out = M(atan2)(a, b); return true;                                            \
-    case S_neg: *out = -a; return true;                                                          \
-    case S_abs: *out = M(fabs)(a); return true;                                                  \
-    case S_sign: *out = NAME##_sign(a); return true;                                             \
-    case S_floor: *out = M(floor)(a); return true;                                               \
-    case S_ceil: *out = M(ceil)(a); return true;                                                 \
-    case S_trunc: *out = M(trunc)(a); return true;                                               \
-    case S_round: *out = M(nearbyint)(a); return true; /* default mode: half to even */          \
-    case S_sqrt: *out = M(sqrt)(a); return true;                                                 \
-    case S_rsqrt: *out = 1 / M(sqrt)(a); return true;                                            \
-    case S_exp: *out = M(exp)(a); return true;                                                   \
-    case S_log: *out = M(log)(a); return true;                                                   \
-    case S_log2: *out = M(log2)(a); return true;                                                 \
-    case S_log10: *out = M(log10)(a); return true;                                               \
-    case S_log1p: *out = M(log1p)(a); return true;                                               \
-    case S_expm1: *out = M(expm1)(a); return true;                                               \
-    case S_sin: *out = M(sin)(a); return true;                                                   \
-    case S_cos: *out = M(cos)(a); return true;                                                   \
-    case S_tan: *out = M(tan)(a); return true;                                                   \
-    case S_sinh: *out = M(sinh)(a); return true;                                                 \
-    case S_cosh: *out = M(cosh)(a); return true;                                                 \
-    case S_tanh: *out = M(tanh)(a); return true;                                                 \
-    case S_asin: *out = M(asin)(a); return true;                                                 \
-    case S_acos: *out = M(acos)(a); return true;                                                 \
-    case S_atan: *out = M(atan)(a); return true;                                                 \
-    case S_asinh: *out = M(asinh)(a); return true;                                               \
-    case S_acosh: *out = M(acosh)(a); return true;                                               \
-    case S_atanh: *out = M(atanh)(a); return true;                                               \
-    case S_sigmoid: *out = 1 / (1 + M(exp)(-a)); return true;                                    \
-    case S_erf: *out = M(erf)(a); return true;                                                   \
-    default: return false;                                                                       \
-    }                                                                                            \
+#define FLOAT_LANE(F, M, NAME)                                                                     \
+  static F NAME##_rem(F a, F b) {                                                                  \
+    F r = M(fmod)(a, b);                                                                           \
+    if (r == 0) return M(copysign)(r, b);                                                          \
+    return (r < 0) != (b < 0) ? r + b : r;                                                         \
+  }                                                                                                \
+  static F NAME##_min(F a, F b) {                                                                  \
+    if (a != a || b != b) return a + b;                                                            \
+    return a < b || (a == b && signbit(a)) ? a : b;                                                \
+  }                                                                                                \
+  static F NAME##_max(F a, F b) {                                                                  \
+    if (a != a || b != b) return a + b;                                                            \
+    return a > b || (a == b && !signbit(a)) ? a : b;                                               \
+  }                                                                                                \
+  static F NAME##_sign(F a) { return a > 0 ? 1 : a < 0 ? -1 : a; }                                 \
+  /* Operations whose result is of the operands' type. */                                          \
+  static bool NAME##_eval(SOp op, F a, F b, F *out) {                                              \
+    switch ((int)op) {                                                                             \
+    case S_add: *out = a + b; return true;                                                         \
+    case S_sub: *out = a - b; return true;                                                         \
+    case S_mul: *out = a * b; return true;                                                         \
+    case S_div: *out = a / b; return true;                                                         \
+    case S_fdiv: *out = M(floor)(a / b); return true;                                              \
+    case S_mod: *out = M(fmod)(a, b); return true;                                                 \
+    case S_fmod: *out = NAME##_rem(a, b); return true;                                             \
+    case S_min: *out = NAME##_min(a, b); return true;                                              \
+    case S_max: *out = NAME##_max(a, b); return true;                                              \
+    case S_pow: *out = M(pow)(a, b); return true;                                                  \
+    case S_atan2: *out = M(atan2)(a, b); return true;                                              \
+    case S_neg: *out = -a; return true;                                                            \
+    case S_abs: *out = M(fabs)(a); return true;                                                    \
+    case S_sign: *out = NAME##_sign(a); return true;                                               \
+    case S_floor: *out = M(floor)(a); return true;                                                 \
+    case S_ceil: *out = M(ceil)(a); return true;                                                   \
+    case S_trunc: *out = M(trunc)(a); return true;                                                 \
+    case S_round: *out = M(nearbyint)(a); return true; /* default mode: half to even */            \
+    case S_sqrt: *out = M(sqrt)(a); return true;                                                   \
+    case S_rsqrt: *out = 1 / M(sqrt)(a); return true;                                              \
+    case S_exp: *out = M(exp)(a); return true;                                                     \
+    case S_log: *out = M(log)(a); return true;                                                     \
+    case S_log2: *out = M(log2)(a); return true;                                                   \
+    case S_log10: *out = M(log10)(a); return true;                                                 \
+    case S_log1p: *out = M(log1p)(a); return true;                                                 \
+    case S_expm1: *out = M(expm1)(a); return true;                                                 \
+    case S_sin: *out = M(sin)(a); return true;                                                     \
+    case S_cos: *out = M(cos)(a); return true;                                                     \
+    case S_tan: *out = M(tan)(a); return true;                                                     \
+    case S_sinh: *out = M(sinh)(a); return true;                                                   \
+    case S_cosh: *out = M(cosh)(a); return true;                                                   \
+    case S_tanh: *out = M(tanh)(a); return true;                                                   \
+    case S_asin: *out = M(asin)(a); return true;                                                   \
+    case S_acos: *out = M(acos)(a); return true;                                                   \
+    case S_atan: *out = M(atan)(a); return true;                                                   \
+    case S_asinh: *out = M(asinh)(a); return true;                                                 \
+    case S_acosh: *out = M(acosh)(a); return true;                                                 \
+    case S_atanh: *out = M(atanh)(a); return true;                                                 \
+    case S_sigmoid: *out = 1 / (1 + M(exp)(-a)); return true;                                      \
+    case S_erf: *out = M(erf)(a); return true;                                                     \
+    default: return false;                                                                         \
+    }                                                                                              \
   }
 #define M_F32(fn) fn##f
 #define M_F64(fn) fn
@@ -165,7 +177,10 @@ static KStatus unsigned_div(SOp op, uint64_t a, uint64_t b, uint64_t *out) {
 }
 
 static KStatus signed_pow(int64_t a, int64_t b, uint64_t *out) {
-  if (b >= 0) { *out = ipow((uint64_t)a, (uint64_t)b); return K_OK; }
+  if (b >= 0) {
+    *out = ipow((uint64_t)a, (uint64_t)b);
+    return K_OK;
+  }
   if (a == 0) return K_DIV_ZERO;
   *out = a == 1 ? 1 : a == -1 ? (b & 1 ? UINT64_MAX : 1) : 0; /* 1 / a^-b, truncated */
   return K_OK;
@@ -174,7 +189,10 @@ static KStatus signed_pow(int64_t a, int64_t b, uint64_t *out) {
 /* What depends on the sign; the rest is below. */
 static KStatus eval_signed(SOp op, int64_t a, int64_t b, uint64_t *out) {
   switch ((int)op) {
-  case S_div: case S_fdiv: case S_mod: case S_fmod: return signed_div(op, a, b, out);
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod: return signed_div(op, a, b, out);
   case S_pow: return signed_pow(a, b, out);
   case S_min: *out = (uint64_t)(a < b ? a : b); return K_OK;
   case S_max: *out = (uint64_t)(a > b ? a : b); return K_OK;
@@ -189,7 +207,10 @@ static KStatus eval_signed(SOp op, int64_t a, int64_t b, uint64_t *out) {
 
 static KStatus eval_unsigned(SOp op, uint64_t a, uint64_t b, uint64_t *out) {
   switch ((int)op) {
-  case S_div: case S_fdiv: case S_mod: case S_fmod: return unsigned_div(op, a, b, out);
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod: return unsigned_div(op, a, b, out);
   case S_pow: *out = ipow(a, b); return K_OK;
   case S_min: *out = a < b ? a : b; return K_OK;
   case S_max: *out = a > b ? a : b; return K_OK;
@@ -207,7 +228,8 @@ static KStatus eval_int(SOp op, DType t, uint64_t a, uint64_t b, uint64_t *out) 
   switch ((int)op) {
   case S_eq: *out = a == b; return K_OK;
   case S_ne: *out = a != b; return K_OK;
-  case S_isnan: case S_isinf: *out = 0; return K_OK;
+  case S_isnan:
+  case S_isinf: *out = 0; return K_OK;
   case S_isfin: *out = 1; return K_OK;
   case S_add: *out = a + b; break;
   case S_sub: *out = a - b; break;
@@ -217,9 +239,13 @@ static KStatus eval_int(SOp op, DType t, uint64_t a, uint64_t b, uint64_t *out) 
   case S_or: *out = a | b; break;
   case S_xor: *out = a ^ b; break;
   case S_not: *out = t == DT_bool ? !a : ~a; break;
-  case S_shl: case S_shr:
+  case S_shl:
+  case S_shr:
     if (b >= (uint64_t)dtype_bytes(t) * 8) return K_BAD_SHIFT; /* a negative amount is huge */
-    if (op == S_shl) { *out = a << b; break; }
+    if (op == S_shl) {
+      *out = a << b;
+      break;
+    }
     /* fall through */
   default:
     s = dtype_is_signed(t) ? eval_signed(op, (int64_t)a, (int64_t)b, out)
@@ -238,7 +264,10 @@ static bool takes_class(SOp op, DType t) {
 KStatus scalar_eval(SOp op, DType t, uint64_t a, uint64_t b, uint64_t c, uint64_t *out) {
   if ((unsigned)op >= S_COUNT || (unsigned)t >= DT_COUNT || !takes_class(op, t))
     return K_BAD_KERNEL;
-  if (op == S_select) { *out = a ? b : c; return K_OK; }
+  if (op == S_select) {
+    *out = a ? b : c;
+    return K_OK;
+  }
   return dtype_is_float(t) ? eval_float(op, t, a, b, out) : eval_int(op, t, a, b, out);
 }
 

@@ -3,8 +3,8 @@
 #include "kernel/interp.h"
 
 const TextInfix text_infix[TEXT_INFIXES] = {
-  { S_eq, 1, "==" }, { S_ne, 1, "!=" }, { S_le, 1, "<=" }, { S_lt, 1, "<" },
-  { S_add, 2, "+" }, { S_sub, 2, "-" }, { S_mul, 3, "*" }, { S_div, 3, "/" },
+    {S_eq, 1, "=="}, {S_ne, 1, "!="}, {S_le, 1, "<="}, {S_lt, 1, "<"},
+    {S_add, 2, "+"}, {S_sub, 2, "-"}, {S_mul, 3, "*"}, {S_div, 3, "/"},
 };
 
 static const char *const dtype_short[] = {
@@ -16,8 +16,9 @@ static const char *const dtype_short[] = {
 const char *text_dtype(DType t) { return dtype_short[t]; }
 
 static const char *const keyword[] = {
-  "kernel", "in", "out", "inout", "local", "for", "parallel", "carry", "next", "let", "reduce",
-  "from", "contract", "over", "then", "check", "if", "or", "true", "false", "inf", "nan", "bits",
+    "kernel", "in",  "out",    "inout", "local",    "for",  "parallel", "carry",
+    "next",   "let", "reduce", "from",  "contract", "over", "then",     "check",
+    "if",     "or",  "true",   "false", "inf",      "nan",  "bits",
 };
 
 bool text_is_keyword(const char *s, size_t n) {
@@ -28,8 +29,10 @@ bool text_is_keyword(const char *s, size_t n) {
 
 bool text_is_var_name(const char *s, size_t n) {
   size_t i = 0;
-  if (n > 3 && memcmp(s, "acc", 3) == 0) i = 3;
-  else if (n > 1 && (*s == 'i' || *s == 't' || *s == 'c' || *s == 'r')) i = 1;
+  if (n > 3 && memcmp(s, "acc", 3) == 0)
+    i = 3;
+  else if (n > 1 && (*s == 'i' || *s == 't' || *s == 'c' || *s == 'r'))
+    i = 1;
   if (i == 0) return false;
   while (i < n && text_is_digit(s[i])) i++;
   return i == n;

@@ -38,10 +38,13 @@ bool read_built(Parser *p) { return !kb_error(p->b) || read_fail(p, kb_error(p->
 /* ---- words ------------------------------------------------------------------ */
 void read_space(Parser *p) {
   for (; p->at < p->end; p->at++) {
-    if (*p->at == '\n') { p->line++; p->line_start = p->at + 1; }
-    else if (*p->at == '/' && p->at + 1 < p->end && p->at[1] == '/')
+    if (*p->at == '\n') {
+      p->line++;
+      p->line_start = p->at + 1;
+    } else if (*p->at == '/' && p->at + 1 < p->end && p->at[1] == '/')
       while (p->at + 1 < p->end && p->at[1] != '\n') p->at++;
-    else if (*p->at != ' ' && *p->at != '\t' && *p->at != '\r') return;
+    else if (*p->at != ' ' && *p->at != '\t' && *p->at != '\r')
+      return;
   }
 }
 
@@ -105,7 +108,10 @@ bool read_is_word(const Word *w, const char *s) {
 bool read_find_dtype(const char *s, size_t n, DType *t) {
   for (int i = 0; i < DT_COUNT; i++) {
     const char *name = text_dtype((DType)i);
-    if (strlen(name) == n && memcmp(name, s, n) == 0) { *t = (DType)i; return true; }
+    if (strlen(name) == n && memcmp(name, s, n) == 0) {
+      *t = (DType)i;
+      return true;
+    }
   }
   return false;
 }
@@ -129,7 +135,10 @@ char *read_quoted(Parser *p, size_t *bytes) {
   for (const char *s = p->at; s < p->end && *s != '"'; s++, ++*bytes)
     if (*s == '\\' && s + 1 < p->end) s++;
   char *out = p->a.fn(p->a.user, NULL, 0, *bytes), *to = out;
-  if (!out) { read_fail(p, "out of memory"); return NULL; }
+  if (!out) {
+    read_fail(p, "out of memory");
+    return NULL;
+  }
   while (p->at < p->end && *p->at != '"' && *p->at != '\n' && *p->at) {
     char c = *p->at++;
     if (c == '\\' && p->at < p->end) {
@@ -172,7 +181,10 @@ bool read_small_int(Parser *p, int *v) {
 static bool digits(Parser *p, unsigned base, Number *n) {
   int seen = 0;
   for (; p->at < p->end; p->at++) {
-    if (*p->at == '.' && !n->point) { n->point = true; continue; }
+    if (*p->at == '.' && !n->point) {
+      n->point = true;
+      continue;
+    }
     int d = base == 16 ? hex_value(*p->at) : text_is_digit(*p->at) ? *p->at - '0' : -1;
     if (d < 0) break;
     if (__builtin_mul_overflow(n->m, (uint64_t)base, &n->m) ||
@@ -200,12 +212,18 @@ static bool hex_number(Parser *p, Number *n) {
 }
 
 static bool number(Parser *p, Number *n) {
-  *n = (Number){ 0 };
+  *n = (Number){0};
   read_space(p);
   begin_word(p);
   n->negative = read_accept(p, "-");
-  if (read_accept(p, "inf")) { n->inf = true; return true; }
-  if (read_accept(p, "nan")) { n->nan = true; return true; }
+  if (read_accept(p, "inf")) {
+    n->inf = true;
+    return true;
+  }
+  if (read_accept(p, "nan")) {
+    n->nan = true;
+    return true;
+  }
   if (read_accept(p, "bits")) {
     n->bits = true;
     return read_expect(p, "(") && read_peek(p) == '0' && p->end - p->at > 2 && p->at[1] == 'x'
@@ -244,8 +262,8 @@ static KE int_const(Parser *p, DType t, const Number *n) {
   if (n->point || n->inf || n->nan)
     return read_fail_e(p, "a fraction needs the dtype of a float: 0.5:f32");
   uint64_t v = n->negative ? 0 - n->m : n->m;
-  bool sign_ok = dtype_is_signed(t) ? n->m == 0 || ((int64_t)v < 0) == n->negative
-                                    : !n->negative || n->m == 0;
+  bool sign_ok =
+      dtype_is_signed(t) ? n->m == 0 || ((int64_t)v < 0) == n->negative : !n->negative || n->m == 0;
   if (!sign_ok || (uint64_t)wrap_int((int64_t)v, t) != v)
     return read_fail_e(p, "the number does not fit its dtype");
   return kb_bits_const(p->b, t, v);

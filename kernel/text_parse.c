@@ -21,7 +21,7 @@ static bool grow(Parser *p, void **array, uint32_t *cap, uint32_t used, size_t s
 static void bind(Parser *p, Word w, BoundKind kind, uint32_t id) {
   if (p->failed || !grow(p, (void **)&p->bound, &p->cap_bound, p->n_bound, sizeof *p->bound))
     return;
-  p->bound[p->n_bound++] = (Bound){ w.s, w.n, kind, id };
+  p->bound[p->n_bound++] = (Bound){w.s, w.n, kind, id};
 }
 
 static const Bound *lookup(Parser *p, const Word *w) {
@@ -47,12 +47,15 @@ static bool list(Parser *p, const char *close, KE *out, uint32_t most, uint32_t 
 
 static bool op_named(const Word *w, SOp *op) {
   for (int i = 0; i < S_COUNT; i++)
-    if (read_is_word(w, sop_info[i].name)) { *op = (SOp)i; return true; }
+    if (read_is_word(w, sop_info[i].name)) {
+      *op = (SOp)i;
+      return true;
+    }
   return false;
 }
 
 static KE call(Parser *p, const Word *w) {
-  KE x[3] = { KE_NONE, KE_NONE, KE_NONE };
+  KE x[3] = {KE_NONE, KE_NONE, KE_NONE};
   uint32_t n;
   DType t;
   SOp op;
@@ -308,9 +311,12 @@ static bool stmt_store(Parser *p) {
   return read_built(p);
 }
 
-static const struct { const char *word; bool (*parse)(Parser *); } statement[] = {
-  { "for", stmt_for }, { "let", stmt_let }, { "contract", stmt_contract },
-  { "check", stmt_check }, { "if", stmt_if },
+static const struct {
+  const char *word;
+  bool (*parse)(Parser *);
+} statement[] = {
+    {"for", stmt_for},     {"let", stmt_let}, {"contract", stmt_contract},
+    {"check", stmt_check}, {"if", stmt_if},
 };
 
 static bool one_stmt(Parser *p) {
@@ -381,7 +387,7 @@ static bool buffer(Parser *p, KBufRole role) {
 
 /* "in" opens a declaration; the names of buffers cannot be these words. */
 static bool buffers(Parser *p) {
-  static const char *const role[] = { "in", "out", "inout", "local" };
+  static const char *const role[] = {"in", "out", "inout", "local"};
   Word w;
   while (read_peek_word(p, &w)) {
     int r = 0;
@@ -413,8 +419,10 @@ Kernel *kernel_parse(const char *text, size_t n, KAlloc a, KTextError *err) {
   Kernel *k = NULL;
   if (whole(&p)) {
     k = kb_done(p.b);
-    if (k) p.b = NULL;
-    else read_fail(&p, kb_error(p.b));
+    if (k)
+      p.b = NULL;
+    else
+      read_fail(&p, kb_error(p.b));
   }
   kb_drop(p.b);
   if (p.bound) a.fn(a.user, p.bound, p.cap_bound * sizeof *p.bound, 0);

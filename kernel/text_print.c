@@ -20,10 +20,10 @@ typedef struct {
   size_t n, cap;
   bool refused;
   int indent;
-  uint32_t *uses, *seen, *height, *alias;    /* per node, of group `stamp`    */
-  uint32_t *stack, *edge, *order;            /* the walk; order: leaving order */
+  uint32_t *uses, *seen, *height, *alias; /* per node, of group `stamp`    */
+  uint32_t *stack, *edge, *order;         /* the walk; order: leaving order */
   uint32_t stamp, n_order, n_alias;
-  uint32_t *var_number;                      /* per variable                  */
+  uint32_t *var_number; /* per variable                  */
   uint32_t numbered[KV_Acc + 1];
   uint32_t name_at[K_MAX_SYMS + K_MAX_BUFS]; /* in names: symbols, then buffers */
   char *names;
@@ -37,7 +37,10 @@ static bool room(Printer *p, char **text, size_t *cap, size_t used, size_t more)
   size_t want = *cap ? *cap : 1024;
   while (want < used + more) want *= 2;
   char *t = p->a.fn(p->a.user, *text, *cap, want);
-  if (!t) { p->refused = true; return false; }
+  if (!t) {
+    p->refused = true;
+    return false;
+  }
   *text = t;
   *cap = want;
   return true;
@@ -72,12 +75,16 @@ static void put_quoted(Printer *p, const char *s) {
   put(p, "\"");
   for (; *s; s++) {
     unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') { put(p, "\\"); put_n(p, s, 1); }
-    else if (c == '\n') put(p, "\\n");
+    if (c == '"' || c == '\\') {
+      put(p, "\\");
+      put_n(p, s, 1);
+    } else if (c == '\n')
+      put(p, "\\n");
     else if (c < 32 || c == 127) {
       put(p, c < 16 ? "\\x0" : "\\x");
       put_uint(p, c, 16);
-    } else put_n(p, s, 1);
+    } else
+      put_n(p, s, 1);
   }
   put(p, "\"");
 }
@@ -119,11 +126,13 @@ static void make_names(Printer *p) {
   for (uint32_t i = 0; i < k->n_bufs; i++) make_name(p, k->n_syms + i, k->text + k->buf[i].name);
 }
 
-static void put_sym(Printer *p, uint32_t i) { if (!p->refused) put(p, p->names + p->name_at[i]); }
+static void put_sym(Printer *p, uint32_t i) {
+  if (!p->refused) put(p, p->names + p->name_at[i]);
+}
 static void put_buf(Printer *p, uint32_t i) { put_sym(p, p->k->n_syms + i); }
 
 static void put_var(Printer *p, uint32_t v) {
-  static const char *const stem[] = { "i", "t", "c", "r", "acc" };
+  static const char *const stem[] = {"i", "t", "c", "r", "acc"};
   uint8_t kind = p->k->var[v].kind;
   if (p->var_number[v] == KE_NONE) p->var_number[v] = p->numbered[kind]++;
   put(p, stem[kind]);
@@ -136,7 +145,10 @@ static void put_decimal(Printer *p, uint64_t m, int k) {
   int n = 0;
   if (k == 0 || k > 6) {
     put_uint(p, m, 10);
-    if (k) { put(p, "e-"); put_uint(p, (uint64_t)k, 10); }
+    if (k) {
+      put(p, "e-");
+      put_uint(p, (uint64_t)k, 10);
+    }
     return;
   }
   for (; m || n <= k; m /= 10) digits[n++] = (char)('0' + m % 10);
@@ -166,7 +178,10 @@ static void put_float(Printer *p, DType t, uint64_t bits) {
   double d;
   memcpy(&d, &wide, 8);
   if (isnan(d)) {
-    if (bits == text_nan(t)) { put(p, "nan"); return; }
+    if (bits == text_nan(t)) {
+      put(p, "nan");
+      return;
+    }
     put(p, "bits(0x");
     put_uint(p, bits, 16);
     put(p, ")");
@@ -175,7 +190,10 @@ static void put_float(Printer *p, DType t, uint64_t bits) {
   bool negative = signbit(d) != 0;
   if (negative) put(p, "-");
   d = fabs(d);
-  if (isinf(d)) { put(p, "inf"); return; }
+  if (isinf(d)) {
+    put(p, "inf");
+    return;
+  }
   double power = 1;
   for (int k = 0; k <= 22; k++, power *= 10) {
     double m = nearbyint(d * power);
@@ -189,10 +207,16 @@ static void put_float(Printer *p, DType t, uint64_t bits) {
 
 static void put_const(Printer *p, const KNode *n) {
   DType t = (DType)n->dtype;
-  if (t == DT_bool) { put(p, n->bits ? "true" : "false"); return; }
-  if (dtype_is_float(t)) put_float(p, t, n->bits);
-  else if (dtype_is_signed(t)) put_int(p, (int64_t)n->bits);
-  else put_uint(p, n->bits, 10);
+  if (t == DT_bool) {
+    put(p, n->bits ? "true" : "false");
+    return;
+  }
+  if (dtype_is_float(t))
+    put_float(p, t, n->bits);
+  else if (dtype_is_signed(t))
+    put_int(p, (int64_t)n->bits);
+  else
+    put_uint(p, n->bits, 10);
   if (t == DT_i64) return;
   put(p, ":");
   put(p, text_dtype(t));
@@ -226,7 +250,10 @@ static const TextInfix *infix_of(uint8_t op) {
 static void put_op(Printer *p, KE e, int prec) {
   const KNode *n = &p->k->node[e];
   const TextInfix *x = infix_of(n->op);
-  if (!x) { put_call(p, sop_info[n->op].name, "", e, (uint32_t)sop_info[n->op].arity); return; }
+  if (!x) {
+    put_call(p, sop_info[n->op].name, "", e, (uint32_t)sop_info[n->op].arity);
+    return;
+  }
   if (x->prec < prec) put(p, "(");
   put_expr(p, n->a, x->prec == 1 ? 2 : x->prec);
   put(p, " ");
@@ -244,7 +271,10 @@ static void put_load(Printer *p, KE e, int prec) {
   put(p, "[");
   put_list(p, e, n->rank);
   put(p, "]");
-  if (fallback) { put(p, " or "); put_expr(p, n->c, 4); }
+  if (fallback) {
+    put(p, " or ");
+    put_expr(p, n->c, 4);
+  }
   if (parens) put(p, ")");
 }
 
@@ -263,13 +293,17 @@ static void put_expr(Printer *p, KE e, int prec) {
   case KN_Op: put_op(p, e, prec); break;
   case KN_Cast: put_call(p, text_dtype((DType)n->dtype), "", e, 1); break;
   case KN_Bits: put_call(p, "as_", text_dtype((DType)n->dtype), e, 1); break;
-  case KN_Load: case KN_LoadOr: put_load(p, e, prec); break;
+  case KN_Load:
+  case KN_LoadOr: put_load(p, e, prec); break;
   }
 }
 
 /* ---- shared nodes ----------------------------------------------------------- */
 static void reach(Printer *p, KE e, uint32_t *depth) {
-  if (p->seen[e] == p->stamp) { p->uses[e]++; return; }
+  if (p->seen[e] == p->stamp) {
+    p->uses[e]++;
+    return;
+  }
   p->seen[e] = p->stamp;
   p->uses[e] = 1;
   p->alias[e] = KE_NONE;
@@ -283,7 +317,10 @@ static void walk_root(Printer *p, KE root) {
   reach(p, root, &depth);
   while (depth > 0) {
     KE e = p->stack[depth - 1], x = kernel_operand(p->k, e, p->edge[depth - 1]++);
-    if (x != KE_NONE) { reach(p, x, &depth); continue; }
+    if (x != KE_NONE) {
+      reach(p, x, &depth);
+      continue;
+    }
     p->order[p->n_order++] = e;
     depth--;
   }
@@ -316,7 +353,10 @@ static void group_names(Printer *p) {
   for (uint32_t i = 0; i < p->n_order; i++) {
     KE e = p->order[i];
     uint32_t h = 0;
-    if (is_leaf(p, e)) { p->height[e] = 0; continue; }
+    if (is_leaf(p, e)) {
+      p->height[e] = 0;
+      continue;
+    }
     for (uint32_t j = 0; kernel_operand(p->k, e, j) != KE_NONE; j++) {
       KE x = kernel_operand(p->k, e, j);
       if (p->alias[x] == KE_NONE && p->height[x] > h) h = p->height[x];
@@ -475,7 +515,10 @@ static void print_check(Printer *p, const KStmt *s) {
   line(p);
   put(p, s->kind == KS_If ? "if " : "check ");
   put_expr(p, s->a, 0);
-  if (s->kind == KS_If) { open_body(p); return; }
+  if (s->kind == KS_If) {
+    open_body(p);
+    return;
+  }
   put(p, ", ");
   put_quoted(p, p->k->text + s->c);
 }
@@ -487,7 +530,8 @@ static void print_stmt(Printer *p, const KStmt *s) {
   case KS_Store: print_store(p, s); break;
   case KS_Reduce: print_reduce(p, s); break;
   case KS_Contract: print_contract(p, s); break;
-  case KS_Check: case KS_If: print_check(p, s); break;
+  case KS_Check:
+  case KS_If: print_check(p, s); break;
   }
 }
 
@@ -511,12 +555,14 @@ static void print_body(Printer *p) {
 }
 
 static void print_head(Printer *p) {
-  static const char *const role[] = { "in ", "out ", "inout ", "local " };
+  static const char *const role[] = {"in ", "out ", "inout ", "local "};
   const Kernel *k = p->k;
   const char *name = k->text + k->name;
   put(p, "kernel @");
-  if (is_word(name)) put(p, name);
-  else put_quoted(p, name);
+  if (is_word(name))
+    put(p, name);
+  else
+    put_quoted(p, name);
   put(p, "(");
   for (uint32_t i = 0; i < k->n_syms; i++) {
     if (i) put(p, ", ");
@@ -544,8 +590,10 @@ static void print_head(Printer *p) {
 static uint32_t *words(Printer *p, size_t n, int fill) {
   if (p->refused) return NULL;
   uint32_t *w = p->a.fn(p->a.user, NULL, 0, n * 4 + 4);
-  if (w) memset(w, fill, n * 4 + 4);
-  else p->refused = true;
+  if (w)
+    memset(w, fill, n * 4 + 4);
+  else
+    p->refused = true;
   return w;
 }
 
@@ -554,7 +602,7 @@ static void give_back(Printer *p, void *m, size_t bytes) {
 }
 
 char *kernel_print(const Kernel *k, KAlloc a, size_t *n) {
-  Printer p = { .k = k, .a = a };
+  Printer p = {.k = k, .a = a};
   size_t nn = k->n_nodes;
   uint32_t *block = words(&p, 7 * nn, 0);
   p.var_number = words(&p, k->n_vars, 0xff);

@@ -8,18 +8,21 @@
 #include "kernel/visit.h"
 #include "base/checked.h"
 
-enum { MAX_SIZE_NODES = 200 };               /* of a dim or extent, written out */
+enum { MAX_SIZE_NODES = 200 }; /* of a dim or extent, written out */
 
-typedef struct { uint8_t kind; uint32_t end, stmt, n_open, loops; } Body;
+typedef struct {
+  uint8_t kind;
+  uint32_t end, stmt, n_open, loops;
+} Body;
 
 typedef struct {
   const Kernel *k;
   const char *why;
-  uint32_t *var_from, *var_to;               /* per variable; from 0: undeclared */
-  uint32_t *open, n_open;                    /* variables alive, in order     */
-  uint32_t *from, *to;                       /* per node: alive in [from, to) */
-  uint8_t *weight;                           /* per node: its size as a dim, 0: not one */
-  bool checking;                             /* second walk                   */
+  uint32_t *var_from, *var_to; /* per variable; from 0: undeclared */
+  uint32_t *open, n_open;      /* variables alive, in order     */
+  uint32_t *from, *to;         /* per node: alive in [from, to) */
+  uint8_t *weight;             /* per node: its size as a dim, 0: not one */
+  bool checking;               /* second walk                   */
   uint32_t clock, loops;
   Body body[K_MAX_LOOPS];
   int depth;
@@ -95,7 +98,7 @@ static bool check_op(Check *c, KE e) {
   const KNode *node = c->k->node, *n = &node[e];
   if (n->op >= S_COUNT) return fail(c, "no such operation");
   const SOpInfo *op = &sop_info[n->op];
-  KE arg[3] = { n->a, n->b, n->c };
+  KE arg[3] = {n->a, n->b, n->c};
   for (int i = 0; i < op->arity; i++)
     if (arg[i] >= e) return fail(c, "an operand does not come before its user");
   bool is_select = n->op == S_select;
@@ -139,14 +142,14 @@ static bool check_node(Check *c, KE e) {
   if (n->dtype >= DT_COUNT) return fail(c, "a node of no dtype");
   switch (n->kind) {
   case KN_Const: return check_const(c, n);
-  case KN_Sym:
-    return (n->a < k->n_syms && n->dtype == DT_i64) || fail(c, "no such symbol");
+  case KN_Sym: return (n->a < k->n_syms && n->dtype == DT_i64) || fail(c, "no such symbol");
   case KN_Var:
     return (n->a < k->n_vars && n->dtype == k->var[n->a].dtype) || fail(c, "no such variable");
   case KN_Op: return check_op(c, e);
   case KN_Cast: return n->a < e || fail(c, "an operand does not come before its user");
   case KN_Bits: return check_bits(c, e);
-  case KN_Load: case KN_LoadOr: return check_load(c, e);
+  case KN_Load:
+  case KN_LoadOr: return check_load(c, e);
   default: return fail(c, "a node of no kind");
   }
 }
@@ -230,7 +233,7 @@ static bool open_body(Check *c, uint32_t stmt, uint32_t n_open, uint32_t loops) 
   uint32_t limit = c->depth ? c->body[c->depth - 1].end : c->k->n_stmts;
   if (c->depth == K_MAX_LOOPS) return fail(c, "statements are nested too deeply");
   if (s->end <= stmt || s->end > limit) return fail(c, "a body ends outside its surroundings");
-  c->body[c->depth++] = (Body){ s->kind, s->end, stmt, n_open, loops };
+  c->body[c->depth++] = (Body){s->kind, s->end, stmt, n_open, loops};
   return true;
 }
 
@@ -371,11 +374,17 @@ static bool st_if(Check *c, uint32_t at) {
 }
 
 /* by kind: what checks it, has it a body, may it stand in an epilogue */
-static const struct { bool (*check)(Check *, uint32_t); bool body, epilogue; } statement[] = {
-  [KS_For] = { st_for, true, false },       [KS_Let] = { st_let, false, true },
-  [KS_Store] = { st_store, false, true },   [KS_Reduce] = { st_reduce, false, false },
-  [KS_Contract] = { st_contract, true, false },
-  [KS_Check] = { st_check, false, true },   [KS_If] = { st_if, true, false },
+static const struct {
+  bool (*check)(Check *, uint32_t);
+  bool body, epilogue;
+} statement[] = {
+    [KS_For] = {st_for, true, false},
+    [KS_Let] = {st_let, false, true},
+    [KS_Store] = {st_store, false, true},
+    [KS_Reduce] = {st_reduce, false, false},
+    [KS_Contract] = {st_contract, true, false},
+    [KS_Check] = {st_check, false, true},
+    [KS_If] = {st_if, true, false},
 };
 
 static bool check_stmt(Check *c, uint32_t at) {
@@ -440,12 +449,12 @@ static bool some_unproved(const Kernel *k, uint8_t *used, const uint8_t *load_ok
 }
 
 static KStatus say(KError *err, KStatus status, const char *why) {
-  if (err) *err = (KError){ status, why };
+  if (err) *err = (KError){status, why};
   return status;
 }
 
 KStatus kernel_verify(const Kernel *k, KAlloc a, bool *needs_launch, KError *err) {
-  Check c = { .k = k };
+  Check c = {.k = k};
   *needs_launch = true;
   if (!check_head(&c)) return say(err, K_BAD_KERNEL, c.why);
   /* words: 3 per variable, 2 per node; bytes: 2 per node, 1 per statement */

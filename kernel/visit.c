@@ -5,11 +5,14 @@
 KE kernel_operand(const Kernel *k, KE e, uint32_t i) {
   const KNode *n = &k->node[e];
   switch ((KNodeKind)n->kind) {
-  case KN_Const: case KN_Sym: case KN_Var: return KE_NONE;
+  case KN_Const:
+  case KN_Sym:
+  case KN_Var: return KE_NONE;
   case KN_Op:
     if (i >= (uint32_t)sop_info[n->op].arity) return KE_NONE;
     return i == 0 ? n->a : i == 1 ? n->b : n->c;
-  case KN_Cast: case KN_Bits: return i == 0 ? n->a : KE_NONE;
+  case KN_Cast:
+  case KN_Bits: return i == 0 ? n->a : KE_NONE;
   case KN_Load: return i < n->rank ? k->pool[n->b + i] : KE_NONE;
   case KN_LoadOr: return i < n->rank ? k->pool[n->b + i] : i == n->rank ? n->c : KE_NONE;
   }
@@ -47,7 +50,9 @@ KE kernel_stmt_expr(const Kernel *k, uint32_t s, uint32_t i) {
   const KStmt *t = &k->stmt[s];
   switch ((KStmtKind)t->kind) {
   case KS_For: return for_expr(k, t, i);
-  case KS_Let: case KS_Check: case KS_If: return i == 0 ? t->a : KE_NONE;
+  case KS_Let:
+  case KS_Check:
+  case KS_If: return i == 0 ? t->a : KE_NONE;
   case KS_Store: {
     uint32_t rank = k->buf[t->a].rank;
     return i < rank ? k->pool[t->b + i] : i == rank ? t->c : KE_NONE;

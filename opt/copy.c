@@ -5,7 +5,11 @@
  * else than its value's, is left alone.                                       */
 #include "opt/walk.h"
 
-typedef struct { PassCx *cx;  Replace r;  Map refused; } Copy;
+typedef struct {
+  PassCx *cx;
+  Replace r;
+  Map refused;
+} Copy;
 
 static void copy_atom(void *ud, Atom *a) {
   Copy *c = ud;
@@ -14,7 +18,7 @@ static void copy_atom(void *ud, Atom *a) {
 }
 
 static void copy_block(void *ud, Block *b) {
-  static const ExprVisit visit = { copy_atom, copy_block, NULL };
+  static const ExprVisit visit = {copy_atom, copy_block, NULL};
   Copy *c = ud;
   for (int i = 0; i < b->n; i++) {
     const Binding *bd = &b->at[i];
@@ -27,8 +31,10 @@ static void copy_block(void *ud, Block *b) {
 }
 
 static void copy_global(void *ud, Global *g) { copy_block(ud, g->fn->body); }
-static void copy_run(PassCx *cx) { each_global(cx->m, copy_global, &(Copy){ .cx = cx }); }
+static void copy_run(PassCx *cx) { each_global(cx->m, copy_global, &(Copy){.cx = cx}); }
 
-const Pass pass_copy = {
-  .name = "copy", .doc = "Use the original instead of a copy of it.",
-  .needs = FORM_TYPED, .keeps = ~0u, .run = copy_run };
+const Pass pass_copy = {.name = "copy",
+                        .doc = "Use the original instead of a copy of it.",
+                        .needs = FORM_TYPED,
+                        .keeps = ~0u,
+                        .run = copy_run};

@@ -10,19 +10,24 @@
 #include "ir/op.h"
 #include "opt/walk.h"
 
-typedef struct { uint64_t hash;  Binding *b;  int older; } Seen;
+typedef struct {
+  uint64_t hash;
+  Binding *b;
+  int older;
+} Seen;
 typedef struct {
   PassCx *cx;
-  VEC(Seen) seen;                  /* a stack: leaving a scope cuts it          */
-  Map by_hash;                     /* hash -> 1 + index of the newest           */
-  int floor;                       /* first of the current function             */
+  VEC(Seen) seen; /* a stack: leaving a scope cuts it          */
+  Map by_hash;    /* hash -> 1 + index of the newest           */
+  int floor;      /* first of the current function             */
 } Cse;
 
 /* ---- equality ---- */
 
 static bool same_tensor(const Tensor *a, const Tensor *b) {
   if (a == b) return true;
-  if (a->dtype != b->dtype || a->rank != b->rank || a->count != b->count || a->count > 16) return false;
+  if (a->dtype != b->dtype || a->rank != b->rank || a->count != b->count || a->count > 16)
+    return false;
   for (int i = 0; i < a->rank; i++)
     if (a->dim[i] != b->dim[i]) return false;
   return !memcmp(a->bytes, b->bytes, (size_t)a->count * (size_t)dtype_bytes(a->dtype));
@@ -31,11 +36,12 @@ static bool same_tensor(const Tensor *a, const Tensor *b) {
 static bool same_atom(const Atom *a, const Atom *b) {
   if (a->kind != b->kind) return false;
   switch (a->kind) {
-  case ATOM_Var:    return a->var == b->var;
-  case ATOM_Const:  return same_tensor(a->cst, b->cst);
-  case ATOM_Global: return a->global == b->global && a->type && b->type && type_same(a->type, b->type);
-  case ATOM_Ctor:   return a->ctor == b->ctor;
-  case ATOM_Op:     return a->op == b->op;
+  case ATOM_Var: return a->var == b->var;
+  case ATOM_Const: return same_tensor(a->cst, b->cst);
+  case ATOM_Global:
+    return a->global == b->global && a->type && b->type && type_same(a->type, b->type);
+  case ATOM_Ctor: return a->ctor == b->ctor;
+  case ATOM_Op: return a->op == b->op;
   case ATOM_Poison: break;
   }
   return false;
@@ -59,7 +65,8 @@ static bool same_value(const Expr *a, const Expr *b) {
     return same_atoms(a->Tuple.n_items, a->Tuple.items, b->Tuple.n_items, b->Tuple.items);
   if (a->kind == EX_Proj)
     return a->Proj.index == b->Proj.index && same_atom(&a->Proj.tuple, &b->Proj.tuple);
-  return same_atom(&a->Call.callee, &b->Call.callee) && same_attrs(&a->Call.attrs, &b->Call.attrs) &&
+  return same_atom(&a->Call.callee, &b->Call.callee) &&
+         same_attrs(&a->Call.attrs, &b->Call.attrs) &&
          same_atoms(a->Call.n_args, a->Call.args, b->Call.n_args, b->Call.args);
 }
 
@@ -83,18 +90,23 @@ static bool is_shareable(const Expr *e) {
 
 /* ---- hashes ---- */
 
-typedef struct { uint64_t h; } Hash;
+typedef struct {
+  uint64_t h;
+} Hash;
 static void hash_atom(void *ud, Atom *a) {
   Hash *s = ud;
   uint64_t of;
-  if (a->kind == ATOM_Const) of = hash_mix((uint64_t)a->cst->dtype, (uint64_t)a->cst->count);
-  else if (a->kind == ATOM_Var) of = (uint64_t)a->var->id;
-  else of = map_ptr(a->op);
+  if (a->kind == ATOM_Const)
+    of = hash_mix((uint64_t)a->cst->dtype, (uint64_t)a->cst->count);
+  else if (a->kind == ATOM_Var)
+    of = (uint64_t)a->var->id;
+  else
+    of = map_ptr(a->op);
   s->h = hash_mix(s->h, hash_mix((uint64_t)a->kind, of));
 }
 static uint64_t hash_of(Expr *e) {
-  Hash s = { (uint64_t)e->kind + 1 };
-  ir_visit(e, &(ExprVisit){ hash_atom, NULL, NULL }, &s);
+  Hash s = {(uint64_t)e->kind + 1};
+  ir_visit(e, &(ExprVisit){hash_atom, NULL, NULL}, &s);
   return e->kind == EX_Proj ? hash_mix(s.h, (uint64_t)e->Proj.index) : s.h;
 }
 
@@ -124,14 +136,14 @@ static void share(Cse *c, Binding *b) {
   const Binding *old = find(c, h, b);
   if (old && pass_may(c->cx)) {
     *b = bind_copy(b->var, atom_var(old->var, b->value->span), b->style, b->value->span);
-  } else if (!old && b->style != BIND_Seq) {     /* a statement has no name to use */
-    vec_push(&c->seen, ((Seen){ h, b, (int)(intptr_t)map_get(&c->by_hash, h) - 1 }));
+  } else if (!old && b->style != BIND_Seq) { /* a statement has no name to use */
+    vec_push(&c->seen, ((Seen){h, b, (int)(intptr_t)map_get(&c->by_hash, h) - 1}));
     map_set(&c->by_hash, h, (void *)(intptr_t)c->seen.n);
   }
 }
 
 static void cse_block(void *ud, Block *b) {
-  static const ExprVisit visit = { NULL, cse_block, cse_fn };
+  static const ExprVisit visit = {NULL, cse_block, cse_fn};
   Cse *c = ud;
   int mark = c->seen.n;
   for (int i = 0; i < b->n; i++) {
@@ -145,8 +157,10 @@ static void cse_block(void *ud, Block *b) {
 }
 
 static void cse_global(void *ud, Global *g) { cse_fn(ud, g->fn); }
-static void cse_run(PassCx *cx) { each_global(cx->m, cse_global, &(Cse){ .cx = cx }); }
+static void cse_run(PassCx *cx) { each_global(cx->m, cse_global, &(Cse){.cx = cx}); }
 
-const Pass pass_cse = {
-  .name = "cse", .doc = "Compute equal expressions once.",
-  .needs = FORM_TYPED, .keeps = ~0u, .run = cse_run };
+const Pass pass_cse = {.name = "cse",
+                       .doc = "Compute equal expressions once.",
+                       .needs = FORM_TYPED,
+                       .keeps = ~0u,
+                       .run = cse_run};

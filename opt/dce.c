@@ -10,27 +10,100 @@
 #include "opt/walk.h"
 
 /* uses: of variables; dims: mentions of symbols (Dim -> count). */
-typedef struct { PassCx *cx;  UseCount uses;  Map dims;  int by; } Dce;
+typedef struct {
+  PassCx *cx;
+  UseCount uses;
+  Map dims;
+  int by;
+} Dce;
 
 /* ---- operators that always give a value ---- */
 
 /* Sorted.  Not here: what may meet a bad index, an empty axis, a bad shape or
  * a division; and what a person put in to be seen (debug). */
 static const char *const total_ops[] = {
-  "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "bitwise_and", "bitwise_not",
-  "bitwise_or", "bitwise_xor", "cast", "cast_like", "ceil", "clip", "concatenate", "copy",
-  "cos", "cosh", "dim", "equal", "erf", "exp", "expand_dims", "floor", "greater", "greater_equal",
-  "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log2", "logical_and",
-  "logical_not", "logical_or", "logical_xor", "maximum", "mean", "minimum", "multiply", "ndarray_size",
-  "negative", "nn.batch_matmul", "nn.bias_add", "nn.dense", "nn.leaky_relu", "nn.log_softmax",
-  "nn.matmul", "nn.prelu", "nn.relu", "nn.softmax", "not_equal", "ones", "ones_like", "round",
-  "rsqrt", "shape_of", "sigmoid", "sign", "sin", "sinh", "sqrt", "stack", "subtract", "sum",
-  "tan", "tanh", "transpose", "trunc", "where", "zeros", "zeros_like",
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
+    "cast",
+    "cast_like",
+    "ceil",
+    "clip",
+    "concatenate",
+    "copy",
+    "cos",
+    "cosh",
+    "dim",
+    "equal",
+    "erf",
+    "exp",
+    "expand_dims",
+    "floor",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "log10",
+    "log2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "mean",
+    "minimum",
+    "multiply",
+    "ndarray_size",
+    "negative",
+    "nn.batch_matmul",
+    "nn.bias_add",
+    "nn.dense",
+    "nn.leaky_relu",
+    "nn.log_softmax",
+    "nn.matmul",
+    "nn.prelu",
+    "nn.relu",
+    "nn.softmax",
+    "not_equal",
+    "ones",
+    "ones_like",
+    "round",
+    "rsqrt",
+    "shape_of",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "stack",
+    "subtract",
+    "sum",
+    "tan",
+    "tanh",
+    "transpose",
+    "trunc",
+    "where",
+    "zeros",
+    "zeros_like",
 };
-static const char *const total_on_floats[] = { "divide", "floor_divide", "floor_mod", "mod", "power" };
+static const char *const total_on_floats[] = {"divide", "floor_divide", "floor_mod", "mod",
+                                              "power"};
 
 /* With an unknown extent the check is in the operator's plan. */
-static const char *const total_when_static[] = { "broadcast_to", "reshape", "squeeze" };
+static const char *const total_when_static[] = {"broadcast_to", "reshape", "squeeze"};
 
 static bool is_static(const Type *t) {
   int64_t v;
@@ -44,8 +117,10 @@ static bool listed(const char *name, const char *const *at, int n) {
   while (lo < hi) {
     int mid = (lo + hi) / 2, c = strcmp(name, at[mid]);
     if (c == 0) return true;
-    if (c < 0) hi = mid;
-    else lo = mid + 1;
+    if (c < 0)
+      hi = mid;
+    else
+      lo = mid + 1;
   }
   return false;
 }
@@ -57,7 +132,8 @@ static bool is_total_op(const Expr *e) {
   if (!(op->flags & OP_PURE)) return false;
   if (LISTED(op->name, total_ops)) return true;
   if (t->kind == TY_Tensor && is_static(t) && LISTED(op->name, total_when_static)) return true;
-  return t->kind == TY_Tensor && dtype_is_float(t->tensor.dtype) && LISTED(op->name, total_on_floats);
+  return t->kind == TY_Tensor && dtype_is_float(t->tensor.dtype) &&
+         LISTED(op->name, total_on_floats);
 }
 
 static bool can_go(const Expr *e);
@@ -70,7 +146,11 @@ static bool block_can_go(const Block *b) {
 static bool can_go(const Expr *e) {
   if (e->n_oblige) return false;
   switch (e->kind) {
-  case EX_Just: case EX_Tuple: case EX_Proj: case EX_Fn: case EX_Ref: return true;
+  case EX_Just:
+  case EX_Tuple:
+  case EX_Proj:
+  case EX_Fn:
+  case EX_Ref: return true;
   case EX_Call:
     if (e->Call.callee.kind == ATOM_Ctor) return true;
     return e->Call.callee.kind == ATOM_Op && is_total_op(e);
@@ -79,7 +159,10 @@ static bool can_go(const Expr *e) {
     for (int i = 0; i < e->Match.n_clauses; i++)
       if (!block_can_go(e->Match.clauses[i].body)) return false;
     return !e->Match.partial;
-  case EX_RefRead: case EX_RefWrite: case EX_MatchCast: case EX_COUNT: break;
+  case EX_RefRead:
+  case EX_RefWrite:
+  case EX_MatchCast:
+  case EX_COUNT: break;
   }
   return false;
 }
@@ -117,7 +200,7 @@ static void mention_inst(Dce *d, const TypeArgs *in) {
   for (int i = 0; in && i < in->n_dims; i++) dim_visit_syms(in->dim[i], mention, d);
 }
 static void mention_binding(Dce *d, const Binding *b) {
-  static const ExprVisit visit = { mention_atom, mention_block, mention_fn };
+  static const ExprVisit visit = {mention_atom, mention_block, mention_fn};
   Expr *e = b->value;
   mention_type(d, b->var->type);
   mention_type(d, e->type);
@@ -143,7 +226,11 @@ static void given_by(Map *have, Type *t) {
     if (t->tensor.dim[i]->kind == DIM_Sym) gives(have, t->tensor.dim[i]);
 }
 
-typedef struct { Dce *d;  const Map *above;  bool needed; } Needed;
+typedef struct {
+  Dce *d;
+  const Map *above;
+  bool needed;
+} Needed;
 static Dim needed_sym(void *ud, Dim s) {
   Needed *n = ud;
   if (!map_get(n->above, map_ptr(s)) && map_get(&n->d->dims, map_ptr(s))) n->needed = true;
@@ -153,19 +240,22 @@ static Dim needed_sym(void *ud, Dim s) {
 /* Does anything else mention an extent that this binding gives?  Asked while
  * the binding's own mentions are taken away. */
 static bool gives_needed(Dce *d, const Binding *b, const Map *above) {
-  Needed n = { d, above, false };
+  Needed n = {d, above, false};
   type_subst(d->cx->m->cx->dims, b->var->type, NULL, needed_sym, &n);
   return n.needed;
 }
 
 /* ---- the walk ---- */
 
-typedef struct { Dce *d;  const Map *above; } Within;
+typedef struct {
+  Dce *d;
+  const Map *above;
+} Within;
 
 static bool unused(Dce *d, const Binding *b) {
   int n = uses_get(&d->uses, b->var);
   if (n == 0 || b->value->kind != EX_Fn) return n == 0;
-  UseCount own = { 0 };                        /* it may call itself           */
+  UseCount own = {0}; /* it may call itself           */
   uses_of_fn(&own, b->value->Fn.fn);
   return uses_get(&own, b->var) == n;
 }
@@ -176,20 +266,22 @@ static bool drop(Dce *d, const Binding *b, const Map *above) {
   mention_binding(d, b);
   bool stays = gives_needed(d, b, above) || !pass_may(d->cx);
   d->by = 1;
-  if (stays) mention_binding(d, b);
-  else uses_of_expr(&d->uses, b->value, -1);
+  if (stays)
+    mention_binding(d, b);
+  else
+    uses_of_expr(&d->uses, b->value, -1);
   return !stays;
 }
 
 static void dce_block(void *ud, Block *b);
 
 static void dce_block_under(Dce *d, Block *b, const Map *above) {
-  Within in = { d, above };
-  Bindings kept = { 0 };
+  Within in = {d, above};
+  Bindings kept = {0};
   bool *gone = NEW_BYTES((size_t)b->n + 1);
   for (int i = b->n - 1; i >= 0; i--) {
     gone[i] = drop(d, &b->at[i], above);
-    if (!gone[i]) ir_visit(b->at[i].value, &(ExprVisit){ NULL, dce_block, NULL }, &in);
+    if (!gone[i]) ir_visit(b->at[i].value, &(ExprVisit){NULL, dce_block, NULL}, &in);
   }
   for (int i = 0; i < b->n; i++)
     if (!gone[i]) vec_push(&kept, b->at[i]);
@@ -204,8 +296,8 @@ static void dce_block(void *ud, Block *b) {
 /* Above every binding stand the parameters of the global; what they give need
  * not be kept alive by anything else. */
 static void dce_global(void *ud, Global *g) {
-  Dce d = { .cx = ud, .by = 1 };
-  Map above = { 0 };
+  Dce d = {.cx = ud, .by = 1};
+  Map above = {0};
   uses_of_fn(&d.uses, g->fn);
   mention_fn(&d, g->fn);
   for (int i = 0; i < g->fn->n; i++) given_by(&above, g->fn->param[i]->type);
@@ -213,6 +305,9 @@ static void dce_global(void *ud, Global *g) {
 }
 static void dce_run(PassCx *cx) { each_global(cx->m, dce_global, cx); }
 
-const Pass pass_dce = {
-  .name = "dce", .doc = "Remove bindings that are never used, have no effect and cannot fail.",
-  .needs = FORM_TYPED, .keeps = ~0u, .run = dce_run };
+const Pass pass_dce = {.name = "dce",
+                       .doc =
+                           "Remove bindings that are never used, have no effect and cannot fail.",
+                       .needs = FORM_TYPED,
+                       .keeps = ~0u,
+                       .run = dce_run};

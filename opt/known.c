@@ -8,7 +8,10 @@
  * turn a tail call into a plain one.                                          */
 #include "opt/walk.h"
 
-typedef struct { PassCx *cx;  Map def; } Known;              /* Var -> Expr *   */
+typedef struct {
+  PassCx *cx;
+  Map def;
+} Known; /* Var -> Expr *   */
 
 static const Expr *def_of(const Known *k, const Atom *a) {
   return a->kind == ATOM_Var ? map_get(&k->def, map_ptr(a->var)) : NULL;
@@ -50,9 +53,7 @@ static Fit fit(const Known *k, const Pattern *p, const Atom *a, Bound *out) {
   int n;
   switch (p->kind) {
   case PAT_Wild: return FITS;
-  case PAT_Var:
-    vec_push(out, bind_copy(p->var, *a, BIND_Let, p->span));
-    return FITS;
+  case PAT_Var: vec_push(out, bind_copy(p->var, *a, BIND_Let, p->span)); return FITS;
   case PAT_Ctor: {
     const Ctor *c = ctor_of(k, a, &n, &field);
     if (!c) return UNKNOWN;
@@ -87,7 +88,7 @@ static Block *chosen(const Known *k, const Expr *e, Bound *bound) {
 
 static void known_into(Known *k, Block *b, Bindings *out);
 static void known_block(void *ud, Block *b) {
-  Bindings out = { 0 };
+  Bindings out = {0};
   known_into(ud, b, &out);
   b->n = out.n;
   b->at = out.at;
@@ -96,14 +97,14 @@ static void known_block(void *ud, Block *b) {
 static void put(Known *k, Bindings *out, Binding b) {
   if (is_transparent(b.value)) map_set(&k->def, map_ptr(b.var), b.value);
   /* A copy of something in view is in view. */
-  const Expr *of = b.value->kind == EX_Just && !b.value->n_oblige ? def_of(k, &b.value->Just.value)
-                                                                   : NULL;
+  const Expr *of =
+      b.value->kind == EX_Just && !b.value->n_oblige ? def_of(k, &b.value->Just.value) : NULL;
   if (of) map_set(&k->def, map_ptr(b.var), (void *)(uintptr_t)of);
   vec_push(out, b);
 }
 
 static bool splice(Known *k, Block *in, const Binding *b, Bindings *out, bool last) {
-  Bound bound = { 0 };
+  Bound bound = {0};
   Block *take = chosen(k, b->value, &bound);
   if (!take) return false;
   bool tail = last && in->result.kind == ATOM_Var && in->result.var == b->var;
@@ -131,14 +132,16 @@ static void known_into(Known *k, Block *b, Bindings *out) {
   for (int i = 0; i < b->n; i++) {
     if (splice(k, b, &b->at[i], out, i == b->n - 1)) continue;
     project(k, b->at[i].value);
-    ir_visit(b->at[i].value, &(ExprVisit){ NULL, known_block, NULL }, k);
+    ir_visit(b->at[i].value, &(ExprVisit){NULL, known_block, NULL}, k);
     put(k, out, b->at[i]);
   }
 }
 
 static void known_global(void *ud, Global *g) { known_block(ud, g->fn->body); }
-static void known_run(PassCx *cx) { each_global(cx->m, known_global, &(Known){ .cx = cx }); }
+static void known_run(PassCx *cx) { each_global(cx->m, known_global, &(Known){.cx = cx}); }
 
-const Pass pass_known = {
-  .name = "known", .doc = "Decide projections, matches and ifs whose operand is in view.",
-  .needs = FORM_TYPED, .keeps = ~0u, .run = known_run };
+const Pass pass_known = {.name = "known",
+                         .doc = "Decide projections, matches and ifs whose operand is in view.",
+                         .needs = FORM_TYPED,
+                         .keeps = ~0u,
+                         .run = known_run};

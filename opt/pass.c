@@ -21,7 +21,7 @@ static bool run_one(PassCx *cx, const Pass *p, StrBuf *why) {
   uint64_t took = now(cx->o) - t0;
   m->form = (m->form & p->keeps) | p->gives;
   if (cx->o->done) cx->o->done(cx->o->ud, p, m, cx->changes - before, took);
-  StrBuf fault = { 0 };
+  StrBuf fault = {0};
   bool ok = ir_verify(m, &fault);
   if (ok && cx->o->recheck && cx->changes > before) ok = cx->o->recheck(cx->o->ud, m, &fault);
   if (!ok) buf_fmt(why, "after pass %s: %s", p->name, buf_text(&fault));
@@ -29,7 +29,7 @@ static bool run_one(PassCx *cx, const Pass *p, StrBuf *why) {
 }
 
 bool passes_run(Module *m, const Pass *const *pass, int n, const PassOpts *o, StrBuf *why) {
-  PassCx cx = { .m = m, .o = o };
+  PassCx cx = {.m = m, .o = o};
   for (int i = 0; i < n; i++)
     if (!run_one(&cx, pass[i], why)) return false;
   return true;

@@ -9,8 +9,15 @@
 #include "ir/op.h"
 #include "opt/walk.h"
 
-typedef struct { PassCx *cx;  Map def; } Simplify;           /* Var -> Expr *: calls of ops */
-typedef struct { const Simplify *s;  const Expr *e;  int number; } Site;
+typedef struct {
+  PassCx *cx;
+  Map def;
+} Simplify; /* Var -> Expr *: calls of ops */
+typedef struct {
+  const Simplify *s;
+  const Expr *e;
+  int number;
+} Site;
 
 static const Expr *call_of(const Site *s, const Atom *a, const char *op) {
   const Expr *e = a->kind == ATOM_Var ? map_get(&s->s->def, map_ptr(a->var)) : NULL;
@@ -60,7 +67,7 @@ static bool all_are(const Atom *a, int64_t v) {
   int size = dtype_bytes(a->cst->dtype);
   for (int64_t i = 0; i < a->cst->count; i++) {
     int64_t x = 0;
-    memcpy(&x, (const char *)a->cst->bytes + i * size, (size_t)size);    /* v is 0 or 1 */
+    memcpy(&x, (const char *)a->cst->bytes + i * size, (size_t)size); /* v is 0 or 1 */
     if (x != v) return false;
   }
   return true;
@@ -73,16 +80,28 @@ static const Atom *either_neutral(const Site *s) {
   return x ? x : all_are(&s->e->Call.args[0], s->number) ? &s->e->Call.args[1] : NULL;
 }
 
-static const struct Rule { const char *op;  const Atom *(*rule)(const Site *);  int number; } rules[] = {
-  { "cast", first, 0 },            { "reshape", first, 0 },
-  { "broadcast_to", first, 0 },    { "squeeze", first, 0 },
-  { "transpose", transposed, 0 },  { "copy", first, 0 },
-  { "add", either_neutral, 0 },    { "subtract", right_neutral, 0 },
-  { "multiply", either_neutral, 1 },
-  { "divide", right_neutral, 1 },  { "floor_divide", right_neutral, 1 },
-  { "bitwise_or", either_neutral, 0 },  { "bitwise_xor", either_neutral, 0 },
-  { "left_shift", right_neutral, 0 },   { "right_shift", right_neutral, 0 },
-  { "bitwise_not", inverse, 0 },   { "logical_not", inverse, 0 },
+static const struct Rule {
+  const char *op;
+  const Atom *(*rule)(const Site *);
+  int number;
+} rules[] = {
+    {"cast", first, 0},
+    {"reshape", first, 0},
+    {"broadcast_to", first, 0},
+    {"squeeze", first, 0},
+    {"transpose", transposed, 0},
+    {"copy", first, 0},
+    {"add", either_neutral, 0},
+    {"subtract", right_neutral, 0},
+    {"multiply", either_neutral, 1},
+    {"divide", right_neutral, 1},
+    {"floor_divide", right_neutral, 1},
+    {"bitwise_or", either_neutral, 0},
+    {"bitwise_xor", either_neutral, 0},
+    {"left_shift", right_neutral, 0},
+    {"right_shift", right_neutral, 0},
+    {"bitwise_not", inverse, 0},
+    {"logical_not", inverse, 0},
 };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
@@ -98,7 +117,7 @@ static bool is_absolute(const Expr *e) {
 }
 
 static void skip_reshape(Simplify *s, Expr *e) {
-  Site at = { s, e, 0 };
+  Site at = {s, e, 0};
   const Expr *in = call_of(&at, &e->Call.args[0], "reshape");
   if (in && is_absolute(e) && pass_may(s->cx)) e->Call.args[0] = in->Call.args[0];
 }
@@ -110,7 +129,7 @@ static void try_rules(Simplify *s, const Binding *b) {
   const char *name = e->Call.callee.op->name;
   for (int i = 0; i < N_RULES; i++) {
     if (strcmp(rules[i].op, name)) continue;
-    const Atom *is = rules[i].rule(&(Site){ s, e, rules[i].number });
+    const Atom *is = rules[i].rule(&(Site){s, e, rules[i].number});
     if (!is || !atom_can_be(b->var, is) || !pass_may(s->cx)) continue;
     Atom a = *is;
     a.span = e->span;
@@ -122,7 +141,7 @@ static void try_rules(Simplify *s, const Binding *b) {
 }
 
 static void simplify_block(void *ud, Block *b) {
-  static const ExprVisit visit = { NULL, simplify_block, NULL };
+  static const ExprVisit visit = {NULL, simplify_block, NULL};
   Simplify *s = ud;
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
@@ -134,8 +153,10 @@ static void simplify_block(void *ud, Block *b) {
 }
 
 static void simplify_global(void *ud, Global *g) { simplify_block(ud, g->fn->body); }
-static void simplify_run(PassCx *cx) { each_global(cx->m, simplify_global, &(Simplify){ .cx = cx }); }
+static void simplify_run(PassCx *cx) { each_global(cx->m, simplify_global, &(Simplify){.cx = cx}); }
 
-const Pass pass_simplify = {
-  .name = "simplify", .doc = "Drop operator calls that give an operand back unchanged.",
-  .needs = FORM_TYPED, .keeps = ~0u, .run = simplify_run };
+const Pass pass_simplify = {.name = "simplify",
+                            .doc = "Drop operator calls that give an operand back unchanged.",
+                            .needs = FORM_TYPED,
+                            .keeps = ~0u,
+                            .run = simplify_run};

@@ -8,14 +8,17 @@ void each_global(Module *m, void (*f)(void *ud, Global *g), void *ud) {
 
 /* ---- uses ---- */
 
-typedef struct { UseCount *u;  int by; } Counting;
+typedef struct {
+  UseCount *u;
+  int by;
+} Counting;
 
 static void count_atom(void *ud, Atom *a) {
   Counting *c = ud;
   uses_of_atom(c->u, a, c->by);
 }
 static void count_block(void *ud, Block *b) {
-  static const ExprVisit visit = { count_atom, count_block, NULL };
+  static const ExprVisit visit = {count_atom, count_block, NULL};
   for (int i = 0; i < b->n; i++) ir_visit(b->at[i].value, &visit, ud);
   count_atom(ud, &b->result);
 }
@@ -26,9 +29,9 @@ void uses_of_atom(UseCount *u, const Atom *a, int by) {
   map_set(&u->count, map_ptr(a->var), (void *)(n + by));
 }
 void uses_of_expr(UseCount *u, Expr *e, int by) {
-  ir_visit(e, &(ExprVisit){ count_atom, count_block, NULL }, &(Counting){ u, by });
+  ir_visit(e, &(ExprVisit){count_atom, count_block, NULL}, &(Counting){u, by});
 }
-void uses_of_fn(UseCount *u, Fn *f) { count_block(&(Counting){ u, 1 }, f->body); }
+void uses_of_fn(UseCount *u, Fn *f) { count_block(&(Counting){u, 1}, f->body); }
 int uses_get(const UseCount *u, const Var *v) {
   return (int)(intptr_t)map_get(&u->count, map_ptr(v));
 }
@@ -73,7 +76,7 @@ Binding bind_copy(Var *v, Atom a, BindStyle style, Span span) {
   Expr *e = ir_expr(EX_Just, span);
   e->type = v->type;
   e->Just.value = a;
-  return (Binding){ v, e, style };
+  return (Binding){v, e, style};
 }
 
 bool is_transparent(const Expr *e) {
@@ -85,7 +88,7 @@ bool is_transparent(const Expr *e) {
 /* ---- size ---- */
 
 static void size_block(void *ud, Block *b) {
-  static const ExprVisit visit = { NULL, size_block, NULL };
+  static const ExprVisit visit = {NULL, size_block, NULL};
   *(int *)ud += b->n;
   for (int i = 0; i < b->n; i++) ir_visit(b->at[i].value, &visit, ud);
 }

@@ -12,25 +12,29 @@
 
 typedef struct {
   Token t;
-  int lines;                 /* newlines in front of it                        */
-  int match;                 /* brackets: the other one                        */
-  bool broken;               /* brackets, both                                 */
-  bool attr;                 /* the = of key=value                             */
-  bool unary;                /* - and ! in front of an operand                 */
+  int lines;   /* newlines in front of it                        */
+  int match;   /* brackets: the other one                        */
+  bool broken; /* brackets, both                                 */
+  bool attr;   /* the = of key=value                             */
+  bool unary;  /* - and ! in front of an operand                 */
 } FmtToken;
 typedef VEC(FmtToken) FmtTokens;
 
-typedef struct { bool broken, brace;  int outer, inner; } Level;   /* indentation */
+typedef struct {
+  bool broken, brace;
+  int outer, inner;
+} Level; /* indentation */
 
 typedef struct {
-  const char *text;  size_t n;
+  const char *text;
+  size_t n;
   FmtTokens toks;
-  size_t meta;               /* where #[metadata] starts, or n                 */
+  size_t meta; /* where #[metadata] starts, or n                 */
   VEC(Level) levels;
   StrBuf out;
-  int indent;                /* of the line being written                      */
-  int line_levels;           /* brackets that were open where it began         */
-  bool result;               /* it began with the -> of a result type          */
+  int indent;      /* of the line being written                      */
+  int line_levels; /* brackets that were open where it began         */
+  bool result;     /* it began with the -> of a result type          */
 } Fmt;
 
 /* ---- reading ------------------------------------------------------------------ */
@@ -46,12 +50,15 @@ static int count_lines(const char *from, const char *to) {
 }
 
 static void read_tokens(Fmt *f, uint32_t file, Diags *d) {
-  Lexer lx = { .text = f->text, .n = f->n, .file = file, .d = d, .comments = true };
+  Lexer lx = {.text = f->text, .n = f->n, .file = file, .d = d, .comments = true};
   size_t end = 0;
   f->meta = f->n;
   for (Token t = lex_next(&lx); t.kind != T_EOF; t = lex_next(&lx)) {
-    if (t.kind == T_METADATA) { f->meta = t.span.at;  return; }
-    FmtToken k = { .t = t, .match = -1, .lines = count_lines(f->text + end, f->text + t.span.at) };
+    if (t.kind == T_METADATA) {
+      f->meta = t.span.at;
+      return;
+    }
+    FmtToken k = {.t = t, .match = -1, .lines = count_lines(f->text + end, f->text + t.span.at)};
     vec_push(&f->toks, k);
     end = t.span.at + t.span.len;
   }
@@ -85,7 +92,10 @@ static bool match_brackets(Fmt *f, Diags *d) {
 
 /* ---- deciding what is broken ----------------------------------------------------- */
 
-typedef struct { int open;  bool semi, newline, inner; } Inside;
+typedef struct {
+  int open;
+  bool semi, newline, inner;
+} Inside;
 
 /* `(`: the author began a line, or it holds statements.  `{`: any line break
  * inside, one that will come included. */
@@ -104,7 +114,7 @@ static void mark_broken(Fmt *f) {
     if (stack.n && t->lines > 0) vec_last(&stack).newline = true;
     if (stack.n && t->t.kind == T_SEMI) vec_last(&stack).semi = true;
     if (is_open(t->t.kind)) {
-      Inside in = { .open = i };
+      Inside in = {.open = i};
       vec_push(&stack, in);
     }
     if (!is_close(t->t.kind)) continue;
@@ -205,14 +215,14 @@ static Break top_break(const FmtToken *prev, const FmtToken *code, const FmtToke
   bool after_comment = prev->t.kind == T_COMMENT && (prev->lines > 0 || !code);
   bool ended =
       !code || code->t.kind == T_VERSION || code->t.kind == T_RBRACE || code->t.kind == T_SEMI;
-  if (comment && t->lines == 0) return (Break){ 0, false };
-  if (comment) return (Break){ after_comment || !ended ? at_most(t->lines, 2) : 2, true };
+  if (comment && t->lines == 0) return (Break){0, false};
+  if (comment) return (Break){after_comment || !ended ? at_most(t->lines, 2) : 2, true};
   if (!starts_item(code, t->t.kind) && !is_import(t) && !ended) return (Break){t->lines > 0, false};
-  if (after_comment) return (Break){ t->lines > 1 ? 2 : 1, true };
+  if (after_comment) return (Break){t->lines > 1 ? 2 : 1, true};
   if (is_import(t) && code && code->t.kind == T_STRING) return (Break){t->lines > 1 ? 2 : 1, true};
   if (!starts_item(code, t->t.kind) && code && code->t.kind == T_SEMI)
     return (Break){t->lines > 1 ? 2 : 1, true};
-  return (Break){ 2, true };
+  return (Break){2, true};
 }
 
 /* Does the code token end a statement of the innermost bracket? */
@@ -227,23 +237,23 @@ static bool ends_statement(const FmtToken *code, const Level *in, const FmtToken
 /* prev: the token before t; code: the last that is no comment. */
 static Break break_before(const Fmt *f, const FmtToken *prev, const FmtToken *code,
                           const FmtToken *t) {
-  if (!prev) return (Break){ 0, true };
+  if (!prev) return (Break){0, true};
   Tok k = t->t.kind;
-  if (is_close(k) && t->broken) return (Break){ 1, true };
+  if (is_close(k) && t->broken) return (Break){1, true};
   if (f->levels.n == 0 && !is_close(k)) return top_break(prev, code, t);
   const Level *in = f->levels.n ? &vec_last(&f->levels) : NULL;
   bool after_line = is_line_comment(&prev->t);
   bool ended = in && code && ends_statement(code, in, t);
   bool item = in && in->broken && code && code->t.kind == T_COMMA;
   if (is_open(prev->t.kind) && prev->broken && !(is_line_comment(&t->t) && t->lines == 0))
-    return (Break){ 1, true };
-  if (k == T_COMMENT && t->lines == 0) return (Break){ 0, false };
+    return (Break){1, true};
+  if (k == T_COMMENT && t->lines == 0) return (Break){0, false};
   if (ended && (!never_breaks_before(k) || after_line || k == T_LBRACE))
     return (Break){t->lines > 1 ? 2 : 1, true};
-  if (after_line) return (Break){ 1, ended || item };
+  if (after_line) return (Break){1, ended || item};
   if (never_breaks_before(k) || (k == T_LPAREN && !space_between(prev, t)))
     return (Break){0, false};
-  return (Break){ t->lines > 0, item };
+  return (Break){t->lines > 0, item};
 }
 
 static void put_break(Fmt *f, Break b, int indent) {
@@ -266,7 +276,10 @@ static int indent_for(const Fmt *f, const FmtToken *t, Break b) {
 }
 
 static void put_token(Fmt *f, const Token *t) {
-  if (t->kind == T_VERSION) { buf_fmt(&f->out, "#[version = \"%.*s\"]", (int)t->n, t->s);  return; }
+  if (t->kind == T_VERSION) {
+    buf_fmt(&f->out, "#[version = \"%.*s\"]", (int)t->n, t->s);
+    return;
+  }
   const char *s = f->text + t->span.at;
   size_t n = t->span.len;
   while (t->kind == T_COMMENT && n && (s[n - 1] == ' ' || s[n - 1] == '\t' || s[n - 1] == '\r'))
@@ -283,7 +296,7 @@ static void enter(Fmt *f, const FmtToken *t) {
   bool of_def = f->levels.n < f->line_levels ||
                 (f->result && f->levels.n == f->line_levels && t->t.kind == T_LBRACE);
   int outer = of_def ? inner_indent(f) : f->indent;
-  Level l = { t->broken, t->t.kind == T_LBRACE, outer, at_most(outer + 2, MAX_INDENT) };
+  Level l = {t->broken, t->t.kind == T_LBRACE, outer, at_most(outer + 2, MAX_INDENT)};
   vec_push(&f->levels, l);
 }
 
@@ -295,7 +308,8 @@ static void write_tokens(Fmt *f) {
     if (b.lines && f->out.n) {
       put_break(f, b, indent_for(f, t, b));
       f->result = t->t.kind == T_ARROW;
-    } else if (prev && space_between(prev, t)) buf_char(&f->out, ' ');
+    } else if (prev && space_between(prev, t))
+      buf_char(&f->out, ' ');
     put_token(f, &t->t);
     if (is_close(t->t.kind)) f->levels.n--;
     if (is_open(t->t.kind)) enter(f, t);
@@ -318,10 +332,10 @@ static uint32_t file_of(const Sources *s, const char *text) {
 }
 
 char *format_source(const char *text, size_t n, const char *path, Diags *d) {
-  Fmt f = { .text = text, .n = n };
+  Fmt f = {.text = text, .n = n};
   uint32_t file = file_of(d->sources, text);
   int before = d->n_errors;
-  (void)path;                                /* places come from d->sources    */
+  (void)path; /* places come from d->sources    */
   if (!lex_check_text(text, n, file, d)) return NULL;
   read_tokens(&f, file, d);
   if (d->n_errors > before || !match_brackets(&f, d)) return NULL;

@@ -16,19 +16,21 @@ static int at(const Lexer *lx, size_t i) {
 
 Lexer lex_start(const Sources *src, uint32_t file, Diags *d) {
   const Source *s = source_get(src, file);
-  Lexer lx = { .file = file, .d = d };
+  Lexer lx = {.file = file, .d = d};
   if (s) lx.text = s->text, lx.n = s->n;
   return lx;
 }
 
 static Span span_here(const Lexer *lx, size_t from, size_t to) {
-  return (Span){ lx->file, (uint32_t)from, (uint32_t)(to - from) };
+  return (Span){lx->file, (uint32_t)from, (uint32_t)(to - from)};
 }
 
 static void lex_error(Lexer *lx, Span s, DiagCode code, const char *a, const char *b) {
   if (!lx->d) return;
-  if (b) diag_error(lx->d, s, code, a, b);
-  else diag_error(lx->d, s, code, a);
+  if (b)
+    diag_error(lx->d, s, code, a, b);
+  else
+    diag_error(lx->d, s, code, a);
 }
 
 /* ---- text ----------------------------------------------------------------- */
@@ -40,10 +42,10 @@ static size_t utf8_len(const unsigned char *s, size_t n) {
   if (s[0] < 0xc2 || s[0] > 0xf4 || n < len) return 0;
   for (size_t i = 1; i < len; i++)
     if ((s[i] & 0xc0) != 0x80) return 0;
-  if (s[0] == 0xe0 && s[1] < 0xa0) return 0;                 /* overlong        */
-  if (s[0] == 0xed && s[1] > 0x9f) return 0;                 /* surrogates      */
+  if (s[0] == 0xe0 && s[1] < 0xa0) return 0; /* overlong        */
+  if (s[0] == 0xed && s[1] > 0x9f) return 0; /* surrogates      */
   if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-  if (s[0] == 0xf4 && s[1] > 0x8f) return 0;                 /* above U+10FFFF  */
+  if (s[0] == 0xf4 && s[1] > 0x8f) return 0; /* above U+10FFFF  */
   return len;
 }
 
@@ -52,7 +54,7 @@ bool lex_check_text(const char *text, size_t n, uint32_t file, Diags *d) {
   for (size_t i = 0, len; i < n; i += len) {
     len = s[i] ? utf8_len(s + i, n - i) : 0;
     if (len == 0)
-      return diag_error(d, (Span){ file, (uint32_t)i, 1 }, E0101,
+      return diag_error(d, (Span){file, (uint32_t)i, 1}, E0101,
                         s[i] ? str_fmt("byte 0x%02x: the text is not valid UTF-8", s[i])
                              : "NUL: this is not a text");
   }
@@ -69,11 +71,13 @@ static void skip_block_comment(Lexer *lx) {
   size_t from = lx->pos;
   int depth = 0;
   while (lx->pos < lx->n) {
-    if (at(lx, 0) == '/' && at(lx, 1) == '*') depth++, lx->pos += 2;
+    if (at(lx, 0) == '/' && at(lx, 1) == '*')
+      depth++, lx->pos += 2;
     else if (at(lx, 0) == '*' && at(lx, 1) == '/') {
       lx->pos += 2;
       if (--depth == 0) return;
-    } else lx->pos++;
+    } else
+      lx->pos++;
   }
   lex_error(lx, span_here(lx, from, from + 2), E0102, "the comment", NULL);
 }
@@ -84,7 +88,10 @@ static bool at_comment(const Lexer *lx) {
 }
 
 static void skip_comment(Lexer *lx) {
-  if (!at_line_comment(lx)) { skip_block_comment(lx);  return; }
+  if (!at_line_comment(lx)) {
+    skip_block_comment(lx);
+    return;
+  }
   size_t from = lx->pos;
   bool doc = at(lx, 2) == '/' && at(lx, 3) != '/';
   skip_line(lx);
@@ -102,9 +109,12 @@ static bool skip_space(Lexer *lx) {
     if (c == '\n') {
       line = true;
       lx->pos++;
-    } else if (c == ' ' || c == '\t' || c == '\r') lx->pos++;
-    else if (!lx->comments && at_comment(lx)) skip_comment(lx);
-    else return line;
+    } else if (c == ' ' || c == '\t' || c == '\r')
+      lx->pos++;
+    else if (!lx->comments && at_comment(lx))
+      skip_comment(lx);
+    else
+      return line;
   }
 }
 
@@ -113,7 +123,7 @@ char *lex_doc(const Lexer *lx) {
   StrBuf out = {0};
   const char *s = lx->text + lx->doc_at, *end = lx->text + lx->doc_end;
   while (s < end) {
-    while (s < end && *s != '/') s++;           /* indentation, blank lines      */
+    while (s < end && *s != '/') s++; /* indentation, blank lines      */
     const char *eol = memchr(s, '\n', (size_t)(end - s));
     if (!eol) eol = end;
     if (eol - s >= 3 && memcmp(s, "///", 3) == 0) {
@@ -130,10 +140,13 @@ char *lex_doc(const Lexer *lx) {
 
 /* ---- numbers ---------------------------------------------------------------- */
 
-static const struct { const char *text;  DType dtype; } suffixes[] = {
-  { "f", DT_f32 },   { "f16", DT_f16 }, { "f32", DT_f32 }, { "f64", DT_f64 }, { "bf16", DT_bf16 },
-  { "i", DT_i32 },   { "i8", DT_i8 },   { "i16", DT_i16 }, { "i32", DT_i32 }, { "i64", DT_i64 },
-  { "u8", DT_u8 },   { "u16", DT_u16 }, { "u32", DT_u32 }, { "u64", DT_u64 },
+static const struct {
+  const char *text;
+  DType dtype;
+} suffixes[] = {
+    {"f", DT_f32}, {"f16", DT_f16}, {"f32", DT_f32}, {"f64", DT_f64}, {"bf16", DT_bf16},
+    {"i", DT_i32}, {"i8", DT_i8},   {"i16", DT_i16}, {"i32", DT_i32}, {"i64", DT_i64},
+    {"u8", DT_u8}, {"u16", DT_u16}, {"u32", DT_u32}, {"u64", DT_u64},
 };
 
 static bool find_suffix(const char *s, size_t n, DType *out) {
@@ -177,7 +190,8 @@ static void finish_float(Lexer *lx, Token *t, size_t digits) {
   /* the text of attributes (epsilon=1e-05f) is wanted at full precision, and a
    * float32 constant rounds to the same float from there except in ties that
    * read_float decided */
-  else if (t->dtype == DT_f32 && num_read(t->s, digits, &d) && (double)(float)d == t->f) t->f = d;
+  else if (t->dtype == DT_f32 && num_read(t->s, digits, &d) && (double)(float)d == t->f)
+    t->f = d;
 }
 
 static void finish_int(Lexer *lx, Token *t, size_t digits) {
@@ -202,11 +216,11 @@ static size_t skip_digits(const Lexer *lx, size_t i) {
 static Token lex_number(Lexer *lx, Token t) {
   size_t i = skip_digits(lx, 0);
   bool is_float = false;
-  if (at(lx, i) == '.' && !is_letter(at(lx, i + 1)) ) {
+  if (at(lx, i) == '.' && !is_letter(at(lx, i + 1))) {
     is_float = true;
     i = skip_digits(lx, i + 1);
   } else if (at(lx, i) == '.' && (at(lx, i + 1) == 'f' || at(lx, i + 1) == 'e')) {
-    is_float = true;                                         /* 1.f  1.e5f      */
+    is_float = true; /* 1.f  1.e5f      */
     i++;
   }
   if (at(lx, i) == 'e' || at(lx, i) == 'E') {
@@ -230,14 +244,16 @@ static Token lex_number(Lexer *lx, Token t) {
                        : "a suffix is one of i8 i16 i32 i64 u8 u16 u32 u64 f f16 bf16 f32 f64");
     t.dtype = is_float ? DT_f32 : DT_i32;
   }
-  if (is_float || dtype_is_float(t.dtype)) finish_float(lx, &t, digits);
-  else finish_int(lx, &t, digits);
+  if (is_float || dtype_is_float(t.dtype))
+    finish_float(lx, &t, digits);
+  else
+    finish_int(lx, &t, digits);
   return t;
 }
 
 Token lex_digits(Lexer *lx) {
   skip_space(lx);
-  Token t = { .kind = T_EOF, .span = span_here(lx, lx->pos, lx->pos), .s = lx->text + lx->pos };
+  Token t = {.kind = T_EOF, .span = span_here(lx, lx->pos, lx->pos), .s = lx->text + lx->pos};
   size_t i = skip_digits(lx, 0);
   if (i == 0) return t;
   lx->pos += i;
@@ -261,9 +277,12 @@ static size_t name_end(const Lexer *lx, size_t i, bool dots) {
 }
 
 Tok lex_keyword(const char *s, size_t n) {
-  static const struct { const char *word;  Tok kind; } words[] = {
+  static const struct {
+    const char *word;
+    Tok kind;
+  } words[] = {
 #define TOK(name, text)
-#define KEYWORD(name, text) { text, T_##name },
+#define KEYWORD(name, text) {text, T_##name},
 #include "parser/token.def"
 #undef TOK
 #undef KEYWORD
@@ -306,7 +325,8 @@ static Token lex_sigil(Lexer *lx, Token t) {
   }
   if (!local && lx->paths)
     while (!ends_path(at(lx, end))) end++;
-  else if (is_letter(at(lx, 1))) end = name_end(lx, 1, false);
+  else if (is_letter(at(lx, 1)))
+    end = name_end(lx, 1, false);
   t.n = (uint32_t)end - 1;
   return finish(lx, t, local ? T_LOCAL : T_GLOBAL, end);
 }
@@ -319,7 +339,7 @@ static Token lex_quoted(Lexer *lx, Token t) {
   t.s++;
   t.n = (uint32_t)i - 1;
   t = finish(lx, t, T_STRING, i + (closed ? 1 : 0));
-  if (!closed) lex_error(lx, (Span){ t.span.file, t.span.at, 1 }, E0102, "the string", NULL);
+  if (!closed) lex_error(lx, (Span){t.span.file, t.span.at, 1}, E0102, "the string", NULL);
   return t;
 }
 
@@ -350,13 +370,17 @@ static Token lex_header(Lexer *lx, Token t) {
 
 /* ---- punctuation ---------------------------------------------------------------- */
 
-static const struct { char text[3];  Tok kind; } marks[] = {        /* longest first */
-  { "->", T_ARROW }, { "=>", T_FAT },    { "==", T_EQ },     { "!=", T_NE },     { "<=", T_LE },
-  { ">=", T_GE },    { "&&", T_ANDAND }, { "||", T_OROR },   { "(", T_LPAREN },  { ")", T_RPAREN },
-  { "{", T_LBRACE }, { "}", T_RBRACE },  { "[", T_LBRACK },  { "]", T_RBRACK },  { ",", T_COMMA },
-  { ";", T_SEMI },   { ":", T_COLON },   { ".", T_DOT },     { "=", T_ASSIGN },  { "<", T_LT },
-  { ">", T_GT },     { "+", T_PLUS },    { "-", T_MINUS },   { "*", T_STAR },    { "/", T_SLASH },
-  { "%", T_PERCENT }, { "?", T_QUESTION }, { "!", T_BANG },
+static const struct {
+  char text[3];
+  Tok kind;
+} marks[] = {
+    /* longest first */
+    {"->", T_ARROW},  {"=>", T_FAT},     {"==", T_EQ},    {"!=", T_NE},    {"<=", T_LE},
+    {">=", T_GE},     {"&&", T_ANDAND},  {"||", T_OROR},  {"(", T_LPAREN}, {")", T_RPAREN},
+    {"{", T_LBRACE},  {"}", T_RBRACE},   {"[", T_LBRACK}, {"]", T_RBRACK}, {",", T_COMMA},
+    {";", T_SEMI},    {":", T_COLON},    {".", T_DOT},    {"=", T_ASSIGN}, {"<", T_LT},
+    {">", T_GT},      {"+", T_PLUS},     {"-", T_MINUS},  {"*", T_STAR},   {"/", T_SLASH},
+    {"%", T_PERCENT}, {"?", T_QUESTION}, {"!", T_BANG},
 };
 
 static bool lex_mark(Lexer *lx, Token *t) {
@@ -404,7 +428,7 @@ static Token lex_comment(Lexer *lx, Token t) {
 Token lex_next(Lexer *lx) {
   bool line = skip_space(lx);
   for (;;) {
-    Token t = { .kind = T_EOF, .span = span_here(lx, lx->pos, lx->pos), .line_start = line };
+    Token t = {.kind = T_EOF, .span = span_here(lx, lx->pos, lx->pos), .line_start = line};
     int c = at(lx, 0);
     if (c < 0) return t;
     t.s = lx->text + lx->pos;
@@ -430,7 +454,8 @@ Token lex_next(Lexer *lx) {
 /* ---- strings ---------------------------------------------------------------------- */
 
 static void put_utf8(StrBuf *out, uint32_t c) {
-  if (c < 0x80) buf_char(out, (char)c);
+  if (c < 0x80)
+    buf_char(out, (char)c);
   else if (c < 0x800) {
     buf_char(out, (char)(0xc0 | c >> 6));
     buf_char(out, (char)(0x80 | (c & 63)));
@@ -487,10 +512,13 @@ static size_t escape(const char *s, size_t n, StrBuf *out) {
 
 bool lex_string(const Token *t, StrBuf *out, Diags *d) {
   for (size_t i = 0; i < t->n; i++) {
-    if (t->s[i] != '\\') { buf_char(out, t->s[i]);  continue; }
+    if (t->s[i] != '\\') {
+      buf_char(out, t->s[i]);
+      continue;
+    }
     size_t used = escape(t->s + i + 1, t->n - i - 1, out);
     if (used == 0) {
-      Span s = { t->span.file, t->span.at + 1 + (uint32_t)i, 2 };
+      Span s = {t->span.file, t->span.at + 1 + (uint32_t)i, 2};
       diag_error(d, s, E0105, str_fmt("%.*s", (int)(t->n - i < 2 ? 1 : 2), t->s + i));
       diag_help(d, "escapes are \\n \\r \\t \\\" \\\\ \\u{2603} and \\101 (three octal digits)");
       return false;
@@ -520,10 +548,12 @@ const char *tok_text(Tok k) {
 const char *tok_found(const Token *t) {
   int n = t->n < 40 ? (int)t->n : 40;
   switch ((int)t->kind) {
-  case T_LOCAL: case T_GRAPH: return str_fmt("%%%.*s", n, t->s);
+  case T_LOCAL:
+  case T_GRAPH: return str_fmt("%%%.*s", n, t->s);
   case T_GLOBAL: return str_fmt("@%.*s", n, t->s);
   case T_IDENT: return str_fmt("`%.*s`", n, t->s);
-  case T_INT: case T_FLOAT: return str_fmt("the number %.*s", n, t->s);
+  case T_INT:
+  case T_FLOAT: return str_fmt("the number %.*s", n, t->s);
   case T_STRING: return "a string";
   default: return tok_text(t->kind);
   }

@@ -5,11 +5,15 @@
 enum { MAX_IMPORT_DEPTH = 200 };
 
 typedef enum { LOADING = 1, LOADED } State;
-typedef struct { const char *path;  State state; } Seen;
+typedef struct {
+  const char *path;
+  State state;
+} Seen;
 
 typedef struct {
   Parser *p;
-  const LibraryFile *lib;  int n_lib;
+  const LibraryFile *lib;
+  int n_lib;
   const char *lib_dir;
   VEC(Seen) seen;
   int depth;
@@ -38,7 +42,7 @@ static bool first_time(Loader *l, const char *path, const char *name, Span at) {
     if (l->seen.at[i].state == LOADING) diag_error(l->p->d, at, E0002, name);
     return false;
   }
-  Seen s = { path, LOADING };
+  Seen s = {path, LOADING};
   vec_push(&l->seen, s);
   return true;
 }
@@ -69,19 +73,22 @@ static void load_import(Loader *l, const char *from, const char *name, Span at) 
   if (!local && !lib && l->lib_dir) {
     path = str_fmt("%s/%s", l->lib_dir, name);
     if (!readable(path, &text, &n)) path = NULL;
-  } else if (!local) path = lib ? lib->name : NULL;
+  } else if (!local)
+    path = lib ? lib->name : NULL;
   if (!path) {
     diag_error(l->p->d, at, E0003, name, from);
     return;
   }
   if (!first_time(l, path, name, at)) return;
-  if (local || !lib) load_text(l, path, text, n, !local, true);
-  else load_text(l, lib->name, lib->text, lib->n, true, true);
+  if (local || !lib)
+    load_text(l, path, text, n, !local, true);
+  else
+    load_text(l, lib->name, lib->text, lib->n, true, true);
 }
 
 static void load_imports(Loader *l, ParseFile *f, const char *path) {
   if (l->depth >= MAX_IMPORT_DEPTH) {
-    diag_error(l->p->d, (Span){ f->file, 0, 0 }, E0106, "the chain of imports", MAX_IMPORT_DEPTH);
+    diag_error(l->p->d, (Span){f->file, 0, 0}, E0106, "the chain of imports", MAX_IMPORT_DEPTH);
     return;
   }
   l->depth++;
@@ -103,7 +110,7 @@ static void load_prelude(Loader *l) {
 Module *load_program(IrCtx *cx, Sources *src, const char *path, const char *text, size_t n,
                      const LibraryFile *lib, int n_lib, const char *lib_dir, Diags *d) {
   Parser p = parser_start(cx, src, d);
-  Loader l = { .p = &p, .lib = lib, .n_lib = n_lib, .lib_dir = lib_dir };
+  Loader l = {.p = &p, .lib = lib, .n_lib = n_lib, .lib_dir = lib_dir};
   int before = d->n_errors;
   char *read = NULL;
   if (!text) {

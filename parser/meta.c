@@ -19,37 +19,40 @@ enum { LIST_DEPTH = 4, LIST_BUDGET = 1 << 20 };
 struct MetaFile {
   json_t *root;
   json_t *nodes, *arrays;
-  VEC(const Tensor *) tensors;       /* decoded so far, by number              */
-  int budget;                        /* list elements still to be made         */
+  VEC(const Tensor *) tensors; /* decoded so far, by number              */
+  int budget;                  /* list elements still to be made         */
 };
 
 /* ---- plain fields: name, and b for bool, f for float, i for int -------------- */
 
-static const struct { const char *type, *fields; } plain[] = {
-  { "AvgPool1DAttrs", "ceil_mode:b count_include_pad:b" },
-  { "AvgPool2DAttrs", "ceil_mode:b count_include_pad:b" },
-  { "AvgPool3DAttrs", "ceil_mode:b count_include_pad:b" },
-  { "MaxPool1DAttrs", "ceil_mode:b" },
-  { "MaxPool2DAttrs", "ceil_mode:b" },
-  { "MaxPool3DAttrs", "ceil_mode:b" },
-  { "ScanopAttrs", "" },
-  { "ScatterAttrs", "" },
-  { "ScatterAddAttrs", "" },
-  { "ScatterNDAttrs", "" },
-  { "GatherAttrs", "" },
-  { "TakeAttrs", "" },
-  { "InitOpAttrs", "" },
-  { "ShapeOfAttrs", "" },
-  { "AllClassNonMaximumSuppressionAttrs", "" },
-  { "GetValidCountsAttrs", "id_index:i score_index:i" },
-  { "NonMaximumSuppressionAttrs", "force_suppress:b top_k:i coord_start:i score_index:i id_index:i "
-                                  "return_indices:b invalid_to_bottom:b" },
-  { "ROIAlignAttrs", "spatial_scale:f sample_ratio:i" },
-  { "ROIPoolAttrs", "spatial_scale:f" },
-  { "MultiBoxPriorAttrs", "clip:b" },
-  { "MultiBoxTransformLocAttrs", "clip:b threshold:f keep_topk:i" },
-  { "ProposalAttrs", "feature_stride:i threshold:f rpn_pre_nms_top_n:i rpn_post_nms_top_n:i "
-                     "rpn_min_size:i iou_loss:b" },
+static const struct {
+  const char *type, *fields;
+} plain[] = {
+    {"AvgPool1DAttrs", "ceil_mode:b count_include_pad:b"},
+    {"AvgPool2DAttrs", "ceil_mode:b count_include_pad:b"},
+    {"AvgPool3DAttrs", "ceil_mode:b count_include_pad:b"},
+    {"MaxPool1DAttrs", "ceil_mode:b"},
+    {"MaxPool2DAttrs", "ceil_mode:b"},
+    {"MaxPool3DAttrs", "ceil_mode:b"},
+    {"ScanopAttrs", ""},
+    {"ScatterAttrs", ""},
+    {"ScatterAddAttrs", ""},
+    {"ScatterNDAttrs", ""},
+    {"GatherAttrs", ""},
+    {"TakeAttrs", ""},
+    {"InitOpAttrs", ""},
+    {"ShapeOfAttrs", ""},
+    {"AllClassNonMaximumSuppressionAttrs", ""},
+    {"GetValidCountsAttrs", "id_index:i score_index:i"},
+    {"NonMaximumSuppressionAttrs",
+     "force_suppress:b top_k:i coord_start:i score_index:i id_index:i "
+     "return_indices:b invalid_to_bottom:b"},
+    {"ROIAlignAttrs", "spatial_scale:f sample_ratio:i"},
+    {"ROIPoolAttrs", "spatial_scale:f"},
+    {"MultiBoxPriorAttrs", "clip:b"},
+    {"MultiBoxTransformLocAttrs", "clip:b threshold:f keep_topk:i"},
+    {"ProposalAttrs", "feature_stride:i threshold:f rpn_pre_nms_top_n:i rpn_post_nms_top_n:i "
+                      "rpn_min_size:i iou_loss:b"},
 };
 
 /* 'b' 'f' 'i' for a plain field, 'n' for a node, '?' when the type is not listed. */
@@ -111,28 +114,31 @@ static const char *keep(IrCtx *cx, const char *s) { return sym(cx->syms, s); }
 static bool decode_base64(const char *s, size_t n, unsigned char **out, size_t *out_n);
 
 static AttrVal string_node(IrCtx *cx, const json_t *node) {
-  AttrVal v = { .kind = AV_Str, .s = "" };
+  AttrVal v = {.kind = AV_Str, .s = ""};
   const char *s = json_string_value(json_object_get(node, "repr_str"));
   const char *b64 = json_string_value(json_object_get(node, "repr_b64"));
   unsigned char *bytes;
   size_t n;
-  if (s) v.s = keep(cx, s);
+  if (s)
+    v.s = keep(cx, s);
   else if (b64 && decode_base64(b64, strlen(b64), &bytes, &n))
     v.s = sym_n(cx->syms, (char *)bytes, n);
   return v;
 }
 
 static AttrVal int_node(const json_t *node) {
-  AttrVal v = { .kind = AV_Int, .bits = 32 };
+  AttrVal v = {.kind = AV_Int, .bits = 32};
   const char *dt = node_attr(node, "dtype");
   whole_number(node_attr(node, "value"), &v.i);
-  if (strcmp(dt, "bool") == 0) v.kind = AV_Bool;
-  else if (strcmp(dt, "int64") == 0 || v.i != (int32_t)v.i) v.bits = 64;
+  if (strcmp(dt, "bool") == 0)
+    v.kind = AV_Bool;
+  else if (strcmp(dt, "int64") == 0 || v.i != (int32_t)v.i)
+    v.bits = 64;
   return v;
 }
 
 static AttrVal float_text(const char *s, int bits) {
-  AttrVal v = { .kind = AV_Float, .bits = bits };
+  AttrVal v = {.kind = AV_Float, .bits = bits};
   bool negative = *s == '-';
   if (!num_read(s + negative, strlen(s + negative), &v.f)) v.f = 0;
   if (negative) v.f = -v.f;
@@ -144,7 +150,7 @@ static AttrVal node_value(IrCtx *cx, MetaFile *m, int64_t i, int depth);
 static AttrVal array_node(IrCtx *cx, MetaFile *m, const json_t *node, int depth) {
   const json_t *data = json_object_get(node, "data");
   size_t n = json_array_size(data);
-  AttrVal v = { .kind = AV_List };
+  AttrVal v = {.kind = AV_List};
   if (n > (size_t)m->budget) return v;
   m->budget -= (int)n;
   v.n = (int)n;
@@ -159,13 +165,13 @@ static AttrVal array_node(IrCtx *cx, MetaFile *m, const json_t *node, int depth)
 static AttrVal node_value(IrCtx *cx, MetaFile *m, int64_t i, int depth) {
   const json_t *node = node_at(m, i);
   const char *key = type_key(node);
-  if (i == 0 || !node) return (AttrVal){ .kind = AV_None };
+  if (i == 0 || !node) return (AttrVal){.kind = AV_None};
   if (strcmp(key, "IntImm") == 0) return int_node(node);
   if (strcmp(key, "FloatImm") == 0) return float_text(node_attr(node, "value"), 32);
   if (strcmp(key, "runtime.String") == 0 || strcmp(key, "tir.StringImm") == 0)
     return string_node(cx, node);
   if (strcmp(key, "Array") == 0 && depth < LIST_DEPTH) return array_node(cx, m, node, depth);
-  return (AttrVal){ .kind = AV_Other, .s = keep(cx, str_fmt("meta[%s]", key)) };
+  return (AttrVal){.kind = AV_Other, .s = keep(cx, str_fmt("meta[%s]", key))};
 }
 
 /* ---- attribute objects -------------------------------------------------------------- */
@@ -179,11 +185,11 @@ static bool reads_as_float(const char *s) {
 static AttrVal plain_value(IrCtx *cx, char kind, const char *s) {
   int64_t i;
   bool whole = whole_number(s, &i);
-  if (whole && kind == 'b') return (AttrVal){ .kind = AV_Bool, .i = i != 0 };
+  if (whole && kind == 'b') return (AttrVal){.kind = AV_Bool, .i = i != 0};
   if (whole && kind != 'f')
     return (AttrVal){.kind = AV_Int, .bits = i == (int32_t)i ? 32 : 64, .i = i};
   if (reads_as_float(s)) return float_text(s, 64);
-  return (AttrVal){ .kind = AV_Str, .s = keep(cx, s) };
+  return (AttrVal){.kind = AV_Str, .s = keep(cx, s)};
 }
 
 static AttrVal field_value(IrCtx *cx, MetaFile *m, int64_t self, const char *type,
@@ -200,7 +206,7 @@ static AttrVal field_value(IrCtx *cx, MetaFile *m, int64_t self, const char *typ
 
 /* One that can be written as key=value. */
 static bool is_key(const char *s) {
-  Lexer lx = { .text = s, .n = strlen(s) };
+  Lexer lx = {.text = s, .n = strlen(s)};
   Token t = lex_next(&lx);
   return t.n == lx.n && t.kind != T_MATCHQ && (t.kind == T_IDENT || t.kind >= T_LET);
 }
@@ -214,11 +220,11 @@ static Attrs object_attrs(IrCtx *cx, MetaFile *m, json_t *node, int64_t self, Sp
   json_object_foreach(fields, name, v) {
     const char *s = json_string_value(v);
     if (!s || !is_key(name)) continue;
-    Attr a = { .name = sym(cx->syms, name), .span = at };
+    Attr a = {.name = sym(cx->syms, name), .span = at};
     a.val = field_value(cx, m, self, type ? type + 1 : "", name, s);
     vec_push(&out, a);
   }
-  return (Attrs){ out.n, out.at };
+  return (Attrs){out.n, out.at};
 }
 
 /* ---- arrays: base64 of TVM's NDArray serialisation ------------------------------------- */
@@ -258,8 +264,8 @@ static uint64_t load_le(const unsigned char *b, int n) {
 
 static bool array_dtype(const unsigned char *b, DType *dt) {
   int code = b[0], bits = b[1];
-  if (load_le(b + 2, 2) != 1) return false;                    /* lanes           */
-  if (code == 1 && bits == 1) return *dt = DT_bool, true;      /* TVM's uint1     */
+  if (load_le(b + 2, 2) != 1) return false;               /* lanes           */
+  if (code == 1 && bits == 1) return *dt = DT_bool, true; /* TVM's uint1     */
   return dtype_from_dl(code, bits, dt);
 }
 
@@ -293,14 +299,14 @@ static const char *decode_array(const char *s, size_t len, const Tensor **out) {
 }
 
 static MetaEntry constant(MetaFile *m, const json_t *node) {
-  MetaEntry e = { .kind = META_Bad, .why = "a constant names no array" };
+  MetaEntry e = {.kind = META_Bad, .why = "a constant names no array"};
   int64_t i;
   if (!whole_number(node_attr(node, "data"), &i) || i < 0) return e;
   const json_t *text = json_array_get(m->arrays, (size_t)i);
   if (!json_is_string(text)) return e;
   if (!m->tensors.at[i])
     e.why = decode_array(json_string_value(text), json_string_length(text), &m->tensors.at[i]);
-  if (m->tensors.at[i]) e = (MetaEntry){ .kind = META_Constant, .cst = m->tensors.at[i] };
+  if (m->tensors.at[i]) e = (MetaEntry){.kind = META_Constant, .cst = m->tensors.at[i]};
   return e;
 }
 
@@ -311,7 +317,7 @@ MetaFile *meta_load(const char *json, size_t n, uint32_t file, uint32_t at, Diag
   json_t *root = json_loadb(json, n, 0, &err);
   if (!root) {
     uint32_t off = err.position > 0 && (size_t)err.position <= n ? (uint32_t)err.position : 0;
-    diag_error(d, (Span){ file, at + off, 1 }, E0108, str_fmt("%s", err.text));
+    diag_error(d, (Span){file, at + off, 1}, E0108, str_fmt("%s", err.text));
     return NULL;
   }
   MetaFile *m = NEW(MetaFile);
@@ -322,7 +328,7 @@ MetaFile *meta_load(const char *json, size_t n, uint32_t file, uint32_t at, Diag
   size_t arrays = json_array_size(m->arrays);
   for (size_t i = 0; i < arrays; i++) vec_push(&m->tensors, NULL);
   if (!json_is_array(m->nodes) || !json_is_integer(json_object_get(root, "root")))
-    diag_error(d, (Span){ file, at, 1 }, E0108, "it needs a number \"root\" and a list \"nodes\"");
+    diag_error(d, (Span){file, at, 1}, E0108, "it needs a number \"root\" and a list \"nodes\"");
   return m;
 }
 
@@ -346,15 +352,15 @@ static int64_t find_node(const MetaFile *m, const char *key, int64_t index) {
 }
 
 MetaEntry meta_get(IrCtx *cx, MetaFile *m, const char *key, int64_t index, Span at) {
-  MetaEntry e = { .kind = META_Missing };
+  MetaEntry e = {.kind = META_Missing};
   int64_t i = m ? find_node(m, key, index) : -1;
   json_t *node = i < 0 || !m ? NULL : node_at(m, i);
   if (!node) return e;
   const char *type = type_key(node);
   if (strcmp(type, "relay.Constant") == 0) return constant(m, node);
   if (strncmp(type, "relay.attrs.", 12) == 0)
-    return (MetaEntry){ .kind = META_Attrs, .attrs = object_attrs(cx, m, node, i, at) };
-  if (strcmp(type, "tir.Any") == 0) return (MetaEntry){ .kind = META_Any };
-  if (is_value_key(type)) return (MetaEntry){ .kind = META_Value, .val = node_value(cx, m, i, 0) };
-  return (MetaEntry){ .kind = META_Other };
+    return (MetaEntry){.kind = META_Attrs, .attrs = object_attrs(cx, m, node, i, at)};
+  if (strcmp(type, "tir.Any") == 0) return (MetaEntry){.kind = META_Any};
+  if (is_value_key(type)) return (MetaEntry){.kind = META_Value, .val = node_value(cx, m, i, 0)};
+  return (MetaEntry){.kind = META_Other};
 }

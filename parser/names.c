@@ -12,7 +12,7 @@ static void set_index(Map *m, const void *key, int i) {
   map_set(m, map_ptr(key), (void *)(intptr_t)i);
 }
 
-Mark mark_names(const Parser *p) { return (Mark){ p->locals.n, p->tynames.n }; }
+Mark mark_names(const Parser *p) { return (Mark){p->locals.n, p->tynames.n}; }
 
 void drop_names(Parser *p, Mark m) {
   while (p->locals.n > m.locals) {
@@ -26,7 +26,7 @@ void drop_names(Parser *p, Mark m) {
 }
 
 void push_local(Parser *p, Var *v) {
-  LocalName l = { v->name, v, map_index(&p->local_at, v->name) };
+  LocalName l = {v->name, v, map_index(&p->local_at, v->name)};
   vec_push(&p->locals, l);
   set_index(&p->local_at, v->name, p->locals.n);
 }
@@ -42,8 +42,11 @@ Var *local_since(const Parser *p, const Token *t, int from) {
 }
 
 TyName *push_tyname(Parser *p, Sym name, Span at, TyNameKind k) {
-  TyName t = { .name = name, .span = at, .kind = k, .level = p->fn_level,
-               .shadow = map_index(&p->tyname_at, name) };
+  TyName t = {.name = name,
+              .span = at,
+              .kind = k,
+              .level = p->fn_level,
+              .shadow = map_index(&p->tyname_at, name)};
   vec_push(&p->tynames, t);
   set_index(&p->tyname_at, name, p->tynames.n);
   return &vec_last(&p->tynames);
@@ -105,11 +108,14 @@ static int distance(const char *a, const char *b) {
   return row[m];
 }
 
-typedef struct { const char *want, *best;  int cost; } Nearest;
+typedef struct {
+  const char *want, *best;
+  int cost;
+} Nearest;
 
 static Nearest nearest_to(const char *want) {
   int n = (int)strlen(want);
-  return (Nearest){ want, NULL, n <= 1 ? 1 : n <= 3 ? 2 : n <= 5 ? 3 : 4 };
+  return (Nearest){want, NULL, n <= 1 ? 1 : n <= 3 ? 2 : n <= 5 ? 3 : 4};
 }
 
 static void try_name(Nearest *n, const char *name) {
@@ -155,10 +161,13 @@ void help_word(Parser *p, const char *name) {
     try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
   for (int i = 0; i < p->cx->n_ops; i++) {
     const char *op = p->cx->ops[i]->name;
-    if (!is_tail(name, op)) try_name(&n, op);
-    else if (n.cost > 0 || strlen(op) < strlen(n.best)) n.best = op, n.cost = 0;
+    if (!is_tail(name, op))
+      try_name(&n, op);
+    else if (n.cost > 0 || strlen(op) < strlen(n.best))
+      n.best = op, n.cost = 0;
   }
-  if (n.best) diag_help(p->d, "did you mean %s?", n.best);
+  if (n.best)
+    diag_help(p->d, "did you mean %s?", n.best);
   else if (find_local(p, name, (uint32_t)strlen(name)))
     diag_help(p->d, "a local is written %%%s", name);
   else if (map_get(&p->def_item, map_ptr(sym(p->cx->syms, name))))
@@ -174,6 +183,8 @@ void help_type(Parser *p, const char *name) {
   for (int i = 0; i < p->tynames.n; i++)
     if (p->tynames.at[i].kind != TN_Dim) try_name(&n, p->tynames.at[i].name);
   for (int i = 0; i < DT_COUNT; i++) try_name(&n, dtype_name((DType)i));
-  if (n.best) diag_help(p->d, "did you mean %s?", n.best);
-  else diag_help(p->d, "a type variable is listed at its function: def @f[%s](...)", name);
+  if (n.best)
+    diag_help(p->d, "did you mean %s?", n.best);
+  else
+    diag_help(p->d, "a type variable is listed at its function: def @f[%s](...)", name);
 }

@@ -52,7 +52,10 @@ bool begin_fail(Parser *p) {
 
 bool starts_item(const Parser *p) {
   switch ((int)p->tok.kind) {
-  case T_EOF: case T_DEF: case T_EXTERN: case T_METADATA: return true;
+  case T_EOF:
+  case T_DEF:
+  case T_EXTERN:
+  case T_METADATA: return true;
   case T_TYPE: return peek(p).kind != T_ASSIGN;
   default: return false;
   }
@@ -94,8 +97,11 @@ void skip_to_statement_end(Parser *p) {
   int depth = 0;
   for (;; advance(p)) {
     switch ((int)p->tok.kind) {
-    case T_LPAREN: case T_LBRACE: case T_LBRACK: depth++; continue;
-    case T_RPAREN: case T_RBRACE:
+    case T_LPAREN:
+    case T_LBRACE:
+    case T_LBRACK: depth++; continue;
+    case T_RPAREN:
+    case T_RBRACE:
       if (depth-- == 0) return;
       continue;
     case T_RBRACK:
@@ -117,7 +123,7 @@ void skip_to_statement_end(Parser *p) {
 
 static Item *add_item(ParseFile *f, ItemKind k, size_t at, Token name, const char *doc) {
   Item *it = NEW(Item);
-  *it = (Item){ .kind = k, .name = name, .at = at, .doc = doc, .file = f };
+  *it = (Item){.kind = k, .name = name, .at = at, .doc = doc, .file = f};
   if (f->items.n) vec_last(&f->items)->end = at;
   vec_push(&f->items, it);
   return it;
@@ -132,9 +138,12 @@ static void skim_token(ParseFile *f, Lexer *lx, Token t) {
   const char *doc = lex_doc(lx);
   Lexer ahead = *lx;
   Token next = lex_next(&ahead);
-  if (t.kind == T_DEF) add_item(f, ITEM_Def, t.span.at, next, doc);
-  else if (t.kind == T_TYPE && next.kind != T_ASSIGN) add_item(f, ITEM_Type, t.span.at, next, doc);
-  else if (is_import(&t) && next.kind == T_STRING) add_item(f, ITEM_Import, t.span.at, next, NULL);
+  if (t.kind == T_DEF)
+    add_item(f, ITEM_Def, t.span.at, next, doc);
+  else if (t.kind == T_TYPE && next.kind != T_ASSIGN)
+    add_item(f, ITEM_Type, t.span.at, next, doc);
+  else if (is_import(&t) && next.kind == T_STRING)
+    add_item(f, ITEM_Import, t.span.at, next, NULL);
   else if (t.kind == T_EXTERN && next.kind == T_TYPE) {
     *lx = ahead;
     add_item(f, ITEM_Extern, t.span.at, lex_next(&ahead), doc);
@@ -150,14 +159,14 @@ static void skim_version(Parser *p, ParseFile *f, Lexer *lx) {
   *lx = ahead;
   f->first = lx->pos;
   Lexer aloud = lex_start(p->src, f->file, p->d);
-  lex_next(&aloud);                          /* reports junk in front of it      */
+  lex_next(&aloud); /* reports junk in front of it      */
 }
 
 ParseFile *skim_file(Parser *p, uint32_t file, bool library, bool import) {
   const Source *s = source_get(p->src, file);
   if (s && !lex_check_text(s->text, s->n, file, p->d)) return NULL;
   ParseFile *f = NEW(ParseFile);
-  *f = (ParseFile){ .file = file, .library = library, .import = import };
+  *f = (ParseFile){.file = file, .library = library, .import = import};
   Lexer lx = lex_start(p->src, file, NULL);
   skim_version(p, f, &lx);
   for (Token t = lex_next(&lx); t.kind != T_EOF; t = lex_next(&lx)) {
@@ -211,17 +220,21 @@ static bool claim(Parser *p, Map *m, Item *it, const char *what) {
 static void declare_def(Parser *p, Item *it) {
   if (it->name.kind != T_GLOBAL || it->name.n == 0 || !claim(p, &p->def_item, it, "@")) return;
   Global *g = it->global = NEW(Global);
-  *g = (Global){ .name = tok_sym(p, &it->name), .span = it->name.span, .doc = it->doc,
-                 .library = it->file->library || it->file->import };
+  *g = (Global){.name = tok_sym(p, &it->name),
+                .span = it->name.span,
+                .doc = it->doc,
+                .library = it->file->library || it->file->import};
 }
 
 /* Name and parameters of a type; mistakes in them are told by type_body. */
 static void declare_type(Parser *p, Item *it) {
   if (it->name.kind != T_IDENT || !claim(p, &p->type_item, it, "type ")) return;
   DataDef *def = it->data = NEW(DataDef);
-  *def = (DataDef){ .name = tok_sym(p, &it->name), .span = it->name.span, .doc = it->doc,
-                    .library = it->file->library || it->file->import,
-                    .is_extern = it->kind == ITEM_Extern };
+  *def = (DataDef){.name = tok_sym(p, &it->name),
+                   .span = it->name.span,
+                   .doc = it->doc,
+                   .library = it->file->library || it->file->import,
+                   .is_extern = it->kind == ITEM_Extern};
   VEC(TyVar *) vars = {0};
   Lexer lx = lex_start(p->src, it->file->file, NULL);
   lx.pos = it->name.span.at + it->name.span.len;
@@ -230,7 +243,7 @@ static void declare_type(Parser *p, Item *it) {
     for (t = lex_next(&lx); t.kind == T_IDENT || t.kind == T_COMMA; t = lex_next(&lx)) {
       if (t.kind == T_COMMA) continue;
       TyVar *v = NEW(TyVar);
-      *v = (TyVar){ tok_sym(p, &t), t.span };
+      *v = (TyVar){tok_sym(p, &t), t.span};
       vec_push(&vars, v);
     }
   def->n_vars = vars.n;
@@ -279,8 +292,11 @@ static void ctor_fields(Parser *p, Ctor *c) {
 
 static Ctor *parse_ctor(Parser *p, DataDef *def, int tag) {
   Ctor *c = NEW(Ctor);
-  *c = (Ctor){ .name = tok_sym(p, &p->tok), .span = p->tok.span, .def = def, .tag = tag,
-               .doc = lex_doc(&p->lx) };
+  *c = (Ctor){.name = tok_sym(p, &p->tok),
+              .span = p->tok.span,
+              .def = def,
+              .tag = tag,
+              .doc = lex_doc(&p->lx)};
   if (!at_tok(p, T_IDENT)) return fail_expected(p, "the name of a constructor"), NULL;
   advance(p);
   if (at_tok(p, T_LPAREN)) ctor_fields(p, c);
@@ -316,7 +332,10 @@ static void type_body(Parser *p, Item *it) {
   advance(p);
   p->owner_name = str_fmt("type %s", it->data->name);
   type_header(p, it->data);
-  if (it->kind == ITEM_Extern) { after_item(p, it);  return; }
+  if (it->kind == ITEM_Extern) {
+    after_item(p, it);
+    return;
+  }
   Span open = p->tok.span;
   if (!expect(p, T_LBRACE, (Span){0})) return;
   while (!at_tok(p, T_RBRACE) && !p->panic) {
@@ -359,8 +378,10 @@ void declare_items(Parser *p) {
   for (int i = 0; i < p->files.n; i++)
     for (int k = 0; k < p->files.at[i]->items.n; k++) {
       Item *it = p->files.at[i]->items.at[k];
-      if (it->kind == ITEM_Def) declare_def(p, it);
-      else if (is_type_item(it)) declare_type(p, it);
+      if (it->kind == ITEM_Def)
+        declare_def(p, it);
+      else if (is_type_item(it))
+        declare_type(p, it);
     }
   declare_types(p, true);
   declare_types(p, false);
@@ -389,7 +410,10 @@ static void want_types_in(Parser *p, Type *t) {
     for (int i = 0; i < t->data.n; i++) want_types_in(p, t->data.arg[i]);
     return;
   case TY_Ref: want_types_in(p, t->ref); return;
-  case TY_Error: case TY_Tensor: case TY_Var: case TY_Meta: return;
+  case TY_Error:
+  case TY_Tensor:
+  case TY_Var:
+  case TY_Meta: return;
   }
 }
 
@@ -420,7 +444,10 @@ static void parse_def(Parser *p, Item *it) {
   start_at(p, it->file, it->at);
   Span at = p->tok.span;
   advance(p);
-  if (!at_tok(p, T_GLOBAL)) { fail_expected(p, tok_text(T_GLOBAL));  return; }
+  if (!at_tok(p, T_GLOBAL)) {
+    fail_expected(p, tok_text(T_GLOBAL));
+    return;
+  }
   advance(p);
   start_function(p);
   Fn *fn = parse_fn_rest(p, at, str_fmt("@%.*s", (int)it->name.n, it->name.s));
@@ -446,7 +473,7 @@ static void parse_head(Parser *p, ParseFile *f) {
     return;
   }
   Global *g = NEW(Global);
-  *g = (Global){ .name = sym(p->cx->syms, "main"), .span = p->tok.span };
+  *g = (Global){.name = sym(p->cx->syms, "main"), .span = p->tok.span};
   start_function(p);
   g->fn = parse_bare(p);
   if (!p->panic && !p->give_up && !at_tok(p, T_EOF) && !at_tok(p, T_METADATA))
@@ -492,7 +519,7 @@ void parse_bodies(Parser *p) {
 }
 
 Parser parser_start(IrCtx *cx, Sources *src, Diags *d) {
-  return (Parser){ .cx = cx, .src = src, .d = d, .m = module_new(cx, src) };
+  return (Parser){.cx = cx, .src = src, .d = d, .m = module_new(cx, src)};
 }
 
 Module *parser_done(Parser *p, int errors_before) {
@@ -511,8 +538,8 @@ Module *parse_module(IrCtx *cx, Sources *src, uint32_t file, Diags *d) {
 
 Block *parse_expression(IrCtx *cx, Module *m, Sources *src, uint32_t file, parse_tensor_fn read,
                         void *ud, Diags *d) {
-  Parser p = { .cx = cx, .src = src, .d = d, .m = m, .read = read, .read_ud = ud };
-  ParseFile f = { .file = file };
+  Parser p = {.cx = cx, .src = src, .d = d, .m = m, .read = read, .read_ud = ud};
+  ParseFile f = {.file = file};
   int before = d->n_errors;
   const Source *s = source_get(src, file);
   if (!s || !lex_check_text(s->text, s->n, file, d)) return NULL;

@@ -32,14 +32,14 @@ bool parse_number(Parser *p, bool negative, const Tensor **cst, AttrVal *val) {
   if (t.kind == T_FLOAT) {
     double f = negative ? -t.f : t.f;
     if (cst) *cst = tensor_scalar_float(t.dtype, f);
-    if (val) *val = (AttrVal){ .kind = AV_Float, .bits = dtype_bytes(t.dtype) * 8, .f = f };
+    if (val) *val = (AttrVal){.kind = AV_Float, .bits = dtype_bytes(t.dtype) * 8, .f = f};
     return true;
   }
   DType dt;
   int64_t v = 0;
   bool ok = int_value(p, &t, negative, &dt, &v);
   if (cst) *cst = tensor_scalar_int(dt, v);
-  if (val) *val = (AttrVal){ .kind = AV_Int, .bits = dtype_bytes(dt) * 8, .i = v };
+  if (val) *val = (AttrVal){.kind = AV_Int, .bits = dtype_bytes(dt) * 8, .i = v};
   return ok;
 }
 
@@ -97,9 +97,12 @@ static bool attr_list(Parser *p, Tok close, AttrVal *out) {
     if (!(comma = accept(p, T_COMMA))) break;
   }
   if (!expect(p, close, open)) return false;
-  if (close == T_RPAREN && at.n == 1 && !comma) *out = at.at[0];   /* (1) is 1  */
-  else if (other) *out = (AttrVal){ .kind = AV_Other, .s = other };
-  else *out = (AttrVal){ .kind = AV_List, .n = at.n, .at = at.at };
+  if (close == T_RPAREN && at.n == 1 && !comma)
+    *out = at.at[0]; /* (1) is 1  */
+  else if (other)
+    *out = (AttrVal){.kind = AV_Other, .s = other};
+  else
+    *out = (AttrVal){.kind = AV_List, .n = at.n, .at = at.at};
   return true;
 }
 
@@ -110,7 +113,7 @@ static bool attr_word(Parser *p, AttrVal *out) {
   advance(p);
   Sym s = tok_sym(p, &t);
   bool none = strcmp(s, "None") == 0 || strcmp(s, "nullptr") == 0;
-  *out = none ? (AttrVal){ .kind = AV_None } : (AttrVal){ .kind = AV_Str, .s = s };
+  *out = none ? (AttrVal){.kind = AV_None} : (AttrVal){.kind = AV_Str, .s = s};
   return true;
 }
 
@@ -118,7 +121,7 @@ static bool attr_string(Parser *p, AttrVal *out) {
   StrBuf text = {0};
   bool ok = lex_string(&p->tok, &text, p->d);
   advance(p);
-  *out = (AttrVal){ .kind = AV_Str, .s = buf_text(&text) };
+  *out = (AttrVal){.kind = AV_Str, .s = buf_text(&text)};
   return ok;
 }
 
@@ -131,15 +134,20 @@ static bool attr_signed(Parser *p, AttrVal *out) {
 
 static bool attr_simple(Parser *p, AttrVal *out) {
   switch ((int)p->tok.kind) {
-  case T_INT: case T_FLOAT: case T_MINUS: return attr_signed(p, out);
-  case T_TRUE: case T_FALSE:
-    *out = (AttrVal){ .kind = AV_Bool, .i = at_tok(p, T_TRUE) };
+  case T_INT:
+  case T_FLOAT:
+  case T_MINUS: return attr_signed(p, out);
+  case T_TRUE:
+  case T_FALSE:
+    *out = (AttrVal){.kind = AV_Bool, .i = at_tok(p, T_TRUE)};
     advance(p);
     return true;
   case T_STRING: return attr_string(p, out);
   case T_IDENT: return attr_word(p, out);
-  case T_LOCAL: case T_GRAPH: case T_GLOBAL:
-    *out = (AttrVal){ .kind = AV_Other, .s = tok_found(&p->tok) };
+  case T_LOCAL:
+  case T_GRAPH:
+  case T_GLOBAL:
+    *out = (AttrVal){.kind = AV_Other, .s = tok_found(&p->tok)};
     advance(p);
     return true;
   case T_LBRACK: return attr_list(p, T_RBRACK, out);
@@ -178,7 +186,7 @@ static void add_attr(Parser *p, Attr a, AttrVec *out, Map *seen) {
 static void attr_sequence(Parser *p, AttrVec *out) {
   Map seen = {0};
   while (at_attr(p) && !p->panic) {
-    Attr a = { .name = tok_sym(p, &p->tok), .span = p->tok.span };
+    Attr a = {.name = tok_sym(p, &p->tok), .span = p->tok.span};
     advance(p);
     advance(p);
     if (!attr_value(p, &a.val)) return;
@@ -191,5 +199,5 @@ static void attr_sequence(Parser *p, AttrVec *out) {
 void parse_attrs(Parser *p, Attrs *out) {
   AttrVec at = {0};
   attr_sequence(p, &at);
-  *out = (Attrs){ at.n, at.at };
+  *out = (Attrs){at.n, at.at};
 }

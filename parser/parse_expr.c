@@ -11,9 +11,9 @@
  * branches, clauses and function bodies are blocks of their own.              */
 #include "parser/parse.h"
 
-Val val_atom(Atom a) { return (Val){ .atom = a, .span = a.span }; }
-Val val_expr(Expr *e) { return (Val){ .e = e, .span = e->span }; }
-Val poison_val(Span at) { return val_atom((Atom){ .kind = ATOM_Poison, .span = at }); }
+Val val_atom(Atom a) { return (Val){.atom = a, .span = a.span}; }
+Val val_expr(Expr *e) { return (Val){.e = e, .span = e->span}; }
+Val poison_val(Span at) { return val_atom((Atom){.kind = ATOM_Poison, .span = at}); }
 
 Atom to_atom(Parser *p, Val v) {
   if (!v.e) return v.atom;
@@ -42,12 +42,15 @@ static Val parse_value(Parser *p) {
   Span at = p->tok.span;
   if (!deeper(p, at)) return poison_val(at);
   Mark m = mark_names(p);
-  m.tynames = INT32_MAX;                      /* dims that a match_cast bound stay */
+  m.tynames = INT32_MAX; /* dims that a match_cast bound stay */
   for (;;) {
     if (p->panic) break;
-    if (at_tok(p, T_LET)) let_statement(p);
-    else if (at_graph_statement(p)) graph_statement(p);
-    else break;
+    if (at_tok(p, T_LET))
+      let_statement(p);
+    else if (at_graph_statement(p))
+      graph_statement(p);
+    else
+      break;
   }
   Val v = p->panic ? poison_val(at) : parse_expr(p);
   drop_names(p, m);
@@ -64,7 +67,10 @@ static void let_statement(Parser *p) {
   Span at = p->tok.span;
   advance(p);
   bool wild = is_wildcard(p);
-  if (!at_tok(p, T_LOCAL) && !wild) { fail_expected(p, tok_text(T_LOCAL));  return; }
+  if (!at_tok(p, T_LOCAL) && !wild) {
+    fail_expected(p, tok_text(T_LOCAL));
+    return;
+  }
   Var *v = ir_var(p->cx, wild ? NULL : tok_sym(p, &p->tok), p->tok.span);
   advance(p);
   if (accept(p, T_COLON)) v->annot = parse_type(p);
@@ -88,7 +94,7 @@ static void define_graph(Parser *p, const Token *t, Atom a, int n_binds) {
     return;
   }
   g = NEW(GraphName);
-  *g = (GraphName){ .span = t->span, .atom = a, .n_binds = n_binds };
+  *g = (GraphName){.span = t->span, .atom = a, .n_binds = n_binds};
   map_set(&p->graph, map_ptr(digits), g);
   if (n_binds > 0 && a.kind == ATOM_Var) map_set(&p->graph_of, map_ptr(a.var), g);
   vec_push(&p->graph_open, g);
@@ -107,7 +113,8 @@ static void graph_statement(Parser *p) {
     bb_push(p->bb, var, v.e, BIND_Graph);
     v = val_atom(atom_var(var, t.span));
     define_graph(p, &t, v.atom, p->bb->b.n - from);
-  } else define_graph(p, &t, v.atom, 0);
+  } else
+    define_graph(p, &t, v.atom, 0);
   if (!p->panic) expect(p, T_SEMI, (Span){0});
 }
 
@@ -115,7 +122,10 @@ static void graph_statement(Parser *p) {
 static void free_var_statement(Parser *p) {
   Span at = p->tok.span;
   advance(p);
-  if (!at_tok(p, T_LOCAL)) { fail_expected(p, tok_text(T_LOCAL));  return; }
+  if (!at_tok(p, T_LOCAL)) {
+    fail_expected(p, tok_text(T_LOCAL));
+    return;
+  }
   Var *v = ir_var(p->cx, tok_sym(p, &p->tok), p->tok.span);
   advance(p);
   int owner = p->owner, level = p->owner_level;
@@ -126,7 +136,8 @@ static void free_var_statement(Parser *p) {
   p->owner_level = level;
   push_local(p, v);
   if (!expect(p, T_SEMI, (Span){0})) return;
-  if (p->free_params) vec_push(p->free_params, v);
+  if (p->free_params)
+    vec_push(p->free_params, v);
   else if (may_report(p)) {
     diag_error(p->d, span_to(at, p->prev.span), E0203, "free_var", "a statement of a definition");
     diag_help(p->d,
@@ -152,9 +163,12 @@ Val parse_sequence(Parser *p) {
   Span at = p->tok.span;
   Val v = poison_val(at);
   for (;;) {
-    if (at_tok(p, T_LET)) let_statement(p);
-    else if (at_graph_statement(p)) graph_statement(p);
-    else if (at_tok(p, T_FREE_VAR)) free_var_statement(p);
+    if (at_tok(p, T_LET))
+      let_statement(p);
+    else if (at_graph_statement(p))
+      graph_statement(p);
+    else if (at_tok(p, T_FREE_VAR))
+      free_var_statement(p);
     else {
       v = parse_expr(p);
       if (!p->panic) {
@@ -181,8 +195,8 @@ static Val inline_sequence(Parser *p) {
 /* ---- blocks -------------------------------------------------------------------- */
 
 void open_block(Parser *p, OpenBlock *o) {
-  *o = (OpenBlock){ .outer = p->bb, .names = mark_names(p), .graph_open = p->graph_open.n,
-                    .span = p->tok.span };
+  *o = (OpenBlock){
+      .outer = p->bb, .names = mark_names(p), .graph_open = p->graph_open.n, .span = p->tok.span};
 }
 
 Block *close_block(Parser *p, OpenBlock *o, Val result) {
@@ -208,13 +222,17 @@ Block *parse_block(Parser *p) {
 
 /* ---- operators ------------------------------------------------------------------- */
 
-static const struct { Tok tok;  int prec;  const char *op; } operators[] = {
-  { T_OROR, 1, "logical_or" }, { T_ANDAND, 2, "logical_and" },
-  { T_EQ, 3, "equal" },        { T_NE, 3, "not_equal" },
-  { T_LT, 4, "less" },         { T_LE, 4, "less_equal" },
-  { T_GT, 4, "greater" },      { T_GE, 4, "greater_equal" },
-  { T_PLUS, 5, "add" },        { T_MINUS, 5, "subtract" },
-  { T_STAR, 6, "multiply" },   { T_SLASH, 6, "divide" },
+static const struct {
+  Tok tok;
+  int prec;
+  const char *op;
+} operators[] = {
+    {T_OROR, 1, "logical_or"}, {T_ANDAND, 2, "logical_and"},
+    {T_EQ, 3, "equal"},        {T_NE, 3, "not_equal"},
+    {T_LT, 4, "less"},         {T_LE, 4, "less_equal"},
+    {T_GT, 4, "greater"},      {T_GE, 4, "greater_equal"},
+    {T_PLUS, 5, "add"},        {T_MINUS, 5, "subtract"},
+    {T_STAR, 6, "multiply"},   {T_SLASH, 6, "divide"},
 };
 
 static int find_operator(Tok k) {
@@ -253,7 +271,8 @@ static Val parse_unary(Parser *p) {
       negative = !negative, at = vec_last(&ops).span;
     parse_number(p, negative, &cst, NULL);
     v = val_atom(atom_const(cst, span_to(at, p->prev.span)));
-  } else v = parse_postfix(p);
+  } else
+    v = parse_postfix(p);
   while (ops.n && !p->panic) {
     Token t = vec_pop(&ops);
     Atom a = to_atom(p, v);
@@ -307,9 +326,12 @@ static void meta_attrs(Parser *p, Attrs *out) {
   Span at;
   if (!parse_meta_ref(p, &key, &index, &at)) return;
   MetaEntry e = meta_get(p->cx, p->f ? p->f->meta : NULL, key, index, at);
-  if (e.kind == META_Attrs) *out = e.attrs;
-  else if (e.kind == META_Missing) complain(p, at, E0109, key, (int)index);
-  else complain(p, at, E0108, e.why ? e.why : str_fmt("%s is not an attribute object", key));
+  if (e.kind == META_Attrs)
+    *out = e.attrs;
+  else if (e.kind == META_Missing)
+    complain(p, at, E0109, key, (int)index);
+  else
+    complain(p, at, E0108, e.why ? e.why : str_fmt("%s is not an attribute object", key));
 }
 
 /* ( args [, attrs] ) */
@@ -317,7 +339,8 @@ static void parse_args(Parser *p, AtomVec *args, Attrs *attrs) {
   Span open = p->tok.span;
   advance(p);
   while (!at_tok(p, T_RPAREN) && !p->panic) {
-    if (at_meta_attrs(p)) meta_attrs(p, attrs);
+    if (at_meta_attrs(p))
+      meta_attrs(p, attrs);
     else if (at_attr(p)) {
       parse_attrs(p, attrs);
       break;
@@ -329,7 +352,10 @@ static void parse_args(Parser *p, AtomVec *args, Attrs *attrs) {
     }
     if (!accept(p, T_COMMA)) break;
   }
-  if (at_tok(p, T_RPAREN) || !begin_fail(p)) { accept(p, T_RPAREN);  return; }
+  if (at_tok(p, T_RPAREN) || !begin_fail(p)) {
+    accept(p, T_RPAREN);
+    return;
+  }
   diag_error(p->d, p->tok.span, E0103, "`,` or `)`", tok_found(&p->tok));
   diag_note(p->d, open, "opened here");
   if (starts_item(p)) p->give_up = true;
@@ -345,7 +371,9 @@ static const char *callee_text(const Atom *c) {
   case ATOM_Ctor: return str_fmt("constructor %s", c->ctor->name);
   case ATOM_Global: return str_fmt("@%s", c->global->name);
   case ATOM_Var: return c->var->name ? str_fmt("%%%s", c->var->name) : "a function value";
-  case ATOM_Op: case ATOM_Const: case ATOM_Poison: break;
+  case ATOM_Op:
+  case ATOM_Const:
+  case ATOM_Poison: break;
   }
   return "this callee";
 }
@@ -389,9 +417,12 @@ static Val parse_projection(Parser *p, Val tuple) {
 static Val parse_postfix(Parser *p) {
   Val v = parse_primary(p);
   while (!p->panic) {
-    if (at_tok(p, T_LPAREN)) v = parse_call(p, v);
-    else if (at_tok(p, T_DOT)) v = parse_projection(p, v);
-    else break;
+    if (at_tok(p, T_LPAREN))
+      v = parse_call(p, v);
+    else if (at_tok(p, T_DOT))
+      v = parse_projection(p, v);
+    else
+      break;
   }
   return v;
 }
@@ -428,19 +459,26 @@ static void parse_params(Parser *p, VarVec *params, Attrs *attrs) {
   Mark m = mark_names(p);
   if (!expect(p, T_LPAREN, (Span){0})) return;
   while (!at_tok(p, T_RPAREN) && !p->panic) {
-    if (at_tok(p, T_LOCAL)) parse_param(p, &m, params);
-    else if (at_attr(p)) parse_attrs(p, attrs);
-    else fail_expected(p, "a parameter such as %x: float32");
+    if (at_tok(p, T_LOCAL))
+      parse_param(p, &m, params);
+    else if (at_attr(p))
+      parse_attrs(p, attrs);
+    else
+      fail_expected(p, "a parameter such as %x: float32");
     if (!accept(p, T_COMMA)) break;
   }
   expect(p, T_RPAREN, open);
 }
 
 /* What parse_fn_rest sets for its function, to be restored behind it. */
-typedef struct { int owner, owner_level;  const char *name;  Mark names; } FnScope;
+typedef struct {
+  int owner, owner_level;
+  const char *name;
+  Mark names;
+} FnScope;
 
 static FnScope enter_fn(Parser *p, int owner, const char *name) {
-  FnScope s = { p->owner, p->owner_level, p->owner_name, mark_names(p) };
+  FnScope s = {p->owner, p->owner_level, p->owner_name, mark_names(p)};
   p->fn_level++;
   p->owner = owner;
   p->owner_level = p->fn_level;

@@ -81,9 +81,10 @@ static Val meta_atom(Parser *p) {
   case META_Constant: return val_atom(atom_const(e.cst, at));
   case META_Missing: complain(p, at, E0109, key, (int)index); break;
   case META_Bad: complain(p, at, E0108, e.why); break;
-  case META_Value: case META_Attrs: case META_Any: case META_Other:
-    complain(p, at, E0203, str_fmt("meta[%s]", key), "an expression");
-    break;
+  case META_Value:
+  case META_Attrs:
+  case META_Any:
+  case META_Other: complain(p, at, E0203, str_fmt("meta[%s]", key), "an expression"); break;
   }
   return poison_val(at);
 }
@@ -96,7 +97,7 @@ static bool word_is(const Token *t, const char *s) {
 
 /* A constructor without fields is called wherever it stands. */
 static Val ctor_value(Parser *p, Ctor *c, Span at) {
-  Atom a = { .kind = ATOM_Ctor, .span = at, .ctor = c };
+  Atom a = {.kind = ATOM_Ctor, .span = at, .ctor = c};
   if (c->n > 0 || at_tok(p, T_LPAREN)) return val_atom(a);
   Expr *e = ir_expr(EX_Call, at);
   e->Call.callee = a;
@@ -107,8 +108,10 @@ static Val unknown_word(Parser *p, const Token *t) {
   Sym name = tok_sym(p, t);
   bool upper = name[0] >= 'A' && name[0] <= 'Z' && !strchr(name, '.');
   if (!may_report(p)) return poison_val(t->span);
-  if (upper) diag_error(p->d, t->span, E0201, str_fmt("constructor %s", name));
-  else diag_error(p->d, t->span, E0204, name);
+  if (upper)
+    diag_error(p->d, t->span, E0201, str_fmt("constructor %s", name));
+  else
+    diag_error(p->d, t->span, E0204, name);
   help_word(p, name);
   return poison_val(t->span);
 }
@@ -122,7 +125,7 @@ static Val match_cast(Parser *p, Span at) {
   e->MatchCast.value = to_atom(p, v);
   expect(p, T_COMMA, open);
   int owner = p->owner, level = p->owner_level;
-  p->owner = ++p->next_owner;               /* new dims: bound from here to the end of the block */
+  p->owner = ++p->next_owner; /* new dims: bound from here to the end of the block */
   p->owner_level = p->fn_level;
   e->MatchCast.to = parse_type(p);
   p->owner = owner;
@@ -162,7 +165,7 @@ static Block *parse_else(Parser *p) {
   open_block(p, &o);
   p->bb = &o.bb;
   Val v = poison_val(o.span);
-  if (deeper(p, o.span)) {                   /* a chain of else if nests        */
+  if (deeper(p, o.span)) { /* a chain of else if nests        */
     v = parse_if(p);
     p->depth--;
   }
@@ -196,7 +199,7 @@ static void parse_clause(Parser *p, Clauses *out) {
   Span at = p->tok.span;
   Mark m = mark_names(p);
   p->pattern_from = m.locals;
-  Clause c = { .pat = parse_pattern(p) };
+  Clause c = {.pat = parse_pattern(p)};
   expect(p, T_FAT, (Span){0});
   open_block(p, &o);
   p->bb = &o.bb;
@@ -301,8 +304,10 @@ Pattern *parse_pattern(Parser *p) {
   case T_LOCAL: pattern_var(p, pat); break;
   case T_LPAREN: pattern_tuple(p, pat); break;
   case T_IDENT:
-    if (word_is(&p->tok, "_")) advance(p);
-    else pattern_ctor(p, pat);
+    if (word_is(&p->tok, "_"))
+      advance(p);
+    else
+      pattern_ctor(p, pat);
     break;
   default: fail_expected(p, "a pattern: _, %x, Constructor(...) or (...)");
   }
@@ -370,7 +375,7 @@ static Val ref_form(Parser *p) {
   advance(p);
   Span open = p->tok.span;
   if (!expect(p, T_LPAREN, (Span){0})) return poison_val(t.span);
-  Atom a[2] = { { .kind = ATOM_Poison }, { .kind = ATOM_Poison } };
+  Atom a[2] = {{.kind = ATOM_Poison}, {.kind = ATOM_Poison}};
   int n = t.kind == T_REF_WRITE ? 2 : 1;
   for (int i = 0; i < n && !p->panic; i++) {
     if (i && !expect(p, T_COMMA, open)) break;
@@ -383,9 +388,12 @@ static Val ref_form(Parser *p) {
                     : n == 2        ? EX_RefWrite
                                     : EX_RefRead,
                     span_to(t.span, p->prev.span));
-  if (t.kind == T_REF) e->Ref.value = a[0];
-  else if (n == 1) e->RefRead.ref = a[0];
-  else e->RefWrite.ref = a[0], e->RefWrite.value = a[1];
+  if (t.kind == T_REF)
+    e->Ref.value = a[0];
+  else if (n == 1)
+    e->RefRead.ref = a[0];
+  else
+    e->RefWrite.ref = a[0], e->RefWrite.value = a[1];
   return val_expr(e);
 }
 
@@ -398,7 +406,8 @@ static Val literal(Parser *p) {
   if (t.kind == T_TRUE || t.kind == T_FALSE) {
     c = tensor_scalar_int(DT_bool, t.kind == T_TRUE);
     advance(p);
-  } else parse_number(p, false, &c, NULL);
+  } else
+    parse_number(p, false, &c, NULL);
   return val_atom(atom_const(c, t.span));
 }
 
@@ -425,15 +434,21 @@ static Val no_expression(Parser *p) {
 
 Val parse_primary(Parser *p) {
   switch ((int)p->tok.kind) {
-  case T_INT: case T_FLOAT: case T_TRUE: case T_FALSE: return literal(p);
+  case T_INT:
+  case T_FLOAT:
+  case T_TRUE:
+  case T_FALSE: return literal(p);
   case T_LOCAL: return local_name(p);
   case T_GRAPH: return graph_name(p);
   case T_GLOBAL: return global_name(p);
   case T_IDENT: return word(p);
   case T_FN: return fn_literal(p);
   case T_IF: return parse_if(p);
-  case T_MATCH: case T_MATCHQ: return parse_match(p);
-  case T_REF: case T_REF_READ: case T_REF_WRITE: return ref_form(p);
+  case T_MATCH:
+  case T_MATCHQ: return parse_match(p);
+  case T_REF:
+  case T_REF_READ:
+  case T_REF_WRITE: return ref_form(p);
   case T_LPAREN: return parens(p);
   case T_LBRACE: return braces(p);
   default: return no_expression(p);

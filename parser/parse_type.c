@@ -29,7 +29,8 @@ static void unbound_dim(Parser *p, Span at, Sym name) {
   diag_error(p->d, at, E0314, name, p->owner_name ? p->owner_name : "a function");
   if (p->owner_name && strncmp(p->owner_name, "type ", 5) == 0)
     diag_help(p->d, "write ?: a type of data has no parameters that could give %s", name);
-  else diag_help(p->d, "name %s in a parameter's shape, list it in brackets, or write ?", name);
+  else
+    diag_help(p->d, "name %s in a parameter's shape, list it in brackets, or write ?", name);
 }
 
 static Dim named_dim(Parser *p, const Token *t) {
@@ -148,9 +149,12 @@ static Dim dim_product(Parser *p) {
     if (!b) return NULL;
     if (++p->dim_products > MAX_PRODUCTS)
       return fail(p, op.span, E0106, "a shape", MAX_PRODUCTS), NULL;
-    if (op.kind == T_STAR) a = dim_mul(p->cx->dims, a, b);
-    else if (is_zero(b)) return fail(p, op.span, E0311, "a shape", "division by zero"), NULL;
-    else a = op.kind == T_SLASH ? dim_div(p->cx->dims, a, b) : dim_mod(p->cx->dims, a, b);
+    if (op.kind == T_STAR)
+      a = dim_mul(p->cx->dims, a, b);
+    else if (is_zero(b))
+      return fail(p, op.span, E0311, "a shape", "division by zero"), NULL;
+    else
+      a = op.kind == T_SLASH ? dim_div(p->cx->dims, a, b) : dim_mod(p->cx->dims, a, b);
   }
   return a;
 }
@@ -301,7 +305,7 @@ static Type *type_variable(Parser *p, TyName *t, Span at) {
   if (t->kind == TN_Open) {
     t->kind = TN_Type;
     t->var = NEW(TyVar);
-    *t->var = (TyVar){ t->name, t->span };
+    *t->var = (TyVar){t->name, t->span};
   }
   if (t->kind == TN_Type) return type_var(t->var);
   wrong_role(p, at, t, "a type");
@@ -384,7 +388,10 @@ void parse_tylist(Parser *p, int owner) {
   advance(p);
   while (!at_tok(p, T_RBRACK) && !p->panic) {
     Token t = p->tok;
-    if (t.kind != T_IDENT) { fail_expected(p, "the name of a type or dimension");  break; }
+    if (t.kind != T_IDENT) {
+      fail_expected(p, "the name of a type or dimension");
+      break;
+    }
     advance(p);
     unique_tyname(p, m, tok_sym(p, &t), t.span);
     push_tyname(p, tok_sym(p, &t), t.span, TN_Open)->owner = owner;
@@ -401,8 +408,10 @@ void take_quantifiers(Parser *p, Mark since, int owner, int *n_vars, TyVar ***va
     TyName *t = &p->tynames.at[i];
     if (t->owner != owner) continue;
     if (t->kind == TN_Open) type_variable(p, t, t->span);
-    if (t->kind == TN_Type) vec_push(&vars, t->var);
-    else vec_push(&dims, t->dim);
+    if (t->kind == TN_Type)
+      vec_push(&vars, t->var);
+    else
+      vec_push(&dims, t->dim);
   }
   *n_vars = vars.n;
   *var = vars.at;

@@ -16,16 +16,17 @@ typedef struct Scope {
   struct Scope *parent;
   Block *block;
   int depth;
-  int at, def;               /* the binding of parent that holds it; its Def, -1 for the root */
-  VEC(int) moved;            /* Defs that come here, in textual order          */
+  int at, def;    /* the binding of parent that holds it; its Def, -1 for the root */
+  VEC(int) moved; /* Defs that come here, in textual order          */
   bool touched;
 } Scope;
 
 typedef struct {
-  Var *var;  Binding b;
-  Scope *scope, *target;     /* where it stands, where it goes                 */
-  int index;                 /* in scope's block; -1: parameter or pattern     */
-  int used;                  /* the use that moved it, -1                      */
+  Var *var;
+  Binding b;
+  Scope *scope, *target; /* where it stands, where it goes                 */
+  int index;             /* in scope's block; -1: parameter or pattern     */
+  int used;              /* the use that moved it, -1                      */
 } Def;
 
 typedef struct {
@@ -37,18 +38,20 @@ typedef struct {
 
 typedef struct {
   Parser *p;
-  VEC(Def) defs;  Map def_of;                /* Var -> index + 1               */
-  VEC(int) order;                            /* Defs with bindings, as in the text */
+  VEC(Def) defs;
+  Map def_of;     /* Var -> index + 1               */
+  VEC(int) order; /* Defs with bindings, as in the text */
   VEC(Use) uses;
   VEC(Scope *) scopes;
-  Scope *scope;  int owner;                  /* while walking                  */
+  Scope *scope;
+  int owner; /* while walking                  */
   bool failed;
 } Place;
 
 /* ---- the tree of scopes ------------------------------------------------------ */
 
 static int add_def(Place *pl, Var *v, const Binding *b, int index) {
-  Def d = { .var = v, .scope = pl->scope, .target = pl->scope, .index = index, .used = -1 };
+  Def d = {.var = v, .scope = pl->scope, .target = pl->scope, .index = index, .used = -1};
   if (b) d.b = *b;
   vec_push(&pl->defs, d);
   map_set(&pl->def_of, map_ptr(v), (void *)(intptr_t)pl->defs.n);
@@ -65,16 +68,18 @@ static void see_atom(void *ud, Atom *a) {
   Place *pl = ud;
   if (a->kind != ATOM_Var) return;
   int d = def_of(pl, a->var);
-  if (d < 0) return;                         /* a free_var                     */
-  Use u = { d, pl->scope, pl->owner, a->span };
+  if (d < 0) return; /* a free_var                     */
+  Use u = {d, pl->scope, pl->owner, a->span};
   vec_push(&pl->uses, u);
 }
 
 static Scope *enter(Place *pl, Block *b) {
   Scope *s = NEW(Scope);
-  *s = (Scope){ .parent = pl->scope, .block = b, .def = pl->owner,
-                .at = pl->owner >= 0 ? pl->defs.at[pl->owner].index : 0,
-                .depth = pl->scope ? pl->scope->depth + 1 : 0 };
+  *s = (Scope){.parent = pl->scope,
+               .block = b,
+               .def = pl->owner,
+               .at = pl->owner >= 0 ? pl->defs.at[pl->owner].index : 0,
+               .depth = pl->scope ? pl->scope->depth + 1 : 0};
   vec_push(&pl->scopes, s);
   return s;
 }
@@ -110,14 +115,16 @@ static void see_match(Place *pl, Expr *e) {
 /* A definition is known before what it contains (a let may be recursive), but
  * comes behind it in the order of the text. */
 static void walk_block(Place *pl, Block *b, Scope *s) {
-  static const ExprVisit visit = { see_atom, see_block, see_fn };
+  static const ExprVisit visit = {see_atom, see_block, see_fn};
   Scope *outer = pl->scope;
   int owner = pl->owner;
   pl->scope = s;
   for (int i = 0; i < b->n; i++) {
     pl->owner = add_def(pl, b->at[i].var, &b->at[i], i);
-    if (b->at[i].value->kind == EX_Match) see_match(pl, b->at[i].value);
-    else ir_visit(b->at[i].value, &visit, pl);
+    if (b->at[i].value->kind == EX_Match)
+      see_match(pl, b->at[i].value);
+    else
+      ir_visit(b->at[i].value, &visit, pl);
     vec_push(&pl->order, pl->owner);
   }
   pl->owner = -1;
@@ -140,8 +147,10 @@ static bool encloses(const Place *pl, const Scope *a, const Scope *s) {
 
 static Scope *common(const Place *pl, Scope *a, Scope *b) {
   while (a != b) {
-    if (a->depth >= b->depth) a = around(pl, a);
-    else b = around(pl, b);
+    if (a->depth >= b->depth)
+      a = around(pl, a);
+    else
+      b = around(pl, b);
   }
   return a;
 }
@@ -159,7 +168,7 @@ static const char *var_text(const Place *pl, const Var *v) {
 static void refuse(Place *pl, const Def *d, const Use *u) {
   const Use *why = u;
   for (int i = 0; i < pl->uses.n && why->owner >= 0 && pl->defs.at[why->owner].used >= 0; i++)
-    why = &pl->uses.at[pl->defs.at[why->owner].used];      /* the use that began it */
+    why = &pl->uses.at[pl->defs.at[why->owner].used]; /* the use that began it */
   const char *name = var_text(pl, d->var);
   pl->failed = true;
   if (!may_report(pl->p)) return;
@@ -180,7 +189,10 @@ static void move_statement(Place *pl, int def, Scope *to, int use) {
   Def *d = &pl->defs.at[def];
   const GraphName *g = map_get(&pl->p->graph_of, map_ptr(d->var));
   int n = g ? g->n_binds : 1;
-  if (d->index < 0 || (!g && d->b.style == BIND_Let)) { refuse(pl, d, &pl->uses.at[use]);  return; }
+  if (d->index < 0 || (!g && d->b.style == BIND_Let)) {
+    refuse(pl, d, &pl->uses.at[use]);
+    return;
+  }
   for (int i = d->index - n + 1; i <= d->index; i++) {
     int k = def_of(pl, d->scope->block->at[i].var);
     if (k >= 0) move_to(pl, k, to, use);
@@ -253,7 +265,7 @@ static void rebuild(Place *pl, Scope *s) {
 }
 
 void place_graph(Parser *p, Block *body) {
-  Place pl = { .p = p, .owner = -1 };
+  Place pl = {.p = p, .owner = -1};
   walk_block(&pl, body, enter(&pl, body));
   while (!pl.failed && settle(&pl)) {}
   if (!pl.failed) check_recursion(&pl);

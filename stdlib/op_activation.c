@@ -5,7 +5,6 @@
 static bool rel_unary_num(Rel *r) { return relkit_unary(r, "fiu"); }
 static bool rel_unary_float(Rel *r) { return relkit_unary(r, "f"); }
 
-
 /* ---- relu, leaky_relu ------------------------------------------------------------------- */
 static KE apply_relu(OpK *k, const KE *x, const void *ud) {
   (void)ud;
@@ -14,11 +13,15 @@ static KE apply_relu(OpK *k, const KE *x, const void *ud) {
 static bool lower_relu(OpPlan *p) { return relkit_map(p, apply_relu, p); }
 
 const OpDef op_nn_relu = {
-  .name = "nn.relu", .doc = "max(data, 0); NaN stays NaN.",
-  .args = { { "data", "any shape", false } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_unary_num, .lower = lower_relu,
-  .examples = (const char *const[]){ "nn.relu(f32[2,3])", "nn.relu(i8[?4])", "nn.relu(f32[0,3])",
-    "nn.relu(f16[3])", "nn.relu(f64[])", NULL },
+    .name = "nn.relu",
+    .doc = "max(data, 0); NaN stays NaN.",
+    .args = {{"data", "any shape", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_unary_num,
+    .lower = lower_relu,
+    .examples = (const char *const[]){"nn.relu(f32[2,3])", "nn.relu(i8[?4])", "nn.relu(f32[0,3])",
+                                      "nn.relu(f16[3])", "nn.relu(f64[])", NULL},
 };
 
 /* x > 0 ? x : slope * x */
@@ -33,12 +36,17 @@ static KE apply_leaky_relu(OpK *k, const KE *x, const void *ud) {
 static bool lower_leaky_relu(OpPlan *p) { return relkit_map(p, apply_leaky_relu, p); }
 
 const OpDef op_nn_leaky_relu = {
-  .name = "nn.leaky_relu", .doc = "data where it is positive, alpha * data elsewhere.",
-  .args = { { "data", "any shape", false } },
-  .attrs = { { "alpha", A_Float, "0.25", "slope below zero" } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_unary_float, .lower = lower_leaky_relu,
-  .examples = (const char *const[]){ "nn.leaky_relu(f32[2,3])", "nn.leaky_relu(f64[?4], alpha=0.1)",
-    "nn.leaky_relu(f32[0,3])", "nn.leaky_relu(f16[3])", NULL },
+    .name = "nn.leaky_relu",
+    .doc = "data where it is positive, alpha * data elsewhere.",
+    .args = {{"data", "any shape", false}},
+    .attrs = {{"alpha", A_Float, "0.25", "slope below zero"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_unary_float,
+    .lower = lower_leaky_relu,
+    .examples =
+        (const char *const[]){"nn.leaky_relu(f32[2,3])", "nn.leaky_relu(f64[?4], alpha=0.1)",
+                              "nn.leaky_relu(f32[0,3])", "nn.leaky_relu(f16[3])", NULL},
 };
 
 /* ---- clip ---------------------------------------------------------------------------------- */
@@ -59,14 +67,20 @@ static KE apply_clip(OpK *k, const KE *x, const void *ud) {
 static bool lower_clip(OpPlan *p) { return relkit_map(p, apply_clip, p); }
 
 const OpDef op_clip = {
-  .name = "clip", .doc = "min(max(data, a_min), a_max); NaN stays NaN.",
-  .args = { { "data", "any shape", false } },
-  .attrs = { { "a_min", A_Float, NULL, "least result" },
-             { "a_max", A_Float, NULL, "greatest result" } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_clip, .lower = lower_clip,
-  .examples = (const char *const[]){ "clip(f32[2,3], a_min=-0.5, a_max=0.5)",
-    "clip(i8[?4], a_min=-3, a_max=300)", "clip(f32[0,3], a_min=0, a_max=6)",
-    "clip(u8[5], a_min=-1, a_max=100)", "clip(f16[3], a_min=0, a_max=1)", NULL },
+    .name = "clip",
+    .doc = "min(max(data, a_min), a_max); NaN stays NaN.",
+    .args = {{"data", "any shape", false}},
+    .attrs = {{"a_min", A_Float, NULL, "least result"},
+              {"a_max", A_Float, NULL, "greatest result"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_clip,
+    .lower = lower_clip,
+    .examples = (const char *const[]){"clip(f32[2,3], a_min=-0.5, a_max=0.5)",
+                                      "clip(i8[?4], a_min=-3, a_max=300)",
+                                      "clip(f32[0,3], a_min=0, a_max=6)",
+                                      "clip(u8[5], a_min=-1, a_max=100)",
+                                      "clip(f16[3], a_min=0, a_max=1)", NULL},
 };
 
 /* ---- one value per channel ------------------------------------------------------------------- */
@@ -105,23 +119,32 @@ static bool lower_bias_add(OpPlan *p) { return map_channels(p, add_bias); }
 static bool lower_prelu(OpPlan *p) { return map_channels(p, leak); }
 
 const OpDef op_nn_bias_add = {
-  .name = "nn.bias_add", .doc = "data plus bias along one axis.",
-  .args = { { "data", "any shape", false },
-            { "bias", "(c), c the extent of data along axis", false } },
-  .attrs = { { "axis", A_Int, "1", "the axis of channels" } },
-  .flags = OP_PURE, .pattern = PAT_Broadcast, .rel = rel_bias_add, .lower = lower_bias_add,
-  .examples = (const char *const[]){ "nn.bias_add(f32[2,3,4], f32[3])",
-    "nn.bias_add(i32[2,3], i32[3], axis=-1)", "nn.bias_add(f32[?2,3], f32[?3])",
-    "nn.bias_add(f32[0,3], f32[3])", "nn.bias_add(f16[3,2], f16[3], axis=0)", NULL },
+    .name = "nn.bias_add",
+    .doc = "data plus bias along one axis.",
+    .args = {{"data", "any shape", false}, {"bias", "(c), c the extent of data along axis", false}},
+    .attrs = {{"axis", A_Int, "1", "the axis of channels"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Broadcast,
+    .rel = rel_bias_add,
+    .lower = lower_bias_add,
+    .examples =
+        (const char *const[]){"nn.bias_add(f32[2,3,4], f32[3])",
+                              "nn.bias_add(i32[2,3], i32[3], axis=-1)",
+                              "nn.bias_add(f32[?2,3], f32[?3])", "nn.bias_add(f32[0,3], f32[3])",
+                              "nn.bias_add(f16[3,2], f16[3], axis=0)", NULL},
 };
 const OpDef op_nn_prelu = {
-  .name = "nn.prelu",
-  .doc = "data where it is positive, alpha * data elsewhere, alpha per channel.",
-  .args = { { "data", "any shape", false },
-            { "alpha", "(c), c the extent of data along axis", false } },
-  .attrs = { { "axis", A_Int, "1", "the axis of channels" } },
-  .flags = OP_PURE, .pattern = PAT_Broadcast, .rel = rel_prelu, .lower = lower_prelu,
-  .examples = (const char *const[]){ "nn.prelu(f32[2,3,4], f32[3])",
-    "nn.prelu(f64[2,3], f64[3], axis=-1)", "nn.prelu(f32[?2,3], f32[?3])",
-    "nn.prelu(f32[0,3], f32[3])", "nn.prelu(f16[3,2], f16[3], axis=0)", NULL },
+    .name = "nn.prelu",
+    .doc = "data where it is positive, alpha * data elsewhere, alpha per channel.",
+    .args = {{"data", "any shape", false},
+             {"alpha", "(c), c the extent of data along axis", false}},
+    .attrs = {{"axis", A_Int, "1", "the axis of channels"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Broadcast,
+    .rel = rel_prelu,
+    .lower = lower_prelu,
+    .examples =
+        (const char *const[]){"nn.prelu(f32[2,3,4], f32[3])", "nn.prelu(f64[2,3], f64[3], axis=-1)",
+                              "nn.prelu(f32[?2,3], f32[?3])", "nn.prelu(f32[0,3], f32[3])",
+                              "nn.prelu(f16[3,2], f16[3], axis=0)", NULL},
 };

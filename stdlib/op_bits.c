@@ -7,19 +7,25 @@ static bool rel_bitwise_not(Rel *r) { return relkit_unary(r, "iub"); }
 
 static const char no_gradient[] = "it takes integers";
 
-#define BITS(id, sop, more, relation, describe, ...)                                           \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "lhs", "any shape", false }, { "rhs", "broadcasts with lhs", false } },        \
-    .flags = OP_PURE | (more), .pattern = PAT_Broadcast, .rel = relation,                      \
-    .lower = relkit_lower_scalar_op, .variant = sop, .not_differentiable = no_gradient,        \
-    .examples = (const char *const[]){ __VA_ARGS__, NULL } }
-#define BITWISE(id, sop, describe)                                                             \
-  BITS(id, sop, OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",                  \
-       #id "(u8[2,1,4], u8[3,1])", #id "(i64[?4], i64[])", #id "(i16[0,3], i16[3])",           \
+#define BITS(id, sop, more, relation, describe, ...)                                               \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
+      .flags = OP_PURE | (more),                                                                   \
+      .pattern = PAT_Broadcast,                                                                    \
+      .rel = relation,                                                                             \
+      .lower = relkit_lower_scalar_op,                                                             \
+      .variant = sop,                                                                              \
+      .not_differentiable = no_gradient,                                                           \
+      .examples = (const char *const[]){__VA_ARGS__, NULL}}
+#define BITWISE(id, sop, describe)                                                                 \
+  BITS(id, sop, OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",                      \
+       #id "(u8[2,1,4], u8[3,1])", #id "(i64[?4], i64[])", #id "(i16[0,3], i16[3])",               \
        #id "(bool[4], bool[4])")
-#define SHIFT(id, sop, describe)                                                               \
-  BITS(id, sop, 0, rel_shift, describe, #id "(i32[2,3], i32[3]<8)",                            \
-       #id "(u8[2,1,4], u8[3,1]<8)", #id "(i64[?4], i64[]<60)", #id "(i16[0,3], i16[3]<8)")
+#define SHIFT(id, sop, describe)                                                                   \
+  BITS(id, sop, 0, rel_shift, describe, #id "(i32[2,3], i32[3]<8)", #id "(u8[2,1,4], u8[3,1]<8)",  \
+       #id "(i64[?4], i64[]<60)", #id "(i16[0,3], i16[3]<8)")
 
 BITWISE(bitwise_and, S_and, "Bits set in both.");
 BITWISE(bitwise_or, S_or, "Bits set in at least one.");
@@ -29,12 +35,17 @@ SHIFT(right_shift, S_shr,
       "lhs shifted right by rhs bits, keeping the sign; an amount outside [0, bits) is an error.");
 
 const OpDef op_bitwise_not = {
-  .name = "bitwise_not", .doc = "All bits inverted; of bool: the opposite.",
-  .args = { { "x", "any shape", false } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_bitwise_not,
-  .lower = relkit_lower_scalar_op, .variant = S_not, .not_differentiable = no_gradient,
-  .examples = (const char *const[]){ "bitwise_not(i32[2,3])", "bitwise_not(u8[?4])",
-    "bitwise_not(i64[0,3])", "bitwise_not(bool[3])", NULL },
+    .name = "bitwise_not",
+    .doc = "All bits inverted; of bool: the opposite.",
+    .args = {{"x", "any shape", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_bitwise_not,
+    .lower = relkit_lower_scalar_op,
+    .variant = S_not,
+    .not_differentiable = no_gradient,
+    .examples = (const char *const[]){"bitwise_not(i32[2,3])", "bitwise_not(u8[?4])",
+                                      "bitwise_not(i64[0,3])", "bitwise_not(bool[3])", NULL},
 };
 
 /* ---- reinterpret --------------------------------------------------------------------- */
@@ -55,14 +66,19 @@ static KE apply_reinterpret(OpK *k, const KE *x, const void *ud) {
 static bool lower_reinterpret(OpPlan *p) { return relkit_map(p, apply_reinterpret, p); }
 
 const OpDef op_reinterpret = {
-  .name = "reinterpret", .doc = "The same bits as another element type of equal width.",
-  .args = { { "data", "any shape", false } },
-  .attrs = { { "dtype", A_DType, NULL, "element type of the result" } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_reinterpret, .lower = lower_reinterpret,
-  .not_differentiable = "it changes the meaning of bits",
-  .examples = (const char *const[]){ "reinterpret(f32[2,3], dtype=\"int32\")",
-    "reinterpret(u8[?4], dtype=\"int8\")", "reinterpret(f64[0,3], dtype=\"uint64\")",
-    "reinterpret(f16[3], dtype=\"bfloat16\")", NULL },
+    .name = "reinterpret",
+    .doc = "The same bits as another element type of equal width.",
+    .args = {{"data", "any shape", false}},
+    .attrs = {{"dtype", A_DType, NULL, "element type of the result"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_reinterpret,
+    .lower = lower_reinterpret,
+    .not_differentiable = "it changes the meaning of bits",
+    .examples = (const char *const[]){"reinterpret(f32[2,3], dtype=\"int32\")",
+                                      "reinterpret(u8[?4], dtype=\"int8\")",
+                                      "reinterpret(f64[0,3], dtype=\"uint64\")",
+                                      "reinterpret(f16[3], dtype=\"bfloat16\")", NULL},
 };
 
 /* ---- fixed_point_multiply ------------------------------------------------------------- */
@@ -87,15 +103,19 @@ static KE apply_fixed_point(OpK *k, const KE *x, const void *ud) {
 static bool lower_fixed_point(OpPlan *p) { return relkit_map(p, apply_fixed_point, p); }
 
 const OpDef op_fixed_point_multiply = {
-  .name = "fixed_point_multiply",
-  .doc = "round(data * multiplier * 2^(shift - 31)) in 64-bit integers, ties upwards.",
-  .args = { { "data", "int32, any shape", false } },
-  .attrs = { { "multiplier", A_Int, NULL, "fixed-point factor with 31 fraction bits" },
-             { "shift", A_Int, NULL, "power of two, in [-31, 31]" } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_fixed_point, .lower = lower_fixed_point,
-  .not_differentiable = no_gradient,
-  .examples = (const char *const[]){
-    "fixed_point_multiply(i32[2,3]<1000, multiplier=1395864371, shift=1)",
-    "fixed_point_multiply(i32[?4]<1000, multiplier=-1395864371, shift=-3)",
-    "fixed_point_multiply(i32[0,3], multiplier=1073741824, shift=0)", NULL },
+    .name = "fixed_point_multiply",
+    .doc = "round(data * multiplier * 2^(shift - 31)) in 64-bit integers, ties upwards.",
+    .args = {{"data", "int32, any shape", false}},
+    .attrs = {{"multiplier", A_Int, NULL, "fixed-point factor with 31 fraction bits"},
+              {"shift", A_Int, NULL, "power of two, in [-31, 31]"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_fixed_point,
+    .lower = lower_fixed_point,
+    .not_differentiable = no_gradient,
+    .examples =
+        (const char *const[]){
+            "fixed_point_multiply(i32[2,3]<1000, multiplier=1395864371, shift=1)",
+            "fixed_point_multiply(i32[?4]<1000, multiplier=-1395864371, shift=-3)",
+            "fixed_point_multiply(i32[0,3], multiplier=1073741824, shift=0)", NULL},
 };

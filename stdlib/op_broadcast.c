@@ -5,7 +5,7 @@ static bool rel_to(Rel *r, int rank, const Dim *dim, bool known) {
   TensorTy x = rel_tensor(r, 0);
   if (rank < x.rank)
     return rel_error(r, "data of rank %d does not broadcast to rank %d", x.rank, rank);
-  if (known && !relkit_broadcasts_to(r, x, (TensorTy){ x.dtype, rank, dim })) return false;
+  if (known && !relkit_broadcasts_to(r, x, (TensorTy){x.dtype, rank, dim})) return false;
   return rel_result(r, x.dtype, rank, dim);
 }
 static bool rel_broadcast_to(Rel *r) {
@@ -49,32 +49,47 @@ static bool lower_dyn_broadcast_to(OpPlan *p) {
 }
 
 const OpDef op_broadcast_to = {
-  .name = "broadcast_to", .doc = "data repeated to shape.",
-  .args = { { "data", "any shape that broadcasts to shape", false } },
-  .attrs = { { "shape", A_Ints, NULL, "extents of the result" },
-             { "dtype", A_Ignored, "None", "that of data" } },
-  .flags = OP_PURE, .pattern = PAT_Broadcast, .rel = rel_broadcast_to, .lower = broadcast,
-  .examples = (const char *const[]){ "broadcast_to(f32[3,1], shape=[2, 3, 4])",
-    "broadcast_to(i8[], shape=[2, 3])", "broadcast_to(f32[?1,3], shape=[2, 3])",
-    "broadcast_to(f32[?2,3], shape=[2, 3])", "broadcast_to(f16[3], shape=[0, 3])", NULL },
+    .name = "broadcast_to",
+    .doc = "data repeated to shape.",
+    .args = {{"data", "any shape that broadcasts to shape", false}},
+    .attrs = {{"shape", A_Ints, NULL, "extents of the result"},
+              {"dtype", A_Ignored, "None", "that of data"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Broadcast,
+    .rel = rel_broadcast_to,
+    .lower = broadcast,
+    .examples = (const char *const[]){"broadcast_to(f32[3,1], shape=[2, 3, 4])",
+                                      "broadcast_to(i8[], shape=[2, 3])",
+                                      "broadcast_to(f32[?1,3], shape=[2, 3])",
+                                      "broadcast_to(f32[?2,3], shape=[2, 3])",
+                                      "broadcast_to(f16[3], shape=[0, 3])", NULL},
 };
 const OpDef op_broadcast_to_like = {
-  .name = "broadcast_to_like", .doc = "data repeated to the shape of broadcast_type.",
-  .args = { { "data", "broadcasts to broadcast_type", false },
-            { "broadcast_type", "only its shape counts", false } },
-  .flags = OP_PURE, .pattern = PAT_Broadcast, .rel = rel_broadcast_like, .lower = broadcast,
-  .examples = (const char *const[]){ "broadcast_to_like(f32[3,1], f32[2,3,4])",
-    "broadcast_to_like(i8[], f32[2,3])", "broadcast_to_like(f32[?1,3], i32[?2,3])",
-    "broadcast_to_like(f16[3], f32[0,3])", NULL },
+    .name = "broadcast_to_like",
+    .doc = "data repeated to the shape of broadcast_type.",
+    .args = {{"data", "broadcasts to broadcast_type", false},
+             {"broadcast_type", "only its shape counts", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Broadcast,
+    .rel = rel_broadcast_like,
+    .lower = broadcast,
+    .examples = (const char *const[]){"broadcast_to_like(f32[3,1], f32[2,3,4])",
+                                      "broadcast_to_like(i8[], f32[2,3])",
+                                      "broadcast_to_like(f32[?1,3], i32[?2,3])",
+                                      "broadcast_to_like(f16[3], f32[0,3])", NULL},
 };
 const OpDef op_dyn_broadcast_to = {
-  .name = "dyn.broadcast_to", .doc = "data repeated to a shape known when it runs.",
-  .args = { { "data", "broadcasts to shape", false }, { "shape", "int vector: extents", false } },
-  .attrs = { { "shape", A_Ignored, "None", "the argument counts" },
-             { "dtype", A_Ignored, "None", "that of data" } },
-  .flags = OP_PURE, .pattern = PAT_Broadcast, .rel = rel_dyn_broadcast_to,
-  .lower = lower_dyn_broadcast_to,
-  .examples = (const char *const[]){ "dyn.broadcast_to(f32[3,1], [2, 3, 4]i64)",
-    "dyn.broadcast_to(i8[], [2, 3]i32)", "dyn.broadcast_to(f16[?1,3], [2, 3]i64)",
-    "dyn.broadcast_to(f32[3], [0, 3]i64)", NULL },
+    .name = "dyn.broadcast_to",
+    .doc = "data repeated to a shape known when it runs.",
+    .args = {{"data", "broadcasts to shape", false}, {"shape", "int vector: extents", false}},
+    .attrs = {{"shape", A_Ignored, "None", "the argument counts"},
+              {"dtype", A_Ignored, "None", "that of data"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Broadcast,
+    .rel = rel_dyn_broadcast_to,
+    .lower = lower_dyn_broadcast_to,
+    .examples = (const char *const[]){"dyn.broadcast_to(f32[3,1], [2, 3, 4]i64)",
+                                      "dyn.broadcast_to(i8[], [2, 3]i32)",
+                                      "dyn.broadcast_to(f16[?1,3], [2, 3]i64)",
+                                      "dyn.broadcast_to(f32[3], [0, 3]i64)", NULL},
 };

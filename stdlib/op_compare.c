@@ -12,7 +12,7 @@ static bool rel_float_test(Rel *r) {
 
 /* ---- meaning: variant is the scalar operation -------------------------------------- */
 static KE apply_swapped(OpK *k, const KE *x, const void *ud) {
-  KE swapped[2] = { x[1], x[0] };
+  KE swapped[2] = {x[1], x[0]};
   return relkit_apply(k, swapped, ud);
 }
 static bool lower_swapped(OpPlan *p) { return relkit_map(p, apply_swapped, p->op); }
@@ -24,7 +24,7 @@ static bool rel_where(Rel *r) {
   if (!rel_same_dtype(r, 1, 2)) return false;
   TensorTy c = rel_tensor(r, 0), x = rel_tensor(r, 1), y = rel_tensor(r, 2);
   if (!rel_broadcast(r, x, y, &rank, both)) return false;
-  TensorTy xy = { x.dtype, rank, both };
+  TensorTy xy = {x.dtype, rank, both};
   return rel_broadcast(r, c, xy, &rank, dim) && rel_result(r, x.dtype, rank, dim);
 }
 static KE apply_where(OpK *k, const KE *x, const void *ud) {
@@ -36,18 +36,24 @@ static bool lower_where(OpPlan *p) { return relkit_map(p, apply_where, NULL); }
 /* ---- records ---------------------------------------------------------------------------- */
 static const char no_gradient[] = "its result is a truth value";
 
-#define BINARY_OP(id, sop, more, relation, lowering, describe, ...)                            \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "lhs", "any shape", false }, { "rhs", "broadcasts with lhs", false } },        \
-    .flags = OP_PURE | (more), .pattern = PAT_Broadcast, .rel = relation, .lower = lowering,   \
-    .variant = sop, .not_differentiable = no_gradient,                                         \
-    .examples = (const char *const[]){ __VA_ARGS__, NULL } }
-#define COMPARE(id, sop, more, lowering, describe)                                             \
-  BINARY_OP(id, sop, more, rel_compare, lowering, describe, #id "(f32[2,3], f32[3])",          \
-            #id "(i32[2,1,4]<5, i32[3,1]<5)", #id "(f32[?3,2], f32[2])",                       \
-            #id "(f32[0,3], f32[3])", #id "(bool[4], bool[4])", #id "(f16[3]<3, f16[])")
-#define LOGICAL(id, sop, describe)                                                             \
-  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, relkit_lower_scalar_op, describe,               \
+#define BINARY_OP(id, sop, more, relation, lowering, describe, ...)                                \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
+      .flags = OP_PURE | (more),                                                                   \
+      .pattern = PAT_Broadcast,                                                                    \
+      .rel = relation,                                                                             \
+      .lower = lowering,                                                                           \
+      .variant = sop,                                                                              \
+      .not_differentiable = no_gradient,                                                           \
+      .examples = (const char *const[]){__VA_ARGS__, NULL}}
+#define COMPARE(id, sop, more, lowering, describe)                                                 \
+  BINARY_OP(id, sop, more, rel_compare, lowering, describe, #id "(f32[2,3], f32[3])",              \
+            #id "(i32[2,1,4]<5, i32[3,1]<5)", #id "(f32[?3,2], f32[2])", #id "(f32[0,3], f32[3])", \
+            #id "(bool[4], bool[4])", #id "(f16[3]<3, f16[])")
+#define LOGICAL(id, sop, describe)                                                                 \
+  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, relkit_lower_scalar_op, describe,                   \
             #id "(bool[2,3], bool[3])", #id "(bool[?4], bool[])", #id "(bool[0,3], bool[3])")
 
 COMPARE(less, S_lt, 0, relkit_lower_scalar_op, "lhs < rhs; false with NaN.");
@@ -60,14 +66,19 @@ LOGICAL(logical_and, S_and, "Both are true.");
 LOGICAL(logical_or, S_or, "At least one is true.");
 LOGICAL(logical_xor, S_xor, "Exactly one is true.");
 
-#define TEST(id, sop, relation, describe, ...)                                                 \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "x", "any shape", false } }, .flags = OP_PURE, .pattern = PAT_Elemwise,        \
-    .rel = relation, .lower = relkit_lower_scalar_op, .variant = sop,                          \
-    .not_differentiable = no_gradient,                                                         \
-    .examples = (const char *const[]){ __VA_ARGS__, NULL } }
-#define FLOAT_TEST(id, sop, describe)                                                          \
-  TEST(id, sop, rel_float_test, describe, #id "(f32[2,3])", #id "(f16[?4])", #id "(f64[0,3])", \
+#define TEST(id, sop, relation, describe, ...)                                                     \
+  const OpDef op_##id = {.name = #id,                                                              \
+                         .doc = describe,                                                          \
+                         .args = {{"x", "any shape", false}},                                      \
+                         .flags = OP_PURE,                                                         \
+                         .pattern = PAT_Elemwise,                                                  \
+                         .rel = relation,                                                          \
+                         .lower = relkit_lower_scalar_op,                                          \
+                         .variant = sop,                                                           \
+                         .not_differentiable = no_gradient,                                        \
+                         .examples = (const char *const[]){__VA_ARGS__, NULL}}
+#define FLOAT_TEST(id, sop, describe)                                                              \
+  TEST(id, sop, rel_float_test, describe, #id "(f32[2,3])", #id "(f16[?4])", #id "(f64[0,3])",     \
        #id "(i32[3])")
 
 TEST(logical_not, S_not, rel_logical_not, "True where x is false.", "logical_not(bool[2,3])",
@@ -77,12 +88,18 @@ FLOAT_TEST(isinf, S_isinf, "Is x an infinity?  Never for integers.");
 FLOAT_TEST(isfinite, S_isfin, "Is x neither NaN nor an infinity?");
 
 const OpDef op_where = {
-  .name = "where", .doc = "x where condition is true (not zero), y elsewhere.",
-  .args = { { "condition", "any element type", false }, { "x", "broadcasts with condition", false },
-            { "y", "as x", false } },
-  .flags = OP_PURE, .pattern = PAT_Broadcast, .rel = rel_where, .lower = lower_where,
-  .examples = (const char *const[]){ "where(bool[2,3], f32[2,3], f32[3])",
-    "where(i32[2,1,4]<2, i8[3,1], i8[])", "where(bool[?3,2], f32[2], f32[?3,2])",
-    "where(bool[0,3], f32[3], f32[0,3])", "where(bool[], f16[2], f16[2])",
-    "where(bool[2], bool[2], bool[2])", NULL },
+    .name = "where",
+    .doc = "x where condition is true (not zero), y elsewhere.",
+    .args = {{"condition", "any element type", false},
+             {"x", "broadcasts with condition", false},
+             {"y", "as x", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Broadcast,
+    .rel = rel_where,
+    .lower = lower_where,
+    .examples =
+        (const char *const[]){
+            "where(bool[2,3], f32[2,3], f32[3])", "where(i32[2,1,4]<2, i8[3,1], i8[])",
+            "where(bool[?3,2], f32[2], f32[?3,2])", "where(bool[0,3], f32[3], f32[0,3])",
+            "where(bool[], f16[2], f16[2])", "where(bool[2], bool[2], bool[2])", NULL},
 };

@@ -61,61 +61,94 @@ static bool rel_dyn_full(Rel *r) {
   return rel_result(r, dtype_or(r, rel_tensor(r, 0).dtype), rank, dim);
 }
 
-#define SHAPE_ATTRS                                                                            \
-  { "shape", A_Ints, NULL, "extents" }, { "dtype", A_DType, "None", "element type" }
-#define DYN_SHAPE_ATTRS                                                                        \
-  { "shape", A_Ignored, "None", "the argument counts" },                                       \
-  { "dtype", A_DType, "None", "element type" }
+#define SHAPE_ATTRS                                                                                \
+  {"shape", A_Ints, NULL, "extents"}, { "dtype", A_DType, "None", "element type" }
+#define DYN_SHAPE_ATTRS                                                                            \
+  {"shape", A_Ignored, "None", "the argument counts"}, { "dtype", A_DType, "None", "element type" }
 static const char shape_only[] = "only the shape of its operand counts";
 
-#define FILLS(id, number, value)                                                               \
-  const OpDef op_##id = { .name = #id,                                                         \
-    .doc = "A tensor of " value "; float32 unless dtype says.",                                \
-    .attrs = { SHAPE_ATTRS }, .flags = OP_PURE, .pattern = PAT_Elemwise,                       \
-    .rel = rel_const_fill, .lower = lower_fill, .variant = number,                             \
-    .not_differentiable = "it has no operand",                                                 \
-    .examples = (const char *const[]){ #id "(shape=[2, 3])", #id "(shape=[], dtype=\"int8\")", \
-      #id "(shape=[0, 3], dtype=\"float16\")", #id "(shape=[4], dtype=\"bool\")", NULL } };    \
-  const OpDef op_##id##_like = { .name = #id "_like",                                          \
-    .doc = "A tensor of " value " with the shape and element type of x.",                      \
-    .args = { { "x", "any shape", false } }, .flags = OP_PURE, .pattern = PAT_Elemwise,        \
-    .rel = relkit_identity, .lower = lower_fill, .variant = number,                            \
-    .not_differentiable = shape_only,                                                          \
-    .examples = (const char *const[]){ #id "_like(f32[2,3])", #id "_like(i8[?4])",             \
-      #id "_like(f16[0,3])", #id "_like(bool[])", NULL } };                                    \
-  const OpDef op_dyn_##id = { .name = "dyn." #id,                                              \
-    .doc = "A tensor of " value " of a shape known when it runs.",                             \
-    .args = { { "shape", "int vector: extents", false } }, .attrs = { DYN_SHAPE_ATTRS },       \
-    .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_dyn_fill, .lower = lower_dyn_fill,   \
-    .variant = number, .not_differentiable = shape_only,                                       \
-    .examples = (const char *const[]){ "dyn." #id "([2, 3]i64)",                               \
-      "dyn." #id "(i32[2]<4, dtype=\"int8\")", "dyn." #id "([0, 3]i32, dtype=\"bool\")", NULL } }
+#define FILLS(id, number, value)                                                                   \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = "A tensor of " value "; float32 unless dtype says.",                                  \
+      .attrs = {SHAPE_ATTRS},                                                                      \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Elemwise,                                                                     \
+      .rel = rel_const_fill,                                                                       \
+      .lower = lower_fill,                                                                         \
+      .variant = number,                                                                           \
+      .not_differentiable = "it has no operand",                                                   \
+      .examples = (const char *const[]){#id "(shape=[2, 3])", #id "(shape=[], dtype=\"int8\")",    \
+                                        #id "(shape=[0, 3], dtype=\"float16\")",                   \
+                                        #id "(shape=[4], dtype=\"bool\")", NULL}};                 \
+  const OpDef op_##id##_like = {                                                                   \
+      .name = #id "_like",                                                                         \
+      .doc = "A tensor of " value " with the shape and element type of x.",                        \
+      .args = {{"x", "any shape", false}},                                                         \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Elemwise,                                                                     \
+      .rel = relkit_identity,                                                                      \
+      .lower = lower_fill,                                                                         \
+      .variant = number,                                                                           \
+      .not_differentiable = shape_only,                                                            \
+      .examples = (const char *const[]){#id "_like(f32[2,3])", #id "_like(i8[?4])",                \
+                                        #id "_like(f16[0,3])", #id "_like(bool[])", NULL}};        \
+  const OpDef op_dyn_##id = {                                                                      \
+      .name = "dyn." #id,                                                                          \
+      .doc = "A tensor of " value " of a shape known when it runs.",                               \
+      .args = {{"shape", "int vector: extents", false}},                                           \
+      .attrs = {DYN_SHAPE_ATTRS},                                                                  \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Elemwise,                                                                     \
+      .rel = rel_dyn_fill,                                                                         \
+      .lower = lower_dyn_fill,                                                                     \
+      .variant = number,                                                                           \
+      .not_differentiable = shape_only,                                                            \
+      .examples =                                                                                  \
+          (const char *const[]){"dyn." #id "([2, 3]i64)", "dyn." #id "(i32[2]<4, dtype=\"int8\")", \
+                                "dyn." #id "([0, 3]i32, dtype=\"bool\")", NULL}}
 FILLS(zeros, 0, "zeros");
 FILLS(ones, 1, "ones");
 
 const OpDef op_full = {
-  .name = "full", .doc = "fill_value everywhere.",
-  .args = { { "fill_value", "a scalar", false } }, .attrs = { SHAPE_ATTRS },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_full, .lower = lower_fill, .variant = -1,
-  .examples = (const char *const[]){ "full(f32[], shape=[2, 3])",
-    "full(1.5f, shape=[4], dtype=\"int8\")", "full(f16[], shape=[0, 3])", NULL },
+    .name = "full",
+    .doc = "fill_value everywhere.",
+    .args = {{"fill_value", "a scalar", false}},
+    .attrs = {SHAPE_ATTRS},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_full,
+    .lower = lower_fill,
+    .variant = -1,
+    .examples =
+        (const char *const[]){"full(f32[], shape=[2, 3])", "full(1.5f, shape=[4], dtype=\"int8\")",
+                              "full(f16[], shape=[0, 3])", NULL},
 };
 const OpDef op_full_like = {
-  .name = "full_like", .doc = "fill_value everywhere, with the shape and element type of data.",
-  .args = { { "data", "any shape", false }, { "fill_value", "a scalar", false } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_full_like, .lower = lower_fill,
-  .variant = -2,
-  .examples = (const char *const[]){ "full_like(f32[2,3], f32[])", "full_like(i8[?4], 3f)",
-    "full_like(f16[0,3], f16[])", NULL },
+    .name = "full_like",
+    .doc = "fill_value everywhere, with the shape and element type of data.",
+    .args = {{"data", "any shape", false}, {"fill_value", "a scalar", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_full_like,
+    .lower = lower_fill,
+    .variant = -2,
+    .examples = (const char *const[]){"full_like(f32[2,3], f32[])", "full_like(i8[?4], 3f)",
+                                      "full_like(f16[0,3], f16[])", NULL},
 };
 const OpDef op_dyn_full = {
-  .name = "dyn.full", .doc = "fill_value everywhere, of a shape known when it runs.",
-  .args = { { "fill_value", "a scalar", false }, { "shape", "int vector: extents", false } },
-  .attrs = { DYN_SHAPE_ATTRS },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_dyn_full, .lower = lower_dyn_fill,
-  .variant = -1,
-  .examples = (const char *const[]){ "dyn.full(f32[], [2, 3]i64)",
-    "dyn.full(1.5f, i32[2]<4, dtype=\"int8\")", "dyn.full(f16[], [0, 3]i32)", NULL },
+    .name = "dyn.full",
+    .doc = "fill_value everywhere, of a shape known when it runs.",
+    .args = {{"fill_value", "a scalar", false}, {"shape", "int vector: extents", false}},
+    .attrs = {DYN_SHAPE_ATTRS},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_dyn_full,
+    .lower = lower_dyn_fill,
+    .variant = -1,
+    .examples = (const char *const[]){"dyn.full(f32[], [2, 3]i64)",
+                                      "dyn.full(1.5f, i32[2]<4, dtype=\"int8\")",
+                                      "dyn.full(f16[], [0, 3]i32)", NULL},
 };
 
 /* ---- arange --------------------------------------------------------------------------------- */
@@ -163,8 +196,8 @@ static KE number(OpK *k, OpRef r, DType t) {
   return kb_cast(k->b, kb_load(k->b, x.buf, NULL), t);
 }
 static bool bind_length(OpPlan *p, Dim len) {
-  bool exact = arange_exact(plan_operand(p, 0)->dtype, plan_operand(p, 1)->dtype,
-                            plan_operand(p, 2)->dtype);
+  bool exact =
+      arange_exact(plan_operand(p, 0)->dtype, plan_operand(p, 1)->dtype, plan_operand(p, 2)->dtype);
   DType t = exact ? DT_i64 : DT_f64;
   Dim one = dim_const(p->cx->dims, 1);
   OpRef vec = plan_temp(p, DT_i64, 1, &one);
@@ -202,17 +235,23 @@ static bool lower_arange(OpPlan *p) {
 }
 
 const OpDef op_arange = {
-  .name = "arange", .doc = "start, start + step, ... short of stop.",
-  .args = { { "start", "a scalar", false }, { "stop", "a scalar", false },
-            { "step", "a scalar", false } },
-  .attrs = { { "start", A_Ignored, "None", "the argument counts" },
-             { "stop", A_Ignored, "None", "the argument counts" },
-             { "step", A_Ignored, "None", "the argument counts" },
-             { "dtype", A_DType, "None", "element type; None: that of start" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_arange, .lower = lower_arange,
-  .examples = (const char *const[]){ "arange(0, 7, 2)", "arange(0f, 5f, 0.5f, dtype=\"float32\")",
-    "arange(9, -3, -4)", "arange(3, 3, 1)", "arange(i32[]<3, i32[]<9, i32[]>0)",
-    "arange(f32[], 4f, 0.3f)", NULL },
+    .name = "arange",
+    .doc = "start, start + step, ... short of stop.",
+    .args = {{"start", "a scalar", false},
+             {"stop", "a scalar", false},
+             {"step", "a scalar", false}},
+    .attrs = {{"start", A_Ignored, "None", "the argument counts"},
+              {"stop", A_Ignored, "None", "the argument counts"},
+              {"step", A_Ignored, "None", "the argument counts"},
+              {"dtype", A_DType, "None", "element type; None: that of start"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_arange,
+    .lower = lower_arange,
+    .examples =
+        (const char *const[]){"arange(0, 7, 2)", "arange(0f, 5f, 0.5f, dtype=\"float32\")",
+                              "arange(9, -3, -4)", "arange(3, 3, 1)",
+                              "arange(i32[]<3, i32[]<9, i32[]>0)", "arange(f32[], 4f, 0.3f)", NULL},
 };
 
 /* ---- shapes as values ---------------------------------------------------------------------- */
@@ -246,12 +285,16 @@ static bool lower_dim(OpPlan *p) {
   return true;
 }
 const OpDef op_dim = {
-  .name = "dim", .doc = "The extent of data along one axis, as int64.",
-  .args = { { "data", "any shape", false }, { "axis", "an integer literal", false } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dim, .lower = lower_dim,
-  .not_differentiable = shape_only,
-  .examples = (const char *const[]){ "dim(f32[2,3], 1)", "dim(i8[?4], -1)", "dim(f16[0,3], 0)",
-                                     NULL },
+    .name = "dim",
+    .doc = "The extent of data along one axis, as int64.",
+    .args = {{"data", "any shape", false}, {"axis", "an integer literal", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dim,
+    .lower = lower_dim,
+    .not_differentiable = shape_only,
+    .examples =
+        (const char *const[]){"dim(f32[2,3], 1)", "dim(i8[?4], -1)", "dim(f16[0,3], 0)", NULL},
 };
 
 static bool count_type(Rel *r, DType *t) {
@@ -284,14 +327,19 @@ static bool lower_ndarray_size(OpPlan *p) {
   plan_dim_value(p, plan_result(p, 0), relkit_product(p->cx->dims, x->rank, x->dim));
   return true;
 }
-#define SIZES(id, text, relation, lowering, describe)                                          \
-  const OpDef op_##id = { .name = text, .doc = describe,                                       \
-    .args = { { "data", "any shape", false } },                                                \
-    .attrs = { { "dtype", A_DType, "None", "integer type of the result; None: int32" } },      \
-    .flags = OP_PURE, .pattern = PAT_Opaque, .rel = relation, .lower = lowering,               \
-    .not_differentiable = shape_only,                                                          \
-    .examples = (const char *const[]){ text "(f32[2,3,4])", text "(i8[?4], dtype=\"int64\")",  \
-      text "(f16[0,3])", text "(f32[])", NULL } }
+#define SIZES(id, text, relation, lowering, describe)                                              \
+  const OpDef op_##id = {                                                                          \
+      .name = text,                                                                                \
+      .doc = describe,                                                                             \
+      .args = {{"data", "any shape", false}},                                                      \
+      .attrs = {{"dtype", A_DType, "None", "integer type of the result; None: int32"}},            \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Opaque,                                                                       \
+      .rel = relation,                                                                             \
+      .lower = lowering,                                                                           \
+      .not_differentiable = shape_only,                                                            \
+      .examples = (const char *const[]){text "(f32[2,3,4])", text "(i8[?4], dtype=\"int64\")",     \
+                                        text "(f16[0,3])", text "(f32[])", NULL}}
 SIZES(shape_of, "shape_of", rel_shape_of, lower_shape_of, "The extents of data, as a vector.");
 SIZES(ndarray_size, "ndarray_size", rel_ndarray_size, lower_ndarray_size,
       "The number of elements of data.");

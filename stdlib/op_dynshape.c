@@ -16,8 +16,8 @@ static bool vector_arg(Rel *r, int arg, int most, int64_t *n) {
   if (!dim_is_const(rel_tensor(r, arg).dim[0], n))
     return rel_error(r, "the length of %s determines the rank of the result and must be known",
                      name);
-  return *n <= most || rel_error(r, "%s has %lld entries; at most %d make sense", name,
-                                 (long long)*n, most);
+  return *n <= most ||
+         rel_error(r, "%s has %lld entries; at most %d make sense", name, (long long)*n, most);
 }
 /* The temporary vector of n extents. */
 static OpRef extents(OpPlan *p, int n) {
@@ -44,7 +44,7 @@ static bool rel_dyn_reshape(Rel *r) {
   const Tensor *c = rel_constant(r, 1);
   if (c) {
     for (int i = 0; i < n; i++) codes[i] = relkit_const_int(c, i);
-    return relkit_reshape(r, &(OpAttrVal){ .n = (int)n, .ints = codes }, allowzero);
+    return relkit_reshape(r, &(OpAttrVal){.n = (int)n, .ints = codes}, allowzero);
   }
   Dim out[MAX_RANK];
   if (n > MAX_RANK)
@@ -57,7 +57,12 @@ static bool rel_dyn_reshape(Rel *r) {
 /* The state of reading codes: next axis of data, next extent of the result, codes
  * still to skip, which extent is inferred (-1: none). */
 enum { SRC, DST, SKIP, HOLE, N_STATE };
-typedef struct { OpK *k;  KTensor data, code, out;  int rank, n_out;  bool allowzero; } Codes;
+typedef struct {
+  OpK *k;
+  KTensor data, code, out;
+  int rank, n_out;
+  bool allowzero;
+} Codes;
 
 static void check_codes(const Codes *c, const char *what, KE cond) {
   kb_check(c->k->b, cond, str_fmt("dyn.reshape: %s", what));
@@ -81,14 +86,14 @@ static void read_code(const Codes *c, KE j, const KE *s, KE *next) {
   KB *b = c->k->b;
   KE zero = kb_int(b, 0), one = kb_int(b, 1), two = kb_int(b, 2), minus = kb_int(b, -1);
   KE rank = kb_int(b, c->rank), j1 = kb_add(b, j, one), j2 = kb_add(b, j, two),
-      src1 = kb_add(b, s[SRC], one);
+     src1 = kb_add(b, s[SRC], one);
   KE active = kb_eq(b, s[SKIP], zero),
-      v = kb_let(b, kb_cast(b, kb_load(b, c->code.buf, &j), DT_i64));
+     v = kb_let(b, kb_cast(b, kb_load(b, c->code.buf, &j), DT_i64));
   KE none = kb_num(b, c->code.dtype, 0);
   KE p = kb_let(b, kb_cast(b, kb_load_or(b, c->code.buf, &j1, none), DT_i64));
   KE q = kb_let(b, kb_cast(b, kb_load_or(b, c->code.buf, &j2, none), DT_i64));
   KE d0 = kb_let(b, kb_load_or(b, c->data.buf, &s[SRC], one)),
-      d1 = kb_load_or(b, c->data.buf, &src1, one);
+     d1 = kb_load_or(b, c->data.buf, &src1, one);
   KE is_copy = c->allowzero ? kb_bool(b, false) : kb_eq(b, v, zero), is_infer = kb_eq(b, v, minus);
   KE is_rest = kb_eq(b, v, kb_int(b, COPY_REST)), is_join = kb_eq(b, v, kb_int(b, JOIN));
   KE is_split = kb_eq(b, v, kb_int(b, SPLIT)), left = kb_sub(b, rank, s[SRC]);
@@ -104,8 +109,10 @@ static void read_code(const Codes *c, KE j, const KE *s, KE *next) {
               implies(b, kb_and(b, active, is_split),
                       kb_and(b, whole, kb_not(b, kb_and(b, p_open, q_open)))));
   KE half = kb_select(b, p_open, kb_fdiv(b, d0, kb_max(b, q, one)), p);
-  KE first = kb_select(b, is_copy, d0, kb_select(b, is_infer, one,
-             kb_select(b, is_join, kb_mul(b, d0, d1), kb_select(b, is_split, half, v))));
+  KE first = kb_select(
+      b, is_copy, d0,
+      kb_select(b, is_infer, one,
+                kb_select(b, is_join, kb_mul(b, d0, d1), kb_select(b, is_split, half, v))));
   kb_if(b, kb_and(b, active, kb_not(b, is_rest)));
   put(c, s[DST], first);
   kb_end(b);
@@ -141,7 +148,7 @@ static void fill_hole(const Codes *c, KE hole) {
 }
 static bool lower_dyn_reshape(OpPlan *p) {
   OpOperand xo = *plan_operand(p, 0), yo = *plan_operand(p, plan_result(p, 0));
-  if (yo.rank == 0) {                        /* the checker knows: one element */
+  if (yo.rank == 0) { /* the checker knows: one element */
     plan_view(p, plan_result(p, 0), 0);
     return true;
   }
@@ -149,12 +156,12 @@ static bool lower_dyn_reshape(OpPlan *p) {
   OpK k = opk_begin(p, "reshape_extents");
   KB *b = k.b;
   KE dims = kb_int(b, xo.rank > 0 ? xo.rank : 1), zero = kb_int(b, 0), at;
-  Codes c = { .k = &k, .rank = xo.rank, .n_out = yo.rank,
-              .allowzero = attr_bool(p->attrs, "allowzero") };
+  Codes c = {
+      .k = &k, .rank = xo.rank, .n_out = yo.rank, .allowzero = attr_bool(p->attrs, "allowzero")};
   c.code = opk_in(&k, 1);
   c.out = opk_out(&k, vec);
-  KE ext[MAX_RANK], state[N_STATE], init[N_STATE] = { zero, zero, zero, kb_int(b, -1) },
-      next[N_STATE];
+  KE ext[MAX_RANK], state[N_STATE], init[N_STATE] = {zero, zero, zero, kb_int(b, -1)},
+                                    next[N_STATE];
   for (int i = 0; i < xo.rank; i++) ext[i] = opk_dim(&k, xo.dim[i]);
   c.data = opk_local(&k, DT_i64, 1, &dims);
   for (int i = 0; i < xo.rank; i++) kb_store(b, c.data.buf, (at = kb_int(b, i), &at), ext[i]);
@@ -171,23 +178,30 @@ static bool lower_dyn_reshape(OpPlan *p) {
   return opk_end(&k) && view_as(p, vec);
 }
 const OpDef op_dyn_reshape = {
-  .name = "dyn.reshape", .doc = "reshape with its codes given as a tensor.",
-  .args = { { "data", "any shape", false },
-            { "newshape", "int vector of known length, which is the rank of the result unless it "
-              "is a literal", false } },
-  .attrs = { { "newshape", A_Ignored, "None", "the argument counts" },
-             { "allowzero", A_Bool, "False", "0 is an extent" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_reshape, .lower = lower_dyn_reshape,
-  .examples = (const char *const[]){ "dyn.reshape(f32[2,3,4], [4, -1]i64)",
-    "dyn.reshape(f32[?2,6], [0, -4, 2, -1]i32)", "dyn.reshape(i8[2,3,4], [-3, -2]i64)",
-    "dyn.reshape(f32[0,10], [-1, 10]i64)", NULL },
+    .name = "dyn.reshape",
+    .doc = "reshape with its codes given as a tensor.",
+    .args = {{"data", "any shape", false},
+             {"newshape",
+              "int vector of known length, which is the rank of the result unless it "
+              "is a literal",
+              false}},
+    .attrs = {{"newshape", A_Ignored, "None", "the argument counts"},
+              {"allowzero", A_Bool, "False", "0 is an extent"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_reshape,
+    .lower = lower_dyn_reshape,
+    .examples = (const char *const[]){"dyn.reshape(f32[2,3,4], [4, -1]i64)",
+                                      "dyn.reshape(f32[?2,6], [0, -4, 2, -1]i32)",
+                                      "dyn.reshape(i8[2,3,4], [-3, -2]i64)",
+                                      "dyn.reshape(f32[0,10], [-1, 10]i64)", NULL},
 };
 
 /* ---- dyn.squeeze ----------------------------------------------------------------------- */
 static bool rel_dyn_squeeze(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int64_t n;
-  bool drop[MAX_RANK] = { false };
+  bool drop[MAX_RANK] = {false};
   Dim out[MAX_RANK], one = dim_const(rel_dims(r), 1);
   int rank = 0, axis;
   if (!vector_arg(r, 1, x.rank, &n)) return false;
@@ -223,7 +237,7 @@ static bool lower_dyn_squeeze(OpPlan *p) {
   KE zero = kb_int(b, 0), one = kb_int(b, 1), at = zero, last = kb_sub(b, out.dim[0], one);
   for (int i = 0; i < xo.rank; i++) {
     KE drop = listed(&k, axes, n, i, xo.rank), e = opk_dim(&k, xo.dim[i]),
-        to = kb_clamp(b, at, zero, last);
+       to = kb_clamp(b, at, zero, last);
     kb_check(b, implies(b, drop, kb_eq(b, e, one)), "dyn.squeeze: a squeezed extent is not 1");
     kb_if(b, kb_not(b, drop));
     kb_store(b, out.buf, &to, e);
@@ -234,12 +248,17 @@ static bool lower_dyn_squeeze(OpPlan *p) {
   return opk_end(&k) && view_as(p, vec);
 }
 const OpDef op_dyn_squeeze = {
-  .name = "dyn.squeeze", .doc = "Drop axes of extent 1, given as a tensor.",
-  .args = { { "data", "any shape", false }, { "axes", "int vector of known length", false } },
-  .attrs = { { "axis", A_Ignored, "None", "the argument counts" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_squeeze, .lower = lower_dyn_squeeze,
-  .examples = (const char *const[]){ "dyn.squeeze(f32[1,3,1], [0, 2]i64)",
-    "dyn.squeeze(f32[?2,1,3], [-2]i32)", "dyn.squeeze(i8[1,1], [0, 1]i32)", NULL },
+    .name = "dyn.squeeze",
+    .doc = "Drop axes of extent 1, given as a tensor.",
+    .args = {{"data", "any shape", false}, {"axes", "int vector of known length", false}},
+    .attrs = {{"axis", A_Ignored, "None", "the argument counts"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_squeeze,
+    .lower = lower_dyn_squeeze,
+    .examples = (const char *const[]){"dyn.squeeze(f32[1,3,1], [0, 2]i64)",
+                                      "dyn.squeeze(f32[?2,1,3], [-2]i32)",
+                                      "dyn.squeeze(i8[1,1], [0, 1]i32)", NULL},
 };
 
 /* ---- dyn.expand_dims ------------------------------------------------------------------- */
@@ -252,16 +271,17 @@ static bool rel_dyn_expand(Rel *r) {
                      (long long)n);
   if (!rel_want_class(r, 1, "iu")) return false;
   if (a.rank > 1) return rel_want_rank(r, 1, 0);
-  if (a.rank == 1 && !rel_same_dim(r, a.dim[0], dim_const(t, 1),
-                                   "the extent of axis and 1"))
+  if (a.rank == 1 && !rel_same_dim(r, a.dim[0], dim_const(t, 1), "the extent of axis and 1"))
     return false;
   const Tensor *c = rel_constant(r, 1);
   Dim out[MAX_RANK];
   int axis = 0, rank = x.rank + (int)n;
   if (c && !rel_axis(r, "axis", relkit_const_int(c, 0), x.rank + 1, &axis)) return false;
   for (int i = 0; i < rank; i++)
-    out[i] = !c ? rel_unknown(r) : i < axis ? x.dim[i]
-           : i < axis + n ? dim_const(t, 1) : x.dim[i - n];
+    out[i] = !c             ? rel_unknown(r)
+             : i < axis     ? x.dim[i]
+             : i < axis + n ? dim_const(t, 1)
+                            : x.dim[i - n];
   return rel_result(r, x.dtype, rank, out);
 }
 static bool lower_dyn_expand(OpPlan *p) {
@@ -276,7 +296,7 @@ static bool lower_dyn_expand(OpPlan *p) {
   KB *b = k.b;
   KTensor axis = opk_in(&k, 1), out = opk_out(&k, vec);
   KE zero = kb_int(b, 0), one = kb_int(b, 1), places = kb_int(b, xo.rank + 1),
-      a = element(&k, axis, zero);
+     a = element(&k, axis, zero);
   a = kb_let(b, kb_select(b, kb_lt(b, a, zero), kb_add(b, a, places), a));
   kb_check(b, kb_and(b, kb_le(b, zero, a), kb_lt(b, a, places)),
            "dyn.expand_dims: axis is out of range");
@@ -290,12 +310,17 @@ static bool lower_dyn_expand(OpPlan *p) {
   return opk_end(&k) && view_as(p, vec);
 }
 const OpDef op_dyn_expand_dims = {
-  .name = "dyn.expand_dims", .doc = "Insert axes of extent 1 at a place given as a tensor.",
-  .args = { { "data", "any shape", false }, { "axis", "one int", false } },
-  .attrs = { { "num_newaxis", A_Int, "1", "how many" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_expand, .lower = lower_dyn_expand,
-  .examples = (const char *const[]){ "dyn.expand_dims(f32[2,3], 1)",
-    "dyn.expand_dims(f32[?2,3], i64[]<3, num_newaxis=2)", "dyn.expand_dims(i8[3], [-1]i32)", NULL },
+    .name = "dyn.expand_dims",
+    .doc = "Insert axes of extent 1 at a place given as a tensor.",
+    .args = {{"data", "any shape", false}, {"axis", "one int", false}},
+    .attrs = {{"num_newaxis", A_Int, "1", "how many"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_expand,
+    .lower = lower_dyn_expand,
+    .examples = (const char *const[]){"dyn.expand_dims(f32[2,3], 1)",
+                                      "dyn.expand_dims(f32[?2,3], i64[]<3, num_newaxis=2)",
+                                      "dyn.expand_dims(i8[3], [-1]i32)", NULL},
 };
 
 /* ---- dyn.tile -------------------------------------------------------------------------- */
@@ -353,10 +378,15 @@ static bool lower_dyn_tile(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_dyn_tile = {
-  .name = "dyn.tile", .doc = "tile with its numbers given as a tensor.",
-  .args = { { "data", "any shape", false }, { "reps", "int vector of known length", false } },
-  .attrs = { { "reps", A_Ignored, "None", "the argument counts" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_tile, .lower = lower_dyn_tile,
-  .examples = (const char *const[]){ "dyn.tile(f32[2,3], [2, 1, 2]i64)",
-    "dyn.tile(f32[?2,3], i32[2]<3)", "dyn.tile(i8[2,3], i64[1]<3)", NULL },
+    .name = "dyn.tile",
+    .doc = "tile with its numbers given as a tensor.",
+    .args = {{"data", "any shape", false}, {"reps", "int vector of known length", false}},
+    .attrs = {{"reps", A_Ignored, "None", "the argument counts"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_tile,
+    .lower = lower_dyn_tile,
+    .examples =
+        (const char *const[]){"dyn.tile(f32[2,3], [2, 1, 2]i64)", "dyn.tile(f32[?2,3], i32[2]<3)",
+                              "dyn.tile(i8[2,3], i64[1]<3)", NULL},
 };

@@ -13,17 +13,21 @@ static KE position(OpK *k, KTensor t, const KE *at) {
 typedef enum { TAKE_CLIP, TAKE_WRAP, TAKE_BAD } TakeMode;
 /* "fast" promises positions in range; keeping them there costs nothing that matters. */
 static TakeMode take_mode(const OpAttrs *a) {
-  static const struct { const char *name; TakeMode mode; } modes[] = {
-    { "clip", TAKE_CLIP }, { "fast", TAKE_CLIP }, { "wrap", TAKE_WRAP } };
+  static const struct {
+    const char *name;
+    TakeMode mode;
+  } modes[] = {{"clip", TAKE_CLIP}, {"fast", TAKE_CLIP}, {"wrap", TAKE_WRAP}};
   for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
     if (strcmp(attr_str(a, "mode"), modes[i].name) == 0) return modes[i].mode;
   return TAKE_BAD;
 }
 
 /* Data seen as (batch, mid, axis, behind), indices as (batch, count). */
-typedef struct { int batch, axis; } TakeAxes;
+typedef struct {
+  int batch, axis;
+} TakeAxes;
 static TakeAxes take_axes(const OpAttrs *a, int rank, int index_rank) {
-  TakeAxes t = { (int)attr_int(a, "batch_dims"), relkit_axis(opattr(a, "axis")->i, rank) };
+  TakeAxes t = {(int)attr_int(a, "batch_dims"), relkit_axis(opattr(a, "axis")->i, rank)};
   if (t.batch < 0) t.batch += index_rank;
   return t;
 }
@@ -42,8 +46,10 @@ static bool rel_take(Rel *r) {
   if (axis->none) return rel_result(r, x.dtype, i.rank, i.dim);
   if (!rel_axis(r, "axis", axis->i, x.rank, &at)) return false;
   if (batch < -i.rank || batch > i.rank || take_axes(a, x.rank, i.rank).batch > at)
-    return rel_error(r, "batch_dims must be at most the axis (%d) and the rank of indices (%d), "
-                     "found %lld", at, i.rank, (long long)batch);
+    return rel_error(r,
+                     "batch_dims must be at most the axis (%d) and the rank of indices (%d), "
+                     "found %lld",
+                     at, i.rank, (long long)batch);
   int n = take_axes(a, x.rank, i.rank).batch;
   for (int d = 0; d < n; d++)
     if (!rel_same_dim(r, x.dim[d], i.dim[d], str_fmt("axis %d of data and of indices", d)))
@@ -79,12 +85,14 @@ static bool lower_take(OpPlan *p) {
   OpK k = opk_begin(p, "take");
   KB *b = k.b;
   KTensor x = opk_in_as(&k, 0, 4, xd), i = opk_in_as(&k, 1, 2, id);
-  KTensor y = opk_out_as(&k, plan_result(p, 0), 4, (Dim[]){ xd[0], xd[1], id[1], xd[3] });
+  KTensor y = opk_out_as(&k, plan_result(p, 0), 4, (Dim[]){xd[0], xd[1], id[1], xd[3]});
   KE at[4], from[4];
   int loops = relkit_loops(&k, 3, y.dim, at);
-  KE v = kb_let(b, position(&k, i, (KE[]){ at[0], at[2] })), n = x.dim[2];
-  if (take_mode(p->attrs) == TAKE_WRAP) v = kb_let(b, kb_fmod(b, v, n));
-  else v = kb_let(b, kb_clamp(b, v, kb_int(b, 0), kb_sub(b, n, kb_int(b, 1))));
+  KE v = kb_let(b, position(&k, i, (KE[]){at[0], at[2]})), n = x.dim[2];
+  if (take_mode(p->attrs) == TAKE_WRAP)
+    v = kb_let(b, kb_fmod(b, v, n));
+  else
+    v = kb_let(b, kb_clamp(b, v, kb_int(b, 0), kb_sub(b, n, kb_int(b, 1))));
   loops += relkit_loops(&k, 1, &y.dim[3], &at[3]);
   memcpy(from, at, sizeof from);
   from[2] = v;
@@ -93,21 +101,27 @@ static bool lower_take(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_take = {
-  .name = "take",
-  .doc = "Slices of data along an axis, at the positions in indices; of the flattened data "
-         "without an axis.",
-  .args = { { "data", "any shape", false }, { "indices", "ints of any shape", false } },
-  .attrs = { { "batch_dims", A_Int, "0", "leading axes that data and indices share" },
-             { "axis", A_Int, "None", "along which; None: data is flattened" },
-             { "mode", A_Str, "clip", "positions outside: \"clip\" or \"fast\" take the nearest, "
-               "\"wrap\" counts modulo the extent" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_take, .lower = lower_take,
-  .examples = (const char *const[]){ "take(f32[5,3], i32[2,4]<5, axis=0)",
-    "take(f32[2,3,4], i64[6]<24)", "take(f32[?4,3], i32[?2]<9, axis=-1, mode=\"wrap\")",
-    "take(f32[2,5,3], i32[2,4]<5, axis=1, batch_dims=1)", "take(f32[3,4], i32[]<4, axis=1)",
-    "take(bf16[4,3], i8[0], axis=0)", "take(i8[6], [-7, 2, 9]i32, axis=0, mode=\"wrap\")",
-    "take(f32[6], [-7, 2, 9]i64, axis=0)", "take(f32[2,3,4], i32[2,3,2]<4, axis=2, batch_dims=-1)",
-    NULL },
+    .name = "take",
+    .doc = "Slices of data along an axis, at the positions in indices; of the flattened data "
+           "without an axis.",
+    .args = {{"data", "any shape", false}, {"indices", "ints of any shape", false}},
+    .attrs = {{"batch_dims", A_Int, "0", "leading axes that data and indices share"},
+              {"axis", A_Int, "None", "along which; None: data is flattened"},
+              {"mode", A_Str, "clip",
+               "positions outside: \"clip\" or \"fast\" take the nearest, "
+               "\"wrap\" counts modulo the extent"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_take,
+    .lower = lower_take,
+    .examples =
+        (const char *const[]){"take(f32[5,3], i32[2,4]<5, axis=0)", "take(f32[2,3,4], i64[6]<24)",
+                              "take(f32[?4,3], i32[?2]<9, axis=-1, mode=\"wrap\")",
+                              "take(f32[2,5,3], i32[2,4]<5, axis=1, batch_dims=1)",
+                              "take(f32[3,4], i32[]<4, axis=1)", "take(bf16[4,3], i8[0], axis=0)",
+                              "take(i8[6], [-7, 2, 9]i32, axis=0, mode=\"wrap\")",
+                              "take(f32[6], [-7, 2, 9]i64, axis=0)",
+                              "take(f32[2,3,4], i32[2,3,2]<4, axis=2, batch_dims=-1)", NULL},
 };
 
 /* ---- gather ---------------------------------------------------------------------------- */
@@ -139,17 +153,21 @@ static bool lower_gather(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_gather = {
-  .name = "gather",
-  .doc = "Each element of the result is the one of data at the same place, but at the position "
-         "along axis that indices holds there.",
-  .args = { { "data", "any shape", false },
-            { "indices", "ints of data's rank; negative ones count from the end", false } },
-  .attrs = { { "axis", A_Int, NULL, "the axis whose positions are given" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_gather, .lower = lower_gather,
-  .examples = (const char *const[]){ "gather(f32[3,4], i32[3,2]<4, axis=1)",
-    "gather(f32[?3,4], i64[2,?4]<3, axis=0)", "gather(i8[2,3,4], i32[2,5,4]<3, axis=-2)",
-    "gather(f16[4,3], i32[2,2]<3, axis=1)", "gather(f32[5], [-1, -5, 4]i32, axis=0)",
-    "gather(f32[3,4], i32[3,0], axis=1)", NULL },
+    .name = "gather",
+    .doc = "Each element of the result is the one of data at the same place, but at the position "
+           "along axis that indices holds there.",
+    .args = {{"data", "any shape", false},
+             {"indices", "ints of data's rank; negative ones count from the end", false}},
+    .attrs = {{"axis", A_Int, NULL, "the axis whose positions are given"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_gather,
+    .lower = lower_gather,
+    .examples =
+        (const char *const[]){
+            "gather(f32[3,4], i32[3,2]<4, axis=1)", "gather(f32[?3,4], i64[2,?4]<3, axis=0)",
+            "gather(i8[2,3,4], i32[2,5,4]<3, axis=-2)", "gather(f16[4,3], i32[2,2]<3, axis=1)",
+            "gather(f32[5], [-1, -5, 4]i32, axis=0)", "gather(f32[3,4], i32[3,0], axis=1)", NULL},
 };
 
 /* ---- gather_nd ------------------------------------------------------------------------- */
@@ -160,7 +178,7 @@ static bool nd_depth(Rel *r, int arg, int64_t *m) {
   if (dim_is_const(d, m)) return true;
   if (v->none)
     return rel_error(r, "the first extent of indices is a number of axes and must be known, or "
-                     "given as index_rank");
+                        "given as index_rank");
   *m = v->i;
   return rel_same_dim(r, d, dim_const(rel_dims(r), v->i),
                       "the first axis of indices and index_rank");
@@ -219,18 +237,23 @@ static bool lower_gather_nd(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_gather_nd = {
-  .name = "gather_nd",
-  .doc = "Elements or slices of data at coordinates: column j of indices holds the j-th ones.",
-  .args = { { "data", "any shape", false },
-            { "indices", "(m, ...) ints: m coordinates each; negative ones count from the end",
-              false } },
-  .attrs = { { "batch_dims", A_Int, "0", "leading axes that data and the columns share" },
-             { "index_rank", A_Int, "None", "m, where the extent is not known" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_gather_nd, .lower = lower_gather_nd,
-  .examples = (const char *const[]){ "gather_nd(f32[3,4], i32[2,5]<3)",
-    "gather_nd(f32[3,4,2], i64[1,2,3]<3)", "gather_nd(i8[?2,3,4], i32[1,2,?5]<3, batch_dims=1)",
-    "gather_nd(f16[2,3], [[0, -1], [-3, 2]]i32)", "gather_nd(f32[3,4], i32[?2,5]<3, index_rank=2)",
-    "gather_nd(f32[3,4], i32[1,0])", NULL },
+    .name = "gather_nd",
+    .doc = "Elements or slices of data at coordinates: column j of indices holds the j-th ones.",
+    .args = {{"data", "any shape", false},
+             {"indices", "(m, ...) ints: m coordinates each; negative ones count from the end",
+              false}},
+    .attrs = {{"batch_dims", A_Int, "0", "leading axes that data and the columns share"},
+              {"index_rank", A_Int, "None", "m, where the extent is not known"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_gather_nd,
+    .lower = lower_gather_nd,
+    .examples = (const char *const[]){"gather_nd(f32[3,4], i32[2,5]<3)",
+                                      "gather_nd(f32[3,4,2], i64[1,2,3]<3)",
+                                      "gather_nd(i8[?2,3,4], i32[1,2,?5]<3, batch_dims=1)",
+                                      "gather_nd(f16[2,3], [[0, -1], [-3, 2]]i32)",
+                                      "gather_nd(f32[3,4], i32[?2,5]<3, index_rank=2)",
+                                      "gather_nd(f32[3,4], i32[1,0])", NULL},
 };
 
 /* ---- adv_index ------------------------------------------------------------------------- */
@@ -238,7 +261,7 @@ static bool rel_adv_index(Rel *r) {
   int n = rel_arg_size(r, 0) - 1, rank = 0;
   Dim dim[2][MAX_RANK];
   if (n < 1) return rel_error(r, "inputs must be data and at least one tensor of indices");
-  TensorTy x = rel_leaf(r, 0, 0), all = { DT_i64, 0, dim[0] };
+  TensorTy x = rel_leaf(r, 0, 0), all = {DT_i64, 0, dim[0]};
   if (n > x.rank) return rel_error(r, "%d tensors of indices for data of rank %d", n, x.rank);
   for (int j = 1; j <= n; j++) {
     TensorTy i = rel_leaf(r, 0, j);
@@ -246,11 +269,11 @@ static bool rel_adv_index(Rel *r) {
       return rel_error(r, "field %d of inputs must hold int positions, found %s", j,
                        dtype_name(i.dtype));
     if (!rel_broadcast(r, all, i, &rank, dim[j & 1])) return false;
-    all = (TensorTy){ DT_i64, rank, dim[j & 1] };
+    all = (TensorTy){DT_i64, rank, dim[j & 1]};
   }
   if (rank + x.rank - n > MAX_RANK)
-    return rel_error(r, "the result would have %d axes; a tensor has at most %d",
-                     rank + x.rank - n, MAX_RANK);
+    return rel_error(r, "the result would have %d axes; a tensor has at most %d", rank + x.rank - n,
+                     MAX_RANK);
   Dim out[2 * MAX_RANK];
   memcpy(out, all.dim, sizeof *out * (size_t)rank);
   memcpy(out + rank, x.dim + n, sizeof *out * (size_t)(x.rank - n));
@@ -279,20 +302,26 @@ static bool lower_adv_index(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_adv_index = {
-  .name = "adv_index",
-  .doc = "numpy's data[i0, i1, ...]: the first axes at the positions of the broadcast indices.",
-  .args = { { "inputs", "data, then int tensors that broadcast together; negative positions count "
-              "from the end", true } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_adv_index, .lower = lower_adv_index,
-  .examples = (const char *const[]){ "adv_index((f32[3,4,5], i32[2,1]<3, i32[6]<4))",
-    "adv_index((i8[?3,4], i64[?2]<3))", "adv_index((f32[3], [-1, 2]i32))",
-    "adv_index((f16[3,4], i32[0]<3, i32[]<4))", NULL },
+    .name = "adv_index",
+    .doc = "numpy's data[i0, i1, ...]: the first axes at the positions of the broadcast indices.",
+    .args = {{"inputs",
+              "data, then int tensors that broadcast together; negative positions count "
+              "from the end",
+              true}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_adv_index,
+    .lower = lower_adv_index,
+    .examples =
+        (const char *const[]){"adv_index((f32[3,4,5], i32[2,1]<3, i32[6]<4))",
+                              "adv_index((i8[?3,4], i64[?2]<3))", "adv_index((f32[3], [-1, 2]i32))",
+                              "adv_index((f16[3,4], i32[0]<3, i32[]<4))", NULL},
 };
 
 /* ---- argwhere -------------------------------------------------------------------------- */
 static bool rel_argwhere(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
-  Dim out[2] = { rel_unknown(r), dim_const(rel_dims(r), x.rank) };
+  Dim out[2] = {rel_unknown(r), dim_const(rel_dims(r), x.rank)};
   return rel_result(r, DT_i32, 2, out);
 }
 /* A scalar has no coordinates: (1, 0) if it is not zero, else (0, 0). */
@@ -316,15 +345,19 @@ static bool argwhere_scalar(OpPlan *p) {
 }
 static bool lower_argwhere(OpPlan *p) {
   if (plan_operand(p, 0)->rank == 0) return argwhere_scalar(p);
-  plan_runtime(p, "argwhere", 1, (OpRef[]){ 0 }, 1, (OpRef[]){ plan_result(p, 0) }, 0, NULL);
+  plan_runtime(p, "argwhere", 1, (OpRef[]){0}, 1, (OpRef[]){plan_result(p, 0)}, 0, NULL);
   return true;
 }
 const OpDef op_argwhere = {
-  .name = "argwhere",
-  .doc = "The coordinates of the non-zero elements in row-major order, as an int32 matrix.",
-  .args = { { "condition", "any shape", false } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_argwhere, .lower = lower_argwhere,
-  .not_differentiable = "its result is made of positions",
-  .examples = (const char *const[]){ "argwhere(i32[2,3,4]<2)", "argwhere(bool[?5])",
-    "argwhere(f32[0,3])", "argwhere(u8[7]<3)", "argwhere(f32[])", NULL },
+    .name = "argwhere",
+    .doc = "The coordinates of the non-zero elements in row-major order, as an int32 matrix.",
+    .args = {{"condition", "any shape", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_argwhere,
+    .lower = lower_argwhere,
+    .not_differentiable = "its result is made of positions",
+    .examples =
+        (const char *const[]){"argwhere(i32[2,3,4]<2)", "argwhere(bool[?5])", "argwhere(f32[0,3])",
+                              "argwhere(u8[7]<3)", "argwhere(f32[])", NULL},
 };

@@ -30,20 +30,25 @@ static bool lower_rounding(OpPlan *p) { return relkit_map(p, apply_rounding, p->
 static bool lower_trunc_divide(OpPlan *p) { return relkit_map(p, apply_trunc_divide, NULL); }
 
 /* ---- records: one operand -------------------------------------------------------- */
-#define UNARY_OP(id, text, sop, relation, lowering, describe, ...)                             \
-  const OpDef op_##id = { .name = text, .doc = describe,                                       \
-    .args = { { "x", "any shape", false } },                                                   \
-    .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = relation, .lower = lowering,             \
-    .variant = sop, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
-#define MATH(id, sop, describe, range)                                                         \
-  UNARY_OP(id, #id, sop, rel_unary_float, relkit_lower_scalar_op, describe,                    \
-           #id "(f32[2,3]" range ")", #id "(f64[?4]" range ")", #id "(f32[0,3]" range ")",     \
+#define UNARY_OP(id, text, sop, relation, lowering, describe, ...)                                 \
+  const OpDef op_##id = {.name = text,                                                             \
+                         .doc = describe,                                                          \
+                         .args = {{"x", "any shape", false}},                                      \
+                         .flags = OP_PURE,                                                         \
+                         .pattern = PAT_Elemwise,                                                  \
+                         .rel = relation,                                                          \
+                         .lower = lowering,                                                        \
+                         .variant = sop,                                                           \
+                         .examples = (const char *const[]){__VA_ARGS__, NULL}}
+#define MATH(id, sop, describe, range)                                                             \
+  UNARY_OP(id, #id, sop, rel_unary_float, relkit_lower_scalar_op, describe,                        \
+           #id "(f32[2,3]" range ")", #id "(f64[?4]" range ")", #id "(f32[0,3]" range ")",         \
            #id "(f16[3]" range ")", #id "(f32[]" range ")")
-#define NUMBER(id, text, sop, describe)                                                        \
-  UNARY_OP(id, text, sop, rel_unary_num, relkit_lower_scalar_op, describe, text "(f32[2,3])",  \
+#define NUMBER(id, text, sop, describe)                                                            \
+  UNARY_OP(id, text, sop, rel_unary_num, relkit_lower_scalar_op, describe, text "(f32[2,3])",      \
            text "(i8[5])", text "(f64[?4])", text "(f32[0,3])", text "(bf16[3])", text "(i64[])")
-#define ROUNDING(id, sop, describe)                                                            \
-  UNARY_OP(id, #id, sop, rel_unary_num, lower_rounding, describe, #id "(f32[2,3])",            \
+#define ROUNDING(id, sop, describe)                                                                \
+  UNARY_OP(id, #id, sop, rel_unary_num, lower_rounding, describe, #id "(f32[2,3])",                \
            #id "(i32[5])", #id "(f64[?4])", #id "(f32[0,3])", #id "(f16[3])", #id "(f32[])")
 
 NUMBER(negative, "negative", S_neg, "-x; integers wrap.");
@@ -79,16 +84,22 @@ MATH(fast_tanh, S_tanh, "tanh, where an approximation would be accepted.", "");
 MATH(fast_erf, S_erf, "erf, where an approximation would be accepted.", "");
 
 /* ---- records: two operands -------------------------------------------------------- */
-#define BINARY_OP(id, sop, more, relation, lowering, describe, ...)                            \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "lhs", "any shape", false }, { "rhs", "broadcasts with lhs", false } },        \
-    .flags = OP_PURE | (more), .pattern = PAT_Broadcast, .rel = relation, .lower = lowering,   \
-    .variant = sop, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
+#define BINARY_OP(id, sop, more, relation, lowering, describe, ...)                                \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
+      .flags = OP_PURE | (more),                                                                   \
+      .pattern = PAT_Broadcast,                                                                    \
+      .rel = relation,                                                                             \
+      .lower = lowering,                                                                           \
+      .variant = sop,                                                                              \
+      .examples = (const char *const[]){__VA_ARGS__, NULL}}
 /* range: of the second operand of the integer example, so that none divides by zero */
-#define BINARY_EXAMPLES(id, range)                                                             \
-  #id "(f32[2,3], f32[3])", #id "(i32[2,1,4]<9, i32[3,1]" range ")", #id "(f32[?3,2], f32[2])", \
-  #id "(f32[0,3], f32[3])", #id "(f16[2,3], f16[])", #id "(u8[4]<9, u8[4]" range ")"
-#define BINARY(id, sop, more, lowering, describe, range)                                       \
+#define BINARY_EXAMPLES(id, range)                                                                 \
+#id "(f32[2,3], f32[3])", #id "(i32[2,1,4]<9, i32[3,1]" range ")", #id "(f32[?3,2], f32[2])",    \
+      #id "(f32[0,3], f32[3])", #id "(f16[2,3], f16[])", #id "(u8[4]<9, u8[4]" range ")"
+#define BINARY(id, sop, more, lowering, describe, range)                                           \
   BINARY_OP(id, sop, more, rel_binary_num, lowering, describe, BINARY_EXAMPLES(id, range))
 
 BINARY_OP(add, S_add, OP_COMMUTES, rel_binary_any, lower_ring,

@@ -12,8 +12,7 @@ static bool one_hot(Rel *r, Dim depth) {
   TensorTy x = rel_tensor(r, 0);
   if (x.rank == MAX_RANK) return rel_error(r, "indices have rank %d, the most there is", x.rank);
   if (!rel_axis(r, "axis", attr_int(rel_attrs(r), "axis"), x.rank + 1, &axis)) return false;
-  for (int i = 0; i <= x.rank; i++)
-    dim[i] = i < axis ? x.dim[i] : i == axis ? depth : x.dim[i - 1];
+  for (int i = 0; i <= x.rank; i++) dim[i] = i < axis ? x.dim[i] : i == axis ? depth : x.dim[i - 1];
   return rel_result(r, t->none ? rel_tensor(r, 1).dtype : t->dtype, x.rank + 1, dim);
 }
 static bool rel_one_hot(Rel *r) {
@@ -33,11 +32,11 @@ static bool lower_one_hot(OpPlan *p) {
   relkit_around(p->cx->dims, o->rank, o->dim, axis, dim);
   OpK k = opk_begin(p, "one_hot");
   KB *b = k.b;
-  KTensor x = opk_in_as(&k, 0, 2, (Dim[]){ dim[0], dim[2] }), on = opk_in(&k, 1);
+  KTensor x = opk_in_as(&k, 0, 2, (Dim[]){dim[0], dim[2]}), on = opk_in(&k, 1);
   KTensor off = opk_in(&k, 2), y = opk_out_as(&k, plan_result(p, 0), 3, dim);
   KE i[3];
   int loops = relkit_loops(&k, 3, y.dim, i);
-  KE at[2] = { i[0], i[2] };
+  KE at[2] = {i[0], i[2]};
   KE hit = kb_eq(b, kb_cast(b, kb_load(b, x.buf, at), DT_i64), i[1]);
   KE yes = kb_cast(b, kb_load(b, on.buf, NULL), y.dtype);
   KE no = kb_cast(b, kb_load(b, off.buf, NULL), y.dtype);
@@ -51,32 +50,45 @@ static bool lower_dyn_one_hot(OpPlan *p) {
   return relkit_bind_shape(p, 3, out, axis, 3, RELKIT_FREE) && lower_one_hot(p);
 }
 
-#define ONE_HOT_ATTRS(depth_type, depth_doc)                                                   \
-  { "depth", depth_type, "1", depth_doc },                                                     \
-  { "axis", A_Int, "-1", "where the new axis stands in the result" },                          \
-  { "dtype", A_DType, "None", "element type; None: that of on_value" }
+#define ONE_HOT_ATTRS(depth_type, depth_doc)                                                       \
+  {"depth", depth_type, "1", depth_doc},                                                           \
+      {"axis", A_Int, "-1", "where the new axis stands in the result"}, {                          \
+    "dtype", A_DType, "None", "element type; None: that of on_value"                               \
+  }
 const OpDef op_one_hot = {
-  .name = "one_hot",
-  .doc = "A new axis of extent depth: on_value at the position the index names, else off_value.",
-  .args = { { "indices", "ints of any shape; one outside [0, depth) names no position", false },
-            { "on_value", "a scalar", false }, { "off_value", "a scalar", false } },
-  .attrs = { ONE_HOT_ATTRS(A_Int, "extent of the new axis") },
-  .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_one_hot, .lower = lower_one_hot,
-  .examples = (const char *const[]){ "one_hot(i32[2,3]<5, 1f, 0f, depth=5)",
-    "one_hot(i64[?4]<3, 7, -1, depth=3, axis=0, dtype=\"int8\")",
-    "one_hot(u8[2,3]<4, 1f, 0f, depth=4, axis=1, dtype=\"float16\")",
-    "one_hot(i32[0,3], 1f, 0f, depth=2)", "one_hot(i32[]<9, 1f, 0f, depth=4)", NULL },
+    .name = "one_hot",
+    .doc = "A new axis of extent depth: on_value at the position the index names, else off_value.",
+    .args = {{"indices", "ints of any shape; one outside [0, depth) names no position", false},
+             {"on_value", "a scalar", false},
+             {"off_value", "a scalar", false}},
+    .attrs = {ONE_HOT_ATTRS(A_Int, "extent of the new axis")},
+    .flags = OP_PURE,
+    .pattern = PAT_OutFusable,
+    .rel = rel_one_hot,
+    .lower = lower_one_hot,
+    .examples =
+        (const char *const[]){"one_hot(i32[2,3]<5, 1f, 0f, depth=5)",
+                              "one_hot(i64[?4]<3, 7, -1, depth=3, axis=0, dtype=\"int8\")",
+                              "one_hot(u8[2,3]<4, 1f, 0f, depth=4, axis=1, dtype=\"float16\")",
+                              "one_hot(i32[0,3], 1f, 0f, depth=2)",
+                              "one_hot(i32[]<9, 1f, 0f, depth=4)", NULL},
 };
 const OpDef op_dyn_one_hot = {
-  .name = "dyn.one_hot", .doc = "one_hot with a depth known when it runs.",
-  .args = { { "indices", "ints of any shape; one outside [0, depth) names no position", false },
-            { "on_value", "a scalar", false }, { "off_value", "a scalar", false },
-            { "depth", "an int scalar", false } },
-  .attrs = { ONE_HOT_ATTRS(A_Ignored, "the argument counts") },
-  .flags = OP_PURE, .pattern = PAT_OutFusable, .rel = rel_dyn_one_hot, .lower = lower_dyn_one_hot,
-  .examples = (const char *const[]){ "dyn.one_hot(i32[2,3]<5, 1f, 0f, 5)",
-    "dyn.one_hot(i64[?4]<3, 7, -1, i32[]<9, axis=0, dtype=\"int8\")",
-    "dyn.one_hot(i32[0,3], 1f, 0f, i64[]<4)", NULL },
+    .name = "dyn.one_hot",
+    .doc = "one_hot with a depth known when it runs.",
+    .args = {{"indices", "ints of any shape; one outside [0, depth) names no position", false},
+             {"on_value", "a scalar", false},
+             {"off_value", "a scalar", false},
+             {"depth", "an int scalar", false}},
+    .attrs = {ONE_HOT_ATTRS(A_Ignored, "the argument counts")},
+    .flags = OP_PURE,
+    .pattern = PAT_OutFusable,
+    .rel = rel_dyn_one_hot,
+    .lower = lower_dyn_one_hot,
+    .examples =
+        (const char *const[]){"dyn.one_hot(i32[2,3]<5, 1f, 0f, 5)",
+                              "dyn.one_hot(i64[?4]<3, 7, -1, i32[]<9, axis=0, dtype=\"int8\")",
+                              "dyn.one_hot(i32[0,3], 1f, 0f, i64[]<4)", NULL},
 };
 
 /* ---- trilu -------------------------------------------------------------------------------- */
@@ -105,14 +117,17 @@ static bool lower_trilu(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_trilu = {
-  .name = "trilu",
-  .doc = "The upper (or lower) triangle of each matrix, diagonal k included; zero elsewhere.",
-  .args = { { "data", "(..., m, n)", false },
-            { "k", "an int scalar: number of the diagonal", false } },
-  .attrs = { { "upper", A_Bool, "True", "the upper triangle, not the lower" } },
-  .flags = OP_PURE, .pattern = PAT_Elemwise, .rel = rel_trilu, .lower = lower_trilu,
-  .examples = (const char *const[]){ "trilu(f32[2,3,4], 0)", "trilu(i8[?3,4], 1, upper=False)",
-    "trilu(f16[0,3], -1)", "trilu(f64[4,3], i64[]<3, upper=False)", NULL },
+    .name = "trilu",
+    .doc = "The upper (or lower) triangle of each matrix, diagonal k included; zero elsewhere.",
+    .args = {{"data", "(..., m, n)", false}, {"k", "an int scalar: number of the diagonal", false}},
+    .attrs = {{"upper", A_Bool, "True", "the upper triangle, not the lower"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Elemwise,
+    .rel = rel_trilu,
+    .lower = lower_trilu,
+    .examples =
+        (const char *const[]){"trilu(f32[2,3,4], 0)", "trilu(i8[?3,4], 1, upper=False)",
+                              "trilu(f16[0,3], -1)", "trilu(f64[4,3], i64[]<3, upper=False)", NULL},
 };
 
 /* ---- matrix_set_diag ----------------------------------------------------------------------- */
@@ -169,28 +184,34 @@ static bool lower_set_diag(OpPlan *p) {
   KE d = kb_sub(b, i[2], i[1]), zero = kb_int(b, 0);
   KE inside = kb_and(b, kb_le(b, low, d), kb_le(b, d, high));
   KE place = one ? kb_select(b, kb_le(b, zero, d), i[1], i[2]) : along(&k, x, diag, d, i[1], i[2]);
-  KE at[3] = { i[0], one ? zero : kb_sub(b, high, d), place };
+  KE at[3] = {i[0], one ? zero : kb_sub(b, high, d), place};
   KE old = kb_load(b, x.buf, i), fresh = kb_load_or(b, diag.buf, at, old);
   kb_store(b, y.buf, i, kb_select(b, inside, fresh, old));
   opk_close(&k, loops);
   return opk_end(&k);
 }
 const OpDef op_matrix_set_diag = {
-  .name = "matrix_set_diag", .doc = "input with its diagonals k1 to k2 replaced.",
-  .args = { { "input", "(..., m, n)", false },
-            { "diagonal", "(..., k2 - k1 + 1, longest), highest first; (..., longest) if k1 is k2",
-              false } },
-  .attrs = { { "k1", A_Int, "0", "lowest diagonal; negative below the main one" },
-             { "k2", A_Int, "0", "highest diagonal" },
-             { "super_diag_right_align", A_Bool, "True", "short diagonals above stand right" },
-             { "sub_diag_right_align", A_Bool, "False", "short diagonals below stand right" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_set_diag, .lower = lower_set_diag,
-  .examples = (const char *const[]){ "matrix_set_diag(f32[2,3,4], f32[2,3])",
-    "matrix_set_diag(i8[3,4], i8[3], k1=1, k2=1)",
-    "matrix_set_diag(f32[2,3,4], f32[2,4,3], k1=-1, k2=2)",
-    "matrix_set_diag(f16[4,3], f16[3,3], k1=-1, k2=1, super_diag_right_align=False, "
-    "sub_diag_right_align=True)",
-    "matrix_set_diag(f32[?2,3,3], f32[?2,3])", "matrix_set_diag(f32[0,3,4], f32[0,3])", NULL },
+    .name = "matrix_set_diag",
+    .doc = "input with its diagonals k1 to k2 replaced.",
+    .args = {{"input", "(..., m, n)", false},
+             {"diagonal", "(..., k2 - k1 + 1, longest), highest first; (..., longest) if k1 is k2",
+              false}},
+    .attrs = {{"k1", A_Int, "0", "lowest diagonal; negative below the main one"},
+              {"k2", A_Int, "0", "highest diagonal"},
+              {"super_diag_right_align", A_Bool, "True", "short diagonals above stand right"},
+              {"sub_diag_right_align", A_Bool, "False", "short diagonals below stand right"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_set_diag,
+    .lower = lower_set_diag,
+    .examples =
+        (const char *const[]){
+            "matrix_set_diag(f32[2,3,4], f32[2,3])", "matrix_set_diag(i8[3,4], i8[3], k1=1, k2=1)",
+            "matrix_set_diag(f32[2,3,4], f32[2,4,3], k1=-1, k2=2)",
+            "matrix_set_diag(f16[4,3], f16[3,3], k1=-1, k2=1, super_diag_right_align=False, "
+            "sub_diag_right_align=True)",
+            "matrix_set_diag(f32[?2,3,3], f32[?2,3])", "matrix_set_diag(f32[0,3,4], f32[0,3])",
+            NULL},
 };
 
 /* ---- meshgrid ------------------------------------------------------------------------------ */
@@ -217,7 +238,7 @@ static bool rel_meshgrid(Rel *r) {
                        dtype_name(first.dtype), dtype_name(x.dtype));
     dim[grid_axis(a, n, i)] = x.rank ? x.dim[0] : dim_const(rel_dims(r), 1);
   }
-  for (int i = 0; i < n; i++) leaf[i] = (TensorTy){ rel_leaf(r, 0, 0).dtype, n, dim };
+  for (int i = 0; i < n; i++) leaf[i] = (TensorTy){rel_leaf(r, 0, 0).dtype, n, dim};
   return rel_result_tuple(r, n, leaf);
 }
 static bool lower_grid(OpPlan *p, int i) {
@@ -239,13 +260,18 @@ static bool lower_meshgrid(OpPlan *p) {
   return true;
 }
 const OpDef op_meshgrid = {
-  .name = "meshgrid", .doc = "Vectors repeated to the grid they span, one result for each.",
-  .args = { { "data", "a tuple of vectors", true } },
-  .attrs = { { "indexing", A_Str, "ij",
-               "\"ij\": field i varies along axis i; \"xy\": the first two swap" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_meshgrid, .lower = lower_meshgrid,
-  .examples = (const char *const[]){ "meshgrid((f32[2], f32[3], f32[4]))",
-    "meshgrid((i8[2], i8[?3]), indexing=\"xy\")", "meshgrid((f16[0], f16[3]))", NULL },
+    .name = "meshgrid",
+    .doc = "Vectors repeated to the grid they span, one result for each.",
+    .args = {{"data", "a tuple of vectors", true}},
+    .attrs = {{"indexing", A_Str, "ij",
+               "\"ij\": field i varies along axis i; \"xy\": the first two swap"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_meshgrid,
+    .lower = lower_meshgrid,
+    .examples = (const char *const[]){"meshgrid((f32[2], f32[3], f32[4]))",
+                                      "meshgrid((i8[2], i8[?3]), indexing=\"xy\")",
+                                      "meshgrid((f16[0], f16[3]))", NULL},
 };
 
 /* ---- invert_permutation -------------------------------------------------------------------- */
@@ -271,14 +297,18 @@ static bool lower_invert(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_invert_permutation = {
-  .name = "invert_permutation",
-  .doc = "result[data[i]] = i; an error unless data is a permutation.",
-  .args = { { "data", "(n) ints", false } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_invert, .lower = lower_invert,
-  .not_differentiable = "it takes integers",
-  .examples = (const char *const[]){ "invert_permutation([3, 0, 2, 1]i32)",
-    "invert_permutation([1, 0]i64)", "invert_permutation(i8[?1]<1)",
-    "invert_permutation(i32[0])", NULL },
+    .name = "invert_permutation",
+    .doc = "result[data[i]] = i; an error unless data is a permutation.",
+    .args = {{"data", "(n) ints", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_invert,
+    .lower = lower_invert,
+    .not_differentiable = "it takes integers",
+    .examples =
+        (const char *const[]){"invert_permutation([3, 0, 2, 1]i32)",
+                              "invert_permutation([1, 0]i64)", "invert_permutation(i8[?1]<1)",
+                              "invert_permutation(i32[0])", NULL},
 };
 
 /* ---- unravel_index ------------------------------------------------------------------------- */
@@ -300,12 +330,12 @@ static bool lower_unravel(OpPlan *p) {
   OpK k = opk_begin(p, "unravel_index");
   KB *b = k.b;
   KTensor x = opk_in_as(&k, 0, 1, &count), shape = opk_in(&k, 1);
-  KTensor y = opk_out_as(&k, plan_result(p, 0), 2, (Dim[]){ s->dim[0], count });
+  KTensor y = opk_out_as(&k, plan_result(p, 0), 2, (Dim[]){s->dim[0], count});
   KE i = kb_for(b, y.dim[1], K_PARALLEL), zero = kb_int(b, 0), left;
   KE v = kb_let(b, kb_cast(b, kb_load(b, x.buf, &i), DT_i64));
   kb_check(b, kb_le(b, zero, v), "unravel_index: an index is negative");
   KE c = kb_for_carry(b, y.dim[0], 1, &v, &left);
-  KE at[2] = { kb_sub(b, kb_sub(b, y.dim[0], kb_int(b, 1)), c), i };
+  KE at[2] = {kb_sub(b, kb_sub(b, y.dim[0], kb_int(b, 1)), c), i};
   KE e = kb_cast(b, kb_load(b, shape.buf, at), DT_i64), next = kb_fdiv(b, left, e);
   kb_store(b, y.buf, at, kb_cast(b, kb_fmod(b, left, e), y.dtype));
   kb_end_carry(b, &next);
@@ -314,11 +344,16 @@ static bool lower_unravel(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_unravel_index = {
-  .name = "unravel_index", .doc = "The coordinates of row-major element numbers.",
-  .args = { { "data", "ints of any shape", false }, { "shape", "(k) ints: the extents", false } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_unravel, .lower = lower_unravel,
-  .not_differentiable = "it takes integers",
-  .examples = (const char *const[]){ "unravel_index(i32[5]<24, [2, 3, 4]i32)",
-    "unravel_index(i64[]<6, [2, 3]i64)", "unravel_index(i8[?4]<6, [2, 3]i8)",
-    "unravel_index(i32[0], [2, 3]i32)", NULL },
+    .name = "unravel_index",
+    .doc = "The coordinates of row-major element numbers.",
+    .args = {{"data", "ints of any shape", false}, {"shape", "(k) ints: the extents", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_unravel,
+    .lower = lower_unravel,
+    .not_differentiable = "it takes integers",
+    .examples = (const char *const[]){"unravel_index(i32[5]<24, [2, 3, 4]i32)",
+                                      "unravel_index(i64[]<6, [2, 3]i64)",
+                                      "unravel_index(i8[?4]<6, [2, 3]i8)",
+                                      "unravel_index(i32[0], [2, 3]i32)", NULL},
 };

@@ -71,20 +71,25 @@ static bool lower_layout(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_layout_transform = {
-  .name = "layout_transform",
-  .doc = "data with its axes in another order and blocking; what fills up blocks is zero.",
-  .args = { { "data", "laid out as src_layout", false } },
-  .attrs = { { "src_layout", A_Str, NULL, "as \"NCHW\"; a lower-case letter is an inner part: "
-               "\"NCHW8c\"" },
-             { "dst_layout", A_Str, NULL, "the same axes" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_layout, .lower = lower_layout,
-  .examples = (const char *const[]){
-    "layout_transform(f32[2,6,3,5], src_layout=\"NCHW\", dst_layout=\"NHWC\")",
-    "layout_transform(f32[2,8,3,5], src_layout=\"NCHW\", dst_layout=\"NCHW4c\")",
-    "layout_transform(i8[?2,3,4,5,2], src_layout=\"NCHW2c\", dst_layout=\"NHWC\")",
-    "layout_transform(f16[4,6,3,1], src_layout=\"OIHW\", dst_layout=\"OIHW3i2o\")",
-    "layout_transform(f32[1,5,2,3], src_layout=\"NCHW\", dst_layout=\"NCHW4c\")",
-    "layout_transform(f32[0,4,2,3], src_layout=\"NCHW\", dst_layout=\"NHWC\")", NULL },
+    .name = "layout_transform",
+    .doc = "data with its axes in another order and blocking; what fills up blocks is zero.",
+    .args = {{"data", "laid out as src_layout", false}},
+    .attrs = {{"src_layout", A_Str, NULL,
+               "as \"NCHW\"; a lower-case letter is an inner part: "
+               "\"NCHW8c\""},
+              {"dst_layout", A_Str, NULL, "the same axes"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_layout,
+    .lower = lower_layout,
+    .examples =
+        (const char *const[]){
+            "layout_transform(f32[2,6,3,5], src_layout=\"NCHW\", dst_layout=\"NHWC\")",
+            "layout_transform(f32[2,8,3,5], src_layout=\"NCHW\", dst_layout=\"NCHW4c\")",
+            "layout_transform(i8[?2,3,4,5,2], src_layout=\"NCHW2c\", dst_layout=\"NHWC\")",
+            "layout_transform(f16[4,6,3,1], src_layout=\"OIHW\", dst_layout=\"OIHW3i2o\")",
+            "layout_transform(f32[1,5,2,3], src_layout=\"NCHW\", dst_layout=\"NCHW4c\")",
+            "layout_transform(f32[0,4,2,3], src_layout=\"NCHW\", dst_layout=\"NHWC\")", NULL},
 };
 
 /* ---- space_to_depth, depth_to_space ---------------------------------------------------- */
@@ -92,16 +97,16 @@ const OpDef op_layout_transform = {
  * row in the block, columns of blocks, column in the block. */
 enum { PIC_N, PIC_C, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_AXES };
 static const int space_order[2][PIC_AXES] = {
-  { PIC_N, PIC_C, PIC_H, PIC_BY, PIC_W, PIC_BX },             /* NCHW              */
-  { PIC_N, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_C } };           /* NHWC              */
-static const int depth_order[2][2][PIC_AXES] = {              /* [layout][is CDR]  */
-  { { PIC_N, PIC_BY, PIC_BX, PIC_C, PIC_H, PIC_W },
-    { PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W } },
-  { { PIC_N, PIC_H, PIC_W, PIC_BY, PIC_BX, PIC_C },
-    { PIC_N, PIC_H, PIC_W, PIC_C, PIC_BY, PIC_BX } } };
+    {PIC_N, PIC_C, PIC_H, PIC_BY, PIC_W, PIC_BX},  /* NCHW              */
+    {PIC_N, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_C}}; /* NHWC              */
+static const int depth_order[2][2][PIC_AXES] = {   /* [layout][is CDR]  */
+                                                {{PIC_N, PIC_BY, PIC_BX, PIC_C, PIC_H, PIC_W},
+                                                 {PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W}},
+                                                {{PIC_N, PIC_H, PIC_W, PIC_BY, PIC_BX, PIC_C},
+                                                 {PIC_N, PIC_H, PIC_W, PIC_C, PIC_BY, PIC_BX}}};
 /* Loops: long ones innermost. */
-static const int loop_order[2][PIC_AXES] = {
-  { PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W }, { PIC_N, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_C } };
+static const int loop_order[2][PIC_AXES] = {{PIC_N, PIC_C, PIC_BY, PIC_BX, PIC_H, PIC_W},
+                                            {PIC_N, PIC_H, PIC_BY, PIC_W, PIC_BX, PIC_C}};
 
 static bool is_nhwc(const OpAttrs *a) { return strcmp(attr_str(a, "layout"), "NHWC") == 0; }
 static bool is_cdr(const OpAttrs *a) { return strcmp(attr_str(a, "mode"), "CDR") == 0; }
@@ -113,7 +118,7 @@ static bool picture_attrs(Rel *r, int64_t *block) {
     return rel_error(r, "block_size must be in [1, %d], found %lld", 1 << 20, (long long)*block);
   if (!is_nhwc(a) && strcmp(attr_str(a, "layout"), "NCHW") != 0)
     return rel_error(r, "layout must be \"NCHW\" or \"NHWC\", found \"%s\"", attr_str(a, "layout"));
-  const char *mode = attr_str(a, "mode");      /* TVM leaves it empty for space_to_depth */
+  const char *mode = attr_str(a, "mode"); /* TVM leaves it empty for space_to_depth */
   if (!is_cdr(a) && *mode && strcmp(mode, "DCR") != 0)
     return rel_error(r, "mode must be \"DCR\" or \"CDR\", found \"%s\"", mode);
   return rel_want_rank(r, 0, 4);
@@ -128,7 +133,7 @@ static bool rel_picture(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   DimTab *t = rel_dims(r);
   int h = is_nhwc(rel_attrs(r)) ? 1 : 2, c = is_nhwc(rel_attrs(r)) ? 3 : 1;
-  Dim b = dim_const(t, block), out[4] = { x.dim[0] };
+  Dim b = dim_const(t, block), out[4] = {x.dim[0]};
   if (rel_op(r)->variant) {
     if (!divides(r, block * block, x.dim[c],
                  "the channels modulo the square of block_size and zero"))
@@ -150,8 +155,8 @@ static bool lower_picture(OpPlan *p) {
   const int *shallow = space_order[nhwc], *depth = depth_order[nhwc][is_cdr(p->attrs)];
   OpOperand *d = plan_operand(p, deep), *w = plan_operand(p, wide);
   Dim b = dim_const(p->cx->dims, attr_int(p->attrs, "block_size"));
-  Dim extent[PIC_AXES] = { d->dim[0], w->dim[nhwc ? 3 : 1], d->dim[nhwc ? 1 : 2], b,
-                           d->dim[nhwc ? 2 : 3], b };
+  Dim extent[PIC_AXES] = {d->dim[0], w->dim[nhwc ? 3 : 1], d->dim[nhwc ? 1 : 2],
+                          b,         d->dim[nhwc ? 2 : 3], b};
   Dim deep_dim[PIC_AXES], wide_dim[PIC_AXES];
   for (int i = 0; i < PIC_AXES; i++) {
     deep_dim[i] = extent[depth[i]];
@@ -173,37 +178,56 @@ static bool lower_picture(OpPlan *p) {
   opk_close(&k, loops);
   return opk_end(&k);
 }
-#define PICTURE_ATTRS                                                                          \
-  { "block_size", A_Int, "1", "extent of the square blocks" },                                 \
-  { "layout", A_Str, "NCHW", "\"NCHW\" or \"NHWC\"" },                                         \
-  { "mode", A_Str, "DCR", "place in the block before the channel (\"DCR\"), or behind (\"CDR\")" }
+#define PICTURE_ATTRS                                                                              \
+  {"block_size", A_Int, "1", "extent of the square blocks"},                                       \
+      {"layout", A_Str, "NCHW", "\"NCHW\" or \"NHWC\""}, {                                         \
+    "mode", A_Str, "DCR", "place in the block before the channel (\"DCR\"), or behind (\"CDR\")"   \
+  }
 const OpDef op_nn_space_to_depth = {
-  .name = "nn.space_to_depth", .doc = "Square blocks of pixels become channels.",
-  .args = { { "data", "four axes", false } }, .attrs = { PICTURE_ATTRS },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_picture, .lower = lower_picture,
-  .examples = (const char *const[]){ "nn.space_to_depth(f32[2,3,4,6], block_size=2)",
-    "nn.space_to_depth(i8[?2,6,?3,5], block_size=3, layout=\"NHWC\", mode=\"DCR\")",
-    "nn.space_to_depth(f16[1,2,?4,2], block_size=2)",
-    "nn.space_to_depth(f32[0,3,4,2], block_size=2)",
-    NULL },
+    .name = "nn.space_to_depth",
+    .doc = "Square blocks of pixels become channels.",
+    .args = {{"data", "four axes", false}},
+    .attrs = {PICTURE_ATTRS},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_picture,
+    .lower = lower_picture,
+    .examples =
+        (const char *const[]){
+            "nn.space_to_depth(f32[2,3,4,6], block_size=2)",
+            "nn.space_to_depth(i8[?2,6,?3,5], block_size=3, layout=\"NHWC\", mode=\"DCR\")",
+            "nn.space_to_depth(f16[1,2,?4,2], block_size=2)",
+            "nn.space_to_depth(f32[0,3,4,2], block_size=2)", NULL},
 };
 const OpDef op_nn_depth_to_space = {
-  .name = "nn.depth_to_space", .doc = "Channels become square blocks of pixels.",
-  .args = { { "data", "four axes", false } }, .attrs = { PICTURE_ATTRS }, .variant = 1,
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_picture, .lower = lower_picture,
-  .examples = (const char *const[]){ "nn.depth_to_space(f32[2,12,3,5], block_size=2)",
-    "nn.depth_to_space(i8[?2,2,3,18], block_size=3, layout=\"NHWC\", mode=\"CDR\")",
-    "nn.depth_to_space(f16[1,?8,3,2], block_size=2, mode=\"CDR\")",
-    "nn.depth_to_space(f32[0,4,3,2], block_size=2)", NULL },
+    .name = "nn.depth_to_space",
+    .doc = "Channels become square blocks of pixels.",
+    .args = {{"data", "four axes", false}},
+    .attrs = {PICTURE_ATTRS},
+    .variant = 1,
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_picture,
+    .lower = lower_picture,
+    .examples =
+        (const char *const[]){
+            "nn.depth_to_space(f32[2,12,3,5], block_size=2)",
+            "nn.depth_to_space(i8[?2,2,3,18], block_size=3, layout=\"NHWC\", mode=\"CDR\")",
+            "nn.depth_to_space(f16[1,?8,3,2], block_size=2, mode=\"CDR\")",
+            "nn.depth_to_space(f32[0,4,3,2], block_size=2)", NULL},
 };
 
 /* ---- space_to_batch_nd, batch_to_space_nd ---------------------------------------------- */
 /* block: per space axis, the axes behind the batch; pairs: what is added or cut
  * on both sides; total: the product of the blocks. */
-typedef struct { int n; const int64_t *block, *pair; int64_t total; } Blocks;
+typedef struct {
+  int n;
+  const int64_t *block, *pair;
+  int64_t total;
+} Blocks;
 static Blocks blocks_of(const OpAttrs *a, const char *pairs) {
   const OpAttrVal *b = opattr(a, "block_shape");
-  Blocks s = { b->n, b->ints, opattr(a, pairs)->ints, 1 };
+  Blocks s = {b->n, b->ints, opattr(a, pairs)->ints, 1};
   for (int i = 0; i < b->n; i++) s.total *= b->ints[i];
   return s;
 }
@@ -250,8 +274,7 @@ static bool rel_batch_to_space(Rel *r) {
   DimTab *t = rel_dims(r);
   Dim out[MAX_RANK];
   memcpy(out, x.dim, sizeof *out * (size_t)x.rank);
-  if (!divides(r, s.total, x.dim[0],
-               "the batch modulo the product of block_shape and zero"))
+  if (!divides(r, s.total, x.dim[0], "the batch modulo the product of block_shape and zero"))
     return false;
   out[0] = dim_div(t, x.dim[0], dim_const(t, s.total));
   for (int i = 0; i < s.n; i++) {
@@ -299,34 +322,43 @@ static bool lower_blocks(OpPlan *p) {
   opk_close(&k, loops);
   return opk_end(&k);
 }
-#define BLOCK_SHAPE                                                                            \
+#define BLOCK_SHAPE                                                                                \
   { "block_shape", A_Ints, "[1, 1]", "block extents of the axes behind the batch" }
 const OpDef op_nn_space_to_batch_nd = {
-  .name = "nn.space_to_batch_nd",
-  .doc = "Places in blocks of the space axes, which are padded first, become part of the batch.",
-  .args = { { "data", "(batch, space axes, ...)", false } },
-  .attrs = { BLOCK_SHAPE, { "paddings", A_IntsList, NULL, "[before, after] per space axis" },
-             { "pad_value", A_Float, "0.0", "what is padded with" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_space_to_batch, .lower = lower_blocks,
-  .examples = (const char *const[]){
-    "nn.space_to_batch_nd(f32[2,3,4,5], block_shape=[2, 2], paddings=[[1, 0], [0, 2]], "
-    "pad_value=3f)",
-    "nn.space_to_batch_nd(i8[?2,?5,3], block_shape=[3], paddings=[[0, 1]])",
-    "nn.space_to_batch_nd(f16[1,4,6], block_shape=[2, 3], paddings=[[0, 0], [0, 0]])",
-    "nn.space_to_batch_nd(f32[0,4,2], block_shape=[2], paddings=[[0, 0]])", NULL },
+    .name = "nn.space_to_batch_nd",
+    .doc = "Places in blocks of the space axes, which are padded first, become part of the batch.",
+    .args = {{"data", "(batch, space axes, ...)", false}},
+    .attrs = {BLOCK_SHAPE,
+              {"paddings", A_IntsList, NULL, "[before, after] per space axis"},
+              {"pad_value", A_Float, "0.0", "what is padded with"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_space_to_batch,
+    .lower = lower_blocks,
+    .examples =
+        (const char *const[]){
+            "nn.space_to_batch_nd(f32[2,3,4,5], block_shape=[2, 2], paddings=[[1, 0], [0, 2]], "
+            "pad_value=3f)",
+            "nn.space_to_batch_nd(i8[?2,?5,3], block_shape=[3], paddings=[[0, 1]])",
+            "nn.space_to_batch_nd(f16[1,4,6], block_shape=[2, 3], paddings=[[0, 0], [0, 0]])",
+            "nn.space_to_batch_nd(f32[0,4,2], block_shape=[2], paddings=[[0, 0]])", NULL},
 };
 const OpDef op_nn_batch_to_space_nd = {
-  .name = "nn.batch_to_space_nd",
-  .doc = "Part of the batch becomes places in blocks of the space axes, which are cropped then.",
-  .args = { { "data", "(batch, space axes, ...)", false } },
-  .attrs = { BLOCK_SHAPE, { "crops", A_IntsList, NULL, "[before, after] per space axis" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_batch_to_space, .lower = lower_blocks,
-  .variant = 1,
-  .examples = (const char *const[]){
-    "nn.batch_to_space_nd(f32[8,3,4,5], block_shape=[2, 2], crops=[[1, 0], [0, 2]])",
-    "nn.batch_to_space_nd(i8[?6,?5,2], block_shape=[3], crops=[[0, 1]])",
-    "nn.batch_to_space_nd(f16[6,4,2], block_shape=[2, 3], crops=[[0, 0], [0, 0]])",
-    "nn.batch_to_space_nd(f32[0,4,2], block_shape=[2], crops=[[1, 1]])", NULL },
+    .name = "nn.batch_to_space_nd",
+    .doc = "Part of the batch becomes places in blocks of the space axes, which are cropped then.",
+    .args = {{"data", "(batch, space axes, ...)", false}},
+    .attrs = {BLOCK_SHAPE, {"crops", A_IntsList, NULL, "[before, after] per space axis"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_batch_to_space,
+    .lower = lower_blocks,
+    .variant = 1,
+    .examples =
+        (const char *const[]){
+            "nn.batch_to_space_nd(f32[8,3,4,5], block_shape=[2, 2], crops=[[1, 0], [0, 2]])",
+            "nn.batch_to_space_nd(i8[?6,?5,2], block_shape=[3], crops=[[0, 1]])",
+            "nn.batch_to_space_nd(f16[6,4,2], block_shape=[2, 3], crops=[[0, 0], [0, 0]])",
+            "nn.batch_to_space_nd(f32[0,4,2], block_shape=[2], crops=[[1, 1]])", NULL},
 };
 
 /* ---- nn.dilate ------------------------------------------------------------------------- */
@@ -340,9 +372,9 @@ static bool rel_dilate(Rel *r) {
     if (s->ints[i] < 1 || s->ints[i] > INT32_MAX)
       return rel_error(r, "strides must be at least 1, found %lld", (long long)s->ints[i]);
     Dim gap = dim_const(t, s->ints[i] - 1), step = dim_const(t, s->ints[i]);
-    out[i] = s->ints[i] == 1 ? x.dim[i]
-                             : dim_max(t, dim_sub(t, dim_mul(t, x.dim[i], step), gap),
-                                       dim_const(t, 0));
+    out[i] = s->ints[i] == 1
+                 ? x.dim[i]
+                 : dim_max(t, dim_sub(t, dim_mul(t, x.dim[i], step), gap), dim_const(t, 0));
   }
   return rel_result(r, x.dtype, x.rank, out);
 }
@@ -365,13 +397,17 @@ static bool lower_dilate(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_nn_dilate = {
-  .name = "nn.dilate", .doc = "Elements set apart: strides - 1 fill values between neighbours.",
-  .args = { { "data", "any shape", false } },
-  .attrs = { { "strides", A_Ints, "[1, 1]", "distance of neighbours, per axis" },
-             { "dilation_value", A_Float, "0.0", "what stands between" } },
-  .flags = OP_PURE, .pattern = PAT_Injective, .rel = rel_dilate, .lower = lower_dilate,
-  .examples = (const char *const[]){ "nn.dilate(f32[2,3], strides=[2, 3])",
-    "nn.dilate(i8[?2,3,4], strides=[1, 2, 1], dilation_value=2f)",
-    "nn.dilate(f16[3], strides=[4], dilation_value=-1f)", "nn.dilate(f32[0,3], strides=[2, 2])",
-    NULL },
+    .name = "nn.dilate",
+    .doc = "Elements set apart: strides - 1 fill values between neighbours.",
+    .args = {{"data", "any shape", false}},
+    .attrs = {{"strides", A_Ints, "[1, 1]", "distance of neighbours, per axis"},
+              {"dilation_value", A_Float, "0.0", "what stands between"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Injective,
+    .rel = rel_dilate,
+    .lower = lower_dilate,
+    .examples = (const char *const[]){"nn.dilate(f32[2,3], strides=[2, 3])",
+                                      "nn.dilate(i8[?2,3,4], strides=[1, 2, 1], dilation_value=2f)",
+                                      "nn.dilate(f16[3], strides=[4], dilation_value=-1f)",
+                                      "nn.dilate(f32[0,3], strides=[2, 2])", NULL},
 };

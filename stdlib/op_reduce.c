@@ -18,8 +18,10 @@ static bool reduce(Rel *r, const char *classes, const DType *to) {
   bool exclude = attr_bool(rel_attrs(r), "exclude");
   if (!relkit_axes(r, opattr(rel_attrs(r), "axis"), x.rank, exclude, reduced)) return false;
   for (int i = 0; i < x.rank; i++) {
-    if (!reduced[i]) dim[rank++] = x.dim[i];
-    else if (keep) dim[rank++] = dim_const(rel_dims(r), 1);
+    if (!reduced[i])
+      dim[rank++] = x.dim[i];
+    else if (keep)
+      dim[rank++] = dim_const(rel_dims(r), 1);
   }
   return rel_result(r, to ? *to : x.dtype, rank, dim);
 }
@@ -42,7 +44,7 @@ typedef enum { AXIS_KEEP, AXIS_SUM, AXIS_FIT } AxisRole;
 typedef struct {
   int n;
   AxisRole role[MAX_RANK];
-  Dim in[MAX_RANK], out[MAX_RANK];        /* extents; out is 1 where SUM              */
+  Dim in[MAX_RANK], out[MAX_RANK]; /* extents; out is 1 where SUM              */
 } Axes;
 
 static void add_axis(Axes *a, DimTab *t, AxisRole role, Dim in, Dim out, bool merge) {
@@ -59,7 +61,7 @@ static void add_axis(Axes *a, DimTab *t, AxisRole role, Dim in, Dim out, bool me
 
 static Axes axes_of(OpPlan *p, bool merge) {
   bool reduced[MAX_RANK];
-  Axes a = { 0 };
+  Axes a = {0};
   DimTab *t = p->cx->dims;
   Dim one = dim_const(t, 1);
   OpOperand *x = plan_operand(p, 0);
@@ -72,17 +74,19 @@ static Axes axes_of(OpPlan *p, bool merge) {
 }
 
 typedef struct {
-  OpK k;  Axes a;
+  OpK k;
+  Axes a;
   KTensor x, m, y;
-  KE keep[MAX_RANK];                      /* output index, per axis of a              */
+  KE keep[MAX_RANK]; /* output index, per axis of a              */
   int n_loops;
-  int n_red;  KE ext[MAX_RANK + 1], red[MAX_RANK + 1];
-  KE at[MAX_RANK];                        /* input index, inside the reduction        */
+  int n_red;
+  KE ext[MAX_RANK + 1], red[MAX_RANK + 1];
+  KE at[MAX_RANK]; /* input index, inside the reduction        */
 } Red;
 
 /* Operands: data, maybe a mean, the result; loops over the result are open. */
 static Red red_open(OpPlan *p, Axes a, bool with_mean) {
-  Red r = { .k = opk_begin(p, p->op->name), .a = a };
+  Red r = {.k = opk_begin(p, p->op->name), .a = a};
   KB *b = r.k.b;
   r.x = opk_in_as(&r.k, 0, a.n, a.in);
   if (with_mean) r.m = opk_in(&r.k, 1);
@@ -102,14 +106,15 @@ static void red_loops(Red *r) { r->n_loops = relkit_loops(&r->k, r->a.n, r->y.di
 static void red_begin(Red *r) {
   kb_reduce_begin(r->k.b, r->n_red, r->ext, r->red);
   for (int i = 0, s = 0; i < r->a.n; i++) {
-    if (r->a.role[i] == AXIS_KEEP) r->at[i] = r->keep[i];
-    else if (r->a.role[i] == AXIS_SUM) r->at[i] = r->red[s++];
-    else r->at[i] = kb_add(r->k.b, r->keep[i], r->red[s++]);
+    if (r->a.role[i] == AXIS_KEEP)
+      r->at[i] = r->keep[i];
+    else if (r->a.role[i] == AXIS_SUM)
+      r->at[i] = r->red[s++];
+    else
+      r->at[i] = kb_add(r->k.b, r->keep[i], r->red[s++]);
   }
 }
-static KE red_load(Red *r, DType t) {
-  return kb_cast(r->k.b, kb_load(r->k.b, r->x.buf, r->at), t);
-}
+static KE red_load(Red *r, DType t) { return kb_cast(r->k.b, kb_load(r->k.b, r->x.buf, r->at), t); }
 static bool red_close(Red *r, KE value) {
   kb_store(r->k.b, r->y.buf, r->keep, kb_cast(r->k.b, value, r->y.dtype));
   opk_close(&r->k, r->n_loops);
@@ -124,7 +129,8 @@ static KE red_count(Red *r) {
 /* ---- sum, prod, max, min, all, any: variant is the operation --------------------------- */
 static KE start(OpK *k, SOp op, DType t) {
   switch ((int)op) {
-  case S_mul: case S_and: return opk_one(k, t);
+  case S_mul:
+  case S_and: return opk_one(k, t);
   case S_max: return opk_lowest(k, t);
   case S_min: return opk_highest(k, t);
   default: return opk_zero(k, t);
@@ -205,7 +211,7 @@ static bool lower_arg(OpPlan *p) {
 /* ---- collapse_sum_like, collapse_sum_to: the adjoints of broadcasting -------------------- */
 /* Truth values add by or, as in add. */
 static Axes collapse_axes(OpPlan *p, bool *all_kept) {
-  Axes a = { 0 };
+  Axes a = {0};
   DimTab *t = p->cx->dims;
   Dim one = dim_const(t, 1);
   OpOperand *x = plan_operand(p, 0), *y = plan_operand(p, plan_result(p, 0));
@@ -225,8 +231,10 @@ static bool collapse(OpPlan *p) {
   Axes a = collapse_axes(p, &all_kept);
   if (all_kept) {
     bool same_rank = plan_operand(p, 0)->rank == plan_operand(p, plan_result(p, 0))->rank;
-    if (same_rank) plan_alias(p, plan_result(p, 0), 0);
-    else plan_view(p, plan_result(p, 0), 0);
+    if (same_rank)
+      plan_alias(p, plan_result(p, 0), 0);
+    else
+      plan_view(p, plan_result(p, 0), 0);
     return true;
   }
   Red r = red_open(p, a, false);
@@ -251,24 +259,32 @@ static bool rel_collapse_to(Rel *r) {
   if (!relkit_shape_arg(r, 1, &rank, dim)) return false;
   if (rank > x.rank)
     return rel_error(r, "data of rank %d does not collapse to rank %d", x.rank, rank);
-  if (rel_constant(r, 1) && !relkit_broadcasts_to(r, (TensorTy){ x.dtype, rank, dim }, x))
+  if (rel_constant(r, 1) && !relkit_broadcasts_to(r, (TensorTy){x.dtype, rank, dim}, x))
     return false;
   return rel_result(r, x.dtype, rank, dim);
 }
 
 /* ---- records -------------------------------------------------------------------------------- */
-#define AXIS_ATTRS                                                                             \
-  { "axis", A_Ints, "None", "axes to take together; None or []: all" },                        \
-  { "keepdims", A_Bool, "False", "keep them with extent 1" },                                  \
-  { "exclude", A_Bool, "False", "take all other axes instead" }
-#define REDUCE(id, sop, relation, lowering, describe, ...)                                     \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "data", "any shape", false } },                                                \
-    .attrs = { AXIS_ATTRS }, .flags = OP_PURE, .pattern = PAT_Reduce, .rel = relation,         \
-    .lower = lowering, .variant = sop,                                                         \
-    .examples = (const char *const[]){ __VA_ARGS__, #id "(f32[2,3,4], axis=[0, 2])",           \
-      #id "(f32[2,3,4], axis=[1], keepdims=True, exclude=True)", #id "(f32[?5,3], axis=[-2])", \
-      #id "(f16[3,70], axis=[1])", #id "(f32[])", NULL } }
+#define AXIS_ATTRS                                                                                 \
+  {"axis", A_Ints, "None", "axes to take together; None or []: all"},                              \
+      {"keepdims", A_Bool, "False", "keep them with extent 1"}, {                                  \
+    "exclude", A_Bool, "False", "take all other axes instead"                                      \
+  }
+#define REDUCE(id, sop, relation, lowering, describe, ...)                                         \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"data", "any shape", false}},                                                      \
+      .attrs = {AXIS_ATTRS},                                                                       \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Reduce,                                                                       \
+      .rel = relation,                                                                             \
+      .lower = lowering,                                                                           \
+      .variant = sop,                                                                              \
+      .examples = (const char *const[]){__VA_ARGS__, #id "(f32[2,3,4], axis=[0, 2])",              \
+                                        #id "(f32[2,3,4], axis=[1], keepdims=True, exclude=True)", \
+                                        #id "(f32[?5,3], axis=[-2])", #id "(f16[3,70], axis=[1])", \
+                                        #id "(f32[])", NULL}}
 
 REDUCE(sum, S_add, rel_reduce_num, lower_fold, "Sum; of nothing 0.", "sum(i8[4,60])",
        "sum(f32[0,3], axis=[0])");
@@ -284,61 +300,92 @@ REDUCE(mean, 0, rel_reduce_num, lower_mean,
        "Sum divided by the number of elements, truncated for integers; of nothing NaN.",
        "mean(i32[4,5])", "mean(f32[0,3], axis=[0])");
 
-#define REDUCE_BOOL(id, sop, describe)                                                         \
-  const OpDef op_##id = { .name = #id, .doc = describe, .args = { { "data", "bool", false } }, \
-    .attrs = { AXIS_ATTRS }, .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_reduce_bool,  \
-    .lower = lower_fold, .variant = sop, .not_differentiable = "its result is a truth value",  \
-    .examples = (const char *const[]){ #id "(bool[2,3,4], axis=[0, 2])",                       \
-      #id "(bool[?4,3], axis=[0], keepdims=True)", #id "(bool[0,3], axis=[0])",                \
-      #id "(bool[5])", NULL } }
+#define REDUCE_BOOL(id, sop, describe)                                                             \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"data", "bool", false}},                                                           \
+      .attrs = {AXIS_ATTRS},                                                                       \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Reduce,                                                                       \
+      .rel = rel_reduce_bool,                                                                      \
+      .lower = lower_fold,                                                                         \
+      .variant = sop,                                                                              \
+      .not_differentiable = "its result is a truth value",                                         \
+      .examples = (const char *const[]){#id "(bool[2,3,4], axis=[0, 2])",                          \
+                                        #id "(bool[?4,3], axis=[0], keepdims=True)",               \
+                                        #id "(bool[0,3], axis=[0])", #id "(bool[5])", NULL}}
 REDUCE_BOOL(all, S_and, "Are all true?  Of nothing: true.");
 REDUCE_BOOL(any, S_or, "Is one true?  Of nothing: false.");
 
-#define ARG(id, sop, describe)                                                                 \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "data", "any shape", false } },                                                \
-    .attrs = { AXIS_ATTRS,                                                                     \
-      { "select_last_index", A_Bool, "False", "of equal elements the last, not the first" } }, \
-    .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_arg, .lower = lower_arg, .variant = sop, \
-    .not_differentiable = "its result is an index",                                            \
-    .examples = (const char *const[]){ #id "(f32[2,3,4], axis=[1])", #id "(i32[4,5]<3)",       \
-      #id "(u8[3,70]<4, axis=[1], select_last_index=True)",                                    \
-      #id "(f32[?5,3], axis=[0], keepdims=True)",                                              \
-      #id "(f16[2,3,4], axis=[0, 2])", #id "(f32[0,3], axis=[1])", #id "(f32[])", NULL } }
+#define ARG(id, sop, describe)                                                                     \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"data", "any shape", false}},                                                      \
+      .attrs = {AXIS_ATTRS,                                                                        \
+                {"select_last_index", A_Bool, "False",                                             \
+                 "of equal elements the last, not the first"}},                                    \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Reduce,                                                                       \
+      .rel = rel_arg,                                                                              \
+      .lower = lower_arg,                                                                          \
+      .variant = sop,                                                                              \
+      .not_differentiable = "its result is an index",                                              \
+      .examples = (const char *const[]){#id "(f32[2,3,4], axis=[1])", #id "(i32[4,5]<3)",          \
+                                        #id "(u8[3,70]<4, axis=[1], select_last_index=True)",      \
+                                        #id "(f32[?5,3], axis=[0], keepdims=True)",                \
+                                        #id "(f16[2,3,4], axis=[0, 2])",                           \
+                                        #id "(f32[0,3], axis=[1])", #id "(f32[])", NULL}}
 ARG(argmax, S_max, "Position of the greatest element or of NaN, flattened over the axes.");
 ARG(argmin, S_min, "Position of the least element or of NaN, flattened over the axes.");
 
 const OpDef op_variance = {
-  .name = "variance", .doc = "Mean of (data - mean)^2; unbiased divides by one less.",
-  .args = { { "data", "any shape", false },
-            { "mean", "broadcasts to data, mostly with kept axes", false } },
-  .attrs = { AXIS_ATTRS,
-             { "unbiased", A_Bool, "False", "divide by the number of elements less one" } },
-  .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_variance, .lower = lower_variance,
-  .examples = (const char *const[]){ "variance(f32[2,3,4], f32[2,1,1], axis=[1, 2])",
-    "variance(f64[?5,3], f64[1,3], axis=[0], keepdims=True, unbiased=True)",
-    "variance(f16[3,70], f16[3,1], axis=[1])", "variance(f32[0,3], f32[1,3], axis=[0])",
-    "variance(f32[4], f32[])", NULL },
+    .name = "variance",
+    .doc = "Mean of (data - mean)^2; unbiased divides by one less.",
+    .args = {{"data", "any shape", false},
+             {"mean", "broadcasts to data, mostly with kept axes", false}},
+    .attrs = {AXIS_ATTRS,
+              {"unbiased", A_Bool, "False", "divide by the number of elements less one"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Reduce,
+    .rel = rel_variance,
+    .lower = lower_variance,
+    .examples =
+        (const char *const[]){
+            "variance(f32[2,3,4], f32[2,1,1], axis=[1, 2])",
+            "variance(f64[?5,3], f64[1,3], axis=[0], keepdims=True, unbiased=True)",
+            "variance(f16[3,70], f16[3,1], axis=[1])", "variance(f32[0,3], f32[1,3], axis=[0])",
+            "variance(f32[4], f32[])", NULL},
 };
 const OpDef op_collapse_sum_like = {
-  .name = "collapse_sum_like",
-  .doc = "data summed over the axes along which collapse_type would be broadcast to it.",
-  .args = { { "data", "any shape", false },
-            { "collapse_type", "broadcasts to data; its shape counts", false } },
-  .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_collapse_like, .lower = collapse,
-  .examples = (const char *const[]){ "collapse_sum_like(f32[2,3,4], f32[3,1])",
-    "collapse_sum_like(i32[2,3], i32[])", "collapse_sum_like(f32[?2,3], f32[?1,3])",
-    "collapse_sum_like(f32[?2,3], f32[?2,3])", "collapse_sum_like(f32[0,3], f32[3])",
-    "collapse_sum_like(f16[5,4], f16[5,4])", "collapse_sum_like(bool[2,3], f32[3])", NULL },
+    .name = "collapse_sum_like",
+    .doc = "data summed over the axes along which collapse_type would be broadcast to it.",
+    .args = {{"data", "any shape", false},
+             {"collapse_type", "broadcasts to data; its shape counts", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Reduce,
+    .rel = rel_collapse_like,
+    .lower = collapse,
+    .examples =
+        (const char *const[]){
+            "collapse_sum_like(f32[2,3,4], f32[3,1])", "collapse_sum_like(i32[2,3], i32[])",
+            "collapse_sum_like(f32[?2,3], f32[?1,3])", "collapse_sum_like(f32[?2,3], f32[?2,3])",
+            "collapse_sum_like(f32[0,3], f32[3])", "collapse_sum_like(f16[5,4], f16[5,4])",
+            "collapse_sum_like(bool[2,3], f32[3])", NULL},
 };
 const OpDef op_collapse_sum_to = {
-  .name = "collapse_sum_to",
-  .doc = "data summed over the axes along which a tensor of shape would be broadcast to it.",
-  .args = { { "data", "any shape", false }, { "shape", "int vector", false } },
-  .attrs = { { "shape", A_Ignored, "None", "the argument counts" },
-             { "dtype", A_Ignored, "None", "that of data" } },
-  .flags = OP_PURE, .pattern = PAT_Reduce, .rel = rel_collapse_to, .lower = lower_collapse_to,
-  .examples = (const char *const[]){ "collapse_sum_to(f32[2,3,4], [3, 1]i64)",
-    "collapse_sum_to(i32[2,3], [3]i32)", "collapse_sum_to(f32[0,3], [1, 3]i64)",
-    "collapse_sum_to(f16[?2,3], [1, 3]i64)", NULL },
+    .name = "collapse_sum_to",
+    .doc = "data summed over the axes along which a tensor of shape would be broadcast to it.",
+    .args = {{"data", "any shape", false}, {"shape", "int vector", false}},
+    .attrs = {{"shape", A_Ignored, "None", "the argument counts"},
+              {"dtype", A_Ignored, "None", "that of data"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Reduce,
+    .rel = rel_collapse_to,
+    .lower = lower_collapse_to,
+    .examples = (const char *const[]){"collapse_sum_to(f32[2,3,4], [3, 1]i64)",
+                                      "collapse_sum_to(i32[2,3], [3]i32)",
+                                      "collapse_sum_to(f32[0,3], [1, 3]i64)",
+                                      "collapse_sum_to(f16[?2,3], [1, 3]i64)", NULL},
 };

@@ -14,7 +14,8 @@ static KE updated(OpK *k, Mode mode, KE old, KE by) {
   case SCATTER_MUL: return truth ? kb_and(k->b, old, by) : kb_mul(k->b, old, by);
   case SCATTER_MIN: return kb_min(k->b, old, by);
   case SCATTER_MAX: return kb_max(k->b, old, by);
-  case SCATTER_SET: case SCATTER_BAD: break;
+  case SCATTER_SET:
+  case SCATTER_BAD: break;
   }
   return by;
 }
@@ -66,28 +67,36 @@ static bool lower_scatter(OpPlan *p) {
   opk_close(&k, loops);
   return opk_end(&k);
 }
-#define SCATTER(id, how, describe, ...)                                                        \
-  const OpDef op_##id = { .name = #id, .doc = describe,                                        \
-    .args = { { "data", "any shape but a scalar", false },                                     \
-              { "indices", "ints of data's rank; negative ones count from the end", false },   \
-              { "updates", "the shape of indices", false } },                                  \
-    .attrs = { { "axis", A_Int, "0", "the axis whose positions indices holds" } },             \
-    .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_scatter, .lower = lower_scatter,       \
-    .variant = how, .examples = (const char *const[]){ __VA_ARGS__, NULL } }
-#define SCATTER_EXAMPLES(id)                                                                   \
-  #id "(f32[5,3], i32[2,3]<5, f32[2,3])", #id "(f32[?2,4], i64[?2,6]<4, f32[?2,6], axis=1)",   \
-  #id "(i8[2,3,4], i32[2,2,4]<3, i8[2,2,4], axis=-2)", #id "(f32[4], [-1, 0, -1]i32, f32[3])", \
-  #id "(f16[3,4], i32[2,2]<3, f16[2,2])", #id "(f32[0,3], i32[0,3], f32[0,3])"
+#define SCATTER(id, how, describe, ...)                                                            \
+  const OpDef op_##id = {                                                                          \
+      .name = #id,                                                                                 \
+      .doc = describe,                                                                             \
+      .args = {{"data", "any shape but a scalar", false},                                          \
+               {"indices", "ints of data's rank; negative ones count from the end", false},        \
+               {"updates", "the shape of indices", false}},                                        \
+      .attrs = {{"axis", A_Int, "0", "the axis whose positions indices holds"}},                   \
+      .flags = OP_PURE,                                                                            \
+      .pattern = PAT_Opaque,                                                                       \
+      .rel = rel_scatter,                                                                          \
+      .lower = lower_scatter,                                                                      \
+      .variant = how,                                                                              \
+      .examples = (const char *const[]){__VA_ARGS__, NULL}}
+#define SCATTER_EXAMPLES(id)                                                                       \
+#id "(f32[5,3], i32[2,3]<5, f32[2,3])", #id "(f32[?2,4], i64[?2,6]<4, f32[?2,6], axis=1)",       \
+      #id "(i8[2,3,4], i32[2,2,4]<3, i8[2,2,4], axis=-2)", #id "(f32[4], [-1, 0, -1]i32, f32[3])", \
+      #id "(f16[3,4], i32[2,2]<3, f16[2,2])", #id "(f32[0,3], i32[0,3], f32[0,3])"
 SCATTER(scatter, SCATTER_SET,
         "data with elements replaced: updates go to the same place, but to the position along "
-        "axis that indices holds; the last one counts.", SCATTER_EXAMPLES(scatter));
+        "axis that indices holds; the last one counts.",
+        SCATTER_EXAMPLES(scatter));
 SCATTER(scatter_add, SCATTER_ADD,
         "data with updates added: at the same place, but at the position along axis that indices "
-        "holds.", SCATTER_EXAMPLES(scatter_add));
+        "holds.",
+        SCATTER_EXAMPLES(scatter_add));
 
 /* ---- scatter_nd ------------------------------------------------------------------------ */
 static Mode nd_mode(const OpAttrs *a) {
-  static const char *const names[] = { "update", "add", "mul", "min", "max" };
+  static const char *const names[] = {"update", "add", "mul", "min", "max"};
   for (int i = 0; i < SCATTER_BAD; i++)
     if (strcmp(attr_str(a, "mode"), names[i]) == 0) return (Mode)i;
   return SCATTER_BAD;
@@ -96,7 +105,8 @@ static bool rel_scatter_nd(Rel *r) {
   TensorTy x = rel_tensor(r, 0), i = rel_tensor(r, 1), u = rel_tensor(r, 2);
   int64_t m;
   if (nd_mode(rel_attrs(r)) == SCATTER_BAD)
-    return rel_error(r, "mode must be \"update\", \"add\", \"mul\", \"min\" or \"max\", found "
+    return rel_error(r,
+                     "mode must be \"update\", \"add\", \"mul\", \"min\" or \"max\", found "
                      "\"%s\"",
                      attr_str(rel_attrs(r), "mode"));
   if (!rel_want_class(r, 1, "iu") || !rel_want_min_rank(r, 1, 1) || !rel_same_dtype(r, 0, 2))
@@ -109,9 +119,9 @@ static bool rel_scatter_nd(Rel *r) {
   for (int d = 0; d < u.rank; d++) {
     bool column = d < i.rank - 1;
     int at = column ? d + 1 : d - (i.rank - 1) + (int)m;
-    if (!rel_same_dim(r, u.dim[d], column ? i.dim[at] : x.dim[at],
-                      str_fmt("axis %d of updates and axis %d of %s", d, at,
-                              column ? "indices" : "data")))
+    if (!rel_same_dim(
+            r, u.dim[d], column ? i.dim[at] : x.dim[at],
+            str_fmt("axis %d of updates and axis %d of %s", d, at, column ? "indices" : "data")))
       return false;
   }
   return relkit_identity(r);
@@ -128,37 +138,42 @@ static bool lower_scatter_nd(OpPlan *p) {
   OpK k = opk_begin(p, "scatter_nd");
   KB *b = k.b;
   KTensor x = opk_in_as(&k, 0, (int)m + 1, xd);
-  KTensor i = opk_in_as(&k, 1, 2, (Dim[]){ io->dim[0], count });
-  KTensor u = opk_in_as(&k, 2, 2, (Dim[]){ count, xd[m] });
+  KTensor i = opk_in_as(&k, 1, 2, (Dim[]){io->dim[0], count});
+  KTensor u = opk_in_as(&k, 2, 2, (Dim[]){count, xd[m]});
   KTensor y = opk_out_as(&k, plan_result(p, 0), (int)m + 1, xd);
   copy_all(&k, x, y);
   KE to[MAX_RANK + 1], n = kb_for(b, i.dim[1], K_SERIAL);
   for (int j = 0; j < m; j++) {
-    KE v = kb_load(b, i.buf, (KE[]){ kb_int(b, j), n });
+    KE v = kb_load(b, i.buf, (KE[]){kb_int(b, j), n});
     to[j] = relkit_index(&k, kb_cast(b, v, DT_i64), x.dim[j]);
   }
   int loops = relkit_loops(&k, 1, &x.dim[m], &to[m]);
   Mode mode = nd_mode(p->attrs);
-  KE by = kb_load(b, u.buf, (KE[]){ n, to[m] });
-  kb_store(b, y.buf, to,
-           mode == SCATTER_SET ? by : updated(&k, mode, kb_load(b, y.buf, to), by));
+  KE by = kb_load(b, u.buf, (KE[]){n, to[m]});
+  kb_store(b, y.buf, to, mode == SCATTER_SET ? by : updated(&k, mode, kb_load(b, y.buf, to), by));
   opk_close(&k, loops + 1);
   return opk_end(&k);
 }
 const OpDef op_scatter_nd = {
-  .name = "scatter_nd",
-  .doc = "data with updates applied, in order, at coordinates: row j of indices holds the j-th "
-         "ones.",
-  .args = { { "data", "any shape", false },
-            { "indices", "(m, ...) ints: m coordinates each; negative ones count from the end",
-              false },
-            { "updates", "the shape of indices without its first axis, then data's without its "
-              "first m", false } },
-  .attrs = { { "mode", A_Str, "update", "\"update\", \"add\", \"mul\", \"min\" or \"max\"" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_scatter_nd, .lower = lower_scatter_nd,
-  .examples = (const char *const[]){ "scatter_nd(f32[3,4], i32[2,5]<3, f32[5])",
-    "scatter_nd(f32[?3,4], i64[1,?2]<3, f32[?2,4], mode=\"add\")",
-    "scatter_nd(i8[4,5], [[-1, 0, -1]]i32, i8[3,5], mode=\"add\")",
-    "scatter_nd(f16[2,3], i32[2,2,2]<2, f16[2,2], mode=\"max\")",
-    "scatter_nd(f32[0,3], i32[1,0], f32[0,3])", NULL },
+    .name = "scatter_nd",
+    .doc = "data with updates applied, in order, at coordinates: row j of indices holds the j-th "
+           "ones.",
+    .args = {{"data", "any shape", false},
+             {"indices", "(m, ...) ints: m coordinates each; negative ones count from the end",
+              false},
+             {"updates",
+              "the shape of indices without its first axis, then data's without its "
+              "first m",
+              false}},
+    .attrs = {{"mode", A_Str, "update", "\"update\", \"add\", \"mul\", \"min\" or \"max\""}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_scatter_nd,
+    .lower = lower_scatter_nd,
+    .examples =
+        (const char *const[]){"scatter_nd(f32[3,4], i32[2,5]<3, f32[5])",
+                              "scatter_nd(f32[?3,4], i64[1,?2]<3, f32[?2,4], mode=\"add\")",
+                              "scatter_nd(i8[4,5], [[-1, 0, -1]]i32, i8[3,5], mode=\"add\")",
+                              "scatter_nd(f16[2,3], i32[2,2,2]<2, f16[2,2], mode=\"max\")",
+                              "scatter_nd(f32[0,3], i32[1,0], f32[0,3])", NULL},
 };

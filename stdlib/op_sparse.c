@@ -12,8 +12,7 @@ static bool to_dense(Rel *r, int rank, const Dim *shape) {
   TensorTy i = rel_tensor(r, 0), v = rel_tensor(r, 1);
   DimTab *t = rel_dims(r);
   if (!rel_want_class(r, 0, "iu")) return false;
-  if (i.rank > 2)
-    return rel_error(r, "sparse_indices must have rank 0, 1 or 2, found %d", i.rank);
+  if (i.rank > 2) return rel_error(r, "sparse_indices must have rank 0, 1 or 2, found %d", i.rank);
   if (rank < 1 || (i.rank < 2 && rank != 1))
     return rel_error(r, "sparse_indices of rank %d do not fit an output_shape of %d axes", i.rank,
                      rank);
@@ -53,7 +52,7 @@ static bool lower_to_dense(OpPlan *p) {
   Dim one = dim_const(t, 1), rows = io.rank ? io.dim[0] : one;
   OpK k = opk_begin(p, p->op->name);
   KB *b = k.b;
-  KTensor i = opk_in_as(&k, 0, 2, (Dim[]){ rows, dim_const(t, yo.rank) });
+  KTensor i = opk_in_as(&k, 0, 2, (Dim[]){rows, dim_const(t, yo.rank)});
   KTensor v = opk_in_as(&k, 1, 1, vo.rank ? &rows : &one);
   KE fill = p->n_in > 2 ? kb_load(b, opk_in(&k, 2).buf, NULL) : opk_zero(&k, v.dtype);
   KTensor y = opk_out(&k, out);
@@ -63,7 +62,7 @@ static bool lower_to_dense(OpPlan *p) {
   opk_close(&k, loops);
   KE n = kb_for(b, i.dim[0], K_SERIAL), zero = kb_int(b, 0);
   for (int d = 0; d < y.rank; d++)
-    to[d] = relkit_index(&k, integer(&k, i, (KE[]){ n, kb_int(b, d) }), y.dim[d]);
+    to[d] = relkit_index(&k, integer(&k, i, (KE[]){n, kb_int(b, d)}), y.dim[d]);
   kb_store(b, y.buf, to, kb_load(b, v.buf, vo.rank ? &n : &zero));
   kb_end(b);
   return opk_end(&k);
@@ -71,28 +70,39 @@ static bool lower_to_dense(OpPlan *p) {
 static bool lower_dyn_to_dense(OpPlan *p) {
   return relkit_bind_shape(p, 3, plan_result(p, 0), 0, 3, RELKIT_FREE) && lower_to_dense(p);
 }
-#define TO_DENSE_ARGS                                                                          \
-  { "sparse_indices", "(n, rank) ints; (n) or one for a vector", false },                      \
-  { "sparse_values", "(n), or one for all", false },                                           \
-  { "default_value", "a scalar: what all else is", false }
+#define TO_DENSE_ARGS                                                                              \
+  {"sparse_indices", "(n, rank) ints; (n) or one for a vector", false},                            \
+      {"sparse_values", "(n), or one for all", false}, {                                           \
+    "default_value", "a scalar: what all else is", false                                           \
+  }
 const OpDef op_sparse_to_dense = {
-  .name = "sparse_to_dense", .doc = "A dense tensor from coordinates and values.",
-  .args = { TO_DENSE_ARGS }, .optional = 1,
-  .attrs = { { "output_shape", A_Ints, NULL, "extents of the result" } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_to_dense, .lower = lower_to_dense,
-  .examples = (const char *const[]){
-    "sparse_to_dense([[0, 1], [2, 3]]i32, f32[2], 1f, output_shape=[3, 4])",
-    "sparse_to_dense(i64[?3]<5, i8[?3], 0i8, output_shape=[5])",
-    "sparse_to_dense(i32[3,2]<2, f16[], output_shape=[2, 3])",
-    "sparse_to_dense(3, 2f, 0f, output_shape=[4])", NULL },
+    .name = "sparse_to_dense",
+    .doc = "A dense tensor from coordinates and values.",
+    .args = {TO_DENSE_ARGS},
+    .optional = 1,
+    .attrs = {{"output_shape", A_Ints, NULL, "extents of the result"}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_to_dense,
+    .lower = lower_to_dense,
+    .examples =
+        (const char *const[]){
+            "sparse_to_dense([[0, 1], [2, 3]]i32, f32[2], 1f, output_shape=[3, 4])",
+            "sparse_to_dense(i64[?3]<5, i8[?3], 0i8, output_shape=[5])",
+            "sparse_to_dense(i32[3,2]<2, f16[], output_shape=[2, 3])",
+            "sparse_to_dense(3, 2f, 0f, output_shape=[4])", NULL},
 };
 const OpDef op_dyn_sparse_to_dense = {
-  .name = "dyn.sparse_to_dense", .doc = "sparse_to_dense with a shape known when it runs.",
-  .args = { TO_DENSE_ARGS, { "output_shape", "int vector of known length", false } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_dyn_to_dense, .lower = lower_dyn_to_dense,
-  .examples = (const char *const[]){
-    "dyn.sparse_to_dense([[0, 1], [2, 3]]i32, f32[2], 1f, [3, 4]i64)",
-    "dyn.sparse_to_dense([0, 2]i32, i8[2], 0i8, i32[1]>3)", NULL },
+    .name = "dyn.sparse_to_dense",
+    .doc = "sparse_to_dense with a shape known when it runs.",
+    .args = {TO_DENSE_ARGS, {"output_shape", "int vector of known length", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_dyn_to_dense,
+    .lower = lower_dyn_to_dense,
+    .examples =
+        (const char *const[]){"dyn.sparse_to_dense([[0, 1], [2, 3]]i32, f32[2], 1f, [3, 4]i64)",
+                              "dyn.sparse_to_dense([0, 2]i32, i8[2], 0i8, i32[1]>3)", NULL},
 };
 
 /* ---- sparse_fill_empty_rows ------------------------------------------------------------ */
@@ -103,15 +113,15 @@ static bool rel_fill_rows(Rel *r) {
       !rel_want_rank(r, 2, 1) || !rel_want_class(r, 2, "iu") || !rel_same_dtype(r, 1, 3))
     return false;
   if (f.rank > 1) return rel_want_rank(r, 3, 0);
-  if ((f.rank == 1 && !rel_same_dim(r, f.dim[0], dim_const(t, 1),
-                                    "the extent of default_value and 1")) ||
+  if ((f.rank == 1 &&
+       !rel_same_dim(r, f.dim[0], dim_const(t, 1), "the extent of default_value and 1")) ||
       !rel_same_dim(r, i.dim[0], v.dim[0], "the rows of sparse_indices and of sparse_values") ||
       !rel_same_dim(r, i.dim[1], s.dim[0],
                     "the columns of sparse_indices and the length of dense_shape") ||
       !rel_at_least(r, i.dim[1], dim_const(t, 1), "the columns of sparse_indices and 1"))
     return false;
-  Dim total = rel_unknown(r), rows = rel_unknown(r), pair[2] = { total, i.dim[1] };
-  TensorTy leaf[3] = { { DT_i64, 2, pair }, { v.dtype, 1, &total }, { DT_i64, 1, &rows } };
+  Dim total = rel_unknown(r), rows = rel_unknown(r), pair[2] = {total, i.dim[1]};
+  TensorTy leaf[3] = {{DT_i64, 2, pair}, {v.dtype, 1, &total}, {DT_i64, 1, &rows}};
   return rel_result_tuple(r, 3, leaf);
 }
 /* Where each row of the dense tensor starts in the result, which rows are empty,
@@ -125,7 +135,7 @@ static bool plan_rows(OpPlan *p, OpRef start, OpRef total) {
   kb_store(b, from.buf, &row, zero);
   kb_end(b);
   KE j = kb_for(b, i.dim[0], K_SERIAL);
-  KE at = relkit_index(&k, integer(&k, i, (KE[]){ j, zero }), empty.dim[0]);
+  KE at = relkit_index(&k, integer(&k, i, (KE[]){j, zero}), empty.dim[0]);
   kb_store(b, from.buf, &at, kb_add(b, kb_load(b, from.buf, &at), one));
   kb_end(b);
   row = kb_for_carry(b, empty.dim[0], 1, &zero, &sum);
@@ -152,17 +162,17 @@ static bool fill_rows(OpPlan *p, OpRef start) {
   kb_if(b, kb_ne(b, kb_load(b, empty.buf, &row), zero));
   kb_store(b, nv.buf, &at, kb_load(b, fill.buf, &zero));
   KE c = kb_for(b, ni.dim[1], K_PARALLEL);
-  kb_store(b, ni.buf, (KE[]){ at, c }, kb_select(b, kb_eq(b, c, zero), row, zero));
+  kb_store(b, ni.buf, (KE[]){at, c}, kb_select(b, kb_eq(b, c, zero), row, zero));
   kb_end(b);
   kb_end(b);
   kb_end(b);
   KE j = kb_for(b, i.dim[0], K_SERIAL);
-  row = relkit_index(&k, integer(&k, i, (KE[]){ j, zero }), empty.dim[0]);
+  row = relkit_index(&k, integer(&k, i, (KE[]){j, zero}), empty.dim[0]);
   at = kb_let(b, kb_clamp(b, kb_load(b, next.buf, &row), zero, last));
   kb_store(b, next.buf, &row, kb_add(b, at, one));
   kb_store(b, nv.buf, &at, kb_load(b, v.buf, &j));
   c = kb_for(b, ni.dim[1], K_PARALLEL);
-  kb_store(b, ni.buf, (KE[]){ at, c }, kb_cast(b, kb_load(b, i.buf, (KE[]){ j, c }), DT_i64));
+  kb_store(b, ni.buf, (KE[]){at, c}, kb_cast(b, kb_load(b, i.buf, (KE[]){j, c}), DT_i64));
   kb_end(b);
   kb_end(b);
   return opk_end(&k);
@@ -178,16 +188,22 @@ static bool lower_fill_rows(OpPlan *p) {
   return fill_rows(p, start);
 }
 const OpDef op_sparse_fill_empty_rows = {
-  .name = "sparse_fill_empty_rows",
-  .doc = "Coordinates and values with an entry [row, 0, ...] of default_value for each row that "
-         "has "
-         "none, and for each row 1 where it was empty.",
-  .args = { { "sparse_indices", "(n, rank) ints", false }, { "sparse_values", "(n)", false },
-            { "dense_shape", "(rank) ints", false }, { "default_value", "one element", false } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_fill_rows, .lower = lower_fill_rows,
-  .examples = (const char *const[]){
-    "sparse_fill_empty_rows([[0, 1], [0, 3], [2, 0], [3, 1]]i64, f32[4], [5, 6]i64, 9f)",
-    "sparse_fill_empty_rows(i64[0,2], i64[0], [3, 2]i64, [7]i64)", NULL },
+    .name = "sparse_fill_empty_rows",
+    .doc = "Coordinates and values with an entry [row, 0, ...] of default_value for each row that "
+           "has "
+           "none, and for each row 1 where it was empty.",
+    .args = {{"sparse_indices", "(n, rank) ints", false},
+             {"sparse_values", "(n)", false},
+             {"dense_shape", "(rank) ints", false},
+             {"default_value", "one element", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_fill_rows,
+    .lower = lower_fill_rows,
+    .examples =
+        (const char *const[]){
+            "sparse_fill_empty_rows([[0, 1], [0, 3], [2, 0], [3, 1]]i64, f32[4], [5, 6]i64, 9f)",
+            "sparse_fill_empty_rows(i64[0,2], i64[0], [3, 2]i64, [7]i64)", NULL},
 };
 
 /* ---- sparse_reshape -------------------------------------------------------------------- */
@@ -198,8 +214,8 @@ static bool rel_sparse_reshape(Rel *r) {
   if (!rel_same_dim(r, i.dim[1], from.dim[0],
                     "the columns of sparse_indices and the length of prev_shape"))
     return false;
-  Dim pair[2] = { i.dim[0], to.dim[0] };
-  return rel_result_tuple(r, 2, (TensorTy[]){ { i.dtype, 2, pair }, { to.dtype, 1, to.dim } });
+  Dim pair[2] = {i.dim[0], to.dim[0]};
+  return rel_result_tuple(r, 2, (TensorTy[]){{i.dtype, 2, pair}, {to.dtype, 1, to.dim}});
 }
 static KE product(OpK *k, KTensor t) {
   KE at;
@@ -225,9 +241,9 @@ static bool solve_shape(OpPlan *p) {
   KE holes = kb_reduce_end(b, S_add, zero, kb_cast(b, is_open, DT_i64));
   KE divisor = kb_let(b, kb_select(b, kb_eq(b, known, zero), one, known));
   kb_check(b, kb_le(b, holes, one), "sparse_reshape: new_shape has more than one -1");
-  kb_check(b, kb_select(b, kb_eq(b, holes, zero), kb_eq(b, total, known),
-                        kb_and(b, kb_ne(b, known, zero),
-                               kb_eq(b, kb_fmod(b, total, divisor), zero))),
+  kb_check(b,
+           kb_select(b, kb_eq(b, holes, zero), kb_eq(b, total, known),
+                     kb_and(b, kb_ne(b, known, zero), kb_eq(b, kb_fmod(b, total, divisor), zero))),
            "sparse_reshape: prev_shape and new_shape differ in their number of elements");
   i = kb_for(b, to.dim[0], K_PARALLEL);
   e = kb_cast(b, kb_load(b, to.buf, &i), DT_i64);
@@ -246,13 +262,13 @@ static bool lower_sparse_reshape(OpPlan *p) {
   KE zero = kb_int(b, 0), one = kb_int(b, 1), flat, left;
   KE n = kb_for(b, i.dim[0], K_PARALLEL);
   KE d = kb_for_carry(b, i.dim[1], 1, &zero, &flat);
-  KE e = integer(&k, from, &d), c = integer(&k, i, (KE[]){ n, d });
+  KE e = integer(&k, from, &d), c = integer(&k, i, (KE[]){n, d});
   kb_check(b, kb_and(b, kb_le(b, zero, c), kb_lt(b, c, e)),
            "sparse_reshape: an index is out of range");
   KE next = kb_add(b, kb_mul(b, flat, e), c);
   kb_end_carry(b, &next);
   d = kb_for_carry(b, out.dim[1], 1, &flat, &left);
-  KE at[2] = { n, kb_sub(b, kb_sub(b, out.dim[1], one), d) };
+  KE at[2] = {n, kb_sub(b, kb_sub(b, out.dim[1], one), d)};
   e = kb_max(b, integer(&k, to, &at[1]), one);
   kb_store(b, out.buf, at, kb_cast(b, kb_fmod(b, left, e), out.dtype));
   next = kb_fdiv(b, left, e);
@@ -261,16 +277,20 @@ static bool lower_sparse_reshape(OpPlan *p) {
   return opk_end(&k);
 }
 const OpDef op_sparse_reshape = {
-  .name = "sparse_reshape",
-  .doc = "The coordinates of a sparse tensor in another shape, and that shape with its -1 "
-         "inferred.",
-  .args = { { "sparse_indices", "(n, k) ints", false }, { "prev_shape", "(k) ints", false },
-            { "new_shape", "(m) ints, one of which may be -1", false } },
-  .flags = OP_PURE, .pattern = PAT_Opaque, .rel = rel_sparse_reshape, .lower = lower_sparse_reshape,
-  .not_differentiable = "it computes positions",
-  .examples = (const char *const[]){
-    "sparse_reshape([[0, 0, 0], [0, 0, 1], [1, 2, 3]]i64, [2, 3, 4]i64, [6, -1]i64)",
-    "sparse_reshape(i32[?4,2]<3, [3, 4]i32, [2, 2, 3]i32)",
-    "sparse_reshape(i64[0,1], [6]i64, [2, 3]i64)",
-    NULL },
+    .name = "sparse_reshape",
+    .doc = "The coordinates of a sparse tensor in another shape, and that shape with its -1 "
+           "inferred.",
+    .args = {{"sparse_indices", "(n, k) ints", false},
+             {"prev_shape", "(k) ints", false},
+             {"new_shape", "(m) ints, one of which may be -1", false}},
+    .flags = OP_PURE,
+    .pattern = PAT_Opaque,
+    .rel = rel_sparse_reshape,
+    .lower = lower_sparse_reshape,
+    .not_differentiable = "it computes positions",
+    .examples =
+        (const char *const[]){
+            "sparse_reshape([[0, 0, 0], [0, 0, 1], [1, 2, 3]]i64, [2, 3, 4]i64, [6, -1]i64)",
+            "sparse_reshape(i32[?4,2]<3, [3, 4]i32, [2, 2, 3]i32)",
+            "sparse_reshape(i64[0,1], [6]i64, [2, 3]i64)", NULL},
 };

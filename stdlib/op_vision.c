@@ -218,7 +218,9 @@ static bool lower_roi_pool(OpPlan *p) {
     for (int e = 0; e < 2; e++)
       side[e] = kb_cast(
           b,
-          kb_un(b, S_floor, kb_add(b, kb_mul(b, coord(&s, s.at[0], (i ? 1 : 2) + 2 * e), num(&s, s.scale)), num(&s, 0.5))),
+          kb_un(b, S_floor,
+                kb_add(b, kb_mul(b, coord(&s, s.at[0], (i ? 1 : 2) + 2 * e), num(&s, s.scale)),
+                       num(&s, 0.5))),
           DT_i64);
     KE extent = kb_max(b, kb_add(b, kb_sub(b, side[1], side[0]), one), one);
     KE bin = kb_div(b, as_float(&s, extent), num(&s, (double)size->ints[i])),

@@ -41,7 +41,7 @@ bool relkit_want_scalar(Rel *r, int arg, const char *classes) {
 static bool all_axes(const OpAttrVal *axis) { return axis->none || axis->n == 0; }
 
 bool relkit_axes(Rel *r, const OpAttrVal *axis, int rank, bool exclude, bool *reduced) {
-  bool seen[MAX_RANK] = { false };
+  bool seen[MAX_RANK] = {false};
   for (int i = 0; !all_axes(axis) && i < axis->n; i++) {
     int a;
     if (!rel_axis(r, "axis", axis->ints[i], rank, &a)) return false;
@@ -98,8 +98,10 @@ bool relkit_shape_arg(Rel *r, int arg, int *rank, Dim *dim) {
   const Tensor *c = rel_constant(r, arg);
   *rank = (int)n;
   for (int i = 0; i < *rank; i++) {
-    if (!c) dim[i] = rel_unknown(r);
-    else if (!known_extent(r, name, c, i, &dim[i])) return false;
+    if (!c)
+      dim[i] = rel_unknown(r);
+    else if (!known_extent(r, name, c, i, &dim[i]))
+      return false;
   }
   return true;
 }
@@ -123,8 +125,9 @@ static void check_fit(OpK *k, KE from, KE to, RelkitFit fit) {
   KE one = kb_int(k->b, 1);
   KE ok = kb_or(k->b, kb_eq(k->b, from, to), kb_eq(k->b, from, one));
   const char *op = k->p->op->name;
-  kb_check(k->b, ok, fit == RELKIT_BROADCAST ? str_fmt("%s: data does not broadcast to shape", op)
-                                             : str_fmt("%s: shape does not broadcast to data", op));
+  kb_check(k->b, ok,
+           fit == RELKIT_BROADCAST ? str_fmt("%s: data does not broadcast to shape", op)
+                                   : str_fmt("%s: shape does not broadcast to data", op));
 }
 
 /* The extent e given for axis `axis` of result against that of source. */
@@ -134,8 +137,10 @@ static void check_extent(OpK *k, KE e, int axis, OpOperand out, OpOperand src, R
   int i = axis - (out.rank - src.rank);
   if (fit == RELKIT_FREE || i < 0) return;
   KE have = opk_dim(k, src.dim[i]);
-  if (fit == RELKIT_BROADCAST) check_fit(k, have, e, fit);
-  else check_fit(k, e, have, fit);
+  if (fit == RELKIT_BROADCAST)
+    check_fit(k, have, e, fit);
+  else
+    check_fit(k, e, have, fit);
 }
 
 static bool all_known(const OpOperand *o, int first, int n) {

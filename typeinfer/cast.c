@@ -5,7 +5,13 @@
  * checked against it.                                                         */
 #include "typeinfer/state.h"
 
-typedef struct { Infer *I; Expr *e; Site *site; DimList sym, cell; bool unbound; } Cast;
+typedef struct {
+  Infer *I;
+  Expr *e;
+  Site *site;
+  DimList sym, cell;
+  bool unbound;
+} Cast;
 
 static bool is_castable(Type *t) {
   t = type_resolve(t);
@@ -47,9 +53,9 @@ static void cast_names(Cast *c, Type *have, Type *to) {
 
 static Dim in_terms_of_value(Cast *c, Dim d) {
   Inst *in = NEW(Inst);
-  *in = (Inst){ .n_dims = c->sym.n, .sym = c->sym.at, .cell = c->cell.at, .cap = 1 << 20 };
+  *in = (Inst){.n_dims = c->sym.n, .sym = c->sym.at, .cell = c->cell.at, .cap = 1 << 20};
   Cell *cell = cell_new(c->I, c->I->level, CELL_RIGID);
-  cell_input(c->I, cell, (CellIn){ d, in, false, NULL });
+  cell_input(c->I, cell, (CellIn){d, in, false, NULL});
   return cell->self;
 }
 
@@ -89,7 +95,7 @@ Type *check_cast(Infer *I, Expr *e) {
     return to;
   }
   Type *have = skeleton(I, to);
-  Cast c = { .I = I, .e = e, .site = site_new(e->span, NULL, to, "the value and of the cast") };
+  Cast c = {.I = I, .e = e, .site = site_new(e->span, NULL, to, "the value and of the cast")};
   if (!flow_atom(I, &e->MatchCast.value, have, c.site)) return to;
   c.site->expr = e;
   cast_names(&c, have, to);

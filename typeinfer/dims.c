@@ -22,19 +22,21 @@ Cell *cell_new(Infer *I, int level, unsigned flags) {
 static void queue_cell(Infer *I, Cell *c) {
   if (c->queued) return;
   c->queued = true;
-  vec_push(&I->queue, ((Work){ .cell = c }));
+  vec_push(&I->queue, ((Work){.cell = c}));
 }
 
 void queue_job(Infer *I, Job *j) {
   if (j->queued) return;
   j->queued = true;
-  vec_push(&I->queue, ((Work){ .job = j }));
+  vec_push(&I->queue, ((Work){.job = j}));
 }
 
 static void wake(Infer *I, const Cell *c) {
   for (int i = 0; i < c->out.n; i++) {
-    if (c->out.at[i].cell) queue_cell(I, c->out.at[i].cell);
-    else queue_job(I, c->out.at[i].job);
+    if (c->out.at[i].cell)
+      queue_cell(I, c->out.at[i].cell);
+    else
+      queue_job(I, c->out.at[i].job);
   }
 }
 
@@ -42,7 +44,7 @@ static void wake(Infer *I, const Cell *c) {
 
 void sym_enter(Infer *I, Dim s, int level, int order) {
   SymInfo *si = NEW(SymInfo);
-  *si = (SymInfo){ level, order };
+  *si = (SymInfo){level, order};
   map_set(&I->syms, map_ptr(s), si);
 }
 
@@ -59,7 +61,11 @@ int sym_level(Infer *I, Dim s) {
   return si ? si->level : s->level;
 }
 
-typedef struct { Infer *I; const Cell *cell; bool hidden; } HiddenAsk;
+typedef struct {
+  Infer *I;
+  const Cell *cell;
+  bool hidden;
+} HiddenAsk;
 static void ask_hidden(void *ud, Dim s) {
   HiddenAsk *a = ud;
   const SymInfo *si = map_get(&a->I->syms, map_ptr(s));
@@ -68,7 +74,7 @@ static void ask_hidden(void *ud, Dim s) {
 
 bool dim_hidden(Infer *I, Dim d, const Cell *c) {
   if (d->kind == DIM_Const || d->kind == DIM_Any || d == c->symbol) return false;
-  HiddenAsk a = { I, c, false };
+  HiddenAsk a = {I, c, false};
   dim_visit_syms(d, ask_hidden, &a);
   return a.hidden;
 }
@@ -82,7 +88,11 @@ bool dim_value(Infer *I, Dim d, Dim *out) {
   return !c || c->known;
 }
 
-typedef struct { Infer *I; const Inst *inst; bool unset; } SubstAsk;
+typedef struct {
+  Infer *I;
+  const Inst *inst;
+  bool unset;
+} SubstAsk;
 static Dim subst_one(void *ud, Dim s) {
   SubstAsk *a = ud;
   Dim v = NULL;
@@ -98,7 +108,7 @@ static Dim subst_one(void *ud, Dim s) {
 bool input_value(Infer *I, const CellIn *in, Dim *out) {
   if (!dim_value(I, in->dim, out)) return false;
   if (!in->inst || (*out)->kind == DIM_Const || (*out)->kind == DIM_Any) return true;
-  SubstAsk a = { I, in->inst, false };
+  SubstAsk a = {I, in->inst, false};
   *out = dim_subst(I->dt, *out, subst_one, &a);
   return !a.unset;
 }
@@ -109,9 +119,7 @@ static Dim top_of(Infer *I, Cell *c) {
   return c->symbol;
 }
 
-static bool same_dim(Dim a, Dim b) {
-  return a == b || (a->kind == DIM_Any && b->kind == DIM_Any);
-}
+static bool same_dim(Dim a, Dim b) { return a == b || (a->kind == DIM_Any && b->kind == DIM_Any); }
 
 /* The strict join: what disagrees is found out at the end, here the most
  * telling input wins (the callee checks the others against it). */
@@ -127,9 +135,12 @@ static bool join_inputs(Infer *I, Cell *c, Dim *out) {
     Dim v;
     if (!input_value(I, &c->in.at[i], &v)) continue;
     if (dim_hidden(I, v, c)) v = dim_any(I->dt);
-    if (!known) *out = v;
-    else if (c->flags & CELL_STRICT) *out = more_telling(*out, v);
-    else if ((*out)->kind == DIM_Any || !dim_equal(*out, v)) *out = dim_any(I->dt);
+    if (!known)
+      *out = v;
+    else if (c->flags & CELL_STRICT)
+      *out = more_telling(*out, v);
+    else if ((*out)->kind == DIM_Any || !dim_equal(*out, v))
+      *out = dim_any(I->dt);
     known = true;
   }
   return known;
@@ -198,7 +209,7 @@ void cell_top(Infer *I, Cell *c) {
 
 static void link_out(Dim d, Cell *to) {
   Cell *from = cell_of(d);
-  if (from && from != to) vec_push(&from->out, ((Work){ .cell = to }));
+  if (from && from != to) vec_push(&from->out, ((Work){.cell = to}));
 }
 
 void cell_input(Infer *I, Cell *c, CellIn in) {
@@ -214,7 +225,7 @@ void cell_watch(Cell *c, Job *j) {
   for (int i = 0; i < j->watching.n; i++)
     if (j->watching.at[i] == c) return;
   vec_push(&j->watching, c);
-  vec_push(&c->out, ((Work){ .job = j }));
+  vec_push(&c->out, ((Work){.job = j}));
 }
 
 static void run_job(Infer *I, Job *j) {

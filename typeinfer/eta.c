@@ -8,7 +8,11 @@
 #include "typeinfer/infer.h"
 #include "ir/op.h"
 
-typedef struct { IrCtx *cx; BlockBuilder *bb; bool changed; } Eta;
+typedef struct {
+  IrCtx *cx;
+  BlockBuilder *bb;
+  bool changed;
+} Eta;
 
 static int mandatory_args(const OpDef *op) {
   int n = 0;
@@ -60,17 +64,17 @@ static void eta_sub(void *ud, Block *b) { eta_block(((Eta *)ud)->cx, b); }
 
 /* Operands first, so that their bindings stand before the expression. */
 static void eta_expr(Eta *eta, Expr *e) {
-  const ExprVisit visit = { .atom = eta_atom, .block = eta_sub };
+  const ExprVisit visit = {.atom = eta_atom, .block = eta_sub};
   Atom callee = e->kind == EX_Call ? e->Call.callee : (Atom){0};
   bool is_call = e->kind == EX_Call && (callee.kind == ATOM_Op || callee.kind == ATOM_Ctor);
-  if (is_call) e->Call.callee = (Atom){ .kind = ATOM_Poison, .span = callee.span };
+  if (is_call) e->Call.callee = (Atom){.kind = ATOM_Poison, .span = callee.span};
   ir_visit(e, &visit, eta);
   if (is_call) e->Call.callee = callee;
 }
 
 static void eta_block(IrCtx *cx, Block *b) {
   BlockBuilder bb = {0};
-  Eta eta = { cx, &bb, false };
+  Eta eta = {cx, &bb, false};
   for (int i = 0; i < b->n; i++) {
     eta_expr(&eta, b->at[i].value);
     bb_push(&bb, b->at[i].var, b->at[i].value, b->at[i].style);

@@ -154,7 +154,7 @@ static void check_strict(Infer *I, const Cell *c) {
       diag_note(I->d, c->at, c->callee ? "in this use of %s" : "in this use", c->callee);
       return;
     }
-    if (in->nested && in->site) check_dims(I, &(Check){ v, c->val, in->site, POS_Nested, i });
+    if (in->nested && in->site) check_dims(I, &(Check){v, c->val, in->site, POS_Nested, i});
   }
 }
 
@@ -168,8 +168,16 @@ static void late_checks(Infer *I) {
 
 /* ---- types without metas and cells -------------------------------------------------- */
 
-typedef struct Scope { const Type *fn; const struct Scope *up; } Scope;
-typedef struct { Infer *I; int cap; bool final, deeper; const Scope *scope; } Zonk;
+typedef struct Scope {
+  const Type *fn;
+  const struct Scope *up;
+} Scope;
+typedef struct {
+  Infer *I;
+  int cap;
+  bool final, deeper;
+  const Scope *scope;
+} Zonk;
 
 static void ask_visible(void *ud, Dim s) {
   Zonk *z = ud;
@@ -197,7 +205,7 @@ static Type **zonk_list(Zonk *z, Type *const *at, int n) {
 }
 
 static Type *zonk_fn(Zonk *z, Type *t) {
-  Scope s = { t, z->scope };
+  Scope s = {t, z->scope};
   z->scope = &s;
   Type **param = zonk_list(z, t->fn.param, t->fn.n), *ret = zonk_type(z, t->fn.ret);
   z->scope = s.up;
@@ -208,7 +216,8 @@ static Type *zonk_type(Zonk *z, Type *t) {
   t = type_resolve(t);
   if (type_is_plain(t, true)) return t;
   switch (t->kind) {
-  case TY_Error: case TY_Var: return t;
+  case TY_Error:
+  case TY_Var: return t;
   case TY_Meta: return z->final ? type_tuple(0, NULL) : t;
   case TY_Tensor: {
     Dim dim[MAX_RANK];
@@ -224,7 +233,7 @@ static Type *zonk_type(Zonk *z, Type *t) {
 }
 
 Type *zonk(Infer *I, Type *t, int cap, bool final) {
-  Zonk z = { I, cap, final, false, NULL };
+  Zonk z = {I, cap, final, false, NULL};
   return zonk_type(&z, t);
 }
 
@@ -246,8 +255,10 @@ static void finish_atom(void *ud, Atom *a) {
   Infer *I = ud;
   if (!a->type) a->type = type_error();
   bool is_fn = type_resolve(a->type)->kind == TY_Fn;
-  if (a->kind == ATOM_Var && !is_fn) a->type = a->var->type ? a->var->type : type_error();
-  else a->type = zonk(I, a->type, 1 << 20, true);
+  if (a->kind == ATOM_Var && !is_fn)
+    a->type = a->var->type ? a->var->type : type_error();
+  else
+    a->type = zonk(I, a->type, 1 << 20, true);
 }
 
 static Type *scheme_of(const Atom *callee) {
@@ -262,7 +273,7 @@ static Type *scheme_of(const Atom *callee) {
 static TypeArgs *complete_inst(Infer *I, TypeArgs *in, const Type *scheme) {
   if (!scheme || (!scheme->fn.n_vars && !scheme->fn.n_dims)) return in;
   TypeArgs *to = NEW(TypeArgs);
-  *to = (TypeArgs){ scheme->fn.n_vars, NULL, scheme->fn.n_dims, NULL };
+  *to = (TypeArgs){scheme->fn.n_vars, NULL, scheme->fn.n_dims, NULL};
   to->type = NEW_N(Type *, to->n_types + 1);
   to->dim = NEW_N(Dim, to->n_dims + 1);
   for (int i = 0; i < to->n_types; i++)
@@ -272,7 +283,10 @@ static TypeArgs *complete_inst(Infer *I, TypeArgs *in, const Type *scheme) {
   return to;
 }
 
-typedef struct { const Type *fn; const TypeArgs *in; } Applied;
+typedef struct {
+  const Type *fn;
+  const TypeArgs *in;
+} Applied;
 static Type *applied_type(void *ud, TyVar *v) {
   const Applied *a = ud;
   for (int i = 0; i < a->in->n_types; i++)
@@ -287,7 +301,7 @@ static Dim applied_dim(void *ud, Dim s) {
 }
 
 static Type *callee_type(Infer *I, Type *scheme, const TypeArgs *in) {
-  Applied a = { scheme, in };
+  Applied a = {scheme, in};
   Type *mono = type_fn(0, NULL, 0, NULL, scheme->fn.n, scheme->fn.param, scheme->fn.ret);
   return type_subst(I->dt, mono, applied_type, applied_dim, &a);
 }
@@ -400,7 +414,7 @@ static void finish_fn(Infer *I, Fn *f, Type *type) {
 static void finish_sub_block(void *ud, Block *b) { finish_block(ud, b); }
 
 static void finish_expr(Infer *I, const Var *v, Expr *e) {
-  const ExprVisit visit = { .atom = finish_atom, .block = finish_sub_block };
+  const ExprVisit visit = {.atom = finish_atom, .block = finish_sub_block};
   e->type = v->type;
   if (e->kind == EX_Fn) {
     if (v->type->kind == TY_Fn) finish_fn(I, e->Fn.fn, v->type);

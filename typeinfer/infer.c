@@ -28,7 +28,10 @@ static void touch_args(Infer *I, Expr *e) {
   for (int i = 0; i < e->Call.n_args; i++) atom_type(I, &e->Call.args[i], NULL);
 }
 
-typedef struct { const DataDef *def; Type **arg; } DataArgs;
+typedef struct {
+  const DataDef *def;
+  Type **arg;
+} DataArgs;
 static Type *data_arg(void *ud, TyVar *v) {
   const DataArgs *a = ud;
   for (int i = 0; i < a->def->n_vars; i++)
@@ -37,7 +40,7 @@ static Type *data_arg(void *ud, TyVar *v) {
 }
 
 static Type *field_type(Infer *I, const Ctor *c, int i, Type **arg) {
-  DataArgs a = { c->def, arg };
+  DataArgs a = {c->def, arg};
   return c->def->n_vars ? type_subst(I->dt, c->field[i], data_arg, NULL, &a) : c->field[i];
 }
 
@@ -67,7 +70,7 @@ static Type *check_ctor_call(Infer *I, Expr *e) {
   }
   if (c->def->n_vars) {
     e->Call.inst = NEW(TypeArgs);
-    *e->Call.inst = (TypeArgs){ .n_types = c->def->n_vars, .type = t->data.arg };
+    *e->Call.inst = (TypeArgs){.n_types = c->def->n_vars, .type = t->data.arg};
   }
   return t;
 }
@@ -93,8 +96,7 @@ static Type *check_call(Infer *I, Expr *e) {
   if (callee->kind == ATOM_Op) return check_op_call(I, e);
   if (callee->kind == ATOM_Ctor) return check_ctor_call(I, e);
   Type *t = type_resolve(atom_type(I, callee, &e->Call.inst));
-  if (e->Call.attrs.n)
-    diag_error(I->d, e->Call.attrs.at[0].span, E0110, callee_label(callee));
+  if (e->Call.attrs.n) diag_error(I->d, e->Call.attrs.at[0].span, E0110, callee_label(callee));
   if (t->kind == TY_Meta) t = callee->type = meta_fn(I, e, t);
   if (t->kind != TY_Fn || t->fn.n != e->Call.n_args) {
     touch_args(I, e);
@@ -150,7 +152,7 @@ static Type *check_proj(Infer *I, Expr *e) {
   Type *t = type_resolve(atom_type(I, &e->Proj.tuple, NULL));
   if (t->kind != TY_Meta) return projected(I, e, t);
   Job *j = NEW(Job);
-  *j = (Job){ .kind = JOB_Proj, .level = I->level, .expr = e };
+  *j = (Job){.kind = JOB_Proj, .level = I->level, .expr = e};
   j->result = new_meta(I, I->level);
   vec_push(&I->jobs, j);
   wait_for(I, t, j);
@@ -197,7 +199,8 @@ static void check_branch(Infer *I, Block *b, Type *result, const char *note, Spa
 
 static void check_condition(Infer *I, Atom *a) {
   Type *t = type_resolve(atom_type(I, a, NULL)), *want = type_scalar(DT_bool);
-  if (t->kind == TY_Meta) flow(I, t, want, site_new(a->span, t, want, ""), POS_Top);
+  if (t->kind == TY_Meta)
+    flow(I, t, want, site_new(a->span, t, want, ""), POS_Top);
   else if (t->kind != TY_Error && !type_is_scalar_of(t, DT_bool))
     diag_error(I->d, a->span, E0309, show(I, t));
 }
@@ -222,7 +225,8 @@ static void sub_patterns(Infer *I, Pattern *p, int n, Type **type) {
 static void check_ctor_pattern(Infer *I, Pattern *p, Type *t) {
   Type *want = data_with_metas(I, p->ctor->def);
   bool ok = t->kind == TY_Data && t->data.def == want->data.def;
-  if (t->kind == TY_Meta) ok = flow(I, t, want, site_new(p->span, t, want, ""), POS_Top);
+  if (t->kind == TY_Meta)
+    ok = flow(I, t, want, site_new(p->span, t, want, ""), POS_Top);
   else if (!ok && t->kind != TY_Error)
     diag_error(I->d, p->span, E0301, show(I, t), str_fmt("a pattern of %s", show(I, want)));
   if (t->kind == TY_Meta) t = type_resolve(t);
@@ -292,7 +296,7 @@ static void check_body(Infer *I, Fn *f, Type *sig) {
   s->note_at = f->span;
   flow_atom(I, r, sig->fn.ret, s);
   s->expr->Just.value = *r;
-  vec_push(&I->fns, ((FnInfo){ f, s, sig, level }));
+  vec_push(&I->fns, ((FnInfo){f, s, sig, level}));
   map_set(&I->fn_info, map_ptr(f), (void *)(intptr_t)I->fns.n);
   I->level = level;
 }
@@ -340,7 +344,8 @@ static Type *check_expr(Infer *I, Expr *e) {
   case EX_RefRead: return ref_content(I, &e->RefRead.ref);
   case EX_RefWrite: return check_ref_write(I, e);
   case EX_MatchCast: return check_cast(I, e);
-  case EX_Fn: case EX_COUNT: break;
+  case EX_Fn:
+  case EX_COUNT: break;
   }
   return type_error();
 }
@@ -400,7 +405,7 @@ static void sort_messages(Diags *d, int from) {
 
 bool typeinfer(Module *m, Diags *d) {
   Infer *I = NEW(Infer);
-  *I = (Infer){ .m = m, .cx = m->cx, .dt = m->cx->dims, .d = d, .fn_name = "" };
+  *I = (Infer){.m = m, .cx = m->cx, .dt = m->cx->dims, .d = d, .fn_name = ""};
   int errors = d->n_errors, first = d->n;
   eta_expand_module(m);
   find_variance(I);

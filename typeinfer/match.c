@@ -8,18 +8,24 @@
 
 enum { BUDGET = 400000, MAX_STEPS_DEEP = 4000 };
 
-typedef Pattern **Row;                         /* NULL entries are wildcards   */
-typedef struct { int n_rows, n_cols; Row *row; } Matrix;
-typedef struct { int budget, depth; } Search;
+typedef Pattern **Row; /* NULL entries are wildcards   */
+typedef struct {
+  int n_rows, n_cols;
+  Row *row;
+} Matrix;
+typedef struct {
+  int budget, depth;
+} Search;
 
 static bool is_wild(const Pattern *p) { return !p || p->kind == PAT_Wild || p->kind == PAT_Var; }
 
 /* A head constructor of a column: a Ctor, or the only one of a tuple. */
-typedef struct { const Ctor *ctor; int arity; } Head;
+typedef struct {
+  const Ctor *ctor;
+  int arity;
+} Head;
 
-static Head head_of(const Pattern *p) {
-  return (Head){ p->kind == PAT_Ctor ? p->ctor : NULL, p->n };
-}
+static Head head_of(const Pattern *p) { return (Head){p->kind == PAT_Ctor ? p->ctor : NULL, p->n}; }
 
 static bool has_head(const Pattern *p, Head h) {
   return !is_wild(p) && (p->kind == PAT_Ctor ? p->ctor == h.ctor : !h.ctor && p->n == h.arity);
@@ -36,7 +42,7 @@ static Row open_row(Row row, int n_cols, Head h) {
 }
 
 static Matrix open_matrix(Search *s, const Matrix *m, Head h) {
-  Matrix to = { 0, m->n_cols - 1 + h.arity, NEW_N(Row, m->n_rows + 1) };
+  Matrix to = {0, m->n_cols - 1 + h.arity, NEW_N(Row, m->n_rows + 1)};
   s->budget -= m->n_rows * (to.n_cols + 1);
   for (int i = 0; i < m->n_rows; i++) {
     Row r = open_row(m->row[i], m->n_cols, h);
@@ -47,7 +53,7 @@ static Matrix open_matrix(Search *s, const Matrix *m, Head h) {
 
 /* The rows that do not look at the first column, without it. */
 static Matrix skip_column(Search *s, const Matrix *m) {
-  Matrix to = { 0, m->n_cols - 1, NEW_N(Row, m->n_rows + 1) };
+  Matrix to = {0, m->n_cols - 1, NEW_N(Row, m->n_rows + 1)};
   s->budget -= m->n_rows + 1;
   for (int i = 0; i < m->n_rows; i++)
     if (is_wild(m->row[i][0])) to.row[to.n_rows++] = m->row[i] + 1;
@@ -90,7 +96,7 @@ static bool useful_wild(Search *s, const Matrix *m, Row q) {
   if (p && !unnamed_ctor(m, p->ctor->def)) {
     const DataDef *def = p->ctor->def;
     for (int i = 0; i < def->n_ctors; i++)
-      if (useful_opened(s, m, q, (Head){ def->ctor[i], def->ctor[i]->n })) return true;
+      if (useful_opened(s, m, q, (Head){def->ctor[i], def->ctor[i]->n})) return true;
     return false;
   }
   Matrix sub = skip_column(s, m);
@@ -109,7 +115,7 @@ static bool useful(Search *s, const Matrix *m, Row q) {
 
 /* ---- a missing value ------------------------------------------------------- */
 
-typedef const char **Witness;                  /* one text per column; NULL: none missing */
+typedef const char **Witness; /* one text per column; NULL: none missing */
 
 static Witness missing(Search *s, const Matrix *m);
 
@@ -136,7 +142,7 @@ static Witness missing_opened(Search *s, const Matrix *m, Head h) {
 static const char *any_of(const Ctor *c) {
   Witness wild = NEW_N(const char *, c->n + 1);
   for (int i = 0; i < c->n; i++) wild[i] = "_";
-  return put_head((Head){ c, c->n }, wild);
+  return put_head((Head){c, c->n}, wild);
 }
 
 static Witness missing_skipped(Search *s, const Matrix *m, const char *first) {
@@ -156,7 +162,7 @@ static Witness missing_here(Search *s, const Matrix *m) {
   if (c) return missing_skipped(s, m, any_of(c));
   const DataDef *def = p->ctor->def;
   for (int i = 0; i < def->n_ctors; i++) {
-    Witness w = missing_opened(s, m, (Head){ def->ctor[i], def->ctor[i]->n });
+    Witness w = missing_opened(s, m, (Head){def->ctor[i], def->ctor[i]->n});
     if (w) return w;
   }
   return NULL;
@@ -178,20 +184,20 @@ static Witness missing(Search *s, const Matrix *m) {
 /* ---- the two questions ------------------------------------------------------ */
 
 static Matrix clause_matrix(const Expr *e) {
-  Matrix m = { 0, 1, NEW_N(Row, e->Match.n_clauses + 1) };
+  Matrix m = {0, 1, NEW_N(Row, e->Match.n_clauses + 1)};
   for (int i = 0; i < e->Match.n_clauses; i++) m.row[i] = &e->Match.clauses[i].pat;
   return m;
 }
 
 bool match_check(const Expr *e, Diags *d) {
   Matrix m = clause_matrix(e);
-  Search s = { BUDGET, 0 };
+  Search s = {BUDGET, 0};
   for (; m.n_rows < e->Match.n_clauses; m.n_rows++) {
     Span at = e->Match.clauses[m.n_rows].pat->span;
     if (!useful(&s, &m, m.row[m.n_rows])) diag_warning(d, at, E0307);
   }
   if (e->Match.partial) return true;
-  s = (Search){ BUDGET, 0 };
+  s = (Search){BUDGET, 0};
   Witness w = missing(&s, &m);
   if (!w) return true;
   diag_error(d, e->span, E0306, w[0]);

@@ -2,7 +2,11 @@
  * without recursion: a program may be a chain of any number of functions.    */
 #include "typeinfer/order.h"
 
-typedef struct { VEC(int) callee; int index, low, next; bool on_stack; } Node;
+typedef struct {
+  VEC(int) callee;
+  int index, low, next;
+  bool on_stack;
+} Node;
 typedef struct {
   Node *node;
   VEC(int) stack, path;
@@ -20,7 +24,7 @@ static void see_atom(void *ud, Atom *a) {
 }
 
 static void see_block(void *ud, Block *b) {
-  static const ExprVisit visit = { .atom = see_atom, .block = see_block };
+  static const ExprVisit visit = {.atom = see_atom, .block = see_block};
   for (int i = 0; i < b->n; i++) ir_visit(b->at[i].value, &visit, ud);
   see_atom(ud, &b->result);
 }
@@ -51,8 +55,10 @@ static void step(Order *o, Module *m) {
   if (n->next < n->callee.n) {
     int w = n->callee.at[n->next++];
     Node *to = &o->node[w];
-    if (!to->index) open_node(o, w);
-    else if (to->on_stack && to->index < n->low) n->low = to->index;
+    if (!to->index)
+      open_node(o, w);
+    else if (to->on_stack && to->index < n->low)
+      n->low = to->index;
     return;
   }
   (void)vec_pop(&o->path);
@@ -63,7 +69,7 @@ static void step(Order *o, Module *m) {
 
 GlobalGroups global_groups(Module *m) {
   int n = m->globals.n;
-  Order o = { .node = NEW_N(Node, n + 1) };
+  Order o = {.node = NEW_N(Node, n + 1)};
   o.out.size = NEW_N(int, n + 1);
   o.out.at = NEW_N(Global *, n + 1);
   for (int i = 0; i < n; i++) {

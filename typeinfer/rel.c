@@ -6,15 +6,27 @@
 #include <string.h>
 #include "typeinfer/state.h"
 
-typedef struct { bool tuple; int n; TensorTy *leaf; } ArgView;
+typedef struct {
+  bool tuple;
+  int n;
+  TensorTy *leaf;
+} ArgView;
 typedef enum { MADE_Nothing, MADE_Tensor, MADE_Tuple } MadeKind;
-typedef struct { DType dtype; int rank; Dim dim[MAX_RANK]; } Leaf;
+typedef struct {
+  DType dtype;
+  int rank;
+  Dim dim[MAX_RANK];
+} Leaf;
 
 struct Rel {
-  Infer *I;  Job *job;  Diags *d;
+  Infer *I;
+  Job *job;
+  Diags *d;
   const OpDef *op;
   ArgView arg[OP_MAX_ARGS];
-  MadeKind made;  int n_leaf;  Leaf one, *leaf;
+  MadeKind made;
+  int n_leaf;
+  Leaf one, *leaf;
 };
 
 /* ---- the operator's questions ------------------------------------------------ */
@@ -126,7 +138,7 @@ static void owe(Rel *r, ObligeKind kind, Dim a, Dim b, const char *what) {
   Job *j = r->job;
   for (int i = 0; i < j->oblige.n; i++)
     if (j->oblige.at[i].kind == kind && j->oblige.at[i].a == a && j->oblige.at[i].b == b) return;
-  vec_push(&j->oblige, ((Oblige){ kind, a, b, str_fmt("%s: %s", r->op->name, what) }));
+  vec_push(&j->oblige, ((Oblige){kind, a, b, str_fmt("%s: %s", r->op->name, what)}));
 }
 
 static bool dims_differ(Rel *r, Dim a, Dim b, const char *what) {
@@ -199,8 +211,10 @@ bool rel_broadcast(Rel *r, TensorTy a, TensorTy b, int *rank, Dim *out) {
       continue;
     }
     Dim x = a.dim[ia], y = b.dim[ib], one = dim_const(r->I->dt, 1);
-    if (x == one || y == one || dim_equal(x, y)) out[i] = x == one ? y : x;
-    else if (!broadcast_axis(r, x, y, i, &out[i])) return false;
+    if (x == one || y == one || dim_equal(x, y))
+      out[i] = x == one ? y : x;
+    else if (!broadcast_axis(r, x, y, i, &out[i]))
+      return false;
   }
   return true;
 }
@@ -267,7 +281,7 @@ static Got gather_leaf(Rel *r, Type *t, TensorTy *out) {
     }
     if (!dim_value(r->I, c->self, &dim[i])) got = GOT_Wait;
   }
-  *out = (TensorTy){ t->tensor.dtype, t->tensor.rank, dim };
+  *out = (TensorTy){t->tensor.dtype, t->tensor.rank, dim};
   return got;
 }
 
@@ -276,7 +290,7 @@ static bool wants_tuple(Rel *r, int arg) { return r->op->args[arg].is_tuple; }
 static Got gather_arg(Rel *r, int arg) {
   Type *t = type_resolve(atom_type(r->I, arg_atom(r, arg), NULL));
   ArgView *v = &r->arg[arg];
-  *v = (ArgView){ t->kind == TY_Tuple, 1, NULL };
+  *v = (ArgView){t->kind == TY_Tuple, 1, NULL};
   if (t->kind == TY_Error) return GOT_Poison;
   if (t->kind == TY_Meta) {
     wait_for(r->I, t, r->job);
@@ -354,7 +368,7 @@ static void fail(Infer *I, Job *j) {
 
 void run_rel(Infer *I, Job *j) {
   if (j->made && !j->moving) return;
-  Rel r = { .I = I, .job = j, .op = j->expr->Call.callee.op };
+  Rel r = {.I = I, .job = j, .op = j->expr->Call.callee.op};
   r.d = j->diags = diags_new(I->d->sources);
   vec_clear(&j->oblige);
   j->next_unknown = 0;
@@ -377,8 +391,10 @@ void run_rel(Infer *I, Job *j) {
     return;
   }
   j->state = JOB_Ready;
-  if (j->made) give_again(&r);
-  else give(I, j, made_type(&r));
+  if (j->made)
+    give_again(&r);
+  else
+    give(I, j, made_type(&r));
 }
 
 static void move_messages(Diags *to, const Diags *from) {
@@ -418,7 +434,7 @@ Type *check_op_call(Infer *I, Expr *e) {
     return type_error();
   }
   Job *j = NEW(Job);
-  *j = (Job){ .kind = JOB_Rel, .level = I->level, .order = ++I->clock, .expr = e };
+  *j = (Job){.kind = JOB_Rel, .level = I->level, .order = ++I->clock, .expr = e};
   run_rel(I, j);
   if (!j->moving && j->made) {
     finish_rel(I, j);

@@ -13,10 +13,18 @@ enum { MAX_NESTED_INST = 16, MAX_INST = 20000 };
 
 /* ---- annotations ----------------------------------------------------------- */
 
-typedef struct Quant { const Type *fn;  const struct Quant *up; } Quant;
+typedef struct Quant {
+  const Type *fn;
+  const struct Quant *up;
+} Quant;
 typedef struct {
-  Infer *I;  AnnotMode mode;  int level;  DimList *opened;  Span at;
-  const Quant *quant;  bool unbound;
+  Infer *I;
+  AnnotMode mode;
+  int level;
+  DimList *opened;
+  Span at;
+  const Quant *quant;
+  bool unbound;
 } Annot;
 
 static bool is_quantified(const Quant *q, Dim s) {
@@ -56,7 +64,7 @@ static Type **annot_list(Annot *a, Type *const *at, int n, bool top) {
 }
 
 static Type *annot_fn(Annot *a, Type *t) {
-  Quant q = { t, a->quant };
+  Quant q = {t, a->quant};
   a->quant = &q;
   Type **param = annot_list(a, t->fn.param, t->fn.n, false);
   Type *ret = annot(a, t->fn.ret, false);
@@ -75,7 +83,8 @@ static Type *annot_data(Annot *a, Type *t) {
 static Type *annot(Annot *a, Type *t, bool top) {
   t = type_resolve(t);
   switch (t->kind) {
-  case TY_Error: case TY_Var: return t;
+  case TY_Error:
+  case TY_Var: return t;
   case TY_Meta: return new_meta(a->I, a->mode == ANNOT_Param ? a->level - 1 : a->level);
   case TY_Tensor: {
     Dim dim[MAX_RANK];
@@ -92,7 +101,7 @@ static Type *annot(Annot *a, Type *t, bool top) {
 }
 
 Type *annotation(Infer *I, Type *t, AnnotMode mode, int level, DimList *opened, Span at) {
-  Annot a = { I, mode, level, opened, at, NULL, false };
+  Annot a = {I, mode, level, opened, at, NULL, false};
   return annot(&a, t, true);
 }
 
@@ -104,7 +113,9 @@ static bool has_nameless(Type *t) {
   bool yes = false;
   t = type_resolve(t);
   switch (t->kind) {
-  case TY_Error: case TY_Meta: case TY_Var: break;
+  case TY_Error:
+  case TY_Meta:
+  case TY_Var: break;
   case TY_Tensor:
     for (int i = 0; i < t->tensor.rank; i++) dim_visit_syms(t->tensor.dim[i], ask_nameless, &yes);
     break;
@@ -143,7 +154,7 @@ static void check_bound(Infer *I, const Fn *f, Type *sig, Dim s, const char *nam
   if (f->n && f->param[0]->span.file) at = f->param[0]->span;
   diag_error(I->d, at, E0314, s->name, name);
   diag_help(I->d, "a dimension needs a tensor parameter (or a tuple of tensors) that has it as an "
-            "axis; write ? for an extent that needs no name");
+                  "axis; write ? for an extent that needs no name");
 }
 
 Type *fn_signature(Infer *I, Fn *f, const char *name) {
@@ -171,7 +182,11 @@ Type *fn_signature(Infer *I, Fn *f, const char *name) {
 
 /* ---- instances ------------------------------------------------------------- */
 
-typedef struct { Infer *I; const Inst *inst; bool yes; } TouchAsk;
+typedef struct {
+  Infer *I;
+  const Inst *inst;
+  bool yes;
+} TouchAsk;
 static void ask_touch(void *ud, Dim s) {
   TouchAsk *a = ud;
   a->yes |= sym_level(a->I, s) > a->inst->cap;
@@ -180,7 +195,7 @@ static void ask_touch(void *ud, Dim s) {
 
 /* Does d mean something else, or nothing, outside the function? */
 static bool touches(Infer *I, const Inst *in, Dim d) {
-  TouchAsk a = { I, in, false };
+  TouchAsk a = {I, in, false};
   dim_visit_syms(d, ask_touch, &a);
   return a.yes;
 }
@@ -192,14 +207,14 @@ static Dim inst_dim(Infer *I, Dim d, Inst *in, bool positive) {
   if (d->kind == DIM_Const || d->kind == DIM_Any) return d;
   if (cell_of(d) ? !positive : !touches(I, in, d)) return d;
   Cell *c = cell_new(I, I->level, CELL_RIGID);
-  cell_input(I, c, (CellIn){ d, in, false, NULL });
+  cell_input(I, c, (CellIn){d, in, false, NULL});
   return c->self;
 }
 
 static Type *inst_meta(Infer *I, Type *m, Inst *in, bool positive) {
   if (!positive || m->meta.level <= in->cap) return m;
   Job *j = NEW(Job);
-  *j = (Job){ .kind = JOB_Inst, .level = I->level, .from = m, .inst = in };
+  *j = (Job){.kind = JOB_Inst, .level = I->level, .from = m, .inst = in};
   j->nested = I->inst_nested;
   I->n_nested += j->nested > 0;
   j->result = new_meta(I, I->level);
@@ -243,7 +258,7 @@ Type *inst_type(Infer *I, Type *t, Inst *in, bool positive) {
 
 static Inst *inst_new(Infer *I, const Type *fn, int cap, Span at, const char *callee) {
   Inst *in = NEW(Inst);
-  *in = (Inst){ .n_types = fn->fn.n_vars, .n_dims = fn->fn.n_dims, .cap = cap, .at = at };
+  *in = (Inst){.n_types = fn->fn.n_vars, .n_dims = fn->fn.n_dims, .cap = cap, .at = at};
   in->var = NEW_N(TyVar *, in->n_types + 1);
   in->type = NEW_N(Type *, in->n_types + 1);
   in->sym = NEW_N(Dim, in->n_dims + 1);
@@ -268,7 +283,7 @@ Type *instantiate(Infer *I, Type *fn, int cap, Span at, const char *callee, Type
   Inst *in = inst_new(I, fn, cap, at, callee);
   if (out && (in->n_types || in->n_dims)) {
     *out = NEW(TypeArgs);
-    **out = (TypeArgs){ in->n_types, in->type, in->n_dims, in->cell };
+    **out = (TypeArgs){in->n_types, in->type, in->n_dims, in->cell};
   }
   Type **param = inst_list(I, fn->fn.param, fn->fn.n, in, false);
   return type_fn(0, NULL, 0, NULL, fn->fn.n, param, inst_type(I, fn->fn.ret, in, true));
@@ -277,7 +292,9 @@ Type *instantiate(Infer *I, Type *fn, int cap, Span at, const char *callee, Type
 static void lower(Type *t, int level) {
   t = type_resolve(t);
   switch (t->kind) {
-  case TY_Error: case TY_Var: case TY_Tensor: return;
+  case TY_Error:
+  case TY_Var:
+  case TY_Tensor: return;
   case TY_Meta:
     if (t->meta.level > level) t->meta.level = level;
     return;
@@ -346,7 +363,8 @@ static void keep_pending(Infer *I, int first_job, int level) {
     if (j->kind == JOB_Inst) continue;
     if (j->kind == JOB_Rel)
       for (int k = 0; k < j->expr->Call.n_args; k++) lower(j->expr->Call.args[k].type, level);
-    else lower(j->expr->Proj.tuple.type, level);
+    else
+      lower(j->expr->Proj.tuple.type, level);
   }
 }
 
@@ -356,9 +374,12 @@ static void keep_pending(Infer *I, int first_job, int level) {
 typedef VEC(TyVar *) TyVarList;
 typedef VEC(Cell *) CellList;
 typedef struct {
-  Infer *I;  int level;  Span span;
-  bool alone;                    /* the group is one function                  */
-  DimList dims;  TyVarList vars;
+  Infer *I;
+  int level;
+  Span span;
+  bool alone; /* the group is one function                  */
+  DimList dims;
+  TyVarList vars;
 } Opening;
 
 static void free_axes(const Opening *o, Type *t, CellList *out) {
@@ -447,7 +468,7 @@ static TyVar *fresh_tyvar(const Opening *o, const TyVarList *vars) {
   for (int i = 1; name_taken(vars, name) || name_taken(&o->vars, name); i++)
     name = i < 26 ? str_fmt("%c", 'A' + i) : str_fmt("A%d", i);
   TyVar *v = NEW(TyVar);
-  *v = (TyVar){ sym(o->I->cx->syms, name), o->span };
+  *v = (TyVar){sym(o->I->cx->syms, name), o->span};
   return v;
 }
 
@@ -463,7 +484,8 @@ static void open_meta(Opening *o, Type *t, TyVarList *vars) {
 static void open_types(Opening *o, Type *t, TyVarList *vars) {
   t = type_resolve(t);
   switch (t->kind) {
-  case TY_Error: case TY_Tensor: return;
+  case TY_Error:
+  case TY_Tensor: return;
   case TY_Meta: open_meta(o, t, vars); return;
   case TY_Var:
     if (has_var(&o->vars, t->var) && !has_var(vars, t->var)) vec_push(vars, t->var);
@@ -491,7 +513,7 @@ static void quantify_types(Opening *o, Type *sig) {
 }
 
 void generalise(Infer *I, int n, Type **sig, Span span, int level, int first_job) {
-  Opening o = { .I = I, .level = level, .span = span, .alone = n == 1 };
+  Opening o = {.I = I, .level = level, .span = span, .alone = n == 1};
   bool plain = true;
   solve(I);
   for (int i = 0; i < n; i++) plain &= type_is_plain(sig[i], true);

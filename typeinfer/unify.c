@@ -13,7 +13,7 @@ enum { MAX_DEPTH = 2000 };
 /* ---- metas ----------------------------------------------------------------- */
 
 Type *new_meta(Infer *I, int level) {
-  vec_push(&I->metas, (MetaInfo){ .order = ++I->clock });
+  vec_push(&I->metas, (MetaInfo){.order = ++I->clock});
   return type_meta(level, I->metas.n - 1);
 }
 
@@ -69,7 +69,8 @@ static bool all_plain(Type *const *at, int n, bool any_ok) {
 
 bool type_is_plain(const Type *t, bool any_ok) {
   switch (t->kind) {
-  case TY_Error: case TY_Var: return true;
+  case TY_Error:
+  case TY_Var: return true;
   case TY_Meta: return false;
   case TY_Tensor:
     for (int i = 0; i < t->tensor.rank; i++) {
@@ -96,8 +97,10 @@ char *show_dim(Dim d) {
 /* ---- copying structure ----------------------------------------------------- */
 
 typedef struct {
-  Infer *I;  int level, order;  unsigned flags;
-  Type *meta;                    /* being solved, or NULL                       */
+  Infer *I;
+  int level, order;
+  unsigned flags;
+  Type *meta; /* being solved, or NULL                       */
   bool occurs, escapes;
 } Copy;
 static Type *copy(Copy *c, Type *t);
@@ -154,7 +157,7 @@ static Type *copy(Copy *c, Type *t) {
 }
 
 Type *copy_cells(Infer *I, Type *t, int level) {
-  Copy c = { .I = I, .level = level, .order = ++I->clock };
+  Copy c = {.I = I, .level = level, .order = ++I->clock};
   return copy(&c, t);
 }
 
@@ -162,7 +165,7 @@ Type *copy_cells(Infer *I, Type *t, int level) {
 
 Site *site_new(Span at, Type *from, Type *to, const char *what) {
   Site *s = NEW(Site);
-  *s = (Site){ .at = at, .from = from, .to = to, .what = what };
+  *s = (Site){.at = at, .from = from, .to = to, .what = what};
   return s;
 }
 
@@ -182,7 +185,7 @@ void add_oblige(Expr *e, ObligeKind kind, Dim a, Dim b, const char *what) {
     if (e->oblige[i].kind == kind && e->oblige[i].a == a && e->oblige[i].b == b) return;
   Oblige *to = NEW_N(Oblige, e->n_oblige + 1);
   for (int i = 0; i < e->n_oblige; i++) to[i] = e->oblige[i];
-  to[e->n_oblige++] = (Oblige){ kind, a, b, what };
+  to[e->n_oblige++] = (Oblige){kind, a, b, what};
   e->oblige = to;
 }
 
@@ -191,8 +194,10 @@ void add_oblige(Expr *e, ObligeKind kind, Dim a, Dim b, const char *what) {
 static void unknown_extent(Infer *I, const Check *c) {
   if (c->site->reported) return;
   mismatch(I, c->site);
-  diag_help(I->d, "an extent is ? where %s is wanted and nothing can look at it there; take the "
-            "tensor out and say match_cast(%%x, Tensor[...])", show_dim(c->to));
+  diag_help(I->d,
+            "an extent is ? where %s is wanted and nothing can look at it there; take the "
+            "tensor out and say match_cast(%%x, Tensor[...])",
+            show_dim(c->to));
 }
 
 /* Both dims are as good as they will get. */
@@ -203,24 +208,26 @@ void check_dims(Infer *I, const Check *c) {
   if (!dim_value(I, c->from, &a) || !dim_value(I, c->to, &b)) return;
   if (b->kind == DIM_Any || dim_equal(a, b)) return;
   if (a->kind == DIM_Any) {
-    if (!free) unknown_extent(I, &(Check){ a, b, s, c->pos, c->axis });
+    if (!free) unknown_extent(I, &(Check){a, b, s, c->pos, c->axis});
   } else if (dim_differ(a, b)) {
     mismatch(I, s);
   } else if (!free) {
     const char *what = str_fmt("axis %d of %s", c->axis, s->what);
-    if (s->expr) add_oblige(s->expr, OBLIGE_Equal, a, b, what);
-    else mismatch(I, s);
+    if (s->expr)
+      add_oblige(s->expr, OBLIGE_Equal, a, b, what);
+    else
+      mismatch(I, s);
   }
 }
 
 void flow_dim(Infer *I, Dim from, Dim to, Site *s, Pos pos, int axis) {
   Cell *c = cell_of(to);
-  Check check = { from, to, s, pos, axis };
+  Check check = {from, to, s, pos, axis};
   if (from == to && to->kind != DIM_Any) return;
   if (to->kind == DIM_Any) return;
   if (c && !(c->flags & (CELL_RIGID | CELL_GIVEN))) {
     bool free = pos == POS_Param || (pos == POS_Top && s->callee_checks);
-    cell_input(I, c, (CellIn){ from, NULL, !free, s });
+    cell_input(I, c, (CellIn){from, NULL, !free, s});
   } else if (c || cell_of(from)) {
     vec_push(&I->checks, check);
   } else {
@@ -230,12 +237,18 @@ void flow_dim(Infer *I, Dim from, Dim to, Site *s, Pos pos, int axis) {
 
 /* ---- variance of data types ------------------------------------------------ */
 
-typedef struct { Infer *I; TyVar *var; bool bad; } VarianceAsk;
+typedef struct {
+  Infer *I;
+  TyVar *var;
+  bool bad;
+} VarianceAsk;
 
 static void ask_variance(VarianceAsk *a, Type *t, bool covariant) {
   t = type_resolve(t);
   switch (t->kind) {
-  case TY_Error: case TY_Tensor: case TY_Meta: return;
+  case TY_Error:
+  case TY_Tensor:
+  case TY_Meta: return;
   case TY_Var: a->bad |= t->var == a->var && !covariant; return;
   case TY_Ref: ask_variance(a, t->ref, false); return;
   case TY_Tuple:
@@ -255,7 +268,7 @@ static void ask_variance(VarianceAsk *a, Type *t, bool covariant) {
 }
 
 static bool is_invariant(Infer *I, const DataDef *def, TyVar *v) {
-  VarianceAsk a = { I, v, false };
+  VarianceAsk a = {I, v, false};
   for (int k = 0; k < def->n_ctors; k++)
     for (int i = 0; i < def->ctor[k]->n; i++) ask_variance(&a, def->ctor[k]->field[i], true);
   return a.bad;
@@ -294,8 +307,7 @@ static bool flow_tensor(Infer *I, Type *from, Type *to, Site *s, Pos pos) {
 }
 
 static bool flow_fn(Infer *I, Type *from, Type *to, Site *s) {
-  if (from->fn.n_vars || from->fn.n_dims)
-    from = instantiate(I, from, I->level, s->at, NULL, NULL);
+  if (from->fn.n_vars || from->fn.n_dims) from = instantiate(I, from, I->level, s->at, NULL, NULL);
   if (from->fn.n != to->fn.n) return mismatch(I, s);
   bool ok = true;
   for (int i = 0; i < to->fn.n; i++)
@@ -316,7 +328,7 @@ static bool flow_data(Infer *I, Type *from, Type *to, Site *s) {
 /* m := the structure of t; the caller makes the dims flow. */
 static Type *take_structure(Infer *I, Type *m, Type *t, Site *s) {
   const MetaInfo *mi = &I->metas.at[m->meta.id];
-  Copy c = { .I = I, .level = m->meta.level, .order = mi->order, .meta = m };
+  Copy c = {.I = I, .level = m->meta.level, .order = mi->order, .meta = m};
   if (mi->shared) c.flags = CELL_SHARED;
   Type *is = copy(&c, t);
   if (c.occurs) {
@@ -340,13 +352,16 @@ static bool flow_resolved(Infer *I, Type *from, Type *to, Site *s, Pos pos) {
   }
   if (to->kind == TY_Meta && from->kind == TY_Fn && (from->fn.n_vars || from->fn.n_dims))
     from = instantiate(I, from, I->level, s->at, NULL, NULL);
-  if (to->kind == TY_Meta) to = take_structure(I, to, from, s);
-  else if (from->kind == TY_Meta) from = take_structure(I, from, to, s);
+  if (to->kind == TY_Meta)
+    to = take_structure(I, to, from, s);
+  else if (from->kind == TY_Meta)
+    from = take_structure(I, from, to, s);
   if (from->kind == TY_Error || to->kind == TY_Error) return true;
   if (from == to && type_is_plain(to, true)) return true;
   if (from->kind != to->kind) return mismatch(I, s);
   switch (to->kind) {
-  case TY_Error: case TY_Meta: return true;
+  case TY_Error:
+  case TY_Meta: return true;
   case TY_Var: return from->var == to->var || mismatch(I, s);
   case TY_Tensor: return flow_tensor(I, from, to, s, pos);
   case TY_Fn: return flow_fn(I, from, to, s);

@@ -18,7 +18,7 @@ VarInfo *var_info(Infer *I, const Var *v) {
 /* v is about to be bound, in a scope of that level. */
 VarInfo *var_enter(Infer *I, const Var *v, int level) {
   VarInfo *vi = var_info(I, v);
-  *vi = (VarInfo){ .level = level, .order = ++I->clock };
+  *vi = (VarInfo){.level = level, .order = ++I->clock};
   return vi;
 }
 
@@ -40,7 +40,7 @@ static Type *open_tensor(Infer *I, Type *t, const VarInfo *vi) {
     if (from && !(from->flags & CELL_OPENS)) {
       Cell *c = cell_new(I, vi->level, CELL_OPENS);
       c->order = vi->order;
-      cell_input(I, c, (CellIn){ from->self, NULL, false, NULL });
+      cell_input(I, c, (CellIn){from->self, NULL, false, NULL});
       dim[i] = c->self;
     } else if (dim[i]->kind == DIM_Any) {
       dim[i] = sym_new(I, vi->level, vi->order);
@@ -101,7 +101,9 @@ Type *atom_type(Infer *I, Atom *a, TypeArgs **inst) {
     if (t->kind == TY_Fn) t = instantiate(I, t, 0, a->span, str_fmt("@%s", a->global->name), inst);
     break;
   case ATOM_Const: t = const_type(a->cst, I->dt); break;
-  case ATOM_Ctor: case ATOM_Op: case ATOM_Poison: t = type_error(); break;
+  case ATOM_Ctor:
+  case ATOM_Op:
+  case ATOM_Poison: t = type_error(); break;
   }
   return a->type = t;
 }
@@ -120,7 +122,9 @@ bool flow_atom(Infer *I, Atom *a, Type *to, Site *s) {
 
 /* ---- how big a type is ------------------------------------------------------ */
 
-typedef struct { uint64_t nodes, depth; } Size;
+typedef struct {
+  uint64_t nodes, depth;
+} Size;
 static Size size_of(Infer *I, Type *t);
 
 static void add_size(Infer *I, Size *sum, Type *t) {
@@ -135,10 +139,10 @@ static bool is_composite(const Type *t) {
 
 static Size size_of(Infer *I, Type *t) {
   t = type_resolve(t);
-  Size s = { 1, 0 };
+  Size s = {1, 0};
   if (!is_composite(t)) return s;
   uint64_t known = (uint64_t)(uintptr_t)map_get(&I->size, map_ptr(t));
-  if (known) return (Size){ known & 0xffffffff, known >> 32 };
+  if (known) return (Size){known & 0xffffffff, known >> 32};
   if (t->kind == TY_Ref) add_size(I, &s, t->ref);
   if (t->kind == TY_Tuple)
     for (int i = 0; i < t->tuple.n; i++) add_size(I, &s, t->tuple.at[i]);

@@ -13,7 +13,7 @@
 
 rvm_status api_say(rvm_error *err, rvm_status st, const char *why, uint32_t index) {
   if (!err) return st;
-  *err = (rvm_error){ .status = st, .index = index };
+  *err = (rvm_error){.status = st, .index = index};
   Msg m = msg(err->message, sizeof err->message);
   msg_text(&m, why);
   return st;
@@ -30,8 +30,8 @@ static void instance_end(rvm_instance *vm) {
 rvm_status rvm_instance_new(const rvm_program *p, const rvm_limits *lim, rvm_alloc alloc,
                             rvm_instance **out, rvm_error *err) {
   *out = NULL;
-  if (err) *err = (rvm_error){ 0 };
-  rvm_limits none = { 0 };
+  if (err) *err = (rvm_error){0};
+  rvm_limits none = {0};
   if (!lim) lim = &none;
   rvm_instance *vm = NULL;
   if (!lim->memory || lim->memory >= sizeof *vm)
@@ -58,9 +58,7 @@ void rvm_instance_free(rvm_instance *vm) {
   if (vm) instance_end(vm);
 }
 
-void rvm_interrupt(rvm_instance *vm) {
-  atomic_store_explicit(&vm->stop, 1, memory_order_relaxed);
-}
+void rvm_interrupt(rvm_instance *vm) { atomic_store_explicit(&vm->stop, 1, memory_order_relaxed); }
 
 static int64_t as_fuel(uint64_t units) {
   return units == 0 || units > INT64_MAX ? INT64_MAX : (int64_t)units;
@@ -73,8 +71,8 @@ void rvm_set_fuel(rvm_instance *vm, uint64_t units) {
 
 void rvm_get_stats(const rvm_instance *vm, rvm_stats *out) {
   const Heap *h = &vm->heap;
-  *out = (rvm_stats){ vm->calls, vm->instructions, vm->kernels, vm->fuel_used,
-                      h->allocations, h->now, h->peak };
+  *out = (rvm_stats){vm->calls,      vm->instructions, vm->kernels, vm->fuel_used,
+                     h->allocations, h->now,           h->peak};
 }
 
 /* ---- entering and leaving ---------------------------------------------------------- */
@@ -94,7 +92,7 @@ rvm_status api_busy(rvm_error *err) {
   return api_say(err, RVM_BUSY, "the instance is running a call", 0);
 }
 
-void api_hold(rvm_instance *vm, uint64_t v) {     /* an owner becomes the host */
+void api_hold(rvm_instance *vm, uint64_t v) { /* an owner becomes the host */
   if (!is_cell(v) || (cell_of(v)->flags & CF_IMMORTAL)) return;
   cell_of(v)->u.own.host++;
   vm->heap.held++;
@@ -102,7 +100,7 @@ void api_hold(rvm_instance *vm, uint64_t v) {     /* an owner becomes the host *
 bool api_is_held(uint64_t v) {
   return !is_cell(v) || (cell_of(v)->flags & CF_IMMORTAL) || cell_of(v)->u.own.host > 0;
 }
-void api_unhold(rvm_instance *vm, uint64_t v) {   /* and stays an owner    */
+void api_unhold(rvm_instance *vm, uint64_t v) { /* and stays an owner    */
   if (!is_cell(v) || (cell_of(v)->flags & CF_IMMORTAL)) return;
   cell_of(v)->u.own.host--;
   vm->heap.held--;
@@ -194,7 +192,7 @@ static rvm_status give_leaf(rvm_instance *vm, uint32_t type, uint64_t *slot, DLT
     return RVM_OK;
   }
   const Tensor *t = ref ? tensor_of(*slot) : NULL;
-  Shape is = { s.t, s.rank, t ? t->dim : NULL };
+  Shape is = {s.t, s.rank, t ? t->dim : NULL};
   int64_t count;
   const char *why = host_misfit(out, is, &count);
   if (!why && !host_compact(out)) why = "a result's memory must be compact";
@@ -237,7 +235,7 @@ static rvm_status run_call(rvm_instance *vm, DLTensor *const *out, rvm_error *er
 static rvm_status say_argument(rvm_instance *vm, rvm_func f, uint32_t i, const char *why,
                                const DLTensor *x, Shape want, rvm_error *err) {
   if (!err) return RVM_BAD_ARGUMENT;
-  *err = (rvm_error){ .status = RVM_BAD_ARGUMENT, .index = i };
+  *err = (rvm_error){.status = RVM_BAD_ARGUMENT, .index = i};
   Msg m = msg(err->message, sizeof err->message);
   msg_text(&m, rvm_func_param_name(vm->p, f, i));
   msg_text(&m, m.n ? ": " : "");
@@ -280,17 +278,17 @@ static rvm_status call(rvm_instance *vm, rvm_func f, const DLTensor *const *in,
   return run_call(vm, out, err);
 }
 
-rvm_status rvm_call(rvm_instance *vm, rvm_func f, const DLTensor *const *in,
-                    DLTensor *const *out, rvm_error *err) {
+rvm_status rvm_call(rvm_instance *vm, rvm_func f, const DLTensor *const *in, DLTensor *const *out,
+                    rvm_error *err) {
   if (!api_enter(vm)) return api_busy(err);
-  if (err) *err = (rvm_error){ 0 };
-  vm->err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
+  vm->err = (rvm_error){0};
   return api_leave(vm, call(vm, f, in, out, err));
 }
 
 rvm_status rvm_resume(rvm_instance *vm, DLTensor *const *out, rvm_error *err) {
   if (!api_enter(vm)) return api_busy(err);
-  if (err) *err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
   if (vm->state != VM_PARKED_CALL)
     return api_leave(vm,
                      api_say(err, RVM_BAD_ARGUMENT, "there is no stopped rvm_call to resume", 0));
@@ -302,11 +300,15 @@ rvm_status rvm_resume(rvm_instance *vm, DLTensor *const *out, rvm_error *err) {
 uint32_t rvm_abi(void) { return RVM_ABI; }
 
 const char *rvm_status_text(rvm_status s) {
-  static const char *const text[] = {
-    [RVM_OK] = "ok", [RVM_NO_FUEL] = "out of fuel", [RVM_INTERRUPTED] = "interrupted",
-    [RVM_NO_MEMORY] = "out of memory", [RVM_TOO_DEEP] = "calls nested too deeply",
-    [RVM_BAD_IMAGE] = "not a valid program", [RVM_BAD_ARGUMENT] = "bad argument",
-    [RVM_NOT_FOUND] = "not found", [RVM_BUSY] = "the instance is busy",
-    [RVM_FAULT] = "the program failed" };
+  static const char *const text[] = {[RVM_OK] = "ok",
+                                     [RVM_NO_FUEL] = "out of fuel",
+                                     [RVM_INTERRUPTED] = "interrupted",
+                                     [RVM_NO_MEMORY] = "out of memory",
+                                     [RVM_TOO_DEEP] = "calls nested too deeply",
+                                     [RVM_BAD_IMAGE] = "not a valid program",
+                                     [RVM_BAD_ARGUMENT] = "bad argument",
+                                     [RVM_NOT_FOUND] = "not found",
+                                     [RVM_BUSY] = "the instance is busy",
+                                     [RVM_FAULT] = "the program failed"};
   return (unsigned)s < sizeof text / sizeof *text ? text[s] : "unknown status";
 }

@@ -57,10 +57,10 @@ static rvm_status no_memory(rvm_instance *vm, rvm_error *err) {
 
 rvm_status rvm_value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out,
                             rvm_error *err) {
-  *out = (rvm_value){ 1, t };
+  *out = (rvm_value){1, t};
   if (!api_enter(vm)) return api_busy(err);
-  if (err) *err = (rvm_error){ 0 };
-  vm->err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
+  vm->err = (rvm_error){0};
   if (t >= vm->p->im.n_types || vm->p->im.type[t].kind > IT_TENSOR)
     return api_leave(vm, api_say(err, RVM_BAD_ARGUMENT, "the type is not a tensor's", 0));
   int64_t count;
@@ -68,7 +68,7 @@ rvm_status rvm_value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm
   if (why) return api_leave(vm, api_say(err, RVM_BAD_ARGUMENT, why, 0));
   uint64_t v;
   if (host_import(vm, t, x, count, &v) != RVM_OK) return api_leave(vm, no_memory(vm, err));
-  *out = (rvm_value){ v, t };
+  *out = (rvm_value){v, t};
   if (type_is_ref(&vm->p->im, t)) api_hold(vm, v);
   return api_leave(vm, RVM_OK);
 }
@@ -77,8 +77,10 @@ static rvm_status value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32
                              const rvm_value *fields, rvm_value *out, rvm_error *err) {
   const Image *m = &vm->p->im;
   const char *why = NULL;
-  if (t >= m->n_types || m->type[t].kind != IT_DATA) why = "the type is not a data type";
-  else if (ctor >= m->type[t].n_ctors) why = "the type has no such constructor";
+  if (t >= m->n_types || m->type[t].kind != IT_DATA)
+    why = "the type is not a data type";
+  else if (ctor >= m->type[t].n_ctors)
+    why = "the type has no such constructor";
   const ICtor *c = why ? NULL : &m->ctor[m->type[t].first_ctor + ctor];
   if (c && c->n_fields != n) why = "the constructor has another number of fields";
   if (why) {
@@ -93,7 +95,10 @@ static rvm_status value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32
     return no_memory(vm, err);
   }
   rvm_status st = take_all(vm, n, fields, m->type_list + c->first_field, r->slot, err);
-  if (st != RVM_OK) { heap_free_shell(&vm->heap, r); return st; }
+  if (st != RVM_OK) {
+    heap_free_shell(&vm->heap, r);
+    return st;
+  }
   out->bits = cell_value(r);
   api_hold(vm, out->bits);
   return RVM_OK;
@@ -101,10 +106,10 @@ static rvm_status value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32
 
 rvm_status rvm_value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32_t n,
                           const rvm_value *fields, rvm_value *out, rvm_error *err) {
-  *out = (rvm_value){ 1, t };
+  *out = (rvm_value){1, t};
   if (!api_enter(vm)) return api_busy(err);
-  if (err) *err = (rvm_error){ 0 };
-  vm->err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
+  vm->err = (rvm_error){0};
   return api_leave(vm, value_data(vm, t, ctor, n, fields, out, err));
 }
 
@@ -113,7 +118,7 @@ static rvm_status run_apply(rvm_instance *vm, rvm_value *out, rvm_error *err) {
   if (st == RVM_NO_FUEL || st == RVM_INTERRUPTED) return api_stopped(vm, st, VM_PARKED_APPLY, err);
   if (st != RVM_OK) return api_failed(vm, err);
   vm->state = VM_IDLE;
-  *out = (rvm_value){ vm->result, api_func_of(vm, vm->entry)->result };
+  *out = (rvm_value){vm->result, api_func_of(vm, vm->entry)->result};
   if (ref_value(vm, *out)) api_hold(vm, out->bits);
   heap_trim(&vm->heap);
   return RVM_OK;
@@ -123,8 +128,7 @@ static const char *bad_extents(const rvm_instance *vm, rvm_value v, uint32_t typ
   if (vm->p->im.type[type].kind != IT_TENSOR) return NULL;
   Shape s = host_shape(&vm->p->im, type);
   for (int i = 0; i < s.rank; i++)
-    if (s.want[i] >= 0 && tensor_of(v.bits)->dim[i] != s.want[i])
-      return "an extent differs";
+    if (s.want[i] >= 0 && tensor_of(v.bits)->dim[i] != s.want[i]) return "an extent differs";
   return NULL;
 }
 
@@ -158,17 +162,17 @@ static rvm_status apply(rvm_instance *vm, rvm_func f, const rvm_value *in, rvm_v
 
 rvm_status rvm_apply(rvm_instance *vm, rvm_func f, const rvm_value *in, rvm_value *out,
                      rvm_error *err) {
-  *out = (rvm_value){ 1, UINT32_MAX };
+  *out = (rvm_value){1, UINT32_MAX};
   if (!api_enter(vm)) return api_busy(err);
-  if (err) *err = (rvm_error){ 0 };
-  vm->err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
+  vm->err = (rvm_error){0};
   return api_leave(vm, apply(vm, f, in, out, err));
 }
 
 rvm_status rvm_resume_value(rvm_instance *vm, rvm_value *out, rvm_error *err) {
-  *out = (rvm_value){ 1, UINT32_MAX };
+  *out = (rvm_value){1, UINT32_MAX};
   if (!api_enter(vm)) return api_busy(err);
-  if (err) *err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
   if (vm->state != VM_PARKED_APPLY)
     return api_leave(vm,
                      api_say(err, RVM_BAD_ARGUMENT, "there is no stopped rvm_apply to resume", 0));
@@ -182,8 +186,8 @@ uint32_t rvm_value_ctor(const rvm_instance *vm, rvm_value v) {
 rvm_value rvm_value_field(const rvm_instance *vm, rvm_value v, uint32_t i) {
   const Image *m = &vm->p->im;
   const Record *r = record_of(v.bits);
-  if (!is_cell(v.bits) || r->h.kind != CK_Data || i >= r->h.n) return (rvm_value){ 1, UINT32_MAX };
-  return (rvm_value){ r->slot[i], m->type_list[m->ctor[r->h.desc].first_field + i] };
+  if (!is_cell(v.bits) || r->h.kind != CK_Data || i >= r->h.n) return (rvm_value){1, UINT32_MAX};
+  return (rvm_value){r->slot[i], m->type_list[m->ctor[r->h.desc].first_field + i]};
 }
 
 void rvm_value_get(const rvm_instance *vm, const rvm_value *v, DLTensor *out) {
@@ -197,4 +201,3 @@ void rvm_value_get(const rvm_instance *vm, const rvm_value *v, DLTensor *out) {
     host_export(s, slot_bytes(slot, dtype_bytes(s.t)), NULL, out);
   }
 }
-

@@ -7,20 +7,29 @@
 #include <string.h>
 
 enum { UNIT = 64 };
-typedef struct Hole { struct Hole *next; size_t size; } Hole;
+typedef struct Hole {
+  struct Hole *next;
+  size_t size;
+} Hole;
 
 static size_t units(size_t n) { return (n + UNIT - 1) & ~(size_t)(UNIT - 1); }
 
 static void *take(rvm_arena *a, size_t n) {
   Hole *prev = NULL, *h = a->free_list;
-  while (h && h->size < n) { prev = h; h = h->next; }
+  while (h && h->size < n) {
+    prev = h;
+    h = h->next;
+  }
   if (!h) return NULL;
   Hole *rest = h->next;
   if (h->size > n) {
     rest = (Hole *)((uint8_t *)h + n);
-    *rest = (Hole){ h->next, h->size - n };
+    *rest = (Hole){h->next, h->size - n};
   }
-  if (prev) prev->next = rest; else a->free_list = rest;
+  if (prev)
+    prev->next = rest;
+  else
+    a->free_list = rest;
   a->used += n;
   if (a->used > a->peak) a->peak = a->used;
   return h;
@@ -28,13 +37,18 @@ static void *take(rvm_arena *a, size_t n) {
 
 static void give(rvm_arena *a, void *p, size_t n) {
   Hole *prev = NULL, *next = a->free_list, *h = p;
-  while (next && next < h) { prev = next; next = next->next; }
-  *h = (Hole){ next, n };
-  if (next && (uint8_t *)h + n == (uint8_t *)next) *h = (Hole){ next->next, n + next->size };
-  if (!prev) a->free_list = h;
+  while (next && next < h) {
+    prev = next;
+    next = next->next;
+  }
+  *h = (Hole){next, n};
+  if (next && (uint8_t *)h + n == (uint8_t *)next) *h = (Hole){next->next, n + next->size};
+  if (!prev)
+    a->free_list = h;
   else if ((uint8_t *)prev + prev->size == (uint8_t *)h)
-    *prev = (Hole){ h->next, prev->size + h->size };
-  else prev->next = h;
+    *prev = (Hole){h->next, prev->size + h->size};
+  else
+    prev->next = h;
   a->used -= n;
 }
 
@@ -42,16 +56,22 @@ static void give(rvm_arena *a, void *p, size_t n) {
 static int grow(rvm_arena *a, void *p, size_t was, size_t want) {
   Hole *prev = NULL, *h = a->free_list;
   uint8_t *end = (uint8_t *)p + was;
-  while (h && (uint8_t *)h < end) { prev = h; h = h->next; }
+  while (h && (uint8_t *)h < end) {
+    prev = h;
+    h = h->next;
+  }
   size_t more = want - was;
   if (!h || (uint8_t *)h != end || h->size < more) return 0;
   Hole *rest = h->next;
   if (h->size > more) {
     size_t left = h->size - more;
     rest = (Hole *)(end + more);
-    *rest = (Hole){ h->next, left };
+    *rest = (Hole){h->next, left};
   }
-  if (prev) prev->next = rest; else a->free_list = rest;
+  if (prev)
+    prev->next = rest;
+  else
+    a->free_list = rest;
   a->used += more;
   if (a->used > a->peak) a->peak = a->used;
   return 1;
@@ -78,11 +98,11 @@ static void *arena_fn(void *user, void *old, size_t old_size, size_t new_size, r
 
 rvm_alloc rvm_arena_alloc(rvm_arena *a, void *memory, size_t bytes) {
   size_t skip = (size_t)(-(uintptr_t)memory & (UNIT - 1));
-  *a = (rvm_arena){ .base = memory, .size = bytes };
+  *a = (rvm_arena){.base = memory, .size = bytes};
   if (bytes > skip && (bytes - skip) / UNIT > 0) {
     Hole *h = (Hole *)((uint8_t *)memory + skip);
-    *h = (Hole){ NULL, (bytes - skip) & ~(size_t)(UNIT - 1) };
+    *h = (Hole){NULL, (bytes - skip) & ~(size_t)(UNIT - 1)};
     a->free_list = h;
   }
-  return (rvm_alloc){ arena_fn, a };
+  return (rvm_alloc){arena_fn, a};
 }

@@ -74,7 +74,7 @@ static bool tensor_or_scalar(Asm *s, IType *t) {
     return asm_fail(s, "expected a type");
   t->dtype = (uint8_t)dt;
   if (!asm_next(s)) return false;
-  if (!asm_is(s, "[")) return true;          /* IT_SCALAR is zero              */
+  if (!asm_is(s, "[")) return true; /* IT_SCALAR is zero              */
   t->kind = IT_TENSOR;
   if (!dims(s, &t->first_dim, &n)) return false;
   t->rank = (uint8_t)n;
@@ -208,8 +208,7 @@ static bool function(Asm *s) {
   if (!numbered(s, 'f', s->m.n_funcs) || !asm_string(s, &f.name)) return false;
   if (!asm_expect(s, "captures") || !type_list(s, &f.n_captures)) return false;
   if (!asm_expect(s, "params") || !type_list(s, &f.n_params)) return false;
-  if (!asm_ref(s, 't', &f.result) || !asm_expect(s, "regs") || !asm_u32(s, &f.n_regs))
-    return false;
+  if (!asm_ref(s, 't', &f.result) || !asm_expect(s, "regs") || !asm_u32(s, &f.n_regs)) return false;
   if (!asm_body(s)) return false;
   f.n_code = s->m.n_code - f.code;
   f.n_labels = s->m.n_labels - f.label;
@@ -237,8 +236,10 @@ static bool entry(Asm *s) {
 
 /* ---- everything --------------------------------------------------------- */
 
-static const struct { const char *word; bool (*read)(Asm *); } items[] = {
-  {"type", type}, {"const", constant}, {"func", function}, {"entry", entry}};
+static const struct {
+  const char *word;
+  bool (*read)(Asm *);
+} items[] = {{"type", type}, {"const", constant}, {"func", function}, {"entry", entry}};
 
 static bool item(Asm *s) {
   if (asm_is(s, "kernel")) return kernel(s);
@@ -248,7 +249,7 @@ static bool item(Asm *s) {
 }
 
 static bool image(Asm *s) {
-  if (!asm_push(s, IA_TEXT)) return false;   /* 0 is ""                        */
+  if (!asm_push(s, IA_TEXT)) return false; /* 0 is ""                        */
   if (!asm_next(s) || !asm_expect(s, "image")) return false;
   while (s->tok.kind != AT_End)
     if (!item(s)) return false;

@@ -66,9 +66,13 @@ static bool dtype_word(Asm *s, uint32_t *v) {
 static bool operand(Asm *s, char kind, uint32_t *v) {
   int64_t x;
   switch (kind) {
-  case 'd': case 'u': case 'm': case 'b': return asm_ref(s, 'r', v);
+  case 'd':
+  case 'u':
+  case 'm':
+  case 'b': return asm_ref(s, 'r', v);
   case 'K': return asm_ref(s, 'c', v);
-  case 'J': case 'L': return asm_ref(s, 'L', v);
+  case 'J':
+  case 'L': return asm_ref(s, 'L', v);
   case 'M': return asm_string(s, v);
   case 'T': return dtype_word(s, v);
   case 'Y': return asm_ref(s, 't', v);
@@ -76,7 +80,7 @@ static bool operand(Asm *s, char kind, uint32_t *v) {
   case 'X': return asm_ref(s, 'k', v);
   case 'R': return runtime_name(s, v);
   case '.': *v = 0; return true;
-  default:                                   /* n, c: may be negative (IMM)    */
+  default: /* n, c: may be negative (IMM)    */
     if (!asm_number(s, &x)) return false;
     *v = (uint16_t)x;
     return (x >= INT16_MIN && x <= UINT16_MAX) || asm_fail(s, "the number is too large");
@@ -215,7 +219,8 @@ static bool patch_jumps(Asm *s) {
       return asm_fail(s, "there is no L%u in this function", x->label);
     }
     uint32_t pc = s->label[x->label].pc;
-    if (x->in_pool) s->m.pool[x->at] = pc;
+    if (x->in_pool)
+      s->m.pool[x->at] = pc;
     else {
       s->m.code[x->at].b = (uint16_t)pc;
       s->m.code[x->at].c = (uint16_t)(pc >> 16);
@@ -230,8 +235,9 @@ bool asm_body(Asm *s) {
   while (!asm_is(s, "end")) {
     if (s->tok.kind == AT_End) return asm_fail(s, "the function does not end");
     if (!asm_accept(s, "at", &yes)) return false;
-    bool ok = yes ? source_line(s)
-              : s->tok.kind == AT_Word && s->tok.p[0] == 'L' ? label(s) : instruction(s);
+    bool ok = yes                                            ? source_line(s)
+              : s->tok.kind == AT_Word && s->tok.p[0] == 'L' ? label(s)
+                                                             : instruction(s);
     if (!ok) return false;
   }
   return patch_jumps(s) && asm_next(s);

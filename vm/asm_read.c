@@ -9,7 +9,7 @@
 
 bool asm_fail(Asm *s, const char *fmt, ...) {
   va_list ap;
-  if (s->err->line) return false;            /* the first mistake counts       */
+  if (s->err->line) return false; /* the first mistake counts       */
   va_start(ap, fmt);
   vsnprintf(s->err->why, sizeof s->err->why, fmt, ap);
   va_end(ap);
@@ -163,8 +163,10 @@ void *asm_grow(Asm *s, void *p, size_t elem, uint64_t n, uint64_t *cap) {
   void *r = NULL;
   if (want <= UINT32_MAX && size_mul(elem, (size_t)want, &bytes))
     r = s->a.fn(s->a.user, p, elem * (size_t)*cap, bytes);
-  if (r) *cap = want;
-  else asm_fail(s, "out of memory");
+  if (r)
+    *cap = want;
+  else
+    asm_fail(s, "out of memory");
   return r;
 }
 
@@ -183,7 +185,7 @@ void *asm_push(Asm *s, int array) {
 /* ---- interned text ------------------------------------------------------ */
 
 static uint32_t hash_text(const char *p) {
-  uint32_t h = 2166136261u;                  /* FNV-1a                         */
+  uint32_t h = 2166136261u; /* FNV-1a                         */
   for (; *p; p++) h = (h ^ (unsigned char)*p) * 16777619u;
   return h;
 }

@@ -11,7 +11,11 @@
 #include "vm/runtime.h"
 #include "vm/tool.h"
 
-typedef struct { const Image *m; TextOut *o; bool full; } Dis;
+typedef struct {
+  const Image *m;
+  TextOut *o;
+  bool full;
+} Dis;
 
 static const char *text_at(const Image *m, uint32_t at) {
   return at < m->n_text && m->text[m->n_text - 1] == '\0' ? m->text + at : "?";
@@ -32,8 +36,10 @@ static void dims(Dis *d, uint32_t first, uint32_t n) {
   for (uint32_t i = 0; i < n && (uint64_t)first + i < d->m->n_dims; i++) {
     int64_t x = d->m->dims[first + i];
     if (i) text_put(d->o, " ", 1);
-    if (x < 0) text_put(d->o, "?", 1);
-    else text_fmt(d->o, "%lld", (long long)x);
+    if (x < 0)
+      text_put(d->o, "?", 1);
+    else
+      text_fmt(d->o, "%lld", (long long)x);
   }
   text_put(d->o, "]", 1);
 }
@@ -85,7 +91,7 @@ static void type(Dis *d, uint32_t i) {
 
 /* ---- constants ---------------------------------------------------------- */
 
-enum { SHORT = 16 };                         /* elements printed of a constant when not in full */
+enum { SHORT = 16 }; /* elements printed of a constant when not in full */
 
 static void value(Dis *d, DType t, uint64_t bits) {
   double x;
@@ -108,7 +114,7 @@ static uint64_t element(const uint8_t *p, DType t) {
 }
 
 static void hex_data(Dis *d, const IConst *c, uint64_t n, int bytes) {
-  if (n == 0) return;                        /* there may be no data           */
+  if (n == 0) return; /* there may be no data           */
   const uint8_t *p = d->m->data + c->at;
   for (uint64_t i = 0; i < n; i++) {
     if (i % 16 == 0 && n > 16) text_put(d->o, "\n   ", 4);
@@ -125,8 +131,10 @@ static void tensor_const(Dis *d, const IConst *c, const IType *t) {
   text_put(d->o, " {", 2);
   if (c->at > m->n_data || c->bytes > m->n_data - c->at || dt >= DT_COUNT) return;
   uint64_t n = c->bytes / (uint64_t)dtype_bytes(dt);
-  if (n <= SHORT || d->full) hex_data(d, c, n, dtype_bytes(dt));
-  else text_put(d->o, " ...", 4);
+  if (n <= SHORT || d->full)
+    hex_data(d, c, n, dtype_bytes(dt));
+  else
+    text_put(d->o, " ...", 4);
   text_put(d->o, " }  ;", 5);
   for (uint64_t i = 0; i < n && i < SHORT / 2; i++)
     value(d, dt, element(m->data + c->at + i * (uint64_t)dtype_bytes(dt), dt));
@@ -138,7 +146,8 @@ static void constant(Dis *d, uint32_t i) {
   text_fmt(d->o, "const c%u = t%u", i, c->type);
   if (c->type < d->m->n_types) {
     const IType *t = &d->m->type[c->type];
-    if (t->kind == IT_TENSOR) tensor_const(d, c, t);
+    if (t->kind == IT_TENSOR)
+      tensor_const(d, c, t);
     else {
       text_fmt(d->o, " 0x%llx  ;", (unsigned long long)c->bits);
       if (t->dtype < DT_COUNT) value(d, (DType)t->dtype, c->bits);
@@ -151,9 +160,13 @@ static void constant(Dis *d, uint32_t i) {
 
 static void operand(Dis *d, uint16_t op, const Operand *o) {
   switch (o->kind) {
-  case 'd': case 'u': case 'm': case 'b': text_fmt(d->o, " r%u", o->v); break;
+  case 'd':
+  case 'u':
+  case 'm':
+  case 'b': text_fmt(d->o, " r%u", o->v); break;
   case 'K': text_fmt(d->o, " c%u", o->v); break;
-  case 'J': case 'L': text_fmt(d->o, " L%u", o->v); break;
+  case 'J':
+  case 'L': text_fmt(d->o, " L%u", o->v); break;
   case 'M':
     text_put(d->o, " ", 1);
     text_quoted(d->o, text_at(d->m, o->v));
@@ -164,14 +177,16 @@ static void operand(Dis *d, uint16_t op, const Operand *o) {
   case 'X': text_fmt(d->o, " k%u", o->v); break;
   case 'R': text_fmt(d->o, " %s", o->v < RT_COUNT ? rt_info[o->v].name : "?"); break;
   case 'n':
-    if (op == OP_IMM) text_fmt(d->o, " %d", (int16_t)o->v);
-    else text_fmt(d->o, " %u", o->v);
+    if (op == OP_IMM)
+      text_fmt(d->o, " %d", (int16_t)o->v);
+    else
+      text_fmt(d->o, " %u", o->v);
     break;
   case 'c': text_fmt(d->o, " %u", o->v); break;
   case 'w': text_fmt(d->o, " %lld", (long long)o->wide); break;
   case '[': text_put(d->o, " [", 2); break;
   case ']': text_put(d->o, " ]", 2); break;
-  default: break;                            /* unused                         */
+  default: break; /* unused                         */
   }
 }
 
@@ -284,8 +299,10 @@ static void kernels(Dis *d, KAlloc up) {
     size_t n = 0;
     char *s = kernel_print(d->m->kernel[i], track_alloc(&t), &n);
     text_fmt(d->o, "\n; k%u\n", i);
-    if (s) text_put(d->o, s, n);
-    else d->o->failed = true;
+    if (s)
+      text_put(d->o, s, n);
+    else
+      d->o->failed = true;
     if (s && n && s[n - 1] != '\n') text_put(d->o, "\n", 1);
     track_free(&t);
   }

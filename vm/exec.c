@@ -75,7 +75,10 @@ static void locate(rvm_instance *vm, uint32_t func, uint32_t pc) {
   uint32_t lo = 0, hi = f->n_lines;
   while (lo < hi) {
     uint32_t mid = lo + (hi - lo) / 2;
-    if (l[mid].pc <= pc) lo = mid + 1; else hi = mid;
+    if (l[mid].pc <= pc)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
   if (lo == 0) return;
   vm->err.line = l[lo - 1].line;
@@ -107,7 +110,10 @@ bool vm_reserve(rvm_instance *vm, size_t slots) {
 static void unpack(rvm_instance *vm, Record *c, uint64_t *to) {
   Heap *h = &vm->heap;
   memcpy(to, c->slot, (size_t)c->h.n * 8);
-  if (c->h.u.own.count == 1) { heap_free_shell(h, c); return; }
+  if (c->h.u.own.count == 1) {
+    heap_free_shell(h, c);
+    return;
+  }
   const uint64_t *w = ref_words(&h->map, &c->h);
   for (uint32_t i = 0; i < c->h.n; i += 64)
     for (uint64_t bits = w[i / 64]; bits; bits &= bits - 1)
@@ -125,7 +131,7 @@ static rvm_status do_record(rvm_instance *vm, CellKind kind, uint32_t desc, cons
   return RVM_OK;
 }
 
-enum { MAX_RANK = 8 };                       /* the verifier's                */
+enum { MAX_RANK = 8 }; /* the verifier's                */
 
 static rvm_status do_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
   int64_t dim[MAX_RANK];
@@ -171,9 +177,21 @@ static inline float get_f32(uint64_t x) {
   memcpy(&f, &u, 4);
   return f;
 }
-static inline double get_f64(uint64_t x) { double d; memcpy(&d, &x, 8); return d; }
-static inline uint64_t put_f32(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static inline uint64_t put_f64(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }
+static inline double get_f64(uint64_t x) {
+  double d;
+  memcpy(&d, &x, 8);
+  return d;
+}
+static inline uint64_t put_f32(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static inline uint64_t put_f64(double d) {
+  uint64_t u;
+  memcpy(&u, &d, 8);
+  return u;
+}
 static inline uint64_t put_i32(uint32_t x) { return (uint64_t)(int64_t)(int32_t)x; }
 #define A_add +
 #define A_sub -
@@ -183,8 +201,8 @@ static inline uint64_t put_i32(uint32_t x) { return (uint64_t)(int64_t)(int32_t)
 #define A_ne !=
 #define A_lt <
 #define A_le <=
-#define EVAL_i32(op, x, y) put_i32((uint32_t)(x) A_##op (uint32_t)(y))
-#define EVAL_i64(op, x, y) ((x) A_##op (y))
+#define EVAL_i32(op, x, y) put_i32((uint32_t)(x)A_##op(uint32_t)(y))
+#define EVAL_i64(op, x, y) ((x)A_##op(y))
 #define EVAL_f32(op, x, y) put_f32(get_f32(x) A_##op get_f32(y))
 #define EVAL_f64(op, x, y) put_f64(get_f64(x) A_##op get_f64(y))
 #define TEST(op, t, x, y) (get_##t(x) A_##op get_##t(y))
@@ -193,13 +211,17 @@ static inline uint64_t put_i32(uint32_t x) { return (uint64_t)(int64_t)(int32_t)
 
 /* Pays for what has run since `paid`, this instruction not included. */
 #define CHARGE() (fuel -= ip - paid, paid = ip)
-#define POLL() \
-  do { \
-    CHARGE(); \
-    if (fuel < 0 || atomic_load_explicit(&vm->stop, memory_order_relaxed)) goto park; \
+#define POLL()                                                                                     \
+  do {                                                                                             \
+    CHARGE();                                                                                      \
+    if (fuel < 0 || atomic_load_explicit(&vm->stop, memory_order_relaxed)) goto park;              \
   } while (0)
 #define GO(target) (fuel -= ip + 1 - paid, ip = paid = (target))
-#define TRY(e) do { st = (e); if (st != RVM_OK) goto fail; } while (0)
+#define TRY(e)                                                                                     \
+  do {                                                                                             \
+    st = (e);                                                                                      \
+    if (st != RVM_OK) goto fail;                                                                   \
+  } while (0)
 #define A r[ip->a]
 #define B r[ip->b]
 #define C r[ip->c]
@@ -225,7 +247,10 @@ rvm_status vm_run(rvm_instance *vm) {
     switch (ip->op) {
     case X_NOP: break;
     case OP_MOVE: A = B; break;
-    case OP_DUP: ref_dup(B); A = B; break;
+    case OP_DUP:
+      ref_dup(B);
+      A = B;
+      break;
     case OP_DROP: ref_drop(h, A); break;
     case OP_IMM: A = (uint64_t)wrap_int((int16_t)ip->c, (DType)ip->b); break;
     case X_SIGNED: A = (uint64_t)(int64_t)(int16_t)ip->c; break;
@@ -247,7 +272,8 @@ rvm_status vm_run(rvm_instance *vm) {
       GO(code + w[1 + c]);
       goto again;
     }
-    case OP_CALL: case OP_CALLC: {
+    case OP_CALL:
+    case OP_CALLC: {
       POLL();
       if (depth >= max_depth) goto too_deep;
       const uint32_t *w = pool + ins_w(*ip);
@@ -262,7 +288,10 @@ rvm_status vm_run(rvm_instance *vm) {
       q[-2] = (uint64_t)fi << 32 | (uint32_t)(ip - code);
       q[-1] = ip->a;
       uint64_t *args = q;
-      if (c) { args += c->h.n; unpack(vm, c, q); }
+      if (c) {
+        args += c->h.n;
+        unpack(vm, c, q);
+      }
       for (uint32_t i = 0; i < n; i++) args[i] = r[w[2 + i]];
       ENTER(to);
       GO(code);
@@ -271,7 +300,8 @@ rvm_status vm_run(rvm_instance *vm) {
       depth++;
       goto again;
     }
-    case OP_TAILCALL: case OP_TAILCALLC: {
+    case OP_TAILCALL:
+    case OP_TAILCALLC: {
       POLL();
       const uint32_t *w = pool + ins_w(*ip);
       Record *c = ip->op == OP_TAILCALLC ? record_of(r[w[0]]) : NULL;
@@ -282,8 +312,11 @@ rvm_status vm_run(rvm_instance *vm) {
         if (!vm_reserve(vm, base + want)) goto no_memory;
         r = vm->stack + base;
       }
-      uint64_t *q = r + fn->n_regs, *args = q;   /* aside first: the lists may overlap */
-      if (c) { args += c->h.n; unpack(vm, c, q); }
+      uint64_t *q = r + fn->n_regs, *args = q; /* aside first: the lists may overlap */
+      if (c) {
+        args += c->h.n;
+        unpack(vm, c, q);
+      }
       for (uint32_t i = 0; i < n; i++) args[i] = r[w[2 + i]];
       for (uint32_t i = 0; i < total; i++) r[i] = q[i];
       ENTER(to);
@@ -292,7 +325,11 @@ rvm_status vm_run(rvm_instance *vm) {
     }
     case OP_RET: {
       uint64_t v = A;
-      if (--depth == 0) { vm->result = v; ip++; goto out; }
+      if (--depth == 0) {
+        vm->result = v;
+        ip++;
+        goto out;
+      }
       uint32_t pc = (uint32_t)r[-2], to = (uint32_t)r[-1];
       ENTER((uint32_t)(r[-2] >> 32));
       base -= FRAME_WORDS + (size_t)fn->n_regs;
@@ -314,10 +351,20 @@ rvm_status vm_run(rvm_instance *vm) {
       TRY(do_record(vm, CK_Closure, w[1], w + 2, r, &A));
       break;
     }
-    case OP_FIELD: { uint64_t v = record_of(B)->slot[ip->c]; ref_dup(v); A = v; break; }
+    case OP_FIELD: {
+      uint64_t v = record_of(B)->slot[ip->c];
+      ref_dup(v);
+      A = v;
+      break;
+    }
     case X_FIELDS: A = record_of(B)->slot[ip->c]; break;
     case OP_REF: TRY(do_ref(vm, B, ip->c, &A)); break;
-    case OP_REFGET: { uint64_t v = record_of(B)->slot[0]; ref_dup(v); A = v; break; }
+    case OP_REFGET: {
+      uint64_t v = record_of(B)->slot[0];
+      ref_dup(v);
+      A = v;
+      break;
+    }
     case X_REFGETS: A = record_of(B)->slot[0]; break;
     case OP_REFSET: {
       uint64_t *s = record_of(A)->slot, old = *s;
@@ -333,12 +380,16 @@ rvm_status vm_run(rvm_instance *vm) {
     case OP_VIEW: TRY(do_view(vm, pool + ins_w(*ip), r, &A)); break;
     case OP_ELEM: {
       const Tensor *t = tensor_of(B);
-      if (ip->c >= t->count) { st = fault_elem(vm, ip->c, t->count); goto fail; }
+      if (ip->c >= t->count) {
+        st = fault_elem(vm, ip->c, t->count);
+        goto fail;
+      }
       DType e = (DType)t->h.desc;
       A = slot_load((const uint8_t *)t->data + (size_t)ip->c * (size_t)dtype_bytes(e), e);
       break;
     }
-    case OP_KERNEL: case OP_RUNTIME: {
+    case OP_KERNEL:
+    case OP_RUNTIME: {
       POLL();
       int64_t left = fuel;
       st = ip->op == OP_KERNEL ? vm_kernel(vm, pool + ins_w(*ip), r, &left)
@@ -361,34 +412,42 @@ rvm_status vm_run(rvm_instance *vm) {
     case X_or_bool: A = B | C; break;
     case X_xor_bool: A = B ^ C; break;
     case X_not_bool: A = !B; break;
-#define F(op, t) case X_##op##_##t: A = EVAL_##t(op, B, C); break;
-    FAST_ARITH(F)
+#define F(op, t)                                                                                   \
+  case X_##op##_##t: A = EVAL_##t(op, B, C); break;
+      FAST_ARITH(F)
 #undef F
-#define F(op, t) case X_##op##_##t: A = TEST(op, t, B, C); break;
-    FAST_COMPARE(F)
+#define F(op, t)                                                                                   \
+  case X_##op##_##t: A = TEST(op, t, B, C); break;
+      FAST_COMPARE(F)
 #undef F
-#define F(op, t) case X_##op##_##t##_unless: A = TEST(op, t, B, C); goto unless;
-    FAST_COMPARE(F)
+#define F(op, t)                                                                                   \
+  case X_##op##_##t##_unless: A = TEST(op, t, B, C); goto unless;
+      FAST_COMPARE(F)
 #undef F
     unless:
-      if (A) { ip++; break; }
+      if (A) {
+        ip++;
+        break;
+      }
       ip++;
       GO(code + ins_w(*ip));
       goto again;
 
     /* ---- checks ---- */
-    case OP_CHECKEQ: case OP_CHECKBC: case OP_CHECKGE: {
+    case OP_CHECKEQ:
+    case OP_CHECKBC:
+    case OP_CHECKGE: {
       const uint32_t *w = pool + ins_w(*ip);
       int64_t x = (int64_t)r[w[0]], y = (int64_t)r[w[1]];
-      bool ok = ip->op == OP_CHECKGE ? x >= y
-                                     : x == y || (ip->op == OP_CHECKBC && (x == 1 || y == 1));
+      bool ok =
+          ip->op == OP_CHECKGE ? x >= y : x == y || (ip->op == OP_CHECKBC && (x == 1 || y == 1));
       if (ok) break;
       st = fault_two(vm, w[2], x, y);
       goto fail;
     }
     case OP_FAIL: st = vm_fault(vm, im->text + ins_w(*ip), NULL); goto fail;
 
-    default: {                               /* the other scalar operations   */
+    default: { /* the other scalar operations   */
       uint32_t op = ip->op - (uint32_t)OP_SCALAR;
       uint64_t x = sop_info[op >> 4].arity > 1 ? C : 0;
       KStatus s = scalar_eval((SOp)(op >> 4), (DType)(op & 15), B, x, 0, &A);

@@ -8,20 +8,28 @@
 #include "vm/heap.h"
 #include "base/checked.h"
 
-struct Chunk { Chunk *next; size_t size, used; };
-struct Large { Large *next, *prev; size_t bytes; };
+struct Chunk {
+  Chunk *next;
+  size_t size, used;
+};
+struct Large {
+  Large *next, *prev;
+  size_t bytes;
+};
 enum {
-  CHUNK_HEAD = 64, LARGE_HEAD = 32,
-  KEEP_IDLE = 1 << 20, KEEP_SCRATCH = 1 << 18,       /* bytes kept while unused */
-  SPARE_LEAST = 1 << 16, SPARE_MOST = 1 << 28
+  CHUNK_HEAD = 64,
+  LARGE_HEAD = 32,
+  KEEP_IDLE = 1 << 20,
+  KEEP_SCRATCH = 1 << 18, /* bytes kept while unused */
+  SPARE_LEAST = 1 << 16,
+  SPARE_MOST = 1 << 28
 };
 
-static const uint16_t class_size[N_CLASSES] = {
-  32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896,
-  1024, 1280, 1536, 2048, 3072, 4096
-};
+static const uint16_t class_size[N_CLASSES] = {32,  48,  64,   80,   96,   112,  128,  160,
+                                               192, 224, 256,  320,  384,  448,  512,  640,
+                                               768, 896, 1024, 1280, 1536, 2048, 3072, 4096};
 
-static int class_of(size_t n) {              /* CLASS_LARGE: no class holds n */
+static int class_of(size_t n) { /* CLASS_LARGE: no class holds n */
   if (n <= 128) return n <= 32 ? 0 : (int)((n + 15) / 16 - 2);
   for (int c = 7; c < N_CLASSES; c++)
     if (n <= class_size[c]) return c;
@@ -32,7 +40,10 @@ static int class_of(size_t n) {              /* CLASS_LARGE: no class holds n */
 
 static bool account(Heap *h, uint64_t was, uint64_t want) {
   uint64_t now = h->now - was + want;
-  if (want > was && h->limit && now > h->limit) { h->met_limit = true; return false; }
+  if (want > was && h->limit && now > h->limit) {
+    h->met_limit = true;
+    return false;
+  }
   h->now = now;
   if (now > h->peak) h->peak = now;
   return true;
@@ -128,12 +139,12 @@ static Chunk *new_chunk(Heap *h, Pool *p, size_t least) {
   if (size > 1 << 18) size = 1 << 18;
   if (size < least + CHUNK_HEAD) size = least + CHUNK_HEAD;
   Chunk *c = heap_get(h, size, p->kind);
-  if (!c && size > least + CHUNK_HEAD) {     /* memory is short: ask for what is needed */
+  if (!c && size > least + CHUNK_HEAD) { /* memory is short: ask for what is needed */
     size = least + CHUNK_HEAD;
     c = heap_get(h, size, p->kind);
   }
   if (!c) return NULL;
-  *c = (Chunk){ p->chunk, size, CHUNK_HEAD };
+  *c = (Chunk){p->chunk, size, CHUNK_HEAD};
   p->chunk = c;
   p->bytes += size;
   return c;
@@ -142,7 +153,10 @@ static Chunk *new_chunk(Heap *h, Pool *p, size_t least) {
 /* A block's first word links it while it is free. */
 static inline void *pool_get(Heap *h, Pool *p, int cls) {
   void *b = p->free[cls];
-  if (b) { p->free[cls] = *(void **)b; return b; }
+  if (b) {
+    p->free[cls] = *(void **)b;
+    return b;
+  }
   size_t n = class_size[cls];
   Chunk *c = p->chunk;
   if (!c || c->size - c->used < n) {
@@ -176,7 +190,7 @@ static Cell *large_get(Heap *h, size_t n) {
   if (!size_add(n, LARGE_HEAD, &bytes)) return NULL;
   Large *l = heap_get(h, bytes, RVM_VALUES);
   if (!l) return NULL;
-  *l = (Large){ h->large, NULL, bytes };
+  *l = (Large){h->large, NULL, bytes};
   if (h->large) h->large->prev = l;
   h->large = l;
   return (Cell *)((uint8_t *)l + LARGE_HEAD);
@@ -184,7 +198,10 @@ static Cell *large_get(Heap *h, size_t n) {
 
 static void large_put(Heap *h, Cell *c) {
   Large *l = (Large *)((uint8_t *)c - LARGE_HEAD);
-  if (l->prev) l->prev->next = l->next; else h->large = l->next;
+  if (l->prev)
+    l->prev->next = l->next;
+  else
+    h->large = l->next;
   if (l->next) l->next->prev = l->prev;
   heap_put(h, l, l->bytes, RVM_VALUES);
 }
@@ -208,8 +225,10 @@ static inline void cell_put(Heap *h, Cell *c) {
   int cls = c->flags & CF_CLASS;
   h->live--;
   c->kind = CK_Free;
-  if (cls == CLASS_LARGE) large_put(h, c);
-  else pool_put(&h->cells, cls, c);
+  if (cls == CLASS_LARGE)
+    large_put(h, c);
+  else
+    pool_put(&h->cells, cls, c);
 }
 
 Record *heap_record(Heap *h, CellKind kind, uint32_t desc, uint32_t n) {
@@ -229,8 +248,10 @@ static void *data_get(Heap *h, size_t n) {
 }
 static void data_put(Heap *h, void *p, size_t n) {
   int cls = class_of(round64(n));
-  if (cls == CLASS_LARGE) block_put(h, p, n);
-  else pool_put(&h->bytes, cls, p);
+  if (cls == CLASS_LARGE)
+    block_put(h, p, n);
+  else
+    pool_put(&h->bytes, cls, p);
 }
 
 bool heap_owns(const Tensor *t) { return !t->owner && !(t->h.flags & (CF_LENT | CF_IMMORTAL)); }
@@ -246,7 +267,7 @@ static Tensor *tensor_cell(Heap *h, DType t, int rank, const int64_t *dim, size_
   Tensor *x = (Tensor *)cell_get(h, sizeof(Tensor) + (size_t)rank * 8, CK_Tensor, (uint32_t)t,
                                  (uint32_t)rank);
   if (!x) return NULL;
-  x->data = x;                               /* empty: some address           */
+  x->data = x; /* empty: some address           */
   x->count = count;
   x->owner = NULL;
   if (rank > 0) memcpy(x->dim, dim, (size_t)rank * 8);
@@ -258,7 +279,10 @@ Tensor *heap_tensor(Heap *h, DType t, int rank, const int64_t *dim) {
   Tensor *x = tensor_cell(h, t, rank, dim, &bytes);
   if (!x || bytes == 0) return x;
   void *data = data_get(h, bytes);
-  if (!data) { cell_put(h, &x->h); return NULL; }
+  if (!data) {
+    cell_put(h, &x->h);
+    return NULL;
+  }
   if (t == DT_bool) memset(data, 0, bytes);
   x->data = data;
   return x;
@@ -322,11 +346,15 @@ void heap_release(Heap *h, Cell *c) {
 
 /* ---- collecting ------------------------------------------------------------ */
 
-typedef struct { Chunk *chunk; size_t at; Large *large; } Walk;
+typedef struct {
+  Chunk *chunk;
+  size_t at;
+  Large *large;
+} Walk;
 
-static Walk walk_start(Heap *h) { return (Walk){ h->cells.chunk, CHUNK_HEAD, h->large }; }
+static Walk walk_start(Heap *h) { return (Walk){h->cells.chunk, CHUNK_HEAD, h->large}; }
 
-static Cell *walk_next(Walk *w) {            /* the next cell alive, or NULL  */
+static Cell *walk_next(Walk *w) { /* the next cell alive, or NULL  */
   while (w->chunk) {
     while (w->at < w->chunk->used) {
       Cell *c = (Cell *)((uint8_t *)w->chunk + w->at);
@@ -360,7 +388,10 @@ static void mark_tensor(Tensor *t) {
  * back, and the count, which is recomputed afterwards, says which slot. */
 static void mark(const RefMap *m, Cell *root) {
   if (root->flags & CF_MARK) return;
-  if (root->kind == CK_Tensor) { mark_tensor((Tensor *)root); return; }
+  if (root->kind == CK_Tensor) {
+    mark_tensor((Tensor *)root);
+    return;
+  }
   Record *cur = (Record *)root, *up = NULL;
   cur->h.flags |= CF_MARK;
   for (uint32_t i = 0;;) {
@@ -368,7 +399,10 @@ static void mark(const RefMap *m, Cell *root) {
     if (i < cur->h.n) {
       Cell *c = cell_of(cur->slot[i]);
       if (c->kind == CK_Tensor) mark_tensor((Tensor *)c);
-      if (c->flags & CF_MARK) { i++; continue; }
+      if (c->flags & CF_MARK) {
+        i++;
+        continue;
+      }
       cur->slot[i] = cell_value(up);
       cur->h.u.own.count = i;
       up = cur;
@@ -404,7 +438,10 @@ void heap_collect(Heap *h) {
   while (h->held && (c = walk_next(&w)))
     if (c->u.own.host) mark(&h->map, c);
   for (w = walk_start(h); (c = walk_next(&w));) {
-    if (c->flags & CF_MARK) { c->u.own.count = c->u.own.host; continue; }
+    if (c->flags & CF_MARK) {
+      c->u.own.count = c->u.own.host;
+      continue;
+    }
     if (c->kind == CK_Tensor) data_free(h, (Tensor *)c);
     cell_put(h, c);
   }
@@ -427,7 +464,8 @@ static bool in_scratch(const Heap *h, const void *p) {
 
 static void scratch_free(Heap *h, void *p, size_t n) {
   h->scratch.out--;
-  if (!in_scratch(h, p)) block_put(h, p, n);
+  if (!in_scratch(h, p))
+    block_put(h, p, n);
   else if ((uint8_t *)p + round64(n) == h->scratch.base + h->scratch.top)
     h->scratch.top = (size_t)((uint8_t *)p - h->scratch.base);
   if (h->scratch.out == 0) h->scratch.top = 0;
@@ -451,7 +489,7 @@ void *heap_scratch(void *u, void *old, size_t was, size_t want) {
     if (!p) return NULL;
   }
   h->scratch.out++;
-  h->scratch.peak += n;                      /* since the last idle moment    */
+  h->scratch.peak += n; /* since the last idle moment    */
   if (old) {
     memcpy(p, old, was < want ? was : want);
     scratch_free(h, old, was);

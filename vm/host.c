@@ -7,8 +7,8 @@
 
 Shape host_shape(const Image *m, uint32_t type) {
   const IType *t = &m->type[type];
-  if (t->kind != IT_TENSOR) return (Shape){ (DType)t->dtype, 0, NULL };
-  return (Shape){ (DType)t->dtype, t->rank, t->rank ? m->dims + t->first_dim : NULL };
+  if (t->kind != IT_TENSOR) return (Shape){(DType)t->dtype, 0, NULL};
+  return (Shape){(DType)t->dtype, t->rank, t->rank ? m->dims + t->first_dim : NULL};
 }
 
 static bool has_dtype(const DLTensor *x, DType t) {
@@ -23,7 +23,7 @@ bool host_compact(const DLTensor *x) {
     if (x->shape[i] == 0) return true;
   for (int i = x->ndim - 1; x->strides && i >= 0; i--) {
     if (x->shape[i] != 1 && x->strides[i] != step) return false;
-    step *= x->shape[i];                     /* fits: the count was computed  */
+    step *= x->shape[i]; /* fits: the count was computed  */
   }
   return true;
 }
@@ -48,7 +48,7 @@ const char *host_misfit(const DLTensor *x, Shape s, int64_t *count) {
 
 /* Copies the elements of a strided tensor in row-major order. */
 static void gather(const DLTensor *x, size_t each, int64_t count, uint8_t *to) {
-  int64_t at[8] = { 0 }, from = 0;
+  int64_t at[8] = {0}, from = 0;
   const uint8_t *base = bytes_of(x);
   for (int64_t n = 0; n < count; n++, to += each) {
     memcpy(to, base + from * (int64_t)each, each);
@@ -69,7 +69,7 @@ static bool bools_ok(const uint8_t *p, int64_t n) {
 }
 
 rvm_status host_import(rvm_instance *vm, uint32_t type, const DLTensor *x, int64_t count,
-                         uint64_t *out) {
+                       uint64_t *out) {
   Shape s = host_shape(&vm->p->im, type);
   size_t each = (size_t)dtype_bytes(s.t);
   if (!type_is_ref(&vm->p->im, type)) {
@@ -82,15 +82,17 @@ rvm_status host_import(rvm_instance *vm, uint32_t type, const DLTensor *x, int64
   if (!t) return vm_no_memory(vm);
   *out = cell_value(t);
   if (count == 0 || lend) return RVM_OK;
-  if (host_compact(x)) memcpy(t->data, bytes_of(x), (size_t)count * each);
-  else gather(x, each, count, t->data);
+  if (host_compact(x))
+    memcpy(t->data, bytes_of(x), (size_t)count * each);
+  else
+    gather(x, each, count, t->data);
   return RVM_OK;
 }
 
 static const char *bad_bools(const DLTensor *x, Shape s, int64_t count) {
   if (s.t != DT_bool || count == 0) return NULL;
   if (host_compact(x)) return bools_ok(bytes_of(x), count) ? NULL : "a bool is neither 0 nor 1";
-  int64_t at[8] = { 0 };
+  int64_t at[8] = {0};
   for (int64_t n = 0; n < count; n++) {
     int64_t from = 0;
     for (int d = 0; d < s.rank; d++) from += at[d] * x->strides[d];
@@ -109,20 +111,22 @@ const char *host_unfit(const rvm_instance *vm, uint32_t type, const DLTensor *x,
 void host_export(Shape s, void *data, const int64_t *dim, DLTensor *out) {
   int code, bits;
   dtype_to_dl(s.t, &code, &bits);
-  *out = (DLTensor){ .data = data, .device = { 1, 0 }, .ndim = s.rank,
-                     .dtype = { (uint8_t)code, (uint8_t)bits, 1 },
-                     .shape = s.rank ? (int64_t *)(uintptr_t)dim : NULL };
+  *out = (DLTensor){.data = data,
+                    .device = {1, 0},
+                    .ndim = s.rank,
+                    .dtype = {(uint8_t)code, (uint8_t)bits, 1},
+                    .shape = s.rank ? (int64_t *)(uintptr_t)dim : NULL};
 }
 
 /* ---- the leaves of a result ------------------------------------------------------------ */
 
 Leaves host_leaves(const Image *m, uint32_t type, uint64_t *slot) {
-  return (Leaves){ .m = m, .type = type, .slot = slot };
+  return (Leaves){.m = m, .type = type, .slot = slot};
 }
 
 bool host_next_leaf(Leaves *l, uint32_t *type, uint64_t **slot) {
   for (;;) {
-    if (l->type == UINT32_MAX) {             /* go on in the innermost tuple  */
+    if (l->type == UINT32_MAX) { /* go on in the innermost tuple  */
       while (l->depth > 0 && l->level[l->depth - 1].next == l->level[l->depth - 1].c->n_fields)
         l->depth--;
       if (l->depth == 0) return false;
@@ -140,7 +144,7 @@ bool host_next_leaf(Leaves *l, uint32_t *type, uint64_t **slot) {
       return !(l->bad = true);
     const ICtor *c = &l->m->ctor[t->first_ctor];
     uint64_t *fields = *slot && is_cell(**slot) ? record_of(**slot)->slot : NULL;
-    l->level[l->depth++] = (Level){ c, fields, 0 };
+    l->level[l->depth++] = (Level){c, fields, 0};
   }
 }
 
@@ -153,4 +157,3 @@ const char *host_no_leaves(const Image *m, uint32_t type) {
              ? "the result is not a tensor or a tuple of tensors: use rvm_apply"
              : NULL;
 }
-

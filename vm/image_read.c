@@ -7,9 +7,12 @@
 #include "base/checked.h"
 #include "vm/image_format.h"
 
-typedef struct { const uint8_t *p, *end; } Cursor;
 typedef struct {
-  const uint8_t *bytes;  size_t n;
+  const uint8_t *p, *end;
+} Cursor;
+typedef struct {
+  const uint8_t *bytes;
+  size_t n;
   KAlloc a;
   Image *m;
   ImageError *err;
@@ -54,7 +57,9 @@ static bool get_u64(Cursor *c, uint64_t *v) {
 /* ---- arrays ------------------------------------------------------------- */
 
 static void store_uint(void *p, uint64_t v, int bytes) {
-  uint8_t a = (uint8_t)v;  uint16_t b = (uint16_t)v;  uint32_t c = (uint32_t)v;
+  uint8_t a = (uint8_t)v;
+  uint16_t b = (uint16_t)v;
+  uint32_t c = (uint32_t)v;
   switch (bytes) {
   case 1: memcpy(p, &a, 1); break;
   case 2: memcpy(p, &b, 2); break;
@@ -164,8 +169,7 @@ static bool get_sections(Reader *r, Cursor c, uint32_t n) {
     const uint8_t *at = c.p;
     uint32_t kind, zero;
     uint64_t offset, size;
-    if (!get_u32(&c, &kind) || !get_u32(&c, &zero) || !get_u64(&c, &offset) ||
-        !get_u64(&c, &size))
+    if (!get_u32(&c, &kind) || !get_u32(&c, &zero) || !get_u64(&c, &offset) || !get_u64(&c, &size))
       return fail(r, "the section table ends too early", at);
     if (kind == 0 || kind > SECTION_DATA || zero != 0)
       return fail(r, "a section of unknown kind", at);

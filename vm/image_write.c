@@ -6,7 +6,11 @@
 #include "base/checked.h"
 #include "vm/image_format.h"
 
-typedef struct { uint8_t *p; size_t n; bool ok; } Out;   /* p NULL: only count   */
+typedef struct {
+  uint8_t *p;
+  size_t n;
+  bool ok;
+} Out; /* p NULL: only count   */
 
 static void put(Out *o, const void *s, size_t n) {
   if (o->p && n) memcpy(o->p + o->n, s, n);
@@ -24,7 +28,10 @@ static void put_align(Out *o, size_t to) {
 }
 
 static uint64_t load_uint(const void *p, int bytes) {
-  uint8_t a;  uint16_t b;  uint32_t c;  uint64_t d;
+  uint8_t a;
+  uint16_t b;
+  uint32_t c;
+  uint64_t d;
   switch (bytes) {
   case 1: memcpy(&a, p, 1); return a;
   case 2: memcpy(&b, p, 2); return b;
@@ -82,13 +89,15 @@ static void put_header(Out *o, size_t total, int n_sections) {
   put(o, IMAGE_MAGIC, 8);
   put_le(o, IMAGE_MAJOR, 2);
   put_le(o, IMAGE_MINOR, 2);
-  put_le(o, 0, 4);                           /* required features              */
+  put_le(o, 0, 4); /* required features              */
   put_le(o, total, 8);
   put_le(o, (uint64_t)n_sections, 4);
   put_le(o, 0, 4);
 }
 
-typedef struct { uint64_t at, size; } Place;
+typedef struct {
+  uint64_t at, size;
+} Place;
 
 static void put_image(Out *o, Image *m, size_t total, Place *place) {
   int n = 0;
@@ -104,14 +113,14 @@ static void put_image(Out *o, Image *m, size_t total, Place *place) {
   for (int k = 1; k <= SECTION_DATA; k++) {
     if (section_is_empty(m, k)) continue;
     put_section(o, m, k);
-    Out empty = {.n = 0, .ok = true};        /* the size without the alignment */
+    Out empty = {.n = 0, .ok = true}; /* the size without the alignment */
     put_section(&empty, m, k);
     place[k] = (Place){o->n - empty.n, empty.n};
   }
 }
 
 uint8_t *image_write(const Image *m, KAlloc a, size_t *n) {
-  Image copy = *m;                           /* wire_count wants a mutable owner */
+  Image copy = *m; /* wire_count wants a mutable owner */
   Place place[SECTION_DATA + 1] = {{0, 0}};
   Out o = {.ok = true};
   put_image(&o, &copy, 0, place);

@@ -6,11 +6,11 @@
 #include "vm/operands.h"
 
 static const char *const layouts[OP_COUNT] = {
-  [OP_SWITCH] = "[L]",       [OP_CALL] = "F[m]",      [OP_TAILCALL] = "F[m]",
-  [OP_CALLC] = "m[m]",       [OP_TAILCALLC] = "m[m]", [OP_DATA] = "Yc[m]",
-  [OP_CLOSURE] = "YF[m]",    [OP_ALLOC] = "Y[u]",     [OP_VIEW] = "Yu[u]",
-  [OP_SELECT] = "uuu",       [OP_KERNEL] = "X[b][u]", [OP_RUNTIME] = "R[u][Yd][w]",
-  [OP_CHECKEQ] = "uuM",      [OP_CHECKBC] = "uuM",    [OP_CHECKGE] = "uuM",
+    [OP_SWITCH] = "[L]",    [OP_CALL] = "F[m]",      [OP_TAILCALL] = "F[m]",
+    [OP_CALLC] = "m[m]",    [OP_TAILCALLC] = "m[m]", [OP_DATA] = "Yc[m]",
+    [OP_CLOSURE] = "YF[m]", [OP_ALLOC] = "Y[u]",     [OP_VIEW] = "Yu[u]",
+    [OP_SELECT] = "uuu",    [OP_KERNEL] = "X[b][u]", [OP_RUNTIME] = "R[u][Yd][w]",
+    [OP_CHECKEQ] = "uuM",   [OP_CHECKBC] = "uuM",    [OP_CHECKGE] = "uuM",
 };
 
 static bool is_scalar_op(uint16_t op) {
@@ -56,7 +56,7 @@ static bool next_in_pool(OperandIter *it, Operand *o) {
     if (it->left > 1) {
       it->left--;
       it->layout = it->loop;
-      return next_in_pool(it, o);            /* once: a list has an entry      */
+      return next_in_pool(it, o); /* once: a list has an entry      */
     }
     *o = (Operand){.kind = ']'};
     return true;

@@ -10,8 +10,11 @@
 #include "vm/runtime.h"
 #include "vm/xop.h"
 
-enum { TY_SCALAR = 1u << 31 };               /* + dtype; otherwise an index into Image.type */
-typedef struct { uint32_t ty; uint16_t ctor; } Reg;   /* ctor: 1 + the known one, or 0 */
+enum { TY_SCALAR = 1u << 31 }; /* + dtype; otherwise an index into Image.type */
+typedef struct {
+  uint32_t ty;
+  uint16_t ctor;
+} Reg; /* ctor: 1 + the known one, or 0 */
 typedef struct {
   Image *m;
   const IFunc *f;
@@ -26,8 +29,8 @@ static DType dtype_of(Reg r) { return (DType)(r.ty & 0xff); }
 
 static Reg reg_of(const Image *m, uint32_t type) {
   const IType *t = &m->type[type];
-  if (t->kind == IT_SCALAR) return (Reg){ scalar((DType)t->dtype), 0 };
-  return (Reg){ type, t->kind == IT_DATA && t->n_ctors == 1 };
+  if (t->kind == IT_SCALAR) return (Reg){scalar((DType)t->dtype), 0};
+  return (Reg){type, t->kind == IT_DATA && t->n_ctors == 1};
 }
 
 static Reg known(const Image *m, uint32_t type, uint32_t ctor) {
@@ -44,12 +47,14 @@ static Reg field(const Prep *p, Reg r, uint32_t i) {
 
 /* ---- scalars ---------------------------------------------------------------- */
 
-static const struct { uint16_t from, to, fused; } fast[] = {
-#define F(op, t) { OP_SCALAR + S_##op * 16 + DT_##t, X_##op##_##t, 0 },
-  FAST_ARITH(F) F(and, bool) F(or, bool) F(xor, bool) F(not, bool)
+static const struct {
+  uint16_t from, to, fused;
+} fast[] = {
+#define F(op, t) {OP_SCALAR + S_##op * 16 + DT_##t, X_##op##_##t, 0},
+    FAST_ARITH(F) F(and, bool) F(or, bool) F(xor, bool) F(not, bool)
 #undef F
-#define F(op, t) { OP_SCALAR + S_##op * 16 + DT_##t, X_##op##_##t, X_##op##_##t##_unless },
-  FAST_COMPARE(F)
+#define F(op, t) {OP_SCALAR + S_##op * 16 + DT_##t, X_##op##_##t, X_##op##_##t##_unless},
+        FAST_COMPARE(F)
 #undef F
 };
 
@@ -57,7 +62,7 @@ static void prep_scalar(Prep *p, uint32_t pc) {
   Ins *i = &p->code[pc];
   uint16_t op = i->op;
   const SOpInfo *s = &sop_info[(op - OP_SCALAR) >> 4];
-  p->r[i->a] = (Reg){ scalar(s->result == 'b' ? DT_bool : (DType)(op & 15)), 0 };
+  p->r[i->a] = (Reg){scalar(s->result == 'b' ? DT_bool : (DType)(op & 15)), 0};
   for (size_t k = 0; k < sizeof fast / sizeof *fast; k++) {
     if (fast[k].from != op) continue;
     i->op = fast[k].to;
@@ -80,23 +85,25 @@ static bool cast_is_copy(DType from, DType to) {
 
 static void prep_cast(Prep *p, Ins *i) {
   DType from = dtype_of(p->r[i->b]), to = (DType)i->c;
-  p->r[i->a] = (Reg){ scalar(to), 0 };
-  if (cast_is_copy(from, to)) *i = (Ins){ OP_MOVE, i->a, i->b, 0 };
-  else i->c = (uint16_t)(from << 8 | to);
+  p->r[i->a] = (Reg){scalar(to), 0};
+  if (cast_is_copy(from, to))
+    *i = (Ins){OP_MOVE, i->a, i->b, 0};
+  else
+    i->c = (uint16_t)(from << 8 | to);
 }
 
 /* ---- instructions with a list -------------------------------------------------- */
 
 static void prep_data(Prep *p, Ins *i, const uint32_t *w) {
   p->r[i->a] = known(p->m, w[0], w[1]);
-  if (w[2] == 0) *i = (Ins){ X_NULLARY, i->a, (uint16_t)w[1], (uint16_t)(w[1] >> 16) };
+  if (w[2] == 0) *i = (Ins){X_NULLARY, i->a, (uint16_t)w[1], (uint16_t)(w[1] >> 16)};
 }
 
 static void prep_kernel(Prep *p, const uint32_t *w) {
   const Kernel *k = p->m->kernel[w[0]];
   for (uint32_t b = 0; b < w[1]; b++)
     if (k->buf[b].rank == 0 && k->buf[b].role != K_IN)
-      p->r[w[2 + b]] = (Reg){ scalar((DType)k->buf[b].dtype), 0 };
+      p->r[w[2 + b]] = (Reg){scalar((DType)k->buf[b].dtype), 0};
 }
 
 /* Operand a gets four bits for each input that may be a scalar: 0 it is a
@@ -129,23 +136,32 @@ static void prep_ins(Prep *p, uint32_t pc) {
   Ins *i = &p->code[pc];
   Reg *r = p->r;
   const uint32_t *w = ins_w(*i) < m->n_pool ? m->pool + ins_w(*i) : NULL; /* if it has one */
-  if (i->op >= OP_SCALAR) { prep_scalar(p, pc); return; }
+  if (i->op >= OP_SCALAR) {
+    prep_scalar(p, pc);
+    return;
+  }
   switch ((OpCode)i->op) {
   case OP_MOVE: r[i->a] = r[i->b]; break;
   case OP_DUP:
     r[i->a] = r[i->b];
     if (is_scalar(r[i->b])) i->op = OP_MOVE;
     break;
-  case OP_DROP: if (is_scalar(r[i->a])) i->op = X_NOP; break;
+  case OP_DROP:
+    if (is_scalar(r[i->a])) i->op = X_NOP;
+    break;
   case OP_IMM: {
     DType t = (DType)i->b;
-    r[i->a] = (Reg){ scalar(t), 0 };
+    r[i->a] = (Reg){scalar(t), 0};
     if (t == DT_u64 || (dtype_is_signed(t) && t != DT_i8)) i->op = X_SIGNED;
     break;
   }
   case OP_CONST: r[i->a] = reg_of(m, m->cst[ins_w(*i)].type); break;
-  case OP_JUMP: if (ins_w(*i) <= pc) i->op = X_JUMPB; break;
-  case OP_UNLESS: if (ins_w(*i) <= pc) i->op = X_UNLESSB; break;
+  case OP_JUMP:
+    if (ins_w(*i) <= pc) i->op = X_JUMPB;
+    break;
+  case OP_UNLESS:
+    if (ins_w(*i) <= pc) i->op = X_UNLESSB;
+    break;
   case OP_CALL: r[i->a] = reg_of(m, m->func[w[0]].result); break;
   case OP_CALLC: r[i->a] = reg_of(m, m->type[r[w[0]].ty].result); break;
   case OP_DATA: prep_data(p, i, w); break;
@@ -155,7 +171,9 @@ static void prep_ins(Prep *p, uint32_t pc) {
     r[i->a] = f;
     break;
   }
-  case OP_CLOSURE: case OP_ALLOC: case OP_VIEW: r[i->a] = reg_of(m, w[0]); break;
+  case OP_CLOSURE:
+  case OP_ALLOC:
+  case OP_VIEW: r[i->a] = reg_of(m, w[0]); break;
   case OP_REF: prep_ref(p, i); break;
   case OP_REFGET: {
     Reg c = reg_of(m, m->type[r[i->b].ty].result);
@@ -163,15 +181,25 @@ static void prep_ins(Prep *p, uint32_t pc) {
     r[i->a] = c;
     break;
   }
-  case OP_REFSET: if (is_scalar(r[i->b])) i->op = X_REFSETS; break;
-  case OP_DIM: r[i->a] = (Reg){ scalar(DT_i64), 0 }; break;
-  case OP_ELEM: r[i->a] = (Reg){ scalar((DType)m->type[r[i->b].ty].dtype), 0 }; break;
+  case OP_REFSET:
+    if (is_scalar(r[i->b])) i->op = X_REFSETS;
+    break;
+  case OP_DIM: r[i->a] = (Reg){scalar(DT_i64), 0}; break;
+  case OP_ELEM: r[i->a] = (Reg){scalar((DType)m->type[r[i->b].ty].dtype), 0}; break;
   case OP_SELECT: r[i->a] = r[w[1]]; break;
   case OP_CAST: prep_cast(p, i); break;
   case OP_KERNEL: prep_kernel(p, w); break;
   case OP_RUNTIME: prep_runtime(p, i, w); break;
-  case OP_SWITCH: case OP_TAILCALL: case OP_TAILCALLC: case OP_RET: case OP_CHECKEQ:
-  case OP_CHECKBC: case OP_CHECKGE: case OP_FAIL: case OP_COUNT: case OP_SCALAR: break;
+  case OP_SWITCH:
+  case OP_TAILCALL:
+  case OP_TAILCALLC:
+  case OP_RET:
+  case OP_CHECKEQ:
+  case OP_CHECKBC:
+  case OP_CHECKGE:
+  case OP_FAIL:
+  case OP_COUNT:
+  case OP_SCALAR: break;
   }
 }
 
@@ -212,7 +240,7 @@ static bool disjoint(const Image *m, KAlloc a, ImageError *err) {
   bool ok = true;
   for (uint32_t i = 0; ok && i < m->n_funcs; i++)
     if (!take(taken, &m->func[i])) {
-      *err = (ImageError){ .why = "two functions share an instruction", .func = i };
+      *err = (ImageError){.why = "two functions share an instruction", .func = i};
       ok = false;
     }
   a.fn(a.user, taken, n, 0);
@@ -227,7 +255,7 @@ bool prep_code(Image *m, KAlloc a, bool *has_refs, ImageError *err) {
   Reg *r = a.fn(a.user, NULL, 0, most * sizeof *r);
   if (!r) return false;
   for (uint32_t i = 0; i < m->n_funcs; i++)
-    prep_func(&(Prep){ m, &m->func[i], m->code + m->func[i].code, r, has_refs });
+    prep_func(&(Prep){m, &m->func[i], m->code + m->func[i].code, r, has_refs});
   a.fn(a.user, r, most * sizeof *r, 0);
   return true;
 }

@@ -12,7 +12,7 @@ void *program_realloc(void *u, void *old, size_t was, size_t want) {
   return a->fn(a->user, old, was, want, RVM_PROGRAM);
 }
 
-static void *take(rvm_program *p, size_t n, size_t each) {      /* zeroed       */
+static void *take(rvm_program *p, size_t n, size_t each) { /* zeroed       */
   size_t bytes;
   if (!size_mul(n, each, &bytes) || bytes > SIZE_MAX / 2) return NULL;
   void *q = program_realloc(&p->alloc, NULL, 0, bytes ? bytes : 1);
@@ -53,7 +53,7 @@ static bool make_map(rvm_program *p) {
   p->of = take(p, (size_t)m->n_ctors + m->n_funcs, sizeof *p->of);
   if (!p->word || !p->of) return false;
   map_all(m, p->word, p->of);
-  p->map = (RefMap){ p->word, p->of, p->of + m->n_ctors };
+  p->map = (RefMap){p->word, p->of, p->of + m->n_ctors};
   return true;
 }
 
@@ -101,7 +101,7 @@ static void *const_data(rvm_program *p, const IConst *c, DType t) {
 static bool const_tensor(rvm_program *p, const IConst *c, Tensor *x) {
   const IType *t = &p->im.type[c->type];
   size_t each = (size_t)dtype_bytes((DType)t->dtype);
-  x->h = (Cell){ .desc = t->dtype, .n = t->rank, .kind = CK_Tensor, .flags = CF_IMMORTAL };
+  x->h = (Cell){.desc = t->dtype, .n = t->rank, .kind = CK_Tensor, .flags = CF_IMMORTAL};
   x->h.u.own.count = COUNT_MAX;
   x->count = (int64_t)(c->bytes / each);
   x->data = c->bytes ? const_data(p, c, (DType)t->dtype) : x;
@@ -121,7 +121,10 @@ static bool make_consts(rvm_program *p) {
   for (uint32_t i = 0; i < m->n_consts; i++) {
     const IConst *c = &m->cst[i];
     const IType *t = &m->type[c->type];
-    if (t->kind != IT_TENSOR) { p->konst[i] = c->bits; continue; }
+    if (t->kind != IT_TENSOR) {
+      p->konst[i] = c->bits;
+      continue;
+    }
     if (!const_tensor(p, c, (Tensor *)at)) return false;
     p->konst[i] = cell_value(at);
     at += const_cell(t);
@@ -151,7 +154,7 @@ static KStatus run_prepared(void *ctx, void *const *buf, const int64_t *sym, KAl
 /* The element count a buffer must have, as far as it is known now. */
 static BufInfo buf_info(const Kernel *k, uint32_t b) {
   const KBuf *x = &k->buf[b];
-  BufInfo i = { .kind = KB_FIXED, .dtype = x->dtype, .role = x->role, .count = 1 };
+  BufInfo i = {.kind = KB_FIXED, .dtype = x->dtype, .role = x->role, .count = 1};
   if (x->rank == 0) i.kind = KB_SCALAR;
   for (int d = 0; d < x->rank; d++) {
     const KNode *e = &k->node[x->dim[d]];
@@ -160,7 +163,7 @@ static BufInfo buf_info(const Kernel *k, uint32_t b) {
       i.sym[i.n_syms++] = (uint8_t)e->a;
     } else if (e->kind != KN_Const || (int64_t)e->bits <= 0 ||
                !i64_mul(i.count, (int64_t)e->bits, &i.count)) {
-      i.kind = KB_GENERAL;                   /* zeros and the like: the exact rule decides */
+      i.kind = KB_GENERAL; /* zeros and the like: the exact rule decides */
       i.count = 1;
     }
   }
@@ -182,10 +185,16 @@ static bool make_kernels(rvm_program *p, KError *why) {
   for (uint32_t i = 0; i < m->n_kernels; i++) {
     const Kernel *k = m->kernel[i];
     if (kernel_prepare(k, program_kalloc(p), &p->prog[i], why) != K_OK) return false;
-    p->kernel[i] = (KernelInfo){ .fn = run_prepared, .ctx = p->prog[i], .k = k, .buf = b,
-                                 .memo = p->n_memo, .needs_launch = p->needs_launch[i] };
-    if (k->n_syms) p->n_memo += 2 + k->n_syms + k->n_params;
-    else p->kernel[i].cost = kernel_cost(k, NULL);
+    p->kernel[i] = (KernelInfo){.fn = run_prepared,
+                                .ctx = p->prog[i],
+                                .k = k,
+                                .buf = b,
+                                .memo = p->n_memo,
+                                .needs_launch = p->needs_launch[i]};
+    if (k->n_syms)
+      p->n_memo += 2 + k->n_syms + k->n_params;
+    else
+      p->kernel[i].cost = kernel_cost(k, NULL);
     for (uint32_t j = 0; j < k->n_params; j++) *b++ = buf_info(k, j);
   }
   return true;
@@ -200,7 +209,7 @@ void program_set_kernel(rvm_program *p, uint32_t k, KernelFn fn, void *ctx) {
 
 static rvm_status refuse(rvm_error *err, rvm_status st, const char *why) {
   if (!err) return st;
-  *err = (rvm_error){ .status = st };
+  *err = (rvm_error){.status = st};
   Msg m = msg(err->message, sizeof err->message);
   msg_text(&m, why);
   return st;
@@ -211,7 +220,10 @@ static rvm_status bad_image(rvm_error *err, const ImageError *ie, const char *wh
   if (!why || ie->no_memory) return refuse(err, RVM_NO_MEMORY, "no memory to load the program");
   refuse(err, RVM_BAD_IMAGE, why);
   if (err) err->at = ie->at;
-  if (err && ie->func != UINT32_MAX) { err->func = ie->func; err->pc = ie->pc; }
+  if (err && ie->func != UINT32_MAX) {
+    err->func = ie->func;
+    err->pc = ie->pc;
+  }
   return RVM_BAD_IMAGE;
 }
 
@@ -224,13 +236,13 @@ static const void *aligned(rvm_program *p, const void *image, size_t n) {
 }
 
 static rvm_status load(rvm_program *p, const void *image, size_t n, rvm_error *err) {
-  ImageError ie = { 0 };
-  KError ke = { 0 };
+  ImageError ie = {0};
+  KError ke = {0};
   KAlloc a = program_kalloc(p);
   image = aligned(p, image, n);
   if (!image || !image_read(image, n, a, &p->im, &ie)) return bad_image(err, &ie, NULL);
   if (!image_verify(&p->im, a, &p->needs_launch, &ie)) return bad_image(err, &ie, NULL);
-  ie = (ImageError){ .func = UINT32_MAX };
+  ie = (ImageError){.func = UINT32_MAX};
   if (!make_map(p) || !number_ctors(p, &ie) || !make_consts(p)) return bad_image(err, &ie, NULL);
   if (!make_kernels(p, &ke))
     return bad_image(err, &ie, ke.status == K_OK || ke.status == K_NO_MEMORY ? NULL : ke.why);
@@ -241,14 +253,16 @@ static rvm_status load(rvm_program *p, const void *image, size_t n, rvm_error *e
 rvm_status rvm_program_load(const void *image, size_t n, rvm_alloc alloc, rvm_program **out,
                             rvm_error *err) {
   *out = NULL;
-  if (err) *err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
   rvm_program *p = alloc.fn(alloc.user, NULL, 0, sizeof *p, RVM_PROGRAM);
   if (!p) return refuse(err, RVM_NO_MEMORY, "no memory to load the program");
   memset(p, 0, sizeof *p);
   p->alloc = alloc;
   rvm_status st = load(p, image, n, err);
-  if (st != RVM_OK) rvm_program_free(p);
-  else *out = p;
+  if (st != RVM_OK)
+    rvm_program_free(p);
+  else
+    *out = p;
   return st;
 }
 
@@ -277,12 +291,15 @@ void rvm_program_free(rvm_program *p) {
 uint32_t rvm_program_count(const rvm_program *p) { return p->im.n_entries; }
 
 rvm_status rvm_program_find(const rvm_program *p, const char *name, rvm_func *out, rvm_error *err) {
-  if (err) *err = (rvm_error){ 0 };
+  if (err) *err = (rvm_error){0};
   for (uint32_t i = 0; i < p->im.n_entries; i++)
-    if (strcmp(p->im.text + p->im.entry[i].name, name) == 0) { *out = i; return RVM_OK; }
+    if (strcmp(p->im.text + p->im.entry[i].name, name) == 0) {
+      *out = i;
+      return RVM_OK;
+    }
   refuse(err, RVM_NOT_FOUND, "the program has no entry point ");
   if (err) {
-    Msg m = { err->message, strlen(err->message), sizeof err->message };
+    Msg m = {err->message, strlen(err->message), sizeof err->message};
     msg_text(&m, name);
   }
   return RVM_NOT_FOUND;
@@ -292,7 +309,7 @@ rvm_status rvm_func_describe(const rvm_program *p, rvm_func f, rvm_func_info *ou
   if (f >= p->im.n_entries) return RVM_NOT_FOUND;
   const IEntry *e = &p->im.entry[f];
   const IFunc *fn = &p->im.func[e->func];
-  *out = (rvm_func_info){ p->im.text + e->name, p->im.text + e->doc, fn->n_params, fn->result };
+  *out = (rvm_func_info){p->im.text + e->name, p->im.text + e->doc, fn->n_params, fn->result};
   return RVM_OK;
 }
 
@@ -315,16 +332,18 @@ const char *rvm_func_param_name(const rvm_program *p, rvm_func f, uint32_t i) {
 static DLDataType dl_type(DType t) {
   int code, bits;
   dtype_to_dl(t, &code, &bits);
-  return (DLDataType){ (uint8_t)code, (uint8_t)bits, 1 };
+  return (DLDataType){(uint8_t)code, (uint8_t)bits, 1};
 }
 
 rvm_status rvm_type_describe(const rvm_program *p, rvm_type t, rvm_type_info *out) {
-  static const rvm_type_kind kinds[] = {
-    [IT_SCALAR] = RVM_TENSOR, [IT_TENSOR] = RVM_TENSOR, [IT_DATA] = RVM_DATA,
-    [IT_CLOSURE] = RVM_CLOSURE, [IT_REF] = RVM_REF };
+  static const rvm_type_kind kinds[] = {[IT_SCALAR] = RVM_TENSOR,
+                                        [IT_TENSOR] = RVM_TENSOR,
+                                        [IT_DATA] = RVM_DATA,
+                                        [IT_CLOSURE] = RVM_CLOSURE,
+                                        [IT_REF] = RVM_REF};
   if (t >= p->im.n_types) return RVM_NOT_FOUND;
   const IType *x = &p->im.type[t];
-  *out = (rvm_type_info){ .kind = kinds[x->kind], .name = p->im.text };
+  *out = (rvm_type_info){.kind = kinds[x->kind], .name = p->im.text};
   if (x->kind <= IT_TENSOR) {
     out->dtype = dl_type((DType)x->dtype);
     out->ndim = x->kind == IT_TENSOR ? x->rank : 0;

@@ -8,7 +8,10 @@
 
 /* ---- boxes -------------------------------------------------------------------- */
 
-typedef struct { const RtIn *x; int64_t boxes, columns; } Boxes;  /* of one batch entry: see row */
+typedef struct {
+  const RtIn *x;
+  int64_t boxes, columns;
+} Boxes; /* of one batch entry: see row */
 
 static double rounded(const RtIn *x, double v) { return rt_to_double(rt_of_double(v, x->t), x->t); }
 static double at(const Boxes *b, int64_t row, int64_t column) {
@@ -17,11 +20,13 @@ static double at(const Boxes *b, int64_t row, int64_t column) {
 static double low(double a, double b) { return a < b ? a : b; }
 static double high(double a, double b) { return a > b ? a : b; }
 
-typedef struct { double l, t, r, b; } Corners;
+typedef struct {
+  double l, t, r, b;
+} Corners;
 static Corners corners(const Boxes *b, int64_t row, int64_t start) {
   double x0 = at(b, row, start), y0 = at(b, row, start + 1);
   double x1 = at(b, row, start + 2), y1 = at(b, row, start + 3);
-  return (Corners){ low(x0, x1), low(y0, y1), high(x0, x1), high(y0, y1) };
+  return (Corners){low(x0, x1), low(y0, y1), high(x0, x1), high(y0, y1)};
 }
 
 /* Intersection over union; 0 when the union is empty. */
@@ -37,12 +42,15 @@ static double overlap(const RtIn *x, Corners p, Corners q) {
 
 static bool is_boxes(RtCall *c, Boxes *b) {
   const RtIn *x = &c->in[0];
-  if (x->rank != 3) { rt_fail(c, "the boxes have rank ", x->rank); return false; }
+  if (x->rank != 3) {
+    rt_fail(c, "the boxes have rank ", x->rank);
+    return false;
+  }
   if (!dtype_is_float(x->t)) {
     rt_fail(c, "the boxes are not of a float type", INT64_MIN);
     return false;
   }
-  *b = (Boxes){ x, x->dim[1], x->dim[2] };
+  *b = (Boxes){x, x->dim[1], x->dim[2]};
   return true;
 }
 
@@ -109,10 +117,10 @@ enum { FORCE, TOP_K, COORD, SCORE, ID, RETURN_INDICES, TO_BOTTOM };
 typedef struct {
   RtCall *c;
   Boxes b;
-  int64_t max;                               /* boxes to keep; negative: all  */
+  int64_t max; /* boxes to keep; negative: all  */
   double iou;
-  RtKey *key;                                /* room for 2 * boxes            */
-  int64_t *box;                              /* of this batch entry: by score, or -1 */
+  RtKey *key;   /* room for 2 * boxes            */
+  int64_t *box; /* of this batch entry: by score, or -1 */
 } Nms;
 
 /* The first `valid` rows by descending score, the first of equals first; at
@@ -127,7 +135,7 @@ static void nms_order(Nms *m, int64_t first, int64_t valid) {
   }
   for (int64_t j = 0; j < valid; j++) {
     uint64_t s = rt_slot(m->b.x, (first + j) * m->b.columns + num[SCORE]);
-    m->key[j] = (RtKey){ rt_key(s, m->b.x->t), j };
+    m->key[j] = (RtKey){rt_key(s, m->b.x->t), j};
   }
   rt_sort_keys(m->key, m->key + m->b.boxes, valid, true);
   for (int64_t j = 0; j < keep; j++) m->box[j] = m->key[j].at;
@@ -145,7 +153,10 @@ static void nms_suppress(Nms *m, int64_t first, int64_t valid) {
   const int64_t *num = m->c->num;
   int64_t kept = 0;
   for (int64_t j = 0; j < valid; j++) {
-    if (kept == m->max) { m->box[j] = -1; continue; }
+    if (kept == m->max) {
+      m->box[j] = -1;
+      continue;
+    }
     if (m->box[j] < 0 || !(at(&m->b, first + m->box[j], num[SCORE]) > 0)) continue;
     int64_t row = first + m->box[j];
     Corners p = corners(&m->b, row, num[COORD]);
@@ -155,7 +166,10 @@ static void nms_suppress(Nms *m, int64_t first, int64_t valid) {
       Corners q = corners(&m->b, first + m->box[k], num[COORD]);
       good = !(overlap(m->b.x, p, q) >= m->iou);
     }
-    if (good) kept++; else m->box[j] = -1;
+    if (good)
+      kept++;
+    else
+      m->box[j] = -1;
   }
 }
 
@@ -167,8 +181,10 @@ static void nms_write_boxes(Nms *m, int64_t first) {
     bool down = m->c->num[TO_BOTTOM] && !m->c->num[RETURN_INDICES];
     int64_t row = m->box[j] < 0 ? -1 : first + m->box[j];
     if (down && row >= 0 && !(at(&m->b, row, 0) >= 0)) row = -1;
-    if (row >= 0) put_row(o, first + (down ? n++ : j), &m->b, row);
-    else if (!down) put_void(o, first + j, m->b.columns);
+    if (row >= 0)
+      put_row(o, first + (down ? n++ : j), &m->b, row);
+    else if (!down)
+      put_void(o, first + j, m->b.columns);
     if (down && j >= n) put_void(o, first + j, m->b.columns);
   }
 }
@@ -204,12 +220,12 @@ static RtStatus nms_check(RtCall *c, Nms *m) {
   m->iou = rounded(m->b.x, m->iou);
   RtStatus s = out_as(c, 0, m->b.x);
   if (s == RT_OK) s = rt_out(c, 1, 2, dim);
-  if (s == RT_OK) s = rt_out(c, 2, 2, (int64_t[]){ dim[0], 1 });
+  if (s == RT_OK) s = rt_out(c, 2, 2, (int64_t[]){dim[0], 1});
   return s;
 }
 
 RtStatus rt_nms(RtCall *c) {
-  Nms m = { 0 };
+  Nms m = {0};
   RtStatus s = nms_check(c, &m);
   if (s != RT_OK) return s;
   int64_t n = m.b.boxes;
@@ -242,7 +258,7 @@ typedef struct {
   int64_t batches, classes, max;
   double iou, least;
   RtKey *key;
-  int64_t *kept;                             /* rows chosen of one class      */
+  int64_t *kept; /* rows chosen of one class      */
 } All;
 
 static RtStatus all_check(RtCall *c, All *a) {
@@ -270,14 +286,14 @@ static int64_t choose(All *a, int64_t batch, int64_t class) {
   for (int64_t j = 0; j < n; j++) {
     uint64_t s = rt_slot(a->score, first + j);
     if (rt_to_double(s, a->score->t) > a->least)
-      a->key[valid++] = (RtKey){ rt_key(s, a->score->t), j };
+      a->key[valid++] = (RtKey){rt_key(s, a->score->t), j};
   }
   rt_sort_keys(a->key, a->key + n, valid, true);
   int64_t most = a->max > 0 ? a->max : valid;
   for (int64_t j = 0; j < valid && kept < most; j++) {
     int64_t row = a->key[j].at;
     double score = rt_to_double(rt_slot(a->score, first + row), a->score->t);
-    bool good = score > -1;                  /* as TVM, which marks with -1   */
+    bool good = score > -1; /* as TVM, which marks with -1   */
     Corners p = corners(&a->b, batch * n + row, 0);
     for (int64_t k = 0; good && score > 0 && k < kept; k++)
       good = !(overlap(a->b.x, corners(&a->b, batch * n + a->kept[k], 0), p) >= a->iou);
@@ -299,10 +315,10 @@ static RtStatus all_end(RtCall *c, All *a, RtStatus s) {
 }
 
 RtStatus rt_all_class_nms(RtCall *c) {
-  All a = { 0 };
+  All a = {0};
   RtStatus s = all_check(c, &a);
-  if (s == RT_OK) s = rt_out(c, 0, 2, (int64_t[]){ a.score->count, 3 });
-  if (s == RT_OK) s = rt_out(c, 1, 1, (int64_t[]){ 1 });
+  if (s == RT_OK) s = rt_out(c, 0, 2, (int64_t[]){a.score->count, 3});
+  if (s == RT_OK) s = rt_out(c, 1, 1, (int64_t[]){1});
   s = all_room(c, &a, s);
   int64_t to = 0;
   int64_t lists = a.score->count > 0 ? a.batches * a.classes : 0;
@@ -323,15 +339,15 @@ RtStatus rt_all_class_nms(RtCall *c) {
 
 /* (b, classes * n, 2) rows (class, box), (b, classes * n) scores, (b) numbers. */
 RtStatus rt_all_class_nms_tf(RtCall *c) {
-  All a = { 0 };
+  All a = {0};
   int64_t per = 0;
   RtStatus s = all_check(c, &a);
   if (s == RT_OK && __builtin_mul_overflow(a.classes, a.b.boxes, &per)) s = RT_NO_MEMORY;
   if (s == RT_OK && c->out[1].t != a.score->t)
     s = rt_fail(c, "a result has another element type", INT64_MIN);
-  if (s == RT_OK) s = rt_out(c, 0, 3, (int64_t[]){ a.batches, per, 2 });
-  if (s == RT_OK) s = rt_out(c, 1, 2, (int64_t[]){ a.batches, per });
-  if (s == RT_OK) s = rt_out(c, 2, 1, (int64_t[]){ a.batches });
+  if (s == RT_OK) s = rt_out(c, 0, 3, (int64_t[]){a.batches, per, 2});
+  if (s == RT_OK) s = rt_out(c, 1, 2, (int64_t[]){a.batches, per});
+  if (s == RT_OK) s = rt_out(c, 2, 1, (int64_t[]){a.batches});
   s = all_room(c, &a, s);
   if (a.b.boxes == 0) a.classes = 0;
   for (int64_t i = 0; s == RT_OK && i < a.batches; i++) {

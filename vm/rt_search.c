@@ -10,9 +10,9 @@ static bool is_nonzero(const RtIn *x, int64_t i) {
 
 RtStatus rt_argwhere(RtCall *c) {
   const RtIn *x = &c->in[0];
-  int64_t n = 0, at[RT_MAX_RANK] = { 0 };
+  int64_t n = 0, at[RT_MAX_RANK] = {0};
   for (int64_t i = 0; i < x->count; i++) n += is_nonzero(x, i);
-  RtStatus s = rt_out(c, 0, 2, (int64_t[]){ n, x->rank });
+  RtStatus s = rt_out(c, 0, 2, (int64_t[]){n, x->rank});
   if (s != RT_OK) return s;
   int64_t to = 0;
   for (int64_t i = 0; i < x->count; i++) {
@@ -28,12 +28,14 @@ RtStatus rt_argwhere(RtCall *c) {
 enum { VALUES, FIRST, INVERSE, COUNTS, NUMBER };
 
 /* A group of equal elements: where it starts among the sorted, how many. */
-typedef struct { int64_t start, count; } Group;
+typedef struct {
+  int64_t start, count;
+} Group;
 
 static int64_t group(const RtKey *k, int64_t n, Group *g) {
   int64_t groups = 0;
   for (int64_t i = 0; i < n; i++) {
-    if (i == 0 || k[i].key != k[i - 1].key) g[groups++] = (Group){ i, 0 };
+    if (i == 0 || k[i].key != k[i - 1].key) g[groups++] = (Group){i, 0};
     g[groups - 1].count++;
   }
   return groups;
@@ -50,7 +52,7 @@ static void unique_write(RtCall *c, const RtKey *k, const Group *g, int64_t grou
     for (int64_t i = q->start; i < q->start + q->count; i++)
       rt_set(&c->out[INVERSE], k[i].at, (uint64_t)to);
   }
-  for (int64_t to = groups; to < x->count; to++) {  /* the padding */
+  for (int64_t to = groups; to < x->count; to++) { /* the padding */
     rt_set(&c->out[VALUES], to, 0);
     rt_set(&c->out[FIRST], to, (uint64_t)x->count);
     rt_set(&c->out[COUNTS], to, 0);
@@ -72,11 +74,11 @@ RtStatus rt_unique(RtCall *c) {
   RtKey *k = rt_get(c, 3 * n, sizeof *k), *order = k ? k + n : NULL;
   Group *g = rt_get(c, n, sizeof *g);
   if (k && g) {
-    for (int64_t i = 0; i < n; i++) k[i] = (RtKey){ rt_key(rt_slot(x, i), x->t), i };
+    for (int64_t i = 0; i < n; i++) k[i] = (RtKey){rt_key(rt_slot(x, i), x->t), i};
     rt_sort_keys(k, order, n, false);
     int64_t groups = group(k, n, g);
     for (int64_t i = 0; i < groups; i++)
-      order[i] = (RtKey){ (uint64_t)(c->num[0] ? i : k[g[i].start].at), i };
+      order[i] = (RtKey){(uint64_t)(c->num[0] ? i : k[g[i].start].at), i};
     rt_sort_keys(order, order + n, groups, false);
     unique_write(c, k, g, groups, order);
   }
@@ -104,7 +106,10 @@ static int64_t bound(const RtIn *seq, int64_t row, int64_t n, uint64_t key, bool
   while (lo < hi) {
     int64_t mid = lo + (hi - lo) / 2;
     uint64_t k = rt_key(rt_slot(seq, row * n + mid), seq->t);
-    if (k < key || (right && k == key)) lo = mid + 1; else hi = mid;
+    if (k < key || (right && k == key))
+      lo = mid + 1;
+    else
+      hi = mid;
   }
   return lo;
 }

@@ -40,8 +40,15 @@ double rt_to_double(uint64_t slot, DType t) {
   case DT_f32: memcpy(&f, &u, 4); return (double)f;
   case DT_f64: memcpy(&d, &slot, 8); return d;
   case DT_u64: return (double)slot;
-  case DT_bool: case DT_i8: case DT_i16: case DT_i32: case DT_i64: case DT_u8: case DT_u16:
-  case DT_u32: case DT_COUNT: break;
+  case DT_bool:
+  case DT_i8:
+  case DT_i16:
+  case DT_i32:
+  case DT_i64:
+  case DT_u8:
+  case DT_u16:
+  case DT_u32:
+  case DT_COUNT: break;
   }
   return (double)(int64_t)slot;
 }
@@ -55,22 +62,36 @@ uint64_t rt_of_double(double x, DType t) {
   case DT_bf16: return f32_to_bf16(f);
   case DT_f32: memcpy(&u, &f, 4); return u;
   case DT_f64: memcpy(&bits, &x, 8); return bits;
-  case DT_bool: case DT_i8: case DT_i16: case DT_i32: case DT_i64: case DT_u8: case DT_u16:
-  case DT_u32: case DT_u64: case DT_COUNT: break;
+  case DT_bool:
+  case DT_i8:
+  case DT_i16:
+  case DT_i32:
+  case DT_i64:
+  case DT_u8:
+  case DT_u16:
+  case DT_u32:
+  case DT_u64:
+  case DT_COUNT: break;
   }
   return (uint64_t)cast_f64_to_int(x, t);
 }
 
 bool rt_int(RtCall *c, int i, int64_t *v) {
   const RtIn *x = &c->in[i];
-  if (x->count != 1) { rt_fail(c, "one number is needed, not ", x->count); return false; }
+  if (x->count != 1) {
+    rt_fail(c, "one number is needed, not ", x->count);
+    return false;
+  }
   *v = (int64_t)rt_slot(x, 0);
   return true;
 }
 
 bool rt_float(RtCall *c, int i, double *v) {
   const RtIn *x = &c->in[i];
-  if (x->count != 1) { rt_fail(c, "one number is needed, not ", x->count); return false; }
+  if (x->count != 1) {
+    rt_fail(c, "one number is needed, not ", x->count);
+    return false;
+  }
   *v = rt_to_double(rt_slot(x, 0), x->t);
   return true;
 }
@@ -87,7 +108,7 @@ uint64_t rt_key(uint64_t slot, DType t) {
   if (!dtype_is_float(t)) return dtype_is_signed(t) ? slot ^ top : slot;
   double d = rt_to_double(slot, t);
   if (d != d) return UINT64_MAX;
-  if (d == 0) d = 0;                         /* -0 is 0                       */
+  if (d == 0) d = 0; /* -0 is 0                       */
   uint64_t u;
   memcpy(&u, &d, 8);
   return u & top ? ~u : u | top;
@@ -130,14 +151,22 @@ void rt_sort_keys(RtKey *k, RtKey *scratch, int64_t n, bool descending) {
 
 /* ---- along an axis ------------------------------------------------------------------ */
 
-typedef struct { int64_t outer, n, inner; } Axis;
+typedef struct {
+  int64_t outer, n, inner;
+} Axis;
 
 static bool split(RtCall *c, int64_t axis, Axis *a, int *at) {
   const RtIn *x = &c->in[0];
   *at = rt_axis(axis, x->rank);
-  if (*at < 0) { rt_fail(c, "no such axis: ", axis); return false; }
-  *a = (Axis){ 1, x->dim[*at], 1 };
-  if (x->count == 0) { a->outer = 0; return true; } /* the products may not fit */
+  if (*at < 0) {
+    rt_fail(c, "no such axis: ", axis);
+    return false;
+  }
+  *a = (Axis){1, x->dim[*at], 1};
+  if (x->count == 0) {
+    a->outer = 0;
+    return true;
+  } /* the products may not fit */
   for (int i = 0; i < *at; i++) a->outer *= x->dim[i];
   for (int i = *at + 1; i < x->rank; i++) a->inner *= x->dim[i];
   return true;
@@ -155,7 +184,7 @@ static RtStatus sorted(RtCall *c, Axis a, int64_t k, bool descending, int values
     for (int64_t i = 0; i < a.inner; i++) {
       int64_t from = o * a.n * a.inner + i, to = o * k * a.inner + i;
       for (int64_t j = 0; j < a.n; j++)
-        key[j] = (RtKey){ rt_key(rt_slot(x, from + j * a.inner), x->t), j };
+        key[j] = (RtKey){rt_key(rt_slot(x, from + j * a.inner), x->t), j};
       rt_sort_keys(key, key + a.n, a.n, descending);
       for (int64_t j = 0; j < k; j++, to += a.inner) {
         if (values >= 0) rt_set(&c->out[values], to, rt_slot(x, from + key[j].at * a.inner));

@@ -12,7 +12,7 @@
 #include "vm/runtime.h"
 #include "vm/strings.h"
 
-static KAlloc scratch(rvm_instance *vm) { return (KAlloc){ heap_scratch, &vm->heap }; }
+static KAlloc scratch(rvm_instance *vm) { return (KAlloc){heap_scratch, &vm->heap}; }
 
 /* ---- what a kernel demands of this launch ------------------------------------- */
 
@@ -23,24 +23,31 @@ static int64_t buf_count(const KernelInfo *k, uint32_t b, const int64_t *sym) {
   bool zero = false, ok = true;
   for (int s = 0; s < i->n_syms; s++) {
     int64_t v = sym[i->sym[s]];
-    if (v == 0) zero = true;
-    else if (v < 0 || !i64_mul(n, v, &n)) ok = false;
+    if (v == 0)
+      zero = true;
+    else if (v < 0 || !i64_mul(n, v, &n))
+      ok = false;
   }
   return !ok ? -1 : zero ? 0 : n;
 }
 
 /* The memo of a kernel: 1 + whether it may be launched at all, cost, symbols, counts. */
-typedef struct { uint64_t *word; int64_t *sym, *count; } Memo;
+typedef struct {
+  uint64_t *word;
+  int64_t *sym, *count;
+} Memo;
 static Memo memo_of(rvm_instance *vm, const KernelInfo *k) {
   uint64_t *w = vm->memo + k->memo;
-  return (Memo){ w, (int64_t *)w + 2, (int64_t *)w + 2 + k->k->n_syms };
+  return (Memo){w, (int64_t *)w + 2, (int64_t *)w + 2 + k->k->n_syms};
 }
 
 static rvm_status kernel_fault(rvm_instance *vm, KStatus s, const KError *e) {
-  static const char *const text[] = {
-    [K_BAD_KERNEL] = "the kernel is damaged", [K_DIV_ZERO] = "integer division by zero",
-    [K_BAD_SHIFT] = "shift amount out of range", [K_BOUNDS] = "an index is outside its tensor",
-    [K_CHECK] = "a check failed", [K_BAD_SIZE] = "an extent is negative or too large" };
+  static const char *const text[] = {[K_BAD_KERNEL] = "the kernel is damaged",
+                                     [K_DIV_ZERO] = "integer division by zero",
+                                     [K_BAD_SHIFT] = "shift amount out of range",
+                                     [K_BOUNDS] = "an index is outside its tensor",
+                                     [K_CHECK] = "a check failed",
+                                     [K_BAD_SIZE] = "an extent is negative or too large"};
   if (s == K_NO_MEMORY) return vm_no_memory(vm);
   const char *why = s == K_CHECK && e->why                   ? e->why
                     : (size_t)s < sizeof text / sizeof *text ? text[s]
@@ -49,7 +56,7 @@ static rvm_status kernel_fault(rvm_instance *vm, KStatus s, const KError *e) {
 }
 
 static rvm_status memo_fill(rvm_instance *vm, const KernelInfo *k, Memo m, const int64_t *sym) {
-  KError e = { 0 };
+  KError e = {0};
   m.word[0] = 0;
   KStatus s = k->needs_launch ? kernel_launch_ok(k->k, sym, scratch(vm), &e) : K_OK;
   if (s != K_OK) return kernel_fault(vm, s, &e);
@@ -127,7 +134,7 @@ rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *
   const int64_t *count = NULL;
   uint64_t cost = k->cost;
   rvm_status st = RVM_OK;
-  KError e = { 0 };
+  KError e = {0};
   for (uint32_t i = 0; i < n_syms; i++) sym[i] = (int64_t)r[symreg[i]];
   if (n_syms) {
     Memo m = memo_of(vm, k);
@@ -177,14 +184,17 @@ static void rt_inputs(RtCall *c, const char *letters, uint32_t scalars, const ui
                       uint32_t n, uint64_t *r) {
   for (uint32_t i = 0; i < n; i++) {
     uint32_t bits = 0;
-    if (letters[i] == 'I' || letters[i] == 'F') { bits = scalars & 15; scalars >>= 4; }
+    if (letters[i] == 'I' || letters[i] == 'F') {
+      bits = scalars & 15;
+      scalars >>= 4;
+    }
     if (bits) {
       DType t = (DType)(bits - 1);
-      c->in[i] = (RtIn){ slot_bytes(&r[reg[i]], dtype_bytes(t)), t, 0, 1, NULL };
+      c->in[i] = (RtIn){slot_bytes(&r[reg[i]], dtype_bytes(t)), t, 0, 1, NULL};
       continue;
     }
     const Tensor *x = tensor_of(r[reg[i]]);
-    c->in[i] = (RtIn){ x->data, (DType)x->h.desc, x->h.n, x->count, x->dim };
+    c->in[i] = (RtIn){x->data, (DType)x->h.desc, x->h.n, x->count, x->dim};
   }
 }
 
@@ -194,12 +204,12 @@ rvm_status vm_runtime(rvm_instance *vm, uint32_t scalars, const uint32_t *w, uin
   const uint32_t n_in = w[1], *in = w + 2, *out = in + n_in, n_out = out[0],
                  *num = out + 1 + 2 * n_out;
   Msg why = msg(vm->err.message, sizeof vm->err.message);
-  RtCall c = { .heap = &vm->heap, .name = info->name, .why = &why };
+  RtCall c = {.heap = &vm->heap, .name = info->name, .why = &why};
   rt_inputs(&c, info->in, scalars, in, n_in, r);
   if (!pay(fuel, rt_cost(&c, n_in, w[0] >= RT_nms))) return RVM_NO_FUEL;
   for (uint32_t i = 0; i < n_out; i++) {
     const IType *t = &vm->p->im.type[out[1 + 2 * i]];
-    c.out[i] = (RtOut){ (DType)t->dtype, t->rank, NULL };
+    c.out[i] = (RtOut){(DType)t->dtype, t->rank, NULL};
   }
   for (uint32_t i = 0; i < num[0]; i++)
     c.num[i] = (int64_t)((uint64_t)num[2 + 2 * i] << 32 | num[1 + 2 * i]);

@@ -4,7 +4,7 @@
 
 Msg msg(char *buffer, size_t cap) {
   buffer[0] = '\0';
-  return (Msg){ buffer, 0, cap };
+  return (Msg){buffer, 0, cap};
 }
 
 void msg_text(Msg *m, const char *s) {
@@ -22,7 +22,8 @@ void msg_uint(Msg *m, uint64_t v) {
   char text[24];
   size_t i = sizeof text - 1;
   text[i] = '\0';
-  do text[--i] = (char)('0' + v % 10); while (v /= 10);
+  do text[--i] = (char)('0' + v % 10);
+  while (v /= 10);
   msg_text(m, text + i);
 }
 
@@ -35,7 +36,10 @@ void msg_dims(Msg *m, int rank, const int64_t *dim) {
   msg_text(m, "(");
   for (int i = 0; i < rank; i++) {
     if (i) msg_text(m, ", ");
-    if (dim[i] < 0) msg_text(m, "?"); else msg_int(m, dim[i]);
+    if (dim[i] < 0)
+      msg_text(m, "?");
+    else
+      msg_int(m, dim[i]);
   }
   msg_text(m, ")");
 }

@@ -4,7 +4,11 @@
 #include "base/checked.h"
 #include "vm/tool.h"
 
-struct TrackBlock { TrackBlock *prev, *next; size_t bytes; size_t unused; };
+struct TrackBlock {
+  TrackBlock *prev, *next;
+  size_t bytes;
+  size_t unused;
+};
 
 static void *track_fn(void *user, void *old, size_t old_bytes, size_t new_bytes) {
   Track *t = user;
@@ -14,11 +18,13 @@ static void *track_fn(void *user, void *old, size_t old_bytes, size_t new_bytes)
   if (new_bytes == 0) want = 0;
   TrackBlock *prev = b ? b->prev : NULL, *next = b ? b->next : t->first;
   TrackBlock *r = t->up.fn(t->up.user, b, b ? old_bytes + sizeof *b : 0, want);
-  if (!r && new_bytes) return NULL;          /* the old block stays            */
+  if (!r && new_bytes) return NULL; /* the old block stays            */
   if (r) *r = (TrackBlock){prev, next, want, 0};
   TrackBlock *after = r ? r : next;
-  if (prev) prev->next = after;
-  else t->first = after;
+  if (prev)
+    prev->next = after;
+  else
+    t->first = after;
   if (next) next->prev = r ? r : prev;
   return r ? r + 1 : NULL;
 }
@@ -65,9 +71,12 @@ void text_fmt(TextOut *o, const char *fmt, ...) {
 void text_quoted(TextOut *o, const char *s) {
   text_put(o, "\"", 1);
   for (; *s; s++) {
-    if (*s == '"' || *s == '\\') text_fmt(o, "\\%c", *s);
-    else if ((unsigned char)*s < 0x20 || *s == 0x7f) text_fmt(o, "\\x%02x", (unsigned char)*s);
-    else text_put(o, s, 1);
+    if (*s == '"' || *s == '\\')
+      text_fmt(o, "\\%c", *s);
+    else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+      text_fmt(o, "\\x%02x", (unsigned char)*s);
+    else
+      text_put(o, s, 1);
   }
   text_put(o, "\"", 1);
 }

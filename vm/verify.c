@@ -170,7 +170,7 @@ static bool check_kernels(Verify *v, bool *needs_launch) {
 }
 
 static bool check_lines(Verify *v, const IFunc *f) {
-  if (f->n_lines == 0) return true;          /* there may be no table          */
+  if (f->n_lines == 0) return true; /* there may be no table          */
   const ILine *l = v->m->line + f->line;
   for (uint32_t i = 0; i < f->n_lines; i++) {
     if (l[i].pc >= f->n_code || (i > 0 && l[i].pc <= l[i - 1].pc))

@@ -62,8 +62,10 @@ static const ILabel *find_label(const Verify *v, uint32_t pc) {
     uint32_t mid = lo + (hi - lo) / 2;
     const ILabel *l = &v->m->label[mid];
     if (l->pc == pc) return l;
-    if (l->pc < pc) lo = mid + 1;
-    else hi = mid;
+    if (l->pc < pc)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
   return NULL;
 }

@@ -15,10 +15,13 @@ static const Cls i64_cls = CLS_SCALAR | DT_i64;
 static bool operand_ok(Verify *v, const Operand *o) {
   const Image *m = v->m;
   switch (o->kind) {
-  case 'd': case 'u': case 'm': case 'b':
-    return o->v < v->f->n_regs || v_fail(v, "a register is out of range");
+  case 'd':
+  case 'u':
+  case 'm':
+  case 'b': return o->v < v->f->n_regs || v_fail(v, "a register is out of range");
   case 'K': return o->v < m->n_consts || v_fail(v, "a constant is out of range");
-  case 'J': case 'L': return o->v < v->f->n_code || v_fail(v, "a jump leaves the function");
+  case 'J':
+  case 'L': return o->v < v->f->n_code || v_fail(v, "a jump leaves the function");
   case 'M': return v_text(v, o->v) || v_fail(v, "a message is out of range");
   case 'T': return o->v < DT_COUNT || v_fail(v, "unknown dtype");
   case 'Y': return o->v < m->n_types || v_fail(v, "a type is out of range");
@@ -26,7 +29,7 @@ static bool operand_ok(Verify *v, const Operand *o) {
   case 'X': return o->v < m->n_kernels || v_fail(v, "a kernel is out of range");
   case 'R': return o->v < RT_COUNT || v_fail(v, "an unknown runtime kernel");
   case '.': return o->v == 0 || v_fail(v, "an unused operand is not zero");
-  default: return true;                      /* numbers, brackets              */
+  default: return true; /* numbers, brackets              */
   }
 }
 
@@ -141,7 +144,7 @@ static bool ins_ret(Verify *v, Ins i) {
 
 static bool ins_fail(Verify *v, Ins i) {
   (void)i;
-  v->live = false;                           /* what is owned goes with the call */
+  v->live = false; /* what is owned goes with the call */
   return true;
 }
 
@@ -367,17 +370,17 @@ static bool ins_runtime(Verify *v, Ins i) {
 
 typedef bool Rule(Verify *v, Ins i);
 static Rule *const rule[OP_COUNT] = {
-  [OP_MOVE] = ins_move,       [OP_DUP] = ins_dup,           [OP_DROP] = ins_drop,
-  [OP_IMM] = ins_imm,         [OP_CONST] = ins_const,       [OP_JUMP] = ins_jump,
-  [OP_UNLESS] = ins_unless,   [OP_SWITCH] = ins_switch,     [OP_CALL] = ins_call,
-  [OP_TAILCALL] = ins_call,   [OP_CALLC] = ins_callc,       [OP_TAILCALLC] = ins_callc,
-  [OP_RET] = ins_ret,         [OP_DATA] = ins_data,         [OP_FIELD] = ins_field,
-  [OP_CLOSURE] = ins_closure, [OP_REF] = ins_ref,           [OP_REFGET] = ins_refget,
-  [OP_REFSET] = ins_refset,   [OP_DIM] = ins_dim,           [OP_ALLOC] = ins_alloc,
-  [OP_VIEW] = ins_view,       [OP_ELEM] = ins_elem,         [OP_SELECT] = ins_select,
-  [OP_CAST] = ins_cast,       [OP_KERNEL] = ins_kernel,     [OP_RUNTIME] = ins_runtime,
-  [OP_CHECKEQ] = ins_check,   [OP_CHECKBC] = ins_check,     [OP_CHECKGE] = ins_check,
-  [OP_FAIL] = ins_fail,
+    [OP_MOVE] = ins_move,       [OP_DUP] = ins_dup,       [OP_DROP] = ins_drop,
+    [OP_IMM] = ins_imm,         [OP_CONST] = ins_const,   [OP_JUMP] = ins_jump,
+    [OP_UNLESS] = ins_unless,   [OP_SWITCH] = ins_switch, [OP_CALL] = ins_call,
+    [OP_TAILCALL] = ins_call,   [OP_CALLC] = ins_callc,   [OP_TAILCALLC] = ins_callc,
+    [OP_RET] = ins_ret,         [OP_DATA] = ins_data,     [OP_FIELD] = ins_field,
+    [OP_CLOSURE] = ins_closure, [OP_REF] = ins_ref,       [OP_REFGET] = ins_refget,
+    [OP_REFSET] = ins_refset,   [OP_DIM] = ins_dim,       [OP_ALLOC] = ins_alloc,
+    [OP_VIEW] = ins_view,       [OP_ELEM] = ins_elem,     [OP_SELECT] = ins_select,
+    [OP_CAST] = ins_cast,       [OP_KERNEL] = ins_kernel, [OP_RUNTIME] = ins_runtime,
+    [OP_CHECKEQ] = ins_check,   [OP_CHECKBC] = ins_check, [OP_CHECKGE] = ins_check,
+    [OP_FAIL] = ins_fail,
 };
 
 bool verify_ins(Verify *v, Ins i) {

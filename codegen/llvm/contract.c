@@ -13,15 +13,19 @@
 
 enum { MR = 6, ROWS = 86 * MR, COLS = 512, DEPTH = 512, FEW_ROWS = 8, SMALL = 4096 };
 
-typedef struct { int n;  uint32_t var[K_MAX_LOOPS];  Val ext[K_MAX_LOOPS], total; } Set;
+typedef struct {
+  int n;
+  uint32_t var[K_MAX_LOOPS];
+  Val ext[K_MAX_LOOPS], total;
+} Set;
 typedef struct {
   Emit *e;
-  DType t;                                   /* of the sum: halves are f32     */
+  DType t; /* of the sum: halves are f32     */
   LLVMTypeRef type;
   int bytes, lanes, nv;
-  Set batch, side[2], red;                   /* side: rows, columns            */
+  Set batch, side[2], red; /* side: rows, columns            */
   KE factor[2];
-  Val panel[2], sum, ld, mr;                 /* sum: rows of ld                */
+  Val panel[2], sum, ld, mr; /* sum: rows of ld                */
 } Con;
 
 static Val mul(Emit *e, Val x, Val y) { return LLVMBuildMul(e->b, x, y, ""); }
@@ -40,7 +44,10 @@ static bool uses(Emit *e, KE root, uint32_t var) {
     KE at = e->todo[--n], o;
     found = e->k->node[at].kind == KN_Var && e->k->node[at].a == var;
     for (uint32_t i = 0; (o = kernel_operand(e->k, at, i)) != KE_NONE; i++)
-      if (e->seen[o] != e->epoch) { e->seen[o] = e->epoch; e->todo[n++] = o; }
+      if (e->seen[o] != e->epoch) {
+        e->seen[o] = e->epoch;
+        e->todo[n++] = o;
+      }
   }
   return found;
 }
@@ -76,19 +83,24 @@ static bool runs_along(Emit *e, KE x, const Set *s) {
 
 static void classify(Con *c, const uint32_t *pair, uint32_t np, uint32_t along) {
   Emit *e = c->e;
-  uint8_t used[K_MAX_LOOPS] = { 0 };
+  uint8_t used[K_MAX_LOOPS] = {0};
   uint8_t column = 2;
   for (uint32_t i = 0; i < np; i++) {
-    used[i] = (uint8_t)(uses(e, c->factor[0], pair[2 * i]) + 2 * uses(e, c->factor[1], pair[2 * i]));
+    used[i] =
+        (uint8_t)(uses(e, c->factor[0], pair[2 * i]) + 2 * uses(e, c->factor[1], pair[2 * i]));
     if (pair[2 * i] == along && used[i] == 1) column = 1;
   }
-  for (int last = 0; last < 2; last++)       /* `along` is the innermost       */
+  for (int last = 0; last < 2; last++) /* `along` is the innermost       */
     for (uint32_t i = 0; i < np; i++) {
       if ((pair[2 * i] == along) != last) continue;
       Set *s = used[i] == 0 || used[i] == 3 ? &c->batch : &c->side[used[i] == column];
       set_add(s, e, pair[2 * i], pair[2 * i + 1]);
     }
-  if (column == 1) { KE t = c->factor[0]; c->factor[0] = c->factor[1]; c->factor[1] = t; }
+  if (column == 1) {
+    KE t = c->factor[0];
+    c->factor[0] = c->factor[1];
+    c->factor[1] = t;
+  }
 }
 
 /* ---- positions -------------------------------------------------------------------------- */
@@ -101,12 +113,16 @@ static void set_at(Emit *e, const Set *s, Val at) {
 }
 
 /* A loop over n positions from `from`, in runs along the last variable. */
-typedef struct { Loop in;  Val slot, pos, len, flat;  Block head, exit; } Runs;
+typedef struct {
+  Loop in;
+  Val slot, pos, len, flat;
+  Block head, exit;
+} Runs;
 
 static Runs runs_begin(Emit *e, const Set *s, Val from, Val n) {
   LLVMTypeRef i64 = int_type(e, 64);
   uint32_t last = s->var[s->n - 1];
-  Runs r = { .slot = new_slot(e, i64), .head = new_block(e, "run"), .exit = new_block(e, "ran") };
+  Runs r = {.slot = new_slot(e, i64), .head = new_block(e, "run"), .exit = new_block(e, "ran")};
   Block body = new_block(e, "");
   LLVMBuildStore(e->b, i64_of(e, 0), r.slot);
   LLVMBuildBr(e->b, r.head);
@@ -145,7 +161,8 @@ static Val factor_value(const Con *c, int side) {
 }
 
 /* One panel: element (k, j) at k * width + j, for kk depths from k0 and w lanes. */
-static void pack_panel(const Con *c, int side, Val base, Val width, Val from, Val w, Val k0, Val kk) {
+static void pack_panel(const Con *c, int side, Val base, Val width, Val from, Val w, Val k0,
+                       Val kk) {
   Emit *e = c->e;
   const Set *s = &c->side[side];
   if (s->n == 0 || runs_along(e, c->factor[side], &c->red)) {
@@ -177,8 +194,8 @@ static void pack(const Con *c, int side, Val from, Val n, Val k0, Val kk) {
   Val width = side ? i64_of(e, step) : c->mr;
   Loop p = loop_begin_step(e, n, step);
   Val w = i64_min(e, sub(e, n, p.i), width);
-  pack_panel(c, side, at_element(c, c->panel[side], mul(e, p.i, kk)), width, add(e, from, p.i), w, k0,
-             kk);
+  pack_panel(c, side, at_element(c, c->panel[side], mul(e, p.i, kk)), width, add(e, from, p.i), w,
+             k0, kk);
   loop_end(e, &p);
 }
 
@@ -192,7 +209,7 @@ static Val splat(Emit *e, Val x, LLVMTypeRef v) {
 
 static Val multiply_add(Emit *e, DType t, LLVMTypeRef v, Val a, Val b, Val c) {
   if (!dtype_is_float(t)) return add(e, mul(e, a, b), c);
-  if (e->cpu.fma) return emit_intrinsic(e, "llvm.fma", v, (Val[]){ a, b, c }, 3);
+  if (e->cpu.fma) return emit_intrinsic(e, "llvm.fma", v, (Val[]){a, b, c}, 3);
   return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, a, b, ""), c, "");
 }
 
@@ -227,14 +244,15 @@ static void tile_body(Con *c, int mr, int nv) {
   Val row = at_element(c, b, mul(e, k, i64_of(e, c->nv * c->lanes)));
   for (int j = 0; j < nv; j++) x[j] = load_small(c, v, at_element(c, row, i64_of(e, j * c->lanes)));
   for (int i = 0; i < mr; i++) {
-    Val s = load_small(c, c->type, at_element(c, a, add(e, mul(e, k, i64_of(e, mr)), i64_of(e, i))));
+    Val s =
+        load_small(c, c->type, at_element(c, a, add(e, mul(e, k, i64_of(e, mr)), i64_of(e, i))));
     Val w = splat(e, s, v);
     for (int j = 0; j < nv; j++)
       next[i * nv + j] = multiply_add(e, c->t, v, w, x[j], acc[i * nv + j]);
   }
   Val k1 = add(e, k, i64_of(e, 1)), zero = i64_of(e, 0);
   LLVMBuildCondBr(e->b, less(e, k1, kk), loop, done);
-  LLVMAddIncoming(k, (Val[]){ zero, k1 }, (Block[]){ pre, loop }, 2);
+  LLVMAddIncoming(k, (Val[]){zero, k1}, (Block[]){pre, loop}, 2);
   for (int i = 0; i < mr * nv; i++) LLVMAddIncoming(acc[i], &next[i], &loop, 1);
   LLVMPositionBuilderAtEnd(e->b, done);
   for (int i = 0; i < mr * nv; i++)
@@ -244,7 +262,7 @@ static void tile_body(Con *c, int mr, int nv) {
 
 static LLVMTypeRef tile_type(const Emit *e) {
   LLVMTypeRef p = ptr_type(e), i64 = int_type(e, 64);
-  LLVMTypeRef arg[6] = { p, p, p, i64, i64, int_type(e, 1) };
+  LLVMTypeRef arg[6] = {p, p, p, i64, i64, int_type(e, 1)};
   return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 6, false);
 }
 
@@ -296,14 +314,19 @@ static void multiply(const Con *c, Val mm, Val nn, Val kk, Val first) {
   Val fn = choose_tile(c, sub(e, nn, j.i));
   Val b = at_element(c, c->panel[1], mul(e, j.i, kk));
   Loop i = loop_begin_step(e, mm, MR);
-  Val arg[6] = { at_element(c, c->panel[0], mul(e, i.i, kk)), b,
-                 at_element(c, c->sum, add(e, mul(e, i.i, c->ld), j.i)), kk, c->ld, first };
+  Val arg[6] = {at_element(c, c->panel[0], mul(e, i.i, kk)),
+                b,
+                at_element(c, c->sum, add(e, mul(e, i.i, c->ld), j.i)),
+                kk,
+                c->ld,
+                first};
   LLVMBuildCall2(e->b, tile_type(e), fn, arg, 6, "");
   loop_end(e, &i);
   loop_end(e, &j);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------
+ */
 static Val round_up(Emit *e, Val x, int64_t to) {
   Val n = LLVMBuildUDiv(e->b, add(e, x, i64_of(e, to - 1)), i64_of(e, to), "");
   return mul(e, n, i64_of(e, to));
@@ -316,7 +339,7 @@ static void take_scratch(Con *c) {
   Val kb = i64_min(e, c->red.total, i64_of(e, DEPTH));
   Val a = round_up(e, mul(e, mb, kb), 64), b = round_up(e, mul(e, nb, kb), 64);
   Val all = add(e, add(e, a, b), mul(e, mb, nb));
-  Val arg[2] = { e->state, add(e, mul(e, all, i64_of(e, c->bytes)), i64_of(e, 64)) };
+  Val arg[2] = {e->state, add(e, mul(e, all, i64_of(e, c->bytes)), i64_of(e, 64))};
   Val at = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
   fail_unless(e, LLVMBuildIsNotNull(e->b, at, ""), K_NO_MEMORY, 0);
   Val off = LLVMBuildNeg(e->b, LLVMBuildPtrToInt(e->b, at, int_type(e, 64), ""), "");
@@ -385,14 +408,14 @@ bool emit_contract(Emit *e, uint32_t at) {
   const uint32_t *p = e->k->pool + s->b, np = p[0], *red = p + 1 + 2 * np, nr = red[0];
   DType t = (DType)s->dtype;
   if (!sums_in_tiles(t) || nr == 0 || np > K_MAX_LOOPS || nr > K_MAX_LOOPS) return false;
-  Con c = { .e = e, .t = dtype_is_float(t) && t != DT_f64 ? DT_f32 : t };
+  Con c = {.e = e, .t = dtype_is_float(t) && t != DT_f64 ? DT_f32 : t};
   c.type = reg_type(e, c.t);
   c.bytes = dtype_bytes(c.t);
   c.lanes = e->cpu.vector_bytes / c.bytes;
   c.nv = e->cpu.wide ? 4 : 2;
   c.factor[0] = red[1 + 2 * nr];
   c.factor[1] = red[2 + 2 * nr];
-  for (int i = 0; i < 2; i++)                /* halves stay as they are in float32 */
+  for (int i = 0; i < 2; i++) /* halves stay as they are in float32 */
     if ((DType)e->k->node[c.factor[i]].dtype != t) return false;
   classify(&c, p + 1, np, store_var(e->k, at + 1, s->end));
   if (c.side[1].n == 0) return false;

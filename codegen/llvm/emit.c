@@ -29,8 +29,10 @@ Block new_block(Emit *e, const char *name) {
 Val new_slot(Emit *e, LLVMTypeRef t) {
   Block here = LLVMGetInsertBlock(e->b);
   Val first = LLVMGetFirstInstruction(e->entry);
-  if (first) LLVMPositionBuilderBefore(e->b, first);
-  else LLVMPositionBuilderAtEnd(e->b, e->entry);
+  if (first)
+    LLVMPositionBuilderBefore(e->b, first);
+  else
+    LLVMPositionBuilderAtEnd(e->b, e->entry);
   Val slot = LLVMBuildAlloca(e->b, t, "");
   LLVMPositionBuilderAtEnd(e->b, here);
   return slot;
@@ -50,7 +52,7 @@ Val i64_min(Emit *e, Val x, Val y) {
 
 /* ---- loops -------------------------------------------------------------------------- */
 Loop loop_begin_step(Emit *e, Val n, int64_t step) {
-  Loop l = { .body = new_block(e, "loop"), .exit = new_block(e, "done"), .n = n, .step = step };
+  Loop l = {.body = new_block(e, "loop"), .exit = new_block(e, "done"), .n = n, .step = step};
   Block pre = new_block(e, "pre"), guard = LLVMGetInsertBlock(e->b);
   LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n, i64_of(e, 0), ""), pre, l.exit);
   (void)guard;
@@ -94,8 +96,7 @@ static Val inner_function(Emit *e, const char *name, LLVMTypeRef *type) {
   add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
   add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "noinline");
   for (unsigned i = 0; i < e->k->n_bufs; i++) add_attribute(e, fn, i + 1, "noalias");
-  if (e->cpu.wide)
-    LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
+  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
   return fn;
 }
 
@@ -105,7 +106,7 @@ static Val load_at(Emit *e, LLVMTypeRef t, Val array, uint32_t i) {
 }
 
 static void outer_function(Emit *e, const char *name, Val inner, LLVMTypeRef type) {
-  LLVMTypeRef arg[3] = { ptr_type(e), ptr_type(e), ptr_type(e) };
+  LLVMTypeRef arg[3] = {ptr_type(e), ptr_type(e), ptr_type(e)};
   Val fn = LLVMAddFunction(e->m, name, LLVMFunctionType(int_type(e, 64), arg, 3, false));
   Val v[K_MAX_BUFS + K_MAX_SYMS + 1];
   unsigned n = 0;
@@ -136,7 +137,7 @@ static void emit_body(Emit *e) {
 }
 
 bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
-  Emit e = { .c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu };
+  Emit e = {.c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu};
   LLVMTypeRef type;
   e.val = calloc(k->n_nodes + 1, sizeof *e.val);
   e.seen = calloc(k->n_nodes + 1, sizeof *e.seen);

@@ -69,7 +69,8 @@ Val to_memory(Emit *e, DType t, Val x) {
 }
 
 Val from_memory(Emit *e, DType t, Val x) {
-  if (t == DT_bool) return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstInt(int_type(e, 8), 0, 0), "");
+  if (t == DT_bool)
+    return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstInt(int_type(e, 8), 0, 0), "");
   if (t == DT_f16) return from_f16(e, x);
   if (t == DT_bf16) return from_bf16(e, x);
   return x;
@@ -110,33 +111,33 @@ static Val load_or(Emit *e, uint32_t buf, const Val *index, Val other) {
   LLVMBuildBr(e->b, next);
   LLVMPositionBuilderAtEnd(e->b, next);
   Val phi = LLVMBuildPhi(e->b, LLVMTypeOf(v), "");
-  LLVMAddIncoming(phi, (Val[]){ v, other }, (Block[]){ in, from }, 2);
+  LLVMAddIncoming(phi, (Val[]){v, other}, (Block[]){in, from}, 2);
   return phi;
 }
 
 /* ---- floats -------------------------------------------------------------------------- */
 static const char *const math_name[S_COUNT] = {
-  [S_mod] = "fmod", [S_pow] = "pow", [S_atan2] = "atan2", [S_exp] = "exp", [S_log] = "log",
-  [S_log2] = "log2", [S_log10] = "log10", [S_log1p] = "log1p", [S_expm1] = "expm1",
-  [S_sin] = "sin", [S_cos] = "cos", [S_tan] = "tan", [S_sinh] = "sinh", [S_cosh] = "cosh",
-  [S_tanh] = "tanh", [S_asin] = "asin", [S_acos] = "acos", [S_atan] = "atan",
-  [S_asinh] = "asinh", [S_acosh] = "acosh", [S_atanh] = "atanh", [S_erf] = "erf" };
+    [S_mod] = "fmod",    [S_pow] = "pow",   [S_atan2] = "atan2", [S_exp] = "exp",
+    [S_log] = "log",     [S_log2] = "log2", [S_log10] = "log10", [S_log1p] = "log1p",
+    [S_expm1] = "expm1", [S_sin] = "sin",   [S_cos] = "cos",     [S_tan] = "tan",
+    [S_sinh] = "sinh",   [S_cosh] = "cosh", [S_tanh] = "tanh",   [S_asin] = "asin",
+    [S_acos] = "acos",   [S_atan] = "atan", [S_asinh] = "asinh", [S_acosh] = "acosh",
+    [S_atanh] = "atanh", [S_erf] = "erf"};
 static const char *const intrinsic_name[S_COUNT] = {
-  [S_abs] = "llvm.fabs",
-  [S_floor] = "llvm.floor", [S_ceil] = "llvm.ceil", [S_trunc] = "llvm.trunc",
-  [S_round] = "llvm.roundeven", [S_sqrt] = "llvm.sqrt" };
+    [S_abs] = "llvm.fabs",    [S_floor] = "llvm.floor",     [S_ceil] = "llvm.ceil",
+    [S_trunc] = "llvm.trunc", [S_round] = "llvm.roundeven", [S_sqrt] = "llvm.sqrt"};
 
 static Val call_math(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
   char name[32] = "rvm.";
   strncat(name, math_name[op], 20);
   if (LLVMGetTypeKind(t) == LLVMFloatTypeKind) strncat(name, "f", 2);
-  return emit_call(e, name, t, (Val[]){ x, y }, (unsigned)sop_info[op].arity, true);
+  return emit_call(e, name, t, (Val[]){x, y}, (unsigned)sop_info[op].arity, true);
 }
 
 /* The remainder with the sign of b. */
 static Val float_rem(Emit *e, LLVMTypeRef t, Val a, Val b) {
   Val zero = LLVMConstNull(t), r = call_math(e, S_mod, t, a, b);
-  Val signed_zero = emit_intrinsic(e, "llvm.copysign", t, (Val[]){ r, b }, 2);
+  Val signed_zero = emit_intrinsic(e, "llvm.copysign", t, (Val[]){r, b}, 2);
   Val differ = LLVMBuildXor(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, r, zero, ""),
                             LLVMBuildFCmp(e->b, LLVMRealOLT, b, zero, ""), "");
   Val s = LLVMBuildSelect(e->b, differ, LLVMBuildFAdd(e->b, r, b, ""), r, "");
@@ -181,11 +182,10 @@ static Val float_op(Emit *e, SOp op, Val x, Val y) {
   case S_sub: return LLVMBuildFSub(e->b, x, y, "");
   case S_mul: return LLVMBuildFMul(e->b, x, y, "");
   case S_div: return LLVMBuildFDiv(e->b, x, y, "");
-  case S_fdiv:
-    v = LLVMBuildFDiv(e->b, x, y, "");
-    return emit_intrinsic(e, "llvm.floor", t, &v, 1);
+  case S_fdiv: v = LLVMBuildFDiv(e->b, x, y, ""); return emit_intrinsic(e, "llvm.floor", t, &v, 1);
   case S_fmod: return float_rem(e, t, x, y);
-  case S_min: case S_max: return float_min_max(e, op, t, x, y);
+  case S_min:
+  case S_max: return float_min_max(e, op, t, x, y);
   case S_neg: return LLVMBuildFNeg(e->b, x, "");
   case S_sign: return float_sign(e, t, x);
   case S_rsqrt: return LLVMBuildFDiv(e->b, one, emit_intrinsic(e, "llvm.sqrt", t, &x, 1), "");
@@ -196,12 +196,13 @@ static Val float_op(Emit *e, SOp op, Val x, Val y) {
   case S_ne: return LLVMBuildFCmp(e->b, LLVMRealUNE, x, y, "");
   case S_lt: return LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, "");
   case S_le: return LLVMBuildFCmp(e->b, LLVMRealOLE, x, y, "");
-  case S_isnan: case S_isinf: case S_isfin: return float_class(e, op, t, x);
+  case S_isnan:
+  case S_isinf:
+  case S_isfin: return float_class(e, op, t, x);
   default: break;
   }
   if (intrinsic_name[op])
-    return emit_intrinsic(e, intrinsic_name[op], t, (Val[]){ x, y },
-                          (unsigned)sop_info[op].arity);
+    return emit_intrinsic(e, intrinsic_name[op], t, (Val[]){x, y}, (unsigned)sop_info[op].arity);
   return call_math(e, op, t, x, y);
 }
 
@@ -219,7 +220,7 @@ static Val int_divide(Emit *e, SOp op, bool sign, Val x, Val y) {
   if (!sign) return quotient ? LLVMBuildUDiv(e->b, x, y, "") : LLVMBuildURem(e->b, x, y, "");
   Val minus = is_value(e, y, -1), d = LLVMBuildSelect(e->b, minus, one, y, "");
   Val q = LLVMBuildSDiv(e->b, x, d, "");
-  Val r = LLVMBuildSRem(e->b, x, d, "");     /* by 1 instead of -1: 0 as well  */
+  Val r = LLVMBuildSRem(e->b, x, d, ""); /* by 1 instead of -1: 0 as well  */
   Val differ = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, r, y, ""), zero, "");
   Val down = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntNE, r, zero, ""), differ, "");
   q = LLVMBuildSelect(e->b, minus, LLVMBuildNeg(e->b, x, ""), q, "");
@@ -251,7 +252,7 @@ static Val int_pow(Emit *e, bool sign, Val x, Val y) {
     fail_unless(e, LLVMBuildNot(e->b, LLVMBuildAnd(e->b, down, is_value(e, x, 0), ""), ""),
                 K_DIV_ZERO, 0);
   }
-  Val arg[2] = { widen(e, x, sign, i64), widen(e, y, sign, i64) };
+  Val arg[2] = {widen(e, x, sign, i64), widen(e, y, sign, i64)};
   Val r = emit_call(e, sign ? "rvm.ipow" : "rvm.upow", i64, arg, 2, true);
   return LLVMTypeOf(r) == t ? r : LLVMBuildTrunc(e->b, r, t, "");
 }
@@ -281,14 +282,18 @@ static Val int_op(Emit *e, SOp op, bool sign, Val x, Val y) {
   case S_add: return LLVMBuildAdd(b, x, y, "");
   case S_sub: return LLVMBuildSub(b, x, y, "");
   case S_mul: return LLVMBuildMul(b, x, y, "");
-  case S_div: case S_fdiv: case S_mod: case S_fmod: return int_divide(e, op, sign, x, y);
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod: return int_divide(e, op, sign, x, y);
   case S_min: return int_pick(e, sign ? LLVMIntSLT : LLVMIntULT, x, y);
   case S_max: return int_pick(e, sign ? LLVMIntSGT : LLVMIntUGT, x, y);
   case S_pow: return int_pow(e, sign, x, y);
   case S_and: return LLVMBuildAnd(b, x, y, "");
   case S_or: return LLVMBuildOr(b, x, y, "");
   case S_xor: return LLVMBuildXor(b, x, y, "");
-  case S_shl: case S_shr: return int_shift(e, op, sign, x, y);
+  case S_shl:
+  case S_shr: return int_shift(e, op, sign, x, y);
   case S_eq: return LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
   case S_ne: return LLVMBuildICmp(b, LLVMIntNE, x, y, "");
   case S_lt: return LLVMBuildICmp(b, sign ? LLVMIntSLT : LLVMIntULT, x, y, "");
@@ -311,7 +316,7 @@ Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z) {
 
 /* ---- casts --------------------------------------------------------------------------- */
 static Val float_to_int(Emit *e, Val x, DType to) {
-  LLVMTypeRef t[2] = { reg_type(e, to), LLVMTypeOf(x) };
+  LLVMTypeRef t[2] = {reg_type(e, to), LLVMTypeOf(x)};
   if (to == DT_bool) return LLVMBuildFCmp(e->b, LLVMRealUNE, x, LLVMConstNull(t[1]), "");
   const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -321,10 +326,12 @@ static Val float_to_int(Emit *e, Val x, DType to) {
 
 /* Halves of what float32 cannot hold exactly would be rounded twice. */
 static Val to_half(Emit *e, Val x, DType from, DType to) {
-  Val arg[3] = { x, LLVMConstInt(int_type(e, 32), (unsigned)from, false),
-                 LLVMConstInt(int_type(e, 32), (unsigned)to, false) };
-  if (from == DT_f64) arg[0] = LLVMBuildBitCast(e->b, x, int_type(e, 64), "");
-  else arg[0] = widen(e, x, dtype_is_signed(from), int_type(e, 64));
+  Val arg[3] = {x, LLVMConstInt(int_type(e, 32), (unsigned)from, false),
+                LLVMConstInt(int_type(e, 32), (unsigned)to, false)};
+  if (from == DT_f64)
+    arg[0] = LLVMBuildBitCast(e->b, x, int_type(e, 64), "");
+  else
+    arg[0] = widen(e, x, dtype_is_signed(from), int_type(e, 64));
   return emit_call(e, "rvm.to_half", LLVMFloatTypeInContext(e->c), arg, 3, true);
 }
 
@@ -404,7 +411,10 @@ Val emit_expr(Emit *e, KE root) {
     KE at = e->todo[n - 1], o;
     uint32_t i = 0;
     while ((o = kernel_operand(e->k, at, i)) != KE_NONE && e->seen[o] == e->epoch) i++;
-    if (o != KE_NONE) { e->todo[n++] = o; continue; }
+    if (o != KE_NONE) {
+      e->todo[n++] = o;
+      continue;
+    }
     e->val[at] = emit_node(e, at);
     e->seen[at] = e->epoch;
     n--;

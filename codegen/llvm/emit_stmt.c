@@ -13,7 +13,7 @@ static void emit_for(Emit *e, uint32_t at) {
   uint32_t n = p ? p[0] : 0;
   Val next[K_MAX_SYMS];
   Val extent = emit_expr(e, s->a);
-  for (uint32_t i = 0; i < n; i++) {         /* the initial values do not see each other */
+  for (uint32_t i = 0; i < n; i++) { /* the initial values do not see each other */
     DType t = (DType)e->k->var[p[1 + 3 * i]].dtype;
     Val slot = new_slot(e, reg_type(e, t));
     LLVMBuildStore(e->b, emit_expr(e, p[2 + 3 * i]), slot);
@@ -113,7 +113,10 @@ void emit_stmts(Emit *e, uint32_t from, uint32_t to) {
     const KStmt *s = &e->k->stmt[at];
     bool body = false;
     switch ((KStmtKind)s->kind) {
-    case KS_For: emit_for(e, at); body = true; break;
+    case KS_For:
+      emit_for(e, at);
+      body = true;
+      break;
     case KS_Let: set_var(e, s->var, emit_expr(e, s->a)); break;
     case KS_Store: emit_store(e, s); break;
     case KS_Reduce: emit_reduce(e, s); break;
@@ -122,7 +125,10 @@ void emit_stmts(Emit *e, uint32_t from, uint32_t to) {
       body = true;
       break;
     case KS_Check: fail_unless(e, emit_expr(e, s->a), K_CHECK, s->c); break;
-    case KS_If: emit_if(e, at); body = true; break;
+    case KS_If:
+      emit_if(e, at);
+      body = true;
+      break;
     }
     at = body ? s->end : at + 1;
   }

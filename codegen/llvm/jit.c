@@ -18,7 +18,8 @@ typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
 typedef struct Native {
   Code code;
   const Kernel *k;
-  KernelFn slow;  void *slow_ctx;
+  KernelFn slow;
+  void *slow_ctx;
   struct Native *next;
 } Native;
 
@@ -56,16 +57,42 @@ void *jit_scratch(JitState *s, int64_t bytes) {
   return s->at;
 }
 
-#define H(name, fn) { "rvm." name, (void *)(uintptr_t)(fn) }
+#define H(name, fn)                                                                                \
+  { "rvm." name, (void *)(uintptr_t)(fn) }
 #define M(name) H(#name, name), H(#name "f", name##f)
 const Helper jit_helper[] = {
-  H("ipow", help_ipow), H("upow", help_upow), H("to_half", help_to_half),
-  H("to_f16", f32_to_f16), H("from_f16", f16_to_f32), H("scratch", jit_scratch),
-  M(fmod), M(pow), M(atan2), M(exp), M(log), M(log2), M(log10), M(log1p), M(expm1), M(sin), M(cos),
-  M(tan), M(sinh), M(cosh), M(tanh), M(asin), M(acos), M(atan), M(asinh), M(acosh), M(atanh), M(erf),
-  { "memcpy", (void *)(uintptr_t)memcpy }, { "memset", (void *)(uintptr_t)memset },
-  { "memmove", (void *)(uintptr_t)memmove }, /* what LLVM makes of loops          */
-  { "fmod", (void *)(uintptr_t)(double (*)(double, double))fmod },
+    H("ipow", help_ipow),
+    H("upow", help_upow),
+    H("to_half", help_to_half),
+    H("to_f16", f32_to_f16),
+    H("from_f16", f16_to_f32),
+    H("scratch", jit_scratch),
+    M(fmod),
+    M(pow),
+    M(atan2),
+    M(exp),
+    M(log),
+    M(log2),
+    M(log10),
+    M(log1p),
+    M(expm1),
+    M(sin),
+    M(cos),
+    M(tan),
+    M(sinh),
+    M(cosh),
+    M(tanh),
+    M(asin),
+    M(acos),
+    M(atan),
+    M(asinh),
+    M(acosh),
+    M(atanh),
+    M(erf),
+    {"memcpy", (void *)(uintptr_t)memcpy},
+    {"memset", (void *)(uintptr_t)memset},
+    {"memmove", (void *)(uintptr_t)memmove}, /* what LLVM makes of loops          */
+    {"fmod", (void *)(uintptr_t)(double (*)(double, double))fmod},
 };
 #undef H
 #undef M
@@ -120,14 +147,14 @@ static KStatus launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a,
   size_t size = 0;
   if (overlaps(k, buf, sym)) {
     if (f->slow) return f->slow(f->slow_ctx, buf, sym, a, err);
-    if (err) *err = (KError){ K_BAD_KERNEL, "an output overlaps another buffer" };
+    if (err) *err = (KError){K_BAD_KERNEL, "an output overlaps another buffer"};
     return K_BAD_KERNEL;
   }
   for (uint32_t i = 0; i < k->n_params; i++) all[i] = buf[i];
   KStatus s = with_locals(k, all, sym, a, &block, &size);
   const char *why = NULL;
   if (s == K_OK) {
-    JitState state = { .a = a };
+    JitState state = {.a = a};
     uint64_t r = f->code(all, sym, &state);
     if (state.at) a.fn(a.user, state.at, state.n, 0);
     s = (KStatus)(r & 255);
@@ -136,7 +163,7 @@ static KStatus launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a,
   if (block) a.fn(a.user, block, size, 0);
   if (s == K_DIV_ZERO) why = "integer division by zero";
   if (s == K_BAD_SHIFT) why = "shift amount out of range";
-  if (s != K_OK && err) *err = (KError){ s, why };
+  if (s != K_OK && err) *err = (KError){s, why};
   return s;
 }
 
@@ -144,8 +171,8 @@ static KStatus launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a,
 static bool has(const char *features, const char *f) { return strstr(features, f) != NULL; }
 
 static const char *make_target(LlvmJit *j) {
-  static const LLVMCodeGenOptLevel levels[] = { LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
-                                                LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive };
+  static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
+                                               LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();
   LLVMInitializeNativeAsmParser();
@@ -156,9 +183,13 @@ static const char *make_target(LlvmJit *j) {
   if (!bad)
     j->tm = LLVMCreateTargetMachine(t, triple, cpu, features, levels[j->level], LLVMRelocPIC,
                                     LLVMCodeModelJITDefault);
-  else LLVMDisposeMessage(message);
+  else
+    LLVMDisposeMessage(message);
   bool wide = has(features, "+avx512f") && has(features, "+avx512vl");
-  j->cpu = (Cpu){ has(features, "+f16c"), has(features, "+fma"), wide, wide ? 64 : has(features, "+avx2") ? 32 : 16 };
+  j->cpu = (Cpu){has(features, "+f16c"), has(features, "+fma"), wide,
+                 wide                     ? 64
+                 : has(features, "+avx2") ? 32
+                                          : 16};
   LLVMDisposeMessage(triple);
   LLVMDisposeMessage(cpu);
   LLVMDisposeMessage(features);
@@ -173,9 +204,9 @@ static bool failed(LLVMErrorRef e) {
 static const char *make_jit(LlvmJit *j) {
   char *triple = LLVMGetTargetMachineTriple(j->tm), *cpu = LLVMGetTargetMachineCPU(j->tm);
   char *features = LLVMGetTargetMachineFeatureString(j->tm);
-  LLVMTargetMachineRef own = LLVMCreateTargetMachine(
-      LLVMGetTargetMachineTarget(j->tm), triple, cpu, features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
-      LLVMCodeModelJITDefault);
+  LLVMTargetMachineRef own =
+      LLVMCreateTargetMachine(LLVMGetTargetMachineTarget(j->tm), triple, cpu, features,
+                              LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelJITDefault);
   LLVMDisposeMessage(triple);
   LLVMDisposeMessage(cpu);
   LLVMDisposeMessage(features);
@@ -188,8 +219,8 @@ static const char *make_jit(LlvmJit *j) {
   for (int i = 0; i < jit_helpers && n < 64; i++, n++) {
     pair[n].Name = LLVMOrcLLJITMangleAndIntern(j->lljit, jit_helper[i].name);
     pair[n].Sym.Address = (LLVMOrcExecutorAddress)(uintptr_t)jit_helper[i].address;
-    pair[n].Sym.Flags = (LLVMJITSymbolFlags){ LLVMJITSymbolGenericFlagsExported |
-                                              LLVMJITSymbolGenericFlagsCallable, 0 };
+    pair[n].Sym.Flags = (LLVMJITSymbolFlags){
+        LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0};
   }
   LLVMOrcMaterializationUnitRef mu = LLVMOrcAbsoluteSymbols(pair, (size_t)n);
   if (failed(LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(j->lljit), mu)))
@@ -215,7 +246,10 @@ void llvm_jit_free(LlvmJit *j) {
   if (j->lljit) (void)failed(LLVMOrcDisposeLLJIT(j->lljit));
   if (j->tsc) LLVMOrcDisposeThreadSafeContext(j->tsc);
   if (j->tm) LLVMDisposeTargetMachine(j->tm);
-  for (Native *n = j->all, *next; n; n = next) { next = n->next; free(n); }
+  for (Native *n = j->all, *next; n; n = next) {
+    next = n->next;
+    free(n);
+  }
   free(j);
 }
 
@@ -223,8 +257,8 @@ uint32_t llvm_jit_count(const LlvmJit *j) { return j->compiled; }
 
 /* ---- modules ---------------------------------------------------------------------------- */
 static LLVMModuleRef new_module(LlvmJit *j) {
-  LLVMModuleRef m = LLVMModuleCreateWithNameInContext(
-      "kernels", LLVMOrcThreadSafeContextGetContext(j->tsc));
+  LLVMModuleRef m =
+      LLVMModuleCreateWithNameInContext("kernels", LLVMOrcThreadSafeContextGetContext(j->tsc));
   char *triple = LLVMGetTargetMachineTriple(j->tm);
   LLVMSetTarget(m, triple);
   LLVMDisposeMessage(triple);
@@ -238,14 +272,15 @@ static void kernel_symbol(char out[32], uint32_t i) {
   char digit[16];
   int n = 0, at = 1;
   out[0] = 'k';
-  do digit[n++] = (char)('0' + i % 10); while (i /= 10);
+  do digit[n++] = (char)('0' + i % 10);
+  while (i /= 10);
   while (n > 0) out[at++] = digit[--n];
   out[at] = 0;
 }
 
 /* Verified and optimised. */
 static bool finish_module(LlvmJit *j, LLVMModuleRef m) {
-  static const char *const passes[] = { "default<O0>", "default<O1>", "default<O2>", "default<O3>" };
+  static const char *const passes[] = {"default<O0>", "default<O1>", "default<O2>", "default<O3>"};
   char *message = NULL;
   bool bad = LLVMVerifyModule(m, LLVMReturnStatusAction, &message);
   LLVMDisposeMessage(message);
@@ -259,7 +294,10 @@ static bool finish_module(LlvmJit *j, LLVMModuleRef m) {
 }
 
 static const char *add_module(LlvmJit *j, LLVMModuleRef m) {
-  if (!finish_module(j, m)) { LLVMDisposeModule(m); return "a kernel became invalid LLVM IR"; }
+  if (!finish_module(j, m)) {
+    LLVMDisposeModule(m);
+    return "a kernel became invalid LLVM IR";
+  }
   LLVMOrcThreadSafeModuleRef tsm = LLVMOrcCreateNewThreadSafeModule(m, j->tsc);
   if (!failed(LLVMOrcLLJITAddLLVMIRModule(j->lljit, LLVMOrcLLJITGetMainJITDylib(j->lljit), tsm)))
     return NULL;
@@ -273,7 +311,7 @@ static Native *find_code(LlvmJit *j, uint32_t number, const Kernel *k, KernelFn 
   if (failed(LLVMOrcLLJITLookup(j->lljit, &at, name)) || !at) return NULL;
   Native *n = calloc(1, sizeof *n);
   if (!n) return NULL;
-  *n = (Native){ (Code)(uintptr_t)at, k, slow, ctx, j->all };
+  *n = (Native){(Code)(uintptr_t)at, k, slow, ctx, j->all};
   j->all = n;
   j->compiled++;
   return n;
@@ -286,7 +324,10 @@ KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_
   kernel_symbol(name, number);
   LLVMModuleRef m = new_module(j);
   *why = "out of memory";
-  if (!emit_kernel(m, k, j->cpu, name)) { LLVMDisposeModule(m); return NULL; }
+  if (!emit_kernel(m, k, j->cpu, name)) {
+    LLVMDisposeModule(m);
+    return NULL;
+  }
   if ((*why = add_module(j, m))) return NULL;
   *why = "LLVM could not compile the kernel";
   *ctx = find_code(j, number, k, slow, slow_ctx);
@@ -298,7 +339,10 @@ static LLVMModuleRef program_module(LlvmJit *j, const rvm_program *p, uint32_t f
   LLVMModuleRef m = new_module(j);
   for (uint32_t i = 0; i < p->im.n_kernels; i++) {
     kernel_symbol(name, first + i);
-    if (!emit_kernel(m, p->im.kernel[i], j->cpu, name)) { LLVMDisposeModule(m); return NULL; }
+    if (!emit_kernel(m, p->im.kernel[i], j->cpu, name)) {
+      LLVMDisposeModule(m);
+      return NULL;
+    }
   }
   return m;
 }
@@ -314,8 +358,10 @@ bool llvm_jit_kernels(LlvmJit *j, rvm_program *p, const char **why) {
   for (uint32_t i = 0; i < n; i++) {
     KernelInfo *info = &p->kernel[i];
     Native *f = find_code(j, first + i, p->im.kernel[i], info->fn, info->ctx);
-    if (f) program_set_kernel(p, i, launch, f);
-    else if (i == 0) return false;           /* the module as a whole failed   */
+    if (f)
+      program_set_kernel(p, i, launch, f);
+    else if (i == 0)
+      return false; /* the module as a whole failed   */
   }
   return true;
 }

@@ -152,8 +152,10 @@ static void enter_tensor(Entering *e, Type *t, uint16_t reg) {
     Dim d = t->tensor.dim[i];
     uint16_t have;
     if (!in_pass(e, d)) continue;
-    if (d->kind == DIM_Sym && !known(f, d, &have)) fl_dim_bind(f, d, read_extent(f, reg, i));
-    else check_axis(e, d, reg, i);
+    if (d->kind == DIM_Sym && !known(f, d, &have))
+      fl_dim_bind(f, d, read_extent(f, reg, i));
+    else
+      check_axis(e, d, reg, i);
   }
 }
 

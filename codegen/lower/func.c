@@ -292,7 +292,7 @@ static void hand_over(Lower *L, Image *m) {
 
 /* A function that calls itself at types made of its own never stops being
  * specialised: what type variables stand for is bounded. */
-enum { MAX_TYPE_ARG = 3000 };                 /* nodes                            */
+enum { MAX_TYPE_ARG = 3000 }; /* nodes                            */
 static bool can_be_made(Lower *L, const Instance *inst) {
   int left = MAX_TYPE_ARG;
   for (int i = 0; i < inst->fn->n; i++) {

@@ -24,7 +24,10 @@ Type *ty_close(IrCtx *cx, Type *t, const TyEnv *env) {
 void ty_weigh(Type *t, int *left) {
   t = type_resolve(t);
   if (--*left < 0) return;
-  int n = t->kind == TY_Tuple ? t->tuple.n : t->kind == TY_Data ? t->data.n : t->kind == TY_Fn ? t->fn.n : 0;
+  int n = t->kind == TY_Tuple  ? t->tuple.n
+          : t->kind == TY_Data ? t->data.n
+          : t->kind == TY_Fn   ? t->fn.n
+                               : 0;
   Type **at = t->kind == TY_Tuple ? t->tuple.at : t->kind == TY_Data ? t->data.arg : t->fn.param;
   for (int i = 0; i < n && *left >= 0; i++) ty_weigh(at[i], left);
   if (t->kind == TY_Fn) ty_weigh(t->fn.ret, left);
