@@ -212,7 +212,11 @@ void check_dims(Infer *I, const Check *c) {
   } else if (dim_differ(a, b)) {
     mismatch(I, s);
   } else if (!free) {
-    const char *what = str_fmt("axis %d of %s", c->axis, s->what);
+    StrBuf name = {0};
+    dim_print(b, &name); /* "axis 0 (n) of ...": a constant shows in the numbers */
+    const char *what = b->kind == DIM_Const || dim_has_any(b) || !strcmp(buf_text(&name), "?")
+                           ? str_fmt("axis %d of %s", c->axis, s->what)
+                           : str_fmt("axis %d (%s) of %s", c->axis, buf_text(&name), s->what);
     if (s->expr)
       add_oblige(s->expr, OBLIGE_Equal, a, b, what);
     else

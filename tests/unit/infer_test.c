@@ -300,7 +300,7 @@ static void what_cannot_be_proved_becomes_an_obligation(void **s) {
           OBLIGE_Equal, "axis 0 of %k and of its annotation");
   obliges("def @main(%x: Tensor[(n), float32], %y: Tensor[(m), float32]) -> Tensor[(n), "
           "float32] { %y }", EX_Just,
-          OBLIGE_Equal, "axis 0 of the result");
+          OBLIGE_Equal, "axis 0 (n) of the result");
   obliges("def @main(%y: Tensor[(?, ?), float32]) { match_cast(%y, Tensor[(k, 4), float32]) }",
           EX_MatchCast,
           OBLIGE_Equal, "axis 1 of the value and of the cast");
