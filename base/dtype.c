@@ -46,23 +46,12 @@ void dtype_to_dl(DType t, int *code, int *bits) {
   *bits = known(t) ? table[t].bits : 0;
 }
 
-static uint32_t bits_of_f32(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-static float f32_of_bits(uint32_t u) {
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
-}
-
 float f16_to_f32(uint16_t h) {
   uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
-  if (e == 31) return f32_of_bits(sign | 0x7f800000 | m << 13 | (m ? 0x400000u : 0));
-  if (e > 0) return f32_of_bits(sign | (e + 112) << 23 | m << 13);
+  if (e == 31) return f32_of(sign | 0x7f800000 | m << 13 | (m ? 0x400000u : 0));
+  if (e > 0) return f32_of(sign | (e + 112) << 23 | m << 13);
   float small = (float)m * 0x1p-24f; /* zero and the subnormals */
-  return f32_of_bits(sign | bits_of_f32(small));
+  return f32_of(sign | f32_bits(small));
 }
 
 /* m * 2^(e - 52) with bit 52 of m set, rounded to nearest even. */
@@ -78,7 +67,7 @@ static uint16_t half_of(uint16_t sign, int e, uint64_t m) {
 }
 
 uint16_t f32_to_f16(float f) {
-  uint32_t u = bits_of_f32(f), e = u >> 23 & 255, m = u & 0x7fffff;
+  uint32_t u = f32_bits(f), e = u >> 23 & 255, m = u & 0x7fffff;
   uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
   if (e == 255 && m) return (uint16_t)(sign | 0x7e00 | m >> 13);
   if (e == 0) return sign;
@@ -96,7 +85,7 @@ uint16_t f64_to_f16(double d) {
 }
 
 uint16_t f32_to_bf16(float f) {
-  uint32_t u = bits_of_f32(f);
+  uint32_t u = f32_bits(f);
   if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }

@@ -23,6 +23,12 @@ static inline bool dtype_is_float(DType t) { return t >= DT_f16; }
 static inline bool dtype_is_int(DType t)   { return t >= DT_i8 && t <= DT_u64; }
 static inline bool dtype_is_signed(DType t) { return t >= DT_i8 && t <= DT_i64; }
 
+/* A float's bit pattern, and back. */
+static inline uint32_t f32_bits(float f) { uint32_t u;  memcpy(&u, &f, 4);  return u; }
+static inline float    f32_of(uint32_t u) { float f;  memcpy(&f, &u, 4);  return f; }
+static inline uint64_t f64_bits(double d) { uint64_t u;  memcpy(&u, &d, 8);  return u; }
+static inline double   f64_of(uint64_t u) { double d;  memcpy(&d, &u, 8);  return d; }
+
 /* Half precision, round to nearest even; NaN stays NaN (quiet). */
 float    f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f);

@@ -17,27 +17,6 @@
 #endif
 
 /* ---- lanes and canonical bits ------------------------------------------------ */
-static uint32_t f32_bits(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-static float f32_of(uint32_t u) {
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
-}
-static uint64_t f64_bits(double d) {
-  uint64_t u;
-  memcpy(&u, &d, 8);
-  return u;
-}
-static double f64_of(uint64_t u) {
-  double d;
-  memcpy(&d, &u, 8);
-  return d;
-}
-
 uint64_t lane_from_bits(uint64_t bits, DType t) {
   if (t == DT_f16) return f32_bits(f16_to_f32((uint16_t)bits));
   if (t == DT_bf16) return f32_bits(bf16_to_f32((uint16_t)bits));

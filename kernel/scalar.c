@@ -13,38 +13,16 @@ const SOpInfo sop_info[S_COUNT] = {
 };
 
 /* ---- slots ------------------------------------------------------------------ */
-static float slot_f32(uint64_t x) {
-  uint32_t u = (uint32_t)x;
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
-}
-static double slot_f64(uint64_t x) {
-  double d;
-  memcpy(&d, &x, 8);
-  return d;
-}
-static uint64_t f32_slot(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-static uint64_t f64_slot(double d) {
-  uint64_t u;
-  memcpy(&u, &d, 8);
-  return u;
-}
-
 static float load_f32(uint64_t x, DType t) {
   if (t == DT_f16) return f16_to_f32((uint16_t)x);
   if (t == DT_bf16) return bf16_to_f32((uint16_t)x);
-  return slot_f32(x);
+  return f32_of((uint32_t)x);
 }
 
 static uint64_t store_f32(float f, DType t) {
   if (t == DT_f16) return f32_to_f16(f);
   if (t == DT_bf16) return f32_to_bf16(f);
-  return f32_slot(f);
+  return f32_bits(f);
 }
 
 /* ---- floats ----------------------------------------------------------------- */
@@ -132,10 +110,10 @@ static bool float_test(SOp op, double a, double b, uint64_t *out) {
 
 static KStatus eval_float(SOp op, DType t, uint64_t a, uint64_t b, uint64_t *out) {
   if (t == DT_f64) {
-    double r, x = slot_f64(a), y = slot_f64(b);
+    double r, x = f64_of(a), y = f64_of(b);
     if (float_test(op, x, y, out)) return K_OK;
     if (!f64_eval(op, x, y, &r)) return K_BAD_KERNEL;
-    *out = f64_slot(r);
+    *out = f64_bits(r);
     return K_OK;
   }
   float r, x = load_f32(a, t), y = load_f32(b, t);
@@ -277,17 +255,17 @@ KStatus scalar_eval(SOp op, DType t, uint64_t a, uint64_t b, uint64_t c, uint64_
 static float to_odd_f32(double d) {
   float f = (float)d;
   if (d != d || (double)f == d) return f;
-  uint32_t u = (uint32_t)f32_slot(f);
+  uint32_t u = f32_bits(f);
   if (fabs((double)f) > fabs(d)) u--;
-  return slot_f32(u | 1);
+  return f32_of(u | 1);
 }
 
 static uint64_t from_double(double d, DType to) {
   switch ((int)to) {
   case DT_f16: return f64_to_f16(d);
   case DT_bf16: return f32_to_bf16(to_odd_f32(d));
-  case DT_f32: return f32_slot((float)d);
-  default: return f64_slot(d);
+  case DT_f32: return f32_bits((float)d);
+  default: return f64_bits(d);
   }
 }
 
@@ -307,7 +285,7 @@ static uint64_t int_to_float(uint64_t x, DType from, DType to) {
 }
 
 static double float_value(uint64_t x, DType t) {
-  return t == DT_f64 ? slot_f64(x) : (double)load_f32(x, t);
+  return t == DT_f64 ? f64_of(x) : (double)load_f32(x, t);
 }
 
 uint64_t scalar_cast(uint64_t x, DType from, DType to) {

@@ -159,8 +159,9 @@ static Val float_class(Emit *e, SOp op, LLVMTypeRef t, Val x) {
   return LLVMBuildFCmp(e->b, op == S_isinf ? LLVMRealOEQ : LLVMRealOLT, m, inf, "");
 }
 
-/* NaN propagates and -0 comes before 0.  Not llvm.minimum and maximum: LLVM 19
- * loses a NaN against -0 in vectors of AVX-512. */
+/* NaN propagates and -0 comes before 0.  Compares and selects, not
+ * llvm.minimum and maximum: with those a vectorised minimum was seen to give -0
+ * where NaN was due (the cause was not isolated). */
 static Val float_min_max(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
   LLVMBuilderRef b = e->b;
   LLVMTypeRef bits = int_type(e, t == LLVMDoubleTypeInContext(e->c) ? 64 : 32);
