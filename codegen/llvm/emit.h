@@ -16,7 +16,7 @@ typedef struct { bool f16c, fma, wide; int vector_bytes; } Cpu; /* wide: AVX-512
 typedef struct {
   LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;
   const Kernel *k;  Cpu cpu;
-  Val fn, state;                             /* state: JitState of the launch  */
+  Val fn, state;                             /* state: JitState of the launch (launch.h) */
   Block entry;                               /* for allocas                    */
   Val *val;  uint32_t *seen, *todo, epoch;   /* per node                       */
   Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
@@ -30,10 +30,6 @@ typedef struct { Block body, exit;  Val i, n;  int64_t step; } Loop;
 typedef struct { const char *name; void *address; } Helper;
 extern const Helper jit_helper[];
 extern const int jit_helpers;
-
-/* The scratch of a launch: one block that grows (jit.c). */
-typedef struct { KAlloc a; void *at; size_t n; } JitState;
-void *jit_scratch(JitState *s, int64_t bytes);
 
 /* ---- emit.c: types, loops, failures ------------------------------------------------ */
 /* Emit kernel k as i64 @name(ptr bufs, ptr syms, ptr state): 0, or a KStatus with

@@ -1,5 +1,4 @@
-/* jit.c -- from kernels to functions: the target, the passes, ORC, and the
- * launches of compiled kernels.
+/* jit.c -- from kernels to functions: the target, the passes, ORC.
  *
  * The memory of the jit is malloc's: a program holds pointers into it where a
  * collector does not look.                                                   */
@@ -11,17 +10,8 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include "codegen/llvm/emit.h"
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/launch.h"
 #include "kernel/interp.h"
-
-typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
-typedef struct Native {
-  Code code;
-  const Kernel *k;
-  KernelFn slow;
-  void *slow_ctx;
-  struct Native *next;
-} Native;
 
 struct LlvmJit {
   LLVMTargetMachineRef tm;
@@ -46,15 +36,6 @@ static float half_value(uint64_t h, DType t) {
 }
 static float help_to_half(uint64_t x, uint32_t from, uint32_t to) {
   return half_value(scalar_cast(x, (DType)from, (DType)to), (DType)to);
-}
-
-void *jit_scratch(JitState *s, int64_t bytes) {
-  if (bytes < 0) return NULL;
-  if ((size_t)bytes <= s->n) return s->at;
-  if (s->at) s->a.fn(s->a.user, s->at, s->n, 0);
-  s->at = s->a.fn(s->a.user, NULL, 0, (size_t)bytes);
-  s->n = s->at ? (size_t)bytes : 0;
-  return s->at;
 }
 
 #define H(name, fn)                                                                                \
@@ -97,75 +78,6 @@ const Helper jit_helper[] = {
 #undef H
 #undef M
 const int jit_helpers = (int)(sizeof jit_helper / sizeof *jit_helper);
-
-/* ---- launches ------------------------------------------------------------------------ */
-static size_t buf_bytes(const Kernel *k, uint32_t b, const int64_t *sym) {
-  int64_t n;
-  if (!kernel_buf_count(k, b, sym, &n)) return SIZE_MAX;
-  return (size_t)n * (size_t)dtype_bytes((DType)k->buf[b].dtype);
-}
-
-/* A written buffer that overlaps another: the compiled code takes it as apart. */
-static bool overlaps(const Kernel *k, void *const *buf, const int64_t *sym) {
-  size_t bytes[K_MAX_BUFS];
-  for (uint32_t i = 0; i < k->n_params; i++) bytes[i] = buf_bytes(k, i, sym);
-  for (uint32_t i = 0; i < k->n_params; i++) {
-    if (k->buf[i].role == K_IN) continue;
-    uintptr_t lo = (uintptr_t)buf[i], hi = lo + bytes[i];
-    for (uint32_t j = 0; j < k->n_params; j++) {
-      uintptr_t p = (uintptr_t)buf[j];
-      if (j != i && p < hi && lo < p + bytes[j]) return true;
-    }
-  }
-  return false;
-}
-
-static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
-
-/* Locals in one block behind the parameters. */
-static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAlloc a, void **block,
-                           size_t *size) {
-  size_t total = 64, bytes[K_MAX_BUFS];
-  *block = NULL;
-  if (k->n_bufs == k->n_params) return K_OK;
-  for (uint32_t i = k->n_params; i < k->n_bufs; i++) {
-    bytes[i] = buf_bytes(k, i, sym);
-    if (bytes[i] > SIZE_MAX / 128) return K_BAD_SIZE;
-    total += padded(bytes[i]);
-  }
-  *block = a.fn(a.user, NULL, 0, *size = total);
-  if (!*block) return K_NO_MEMORY;
-  char *at = (char *)padded((size_t)(uintptr_t)*block);
-  for (uint32_t i = k->n_params; i < k->n_bufs; i++, at += padded(bytes[i - 1])) all[i] = at;
-  return K_OK;
-}
-
-static KStatus launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
-  const Native *f = ctx;
-  const Kernel *k = f->k;
-  void *all[K_MAX_BUFS], *block;
-  size_t size = 0;
-  if (overlaps(k, buf, sym)) {
-    if (f->slow) return f->slow(f->slow_ctx, buf, sym, a, err);
-    if (err) *err = (KError){K_BAD_KERNEL, "an output overlaps another buffer"};
-    return K_BAD_KERNEL;
-  }
-  for (uint32_t i = 0; i < k->n_params; i++) all[i] = buf[i];
-  KStatus s = with_locals(k, all, sym, a, &block, &size);
-  const char *why = NULL;
-  if (s == K_OK) {
-    JitState state = {.a = a};
-    uint64_t r = f->code(all, sym, &state);
-    if (state.at) a.fn(a.user, state.at, state.n, 0);
-    s = (KStatus)(r & 255);
-    if (s == K_CHECK) why = k->text + (r >> 8);
-  }
-  if (block) a.fn(a.user, block, size, 0);
-  if (s == K_DIV_ZERO) why = "integer division by zero";
-  if (s == K_BAD_SHIFT) why = "shift amount out of range";
-  if (s != K_OK && err) *err = (KError){s, why};
-  return s;
-}
 
 /* ---- the target ------------------------------------------------------------------------ */
 static bool has(const char *features, const char *f) { return strstr(features, f) != NULL; }
@@ -248,7 +160,7 @@ void llvm_jit_free(LlvmJit *j) {
   if (j->tm) LLVMDisposeTargetMachine(j->tm);
   for (Native *n = j->all, *next; n; n = next) {
     next = n->next;
-    free(n);
+    native_free(n);
   }
   free(j);
 }
@@ -309,9 +221,9 @@ static Native *find_code(LlvmJit *j, uint32_t number, const Kernel *k, KernelFn 
   LLVMOrcExecutorAddress at = 0;
   kernel_symbol(name, number);
   if (failed(LLVMOrcLLJITLookup(j->lljit, &at, name)) || !at) return NULL;
-  Native *n = calloc(1, sizeof *n);
+  Native *n = native_new((Code)(uintptr_t)at, k, slow, ctx);
   if (!n) return NULL;
-  *n = (Native){(Code)(uintptr_t)at, k, slow, ctx, j->all};
+  n->next = j->all;
   j->all = n;
   j->compiled++;
   return n;
@@ -331,7 +243,7 @@ KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_
   if ((*why = add_module(j, m))) return NULL;
   *why = "LLVM could not compile the kernel";
   *ctx = find_code(j, number, k, slow, slow_ctx);
-  return *ctx ? launch : NULL;
+  return *ctx ? native_launch : NULL;
 }
 
 static LLVMModuleRef program_module(LlvmJit *j, const rvm_program *p, uint32_t first) {
@@ -359,7 +271,7 @@ bool llvm_jit_kernels(LlvmJit *j, rvm_program *p, const char **why) {
     KernelInfo *info = &p->kernel[i];
     Native *f = find_code(j, first + i, p->im.kernel[i], info->fn, info->ctx);
     if (f)
-      program_set_kernel(p, i, launch, f);
+      program_set_kernel(p, i, native_launch, f);
     else if (i == 0)
       return false; /* the module as a whole failed   */
   }

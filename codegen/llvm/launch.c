@@ -1,0 +1,94 @@
+/* launch.c -- a launch of compiled code: overlapping buffers go to the interpreter,
+ * locals and scratch get memory, failures get their words.
+ *
+ * The memory of a Native is malloc's: a program holds pointers to it where a
+ * collector does not look.                                                   */
+#include <stdlib.h>
+#include "codegen/llvm/launch.h"
+#include "kernel/interp.h"
+
+Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx) {
+  Native *f = calloc(1, sizeof *f);
+  if (f) *f = (Native){code, k, slow, slow_ctx, NULL};
+  return f;
+}
+
+void native_free(Native *f) { free(f); }
+
+/* ---- memory of a launch ------------------------------------------------------------ */
+void *jit_scratch(JitState *s, int64_t bytes) {
+  if (bytes < 0) return NULL;
+  if ((size_t)bytes <= s->n) return s->at;
+  if (s->at) s->a.fn(s->a.user, s->at, s->n, 0);
+  s->at = s->a.fn(s->a.user, NULL, 0, (size_t)bytes);
+  s->n = s->at ? (size_t)bytes : 0;
+  return s->at;
+}
+
+static size_t buf_bytes(const Kernel *k, uint32_t b, const int64_t *sym) {
+  int64_t n;
+  if (!kernel_buf_count(k, b, sym, &n)) return SIZE_MAX;
+  return (size_t)n * (size_t)dtype_bytes((DType)k->buf[b].dtype);
+}
+
+/* A written buffer that overlaps another: the compiled code takes it as apart. */
+static bool overlaps(const Kernel *k, void *const *buf, const int64_t *sym) {
+  size_t bytes[K_MAX_BUFS];
+  for (uint32_t i = 0; i < k->n_params; i++) bytes[i] = buf_bytes(k, i, sym);
+  for (uint32_t i = 0; i < k->n_params; i++) {
+    if (k->buf[i].role == K_IN) continue;
+    uintptr_t lo = (uintptr_t)buf[i], hi = lo + bytes[i];
+    for (uint32_t j = 0; j < k->n_params; j++) {
+      uintptr_t p = (uintptr_t)buf[j];
+      if (j != i && p < hi && lo < p + bytes[j]) return true;
+    }
+  }
+  return false;
+}
+
+static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
+
+/* Locals in one block behind the parameters. */
+static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAlloc a, void **block,
+                           size_t *size) {
+  size_t total = 64, bytes[K_MAX_BUFS];
+  *block = NULL;
+  if (k->n_bufs == k->n_params) return K_OK;
+  for (uint32_t i = k->n_params; i < k->n_bufs; i++) {
+    bytes[i] = buf_bytes(k, i, sym);
+    if (bytes[i] > SIZE_MAX / 128) return K_BAD_SIZE;
+    total += padded(bytes[i]);
+  }
+  *block = a.fn(a.user, NULL, 0, *size = total);
+  if (!*block) return K_NO_MEMORY;
+  char *at = (char *)padded((size_t)(uintptr_t)*block);
+  for (uint32_t i = k->n_params; i < k->n_bufs; i++, at += padded(bytes[i - 1])) all[i] = at;
+  return K_OK;
+}
+
+KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
+  const Native *f = ctx;
+  const Kernel *k = f->k;
+  void *all[K_MAX_BUFS], *block;
+  size_t size = 0;
+  if (overlaps(k, buf, sym)) {
+    if (f->slow) return f->slow(f->slow_ctx, buf, sym, a, err);
+    if (err) *err = (KError){K_BAD_KERNEL, "an output overlaps another buffer"};
+    return K_BAD_KERNEL;
+  }
+  for (uint32_t i = 0; i < k->n_params; i++) all[i] = buf[i];
+  KStatus s = with_locals(k, all, sym, a, &block, &size);
+  const char *why = NULL;
+  if (s == K_OK) {
+    JitState state = {.a = a};
+    uint64_t r = f->code(all, sym, &state);
+    if (state.at) a.fn(a.user, state.at, state.n, 0);
+    s = (KStatus)(r & 255);
+    if (s == K_CHECK) why = k->text + (r >> 8);
+  }
+  if (block) a.fn(a.user, block, size, 0);
+  if (s == K_DIV_ZERO) why = "integer division by zero";
+  if (s == K_BAD_SHIFT) why = "shift amount out of range";
+  if (s != K_OK && err) *err = (KError){s, why};
+  return s;
+}
