@@ -50,8 +50,15 @@ Val i64_min(Emit *e, Val x, Val y);
 
 /* ---- emit_expr.c -------------------------------------------------------------------- */
 Val emit_expr(Emit *e, KE root);
+/* Operations, casts and changes between registers and memory: of elements, or of
+ * vectors lane by lane.  op_in_lanes: instructions only, so lanes nobody wants
+ * do no harm and cost nothing. */
 Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z);
+bool op_in_lanes(SOp op, DType t);
 Val emit_cast(Emit *e, Val x, DType from, DType to);
+Val emit_bits(Emit *e, Val x, DType from, DType to);
+LLVMTypeRef shaped(LLVMTypeRef t, Val x);    /* t, or a vector of t as long as x */
+Val int_const(LLVMTypeRef t, uint64_t v);    /* of an integer or a vector of them */
 Val emit_round_half(Emit *e, DType t, Val x); /* f32 -> the nearest of t, as float */
 Val emit_intrinsic(Emit *e, const char *name, LLVMTypeRef t, Val *arg, unsigned n);
 Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned n, bool pure);

@@ -1,8 +1,33 @@
 /* emit_expr.c -- expressions: operands first, with an explicit stack, each node
  * once per evaluation.  Meaning as in kernel/scalar.c; functions of libm are
  * called under names of our own, so that LLVM does not replace them by others
- * that round differently.                                                    */
+ * that round differently.  Operations and casts take vectors as well; what is a
+ * call of one element is made lane by lane.                                  */
 #include "codegen/llvm/emit.h"
+
+/* ---- elements and vectors ------------------------------------------------------------ */
+static bool is_vector(Val x) { return LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind; }
+
+LLVMTypeRef shaped(LLVMTypeRef t, Val x) {
+  return is_vector(x) ? LLVMVectorType(t, LLVMGetVectorSize(LLVMTypeOf(x))) : t;
+}
+
+Val int_const(LLVMTypeRef t, uint64_t v) {
+  if (LLVMGetTypeKind(t) != LLVMVectorTypeKind) return LLVMConstInt(t, v, true);
+  Val lane[64], one = LLVMConstInt(LLVMGetElementType(t), v, true);
+  unsigned n = LLVMGetVectorSize(t);
+  for (unsigned i = 0; i < n && i < 64; i++) lane[i] = one;
+  return LLVMConstVector(lane, n);
+}
+
+static Val lane_of(Emit *e, Val x, unsigned i) {
+  return x ? LLVMBuildExtractElement(e->b, x, LLVMConstInt(int_type(e, 32), i, false), "") : NULL;
+}
+
+static Val with_lane(Emit *e, Val v, Val x, unsigned i, unsigned n) {
+  if (!v) v = LLVMGetPoison(LLVMVectorType(LLVMTypeOf(x), n));
+  return LLVMBuildInsertElement(e->b, v, x, LLVMConstInt(int_type(e, 32), i, false), "");
+}
 
 Val emit_intrinsic(Emit *e, const char *name, LLVMTypeRef t, Val *arg, unsigned n) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -31,46 +56,57 @@ Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned 
 
 /* ---- halves -------------------------------------------------------------------------- */
 static Val to_bf16(Emit *e, Val x) {
-  LLVMTypeRef i32 = int_type(e, 32);
+  LLVMTypeRef i32 = shaped(int_type(e, 32), x);
   Val u = LLVMBuildBitCast(e->b, x, i32, "");
-  Val c16 = LLVMConstInt(i32, 16, false), top = LLVMBuildLShr(e->b, u, c16, "");
-  Val odd = LLVMBuildAnd(e->b, top, LLVMConstInt(i32, 1, false), "");
-  Val r = LLVMBuildAdd(e->b, u, LLVMConstInt(i32, 0x7fff, false), "");
+  Val c16 = int_const(i32, 16), top = LLVMBuildLShr(e->b, u, c16, "");
+  Val odd = LLVMBuildAnd(e->b, top, int_const(i32, 1), "");
+  Val r = LLVMBuildAdd(e->b, u, int_const(i32, 0x7fff), "");
   r = LLVMBuildLShr(e->b, LLVMBuildAdd(e->b, r, odd, ""), c16, "");
-  Val quiet = LLVMBuildOr(e->b, top, LLVMConstInt(i32, 0x40, false), "");
+  Val quiet = LLVMBuildOr(e->b, top, int_const(i32, 0x40), "");
   Val nan = LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, "");
-  return LLVMBuildTrunc(e->b, LLVMBuildSelect(e->b, nan, quiet, r, ""), int_type(e, 16), "");
+  r = LLVMBuildSelect(e->b, nan, quiet, r, "");
+  return LLVMBuildTrunc(e->b, r, shaped(int_type(e, 16), x), "");
 }
 
 static Val from_bf16(Emit *e, Val h) {
-  LLVMTypeRef i32 = int_type(e, 32);
-  Val u = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, h, i32, ""), LLVMConstInt(i32, 16, false), "");
-  return LLVMBuildBitCast(e->b, u, LLVMFloatTypeInContext(e->c), "");
+  LLVMTypeRef i32 = shaped(int_type(e, 32), h);
+  Val u = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, h, i32, ""), int_const(i32, 16), "");
+  return LLVMBuildBitCast(e->b, u, shaped(LLVMFloatTypeInContext(e->c), h), "");
+}
+
+static Val call_by_lanes(Emit *e, const char *name, LLVMTypeRef t, Val x) {
+  if (!is_vector(x)) return emit_call(e, name, t, &x, 1, true);
+  Val v = NULL;
+  unsigned n = LLVMGetVectorSize(LLVMTypeOf(x));
+  for (unsigned i = 0; i < n; i++) {
+    Val one = lane_of(e, x, i);
+    v = with_lane(e, v, emit_call(e, name, t, &one, 1, true), i, n);
+  }
+  return v;
 }
 
 static Val to_f16(Emit *e, Val x) {
-  if (!e->cpu.f16c) return emit_call(e, "rvm.to_f16", int_type(e, 16), &x, 1, true);
-  Val h = LLVMBuildFPTrunc(e->b, x, LLVMHalfTypeInContext(e->c), "");
-  return LLVMBuildBitCast(e->b, h, int_type(e, 16), "");
+  if (!e->cpu.f16c) return call_by_lanes(e, "rvm.to_f16", int_type(e, 16), x);
+  Val h = LLVMBuildFPTrunc(e->b, x, shaped(LLVMHalfTypeInContext(e->c), x), "");
+  return LLVMBuildBitCast(e->b, h, shaped(int_type(e, 16), x), "");
 }
 
 static Val from_f16(Emit *e, Val h) {
   LLVMTypeRef f = LLVMFloatTypeInContext(e->c);
-  if (!e->cpu.f16c) return emit_call(e, "rvm.from_f16", f, &h, 1, true);
-  h = LLVMBuildBitCast(e->b, h, LLVMHalfTypeInContext(e->c), "");
-  return LLVMBuildFPExt(e->b, h, f, "");
+  if (!e->cpu.f16c) return call_by_lanes(e, "rvm.from_f16", f, h);
+  h = LLVMBuildBitCast(e->b, h, shaped(LLVMHalfTypeInContext(e->c), h), "");
+  return LLVMBuildFPExt(e->b, h, shaped(f, h), "");
 }
 
 Val to_memory(Emit *e, DType t, Val x) {
-  if (t == DT_bool) return LLVMBuildZExt(e->b, x, int_type(e, 8), "");
+  if (t == DT_bool) return LLVMBuildZExt(e->b, x, shaped(int_type(e, 8), x), "");
   if (t == DT_f16) return to_f16(e, x);
   if (t == DT_bf16) return to_bf16(e, x);
   return x;
 }
 
 Val from_memory(Emit *e, DType t, Val x) {
-  if (t == DT_bool)
-    return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstInt(int_type(e, 8), 0, 0), "");
+  if (t == DT_bool) return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
   if (t == DT_f16) return from_f16(e, x);
   if (t == DT_bf16) return from_bf16(e, x);
   return x;
@@ -164,7 +200,8 @@ static Val float_class(Emit *e, SOp op, LLVMTypeRef t, Val x) {
  * where NaN was due (the cause was not isolated). */
 static Val float_min_max(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
   LLVMBuilderRef b = e->b;
-  LLVMTypeRef bits = int_type(e, t == LLVMDoubleTypeInContext(e->c) ? 64 : 32);
+  LLVMTypeRef one = is_vector(x) ? LLVMGetElementType(t) : t;
+  LLVMTypeRef bits = shaped(int_type(e, one == LLVMDoubleTypeInContext(e->c) ? 64 : 32), x);
   LLVMRealPredicate before = op == S_min ? LLVMRealOLT : LLVMRealOGT;
   Val r = LLVMBuildSelect(b, LLVMBuildFCmp(b, before, x, y, ""), x, y, "");
   Val p = LLVMBuildBitCast(b, x, bits, ""), q = LLVMBuildBitCast(b, y, bits, "");
@@ -209,7 +246,7 @@ static Val float_op(Emit *e, SOp op, Val x, Val y) {
 
 /* ---- integers ------------------------------------------------------------------------ */
 static Val is_value(Emit *e, Val x, int64_t v) {
-  return LLVMBuildICmp(e->b, LLVMIntEQ, x, LLVMConstInt(LLVMTypeOf(x), (uint64_t)v, true), "");
+  return LLVMBuildICmp(e->b, LLVMIntEQ, x, int_const(LLVMTypeOf(x), (uint64_t)v), "");
 }
 
 static Val int_divide(Emit *e, SOp op, bool sign, Val x, Val y) {
@@ -278,7 +315,7 @@ static Val int_abs(Emit *e, bool sign, Val x) {
 
 static Val int_op(Emit *e, SOp op, bool sign, Val x, Val y) {
   LLVMBuilderRef b = e->b;
-  LLVMTypeRef i1 = int_type(e, 1);
+  LLVMTypeRef i1 = shaped(int_type(e, 1), x);
   switch ((int)op) {
   case S_add: return LLVMBuildAdd(b, x, y, "");
   case S_sub: return LLVMBuildSub(b, x, y, "");
@@ -303,12 +340,36 @@ static Val int_op(Emit *e, SOp op, bool sign, Val x, Val y) {
   case S_not: return LLVMBuildNot(b, x, "");
   case S_abs: return int_abs(e, sign, x);
   case S_sign: return int_sign(e, sign, x);
-  case S_isfin: return LLVMConstInt(i1, 1, false);
-  default: return LLVMConstInt(i1, 0, false); /* isnan, isinf */
+  case S_isfin: return int_const(i1, 1);
+  default: return LLVMConstNull(i1); /* isnan, isinf */
   }
 }
 
+/* Made of instructions, without calls and without traps. */
+bool op_in_lanes(SOp op, DType t) {
+  if (dtype_is_float(t)) return !math_name[op] && op != S_fmod && op != S_sigmoid;
+  switch ((int)op) {
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod:
+  case S_pow:
+  case S_shl:
+  case S_shr: return false;
+  default: return true;
+  }
+}
+
+static Val op_by_lanes(Emit *e, SOp op, DType t, Val x, Val y) {
+  Val v = NULL;
+  unsigned n = LLVMGetVectorSize(LLVMTypeOf(x));
+  for (unsigned i = 0; i < n; i++)
+    v = with_lane(e, v, emit_op(e, op, t, lane_of(e, x, i), lane_of(e, y, i), NULL), i, n);
+  return v;
+}
+
 Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z) {
+  if (is_vector(x) && !op_in_lanes(op, t)) return op_by_lanes(e, op, t, x, y);
   if (op == S_select) return LLVMBuildSelect(e->b, x, y, z, "");
   if (!dtype_is_float(t)) return int_op(e, op, dtype_is_signed(t), x, y);
   Val v = float_op(e, op, x, y);
@@ -317,7 +378,7 @@ Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z) {
 
 /* ---- casts --------------------------------------------------------------------------- */
 static Val float_to_int(Emit *e, Val x, DType to) {
-  LLVMTypeRef t[2] = {reg_type(e, to), LLVMTypeOf(x)};
+  LLVMTypeRef t[2] = {shaped(reg_type(e, to), x), LLVMTypeOf(x)};
   if (to == DT_bool) return LLVMBuildFCmp(e->b, LLVMRealUNE, x, LLVMConstNull(t[1]), "");
   const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -327,6 +388,13 @@ static Val float_to_int(Emit *e, Val x, DType to) {
 
 /* Halves of what float32 cannot hold exactly would be rounded twice. */
 static Val to_half(Emit *e, Val x, DType from, DType to) {
+  if (is_vector(x)) {
+    Val v = NULL;
+    unsigned n = LLVMGetVectorSize(LLVMTypeOf(x));
+    for (unsigned i = 0; i < n; i++)
+      v = with_lane(e, v, to_half(e, lane_of(e, x, i), from, to), i, n);
+    return v;
+  }
   Val arg[3] = {x, LLVMConstInt(int_type(e, 32), (unsigned)from, false),
                 LLVMConstInt(int_type(e, 32), (unsigned)to, false)};
   if (from == DT_f64)
@@ -337,7 +405,7 @@ static Val to_half(Emit *e, Val x, DType from, DType to) {
 }
 
 static Val to_float(Emit *e, Val x, DType from, DType to) {
-  LLVMTypeRef t = reg_type(e, to);
+  LLVMTypeRef t = shaped(reg_type(e, to), x);
   bool half = to == DT_f16 || to == DT_bf16;
   if (dtype_is_float(from)) {
     if (from == DT_f64) return half ? to_half(e, x, from, to) : LLVMBuildFPTrunc(e->b, x, t, "");
@@ -354,14 +422,14 @@ Val emit_cast(Emit *e, Val x, DType from, DType to) {
   if (dtype_is_float(to)) return to_float(e, x, from, to);
   if (dtype_is_float(from)) return float_to_int(e, x, to);
   if (to == DT_bool) return LLVMBuildICmp(e->b, LLVMIntNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
-  LLVMTypeRef t = reg_type(e, to);
+  LLVMTypeRef t = shaped(reg_type(e, to), x);
   if (from != DT_bool && dtype_bytes(to) < dtype_bytes(from)) return LLVMBuildTrunc(e->b, x, t, "");
   return widen(e, x, dtype_is_signed(from), t);
 }
 
-static Val emit_bits(Emit *e, Val x, DType from, DType to) {
-  Val v = LLVMBuildBitCast(e->b, to_memory(e, from, x), mem_type(e, to), "");
-  return from_memory(e, to, v);
+Val emit_bits(Emit *e, Val x, DType from, DType to) {
+  Val m = to_memory(e, from, x);
+  return from_memory(e, to, LLVMBuildBitCast(e->b, m, shaped(mem_type(e, to), m), ""));
 }
 
 /* ---- nodes --------------------------------------------------------------------------- */
