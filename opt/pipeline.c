@@ -2,10 +2,12 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_copy, &pass_cse, &pass_dce, &pass_known, &pass_simplify};
+const Pass *const all_passes[] = {&pass_copy,   &pass_cse,   &pass_dce,
+                                  &pass_inline, &pass_known, &pass_simplify};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 static const Pass *const level1[] = {
+    &pass_inline,               /* first: the others see what calls hid           */
     &pass_copy,                 /* fewer names: the next passes see through lets  */
     &pass_known,                /* before cse: projections become plain operands  */
     &pass_simplify,             /* may make two expressions equal                 */
@@ -14,9 +16,9 @@ static const Pass *const level1[] = {
     &pass_dce,                  /* last: sweeps what the others disconnected      */
 };
 static const Pass *const level2[] = {
-    &pass_copy,  &pass_known, &pass_simplify, &pass_copy,
-    &pass_known, /* a match inside a match shows on second sight   */
-    &pass_copy,  &pass_cse,   &pass_copy,     &pass_dce,
+    &pass_inline, &pass_copy,  &pass_known, &pass_simplify,
+    &pass_copy,   &pass_known, /* a match inside a match shows on second sight   */
+    &pass_copy,   &pass_cse,   &pass_copy,  &pass_dce,
 };
 enum { N_1 = sizeof level1 / sizeof *level1, N_2 = sizeof level2 / sizeof *level2 };
 

@@ -31,7 +31,8 @@ void uses_of_atom(UseCount *u, const Atom *a, int by) {
 void uses_of_expr(UseCount *u, Expr *e, int by) {
   ir_visit(e, &(ExprVisit){count_atom, count_block, NULL}, &(Counting){u, by});
 }
-void uses_of_fn(UseCount *u, Fn *f) { count_block(&(Counting){u, 1}, f->body); }
+void uses_of_block(UseCount *u, Block *b) { count_block(&(Counting){u, 1}, b); }
+void uses_of_fn(UseCount *u, Fn *f) { uses_of_block(u, f->body); }
 int uses_get(const UseCount *u, const Var *v) {
   return (int)(intptr_t)map_get(&u->count, map_ptr(v));
 }

@@ -6,7 +6,7 @@
  * an unknown tuple).  Globals are taken in groups that call each other, callees
  * first, so that their types are general when they are used.                  */
 #include "typeinfer/state.h"
-#include "typeinfer/order.h"
+#include "ir/order.h"
 
 static void check_block(Infer *I, Block *b);
 

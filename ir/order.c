@@ -1,6 +1,6 @@
 /* order.c -- strongly connected components of the call graph (Tarjan 1972),
  * without recursion: a program may be a chain of any number of functions.    */
-#include "typeinfer/order.h"
+#include "ir/order.h"
 
 typedef struct {
   VEC(int) callee;

@@ -1,0 +1,330 @@
+/* reduce.c -- one walk that computes what is known before the program runs:
+ * projections of tuples in view, matches of constructors in view, ifs on
+ * constants, calls of functions in view.
+ *
+ * The branch that is taken, and the body that is called, are spliced into the
+ * block around them: their bindings run exactly when the branch or the body
+ * would have run.  What is spliced in is walked again, so that a function that
+ * arrives through an argument, a tuple or a result is called in turn; nesting
+ * and size are bounded.  Functions are taken callees first.                   */
+#include "ir/order.h"
+#include "opt/expand.h"
+#include "opt/known.h"
+
+enum {
+  SMALL = 16,       /* bindings of a function copied to every call          */
+  LARGE = 4000,     /* ... to its only call, or if it handles functions     */
+  MAX_NESTING = 48, /* bodies inside bodies                                 */
+  BUDGET = 50000,   /* bindings added to one function                       */
+};
+
+typedef struct {
+  PassCx *cx;
+  bool calls; /* splice calls too                                     */
+  Known known;
+  UseCount uses; /* variables of this global                             */
+  Map size;      /* Fn -> bindings                                       */
+  Map calls_of;  /* Global -> mentions in the module                     */
+  Map recursive; /* Global -> 1                                          */
+  Map given;     /* Sym -> 1 + frame that first has it as an axis        */
+  Map frame_of;  /* Fn -> 1 + its frame                                  */
+  VEC(int) up;   /* frame -> the one around it                           */
+  int frame;
+  Retype same; /* extents found to have a name                         */
+  int depth, budget;
+  Sym name;
+} Reduce;
+
+static void reduce_into(Reduce *r, Block *b, Bindings *out);
+static void reduce_block(void *ud, Block *b) {
+  Bindings out = {0};
+  reduce_into(ud, b, &out);
+  b->n = out.n;
+  b->at = out.at;
+}
+
+/* ---- extents in scope ---- */
+
+static void give_type(Reduce *r, Type *t) {
+  t = t ? type_resolve(t) : NULL;
+  if (!t) return;
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) give_type(r, t->tuple.at[i]);
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
+    Dim d = t->tensor.dim[i];
+    if (d->kind == DIM_Sym && !map_get(&r->given, map_ptr(d)))
+      map_set(&r->given, map_ptr(d), (void *)(intptr_t)(r->frame + 1));
+  }
+}
+
+typedef struct {
+  const Reduce *r;
+  int frame;
+} Inside;
+
+static bool given_inside(void *ud, Dim s) {
+  const Inside *in = ud;
+  int f = (int)(intptr_t)map_get(&in->r->given, map_ptr(s)) - 1;
+  while (f > in->frame) f = in->r->up.at[f];
+  return f == in->frame;
+}
+
+static void enter_pattern(Reduce *r, const Pattern *p) {
+  if (p->var) give_type(r, p->var->type);
+  for (int i = 0; i < p->n; i++) enter_pattern(r, p->at[i]);
+}
+
+static void put(Reduce *r, Bindings *out, Binding b) {
+  known_put(&r->known, &b);
+  give_type(r, b.var->type);
+  vec_push(out, b);
+}
+
+/* ---- results ---- */
+
+/* v is bound to a value of type `is`: an axis that had only a symbol of its own
+ * is what the value says. */
+static void same_extents(Reduce *r, Type *v, Type *is) {
+  v = type_resolve(v);
+  is = type_resolve(is);
+  if (v->kind == TY_Tuple && is->kind == TY_Tuple)
+    for (int i = 0; i < v->tuple.n && i < is->tuple.n; i++)
+      same_extents(r, v->tuple.at[i], is->tuple.at[i]);
+  if (v->kind != TY_Tensor || is->kind != TY_Tensor) return;
+  for (int i = 0; i < v->tensor.rank && i < is->tensor.rank; i++) {
+    Dim d = v->tensor.dim[i], to = is->tensor.dim[i];
+    if (d->kind != DIM_Sym || d->name || dim_has_any(to) || dim_equal(d, to)) continue;
+    if (!map_get(&r->given, map_ptr(d)))
+      map_set(&r->same.dim, map_ptr(d), (void *)(uintptr_t)retyped_dim(&r->same, to));
+  }
+}
+
+/* The value of b is `result`, once what computes it is in out. */
+static void deliver(Reduce *r, Block *in, const Binding *b, Atom result, Bindings *out, bool tail) {
+  if (tail) {
+    in->result = result;
+    return;
+  }
+  Binding done = bind_copy(b->var, result, b->style, b->value->span);
+  done.value->n_oblige = b->value->n_oblige;
+  done.value->oblige = b->value->oblige;
+  Type *t = result.kind == ATOM_Var ? result.var->type : result.type;
+  if (t && !done.value->n_oblige) same_extents(r, b->var->type, t);
+  put(r, out, done);
+}
+
+static bool is_tail(const Block *in, const Binding *b, bool last) {
+  return last && !b->value->n_oblige && in->result.kind == ATOM_Var && in->result.var == b->var;
+}
+
+/* ---- branches ---- */
+
+static bool splice_branch(Reduce *r, Block *in, const Binding *b, Bindings *out, bool last) {
+  Bindings bound = {0};
+  Block *take = known_branch(&r->known, b->value, &bound);
+  if (!take || !pass_may(r->cx)) return false;
+  for (int i = 0; i < bound.n; i++) put(r, out, bound.at[i]);
+  reduce_into(r, take, out);
+  deliver(r, in, b, take->result, out, is_tail(in, b, last));
+  return true;
+}
+
+/* ---- calls ---- */
+
+static bool has_fn(Type *t) {
+  t = t ? type_resolve(t) : NULL;
+  for (int i = 0; t && t->kind == TY_Tuple && i < t->tuple.n; i++)
+    if (has_fn(t->tuple.at[i])) return true;
+  return t && t->kind == TY_Fn;
+}
+static bool handles_functions(const Fn *f) {
+  for (int i = 0; i < f->n; i++)
+    if (has_fn(f->param[i]->type)) return true;
+  return has_fn(f->ret);
+}
+
+static int size_of(Reduce *r, const Fn *f) {
+  int n = (int)(intptr_t)map_get(&r->size, map_ptr(f));
+  if (n == 0) map_set(&r->size, map_ptr(f), (void *)(intptr_t)(n = 1 + block_size(f->body)));
+  return n;
+}
+
+static bool mentions(const Fn *f, const Var *v) {
+  VarList free = {0};
+  ir_free_vars(f, &free);
+  for (int i = 0; i < free.n; i++)
+    if (free.at[i] == v) return true;
+  return false;
+}
+
+static bool is_worth(Reduce *r, const Fn *f, bool once) {
+  int n = size_of(r, f);
+  if (r->depth >= MAX_NESTING || n > r->budget) return false;
+  return n <= SMALL || (n <= LARGE && (once || handles_functions(f))) ||
+         attrs_find(&f->attrs, "Inline");
+}
+
+/* The function a call leads to, if it is to be spliced in. */
+static const Fn *callee_of(Reduce *r, const Atom *callee, Sym *name, bool *local) {
+  const Atom *a = known_root(&r->known, callee);
+  *local = a->kind == ATOM_Var;
+  if (a->kind == ATOM_Global) {
+    const Global *g = a->global;
+    *name = g->name;
+    if (map_get(&r->recursive, map_ptr(g))) return NULL;
+    bool once = (intptr_t)map_get(&r->calls_of, map_ptr(g)) == 1;
+    return is_worth(r, g->fn, once) ? g->fn : NULL;
+  }
+  const Expr *e = *local ? map_get(&r->known.def, map_ptr(a->var)) : NULL;
+  if (!e || e->kind != EX_Fn) return NULL;
+  const Fn *f = e->Fn.fn;
+  *name = a->var->name;
+  bool once = uses_get(&r->uses, a->var) == 1;
+  return map_get(&r->frame_of, map_ptr(f)) && is_worth(r, f, once) && !mentions(f, a->var) ? f
+                                                                                           : NULL;
+}
+
+static bool splice_call(Reduce *r, Block *in, const Binding *b, Bindings *out, bool last) {
+  const Expr *e = b->value;
+  Bindings params = {0};
+  Block *body;
+  Sym name;
+  bool local;
+  if (!r->calls || e->kind != EX_Call || r->cx->o->limit == r->cx->changes) return false;
+  const Fn *f = callee_of(r, &e->Call.callee, &name, &local);
+  if (!f) return false;
+  if (!name) name = str_fmt("%s.fn", r->name);
+  Inside inside = {r, local ? (int)(intptr_t)map_get(&r->frame_of, map_ptr(f)) - 1 : 0};
+  Callee c = {f, name, local ? given_inside : NULL, &inside};
+  if (!expand_call(r->cx->m->cx, &c, e, &params, &body) || !pass_may(r->cx)) return false;
+  r->budget -= size_of(r, f);
+  uses_of_expr(&r->uses, b->value, -1);
+  for (int i = 0; i < params.n; i++) uses_of_expr(&r->uses, params.at[i].value, 1);
+  uses_of_block(&r->uses, body);
+  for (int i = 0; i < params.n; i++) put(r, out, params.at[i]);
+  r->depth++;
+  reduce_into(r, body, out);
+  r->depth--;
+  deliver(r, in, b, body->result, out, is_tail(in, b, last));
+  return true;
+}
+
+/* ---- functions ---- */
+
+static void reduce_fn(void *ud, Fn *f) {
+  Reduce *r = ud;
+  int was = r->frame;
+  vec_push(&r->up, was);
+  r->frame = r->up.n - 1;
+  map_set(&r->frame_of, map_ptr(f), (void *)(intptr_t)(r->frame + 1));
+  for (int i = 0; i < f->n; i++) give_type(r, f->param[i]->type);
+  reduce_block(r, f->body);
+  map_set(&r->size, map_ptr(f), NULL);
+  r->frame = was;
+}
+
+/* fn (x, y) { f(x, y) } is f. */
+static void eta(Reduce *r, Binding *b) {
+  const Fn *f = b->value->kind == EX_Fn ? b->value->Fn.fn : NULL;
+  if (!r->calls || !f || f->body->n != 1) return;
+  const Expr *e = f->body->at[0].value;
+  const Atom *to = &e->Call.callee, *result = &f->body->result;
+  if (e->kind != EX_Call || e->n_oblige || e->Call.n_args != f->n || f->n == 0) return;
+  if (result->kind != ATOM_Var || result->var != f->body->at[0].var || !atom_can_be(b->var, to))
+    return;
+  for (int i = 0; i < f->n; i++) {
+    const Atom *a = &e->Call.args[i];
+    if (a->kind != ATOM_Var || a->var != f->param[i]) return;
+    if (to->kind == ATOM_Var && to->var == a->var) return;
+  }
+  if ((to->kind == ATOM_Var && to->var == b->var) || !pass_may(r->cx)) return;
+  b->value = bind_copy(b->var, *to, b->style, b->value->span).value;
+}
+
+/* ---- the walk ---- */
+
+static void project(Reduce *r, Expr *e) {
+  const Expr *t = e->kind == EX_Proj ? known_def(&r->known, &e->Proj.tuple) : NULL;
+  if (!t || t->kind != EX_Tuple || e->Proj.index >= t->Tuple.n_items || !pass_may(r->cx)) return;
+  Atom item = t->Tuple.items[e->Proj.index];
+  e->kind = EX_Just;
+  e->Just.value = item;
+}
+
+static void reduce_into(Reduce *r, Block *b, Bindings *out) {
+  static const ExprVisit visit = {NULL, reduce_block, reduce_fn};
+  for (int i = 0; i < b->n; i++) {
+    Binding *bd = &b->at[i];
+    bool last = i == b->n - 1;
+    if (splice_branch(r, b, bd, out, last) || splice_call(r, b, bd, out, last)) continue;
+    project(r, bd->value);
+    if (bd->value->kind == EX_Fn) known_put(&r->known, bd);
+    for (int k = 0; bd->value->kind == EX_Match && k < bd->value->Match.n_clauses; k++)
+      enter_pattern(r, bd->value->Match.clauses[k].pat);
+    ir_visit(bd->value, &visit, r);
+    eta(r, bd);
+    put(r, out, *bd);
+  }
+}
+
+static void reduce_global(Reduce *r, Global *g) {
+  r->known = (Known){0};
+  r->uses = (UseCount){0};
+  r->given = r->frame_of = r->same.dim = (Map){0};
+  vec_clear(&r->up);
+  r->frame = -1;
+  r->depth = 0;
+  r->budget = BUDGET;
+  r->name = g->name;
+  if (r->calls) uses_of_fn(&r->uses, g->fn);
+  reduce_fn(r, g->fn);
+  if (r->same.dim.n) retype_fn(&r->same, g->fn);
+}
+
+/* ---- the module ---- */
+
+static void mention_block(void *ud, Block *b);
+static void mention_atom(void *ud, Atom *a) {
+  Reduce *r = ud;
+  if (a->kind != ATOM_Global) return;
+  intptr_t n = (intptr_t)map_get(&r->calls_of, map_ptr(a->global));
+  map_set(&r->calls_of, map_ptr(a->global), (void *)(n + 1));
+}
+static void mention_block(void *ud, Block *b) {
+  static const ExprVisit visit = {mention_atom, mention_block, NULL};
+  for (int i = 0; i < b->n; i++) ir_visit(b->at[i].value, &visit, ud);
+  mention_atom(ud, &b->result);
+}
+
+/* One function of a group calls itself if its mentions grow by reading it. */
+static bool calls_itself(Reduce *r, const Global *g) {
+  Reduce own = {0};
+  (void)r;
+  mention_block(&own, g->fn->body);
+  return map_get(&own.calls_of, map_ptr(g));
+}
+
+static void reduce_run(PassCx *cx, bool calls) {
+  Reduce r = {.cx = cx, .calls = calls, .same = {.cx = cx->m->cx}};
+  GlobalGroups groups = global_groups(cx->m);
+  for (int i = 0; calls && i < cx->m->globals.n; i++)
+    mention_block(&r, cx->m->globals.at[i]->fn->body);
+  for (int i = 0, at = 0; i < groups.n; at += groups.size[i++])
+    for (int k = 0; calls && k < groups.size[i]; k++)
+      if (groups.size[i] > 1 || calls_itself(&r, groups.at[at]))
+        map_set(&r.recursive, map_ptr(groups.at[at + k]), &r);
+  for (int i = 0; i < cx->m->globals.n; i++) reduce_global(&r, groups.at[i]);
+}
+static void known_run(PassCx *cx) { reduce_run(cx, false); }
+static void inline_run(PassCx *cx) { reduce_run(cx, true); }
+
+const Pass pass_known = {.name = "known",
+                         .doc = "Decide projections, matches and ifs whose operand is in view.",
+                         .needs = FORM_TYPED,
+                         .keeps = ~0u,
+                         .run = known_run};
+const Pass pass_inline = {.name = "inline",
+                          .doc = "Calls of functions in view that are small, called once or handle "
+                                 "functions become their bodies.",
+                          .needs = FORM_TYPED,
+                          .keeps = ~0u,
+                          .run = inline_run};

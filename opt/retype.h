@@ -1,0 +1,24 @@
+/* retype.h -- other types for a piece of program: what a copy of a function's
+ * body needs where its quantifiers have become something, and what a function
+ * needs when an extent turns out to be one that has a name already.          */
+#ifndef RVM_OPT_RETYPE_H
+#define RVM_OPT_RETYPE_H
+#include "opt/walk.h"
+
+typedef struct {
+  IrCtx *cx;
+  Map type;                         /* TyVar -> Type *                         */
+  Map dim;                          /* Sym -> Dim                              */
+  /* What a symbol that is not in dim becomes, or NULL to keep it; may be NULL.
+   * The answer is remembered in dim.                                          */
+  Dim (*other)(void *ud, Dim sym);
+  void *ud;
+} Retype;
+
+Type *retyped(Retype *r, Type *t);
+Dim   retyped_dim(Retype *r, Dim d);
+/* In place, nested blocks and functions too.  Checks that have become trivial
+ * go.  An axis that became unknown gets a symbol of its own. */
+void  retype_block(Retype *r, Block *b);
+void  retype_fn(Retype *r, Fn *f);
+#endif
