@@ -55,8 +55,9 @@ int     driver_report(Driver *d);
  * *code is the exit code and everything has been reported. */
 bool    driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code);
 
-/* A whole compilation of a text, for what it reports. */
-bool    driver_image_text(Driver *d, const char *path, const char *text, const char *entry);
+/* The same of a text; what is wrong with it stays in d->diags. */
+bool    driver_image_text(Driver *d, const char *path, const char *text, const char *entry,
+                          uint8_t **bytes, size_t *n);
 
 rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            */
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -107,12 +107,11 @@ static bool compile(Driver *d, const char *path, const char *text, size_t size, 
   return true;
 }
 
-bool driver_image_text(Driver *d, const char *path, const char *text, const char *entry) {
-  uint8_t *bytes;
-  size_t n;
+bool driver_image_text(Driver *d, const char *path, const char *text, const char *entry,
+                       uint8_t **bytes, size_t *n) {
   Module *m;
   int code;
-  return compile(d, path, text, strlen(text), entry, &bytes, &n, &m, &code);
+  return compile(d, path, text, strlen(text), entry, bytes, n, &m, &code);
 }
 
 bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n,

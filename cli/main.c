@@ -1,6 +1,5 @@
 /* main.c -- rvm: parse the command line, run a command, return its exit code.  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include "base/map.h"
 #include "cli/cli.h"
@@ -35,24 +34,6 @@ static void help_command(const Command *c, FILE *to) {
   }
   if (c->examples) fprintf(to, "\nexamples:\n%s", c->examples);
   fputs(footer, to);
-}
-
-int fail_usage(const Command *c, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  fprintf(stderr, "rvm %s: ", c->name);
-  vfprintf(stderr, fmt, ap);
-  fprintf(stderr, "\nusage: rvm %s %s\n(rvm %s --help for more)\n", c->name, c->args, c->name);
-  va_end(ap);
-  return EXIT_USAGE;
-}
-int fail_io(const char *why) {
-  fprintf(stderr, "rvm: %s\n", why);
-  return EXIT_IO;
-}
-bool has_suffix(const char *s, const char *suffix) {
-  size_t n = strlen(s), m = strlen(suffix);
-  return n >= m && !strcmp(s + n - m, suffix);
 }
 
 static const Opt *find_opt(const Command *c, const char *name, size_t n) {

@@ -1,0 +1,22 @@
+/* fail.c -- the refusals all commands share: what is said, and the exit code. */
+#include <stdarg.h>
+#include <string.h>
+#include "cli/cli.h"
+
+int fail_usage(const Command *c, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fprintf(stderr, "rvm %s: ", c->name);
+  vfprintf(stderr, fmt, ap);
+  fprintf(stderr, "\nusage: rvm %s %s\n(rvm %s --help for more)\n", c->name, c->args, c->name);
+  va_end(ap);
+  return EXIT_USAGE;
+}
+int fail_io(const char *why) {
+  fprintf(stderr, "rvm: %s\n", why);
+  return EXIT_IO;
+}
+bool has_suffix(const char *s, const char *suffix) {
+  size_t n = strlen(s), m = strlen(suffix);
+  return n >= m && !strcmp(s + n - m, suffix);
+}

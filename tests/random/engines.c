@@ -1,0 +1,132 @@
+/* engines.c -- see engines.h.                                                 */
+#include "tests/random/engines.h"
+#include <math.h>
+#include <string.h>
+#include "cli/cli.h"
+#include "cli/native.h"
+#include "cli/show.h"
+#include "cli/spec.h"
+
+/* ---- running ------------------------------------------------------------------------ */
+static const char *run_entry(rvm_program *p, rvm_instance *vm, const GProgram *g, TensorSet *out) {
+  rvm_func f;
+  rvm_error err = {0};
+  rvm_value *in = NEW_N(rvm_value, g->in.n + 1), v;
+  SpecError why = {0};
+  if (rvm_program_find(p, g->entry, &f, &err) != RVM_OK) return "the entry is not there";
+  for (int i = 0; i < g->in.n; i++) {
+    InValue *x = invalue_tensor(p, rvm_func_param(p, f, (uint32_t)i), g->in.at[i].value, &why);
+    if (!x) return str_fmt("input %s: %s", g->in.at[i].name, why.text);
+    if (invalue_make(vm, x, &in[i], &err) != RVM_OK) return str_fmt("input: %s", err.message);
+  }
+  if (rvm_apply(vm, f, in, &v, &err) != RVM_OK)
+    return str_fmt("%s, line %u: %s", rvm_status_text(err.status), err.line, err.message);
+  values_to_set(p, vm, v, out);
+  rvm_value_release(vm, v);
+  return NULL;
+}
+
+static bool run_all(const Way *w, rvm_program *p, const GProgram *const *g, int n, Outcome *out) {
+  Native *native = NULL;
+  rvm_instance *vm;
+  rvm_error err;
+  rvm_limits limits = {.memory = (uint64_t)1 << 30, .fuel = (uint64_t)1 << 34};
+  const char *why = NULL;
+  if (strcmp(w->engine, "interp") != 0) {
+    native = native_open(&why);
+    if (!native || !native_kernels(native, p, &why)) {
+      fprintf(stderr, "%s: %s\n", w->name, why);
+      return false;
+    }
+  }
+  for (int i = 0; i < n; i++) {
+    out[i] = (Outcome){0};
+    if (rvm_instance_new(p, &limits, host_alloc(), &vm, &err) != RVM_OK) return false;
+    out[i].error = run_entry(p, vm, g[i], &out[i].out);
+    rvm_instance_free(vm);
+  }
+  native_close(native);
+  return true;
+}
+
+bool run_way(const Way *w, const char *text, const GProgram *const *p, int n, Outcome *out) {
+  Driver d;
+  uint8_t *volatile bytes = NULL; /* borrowed by the program, unseen by a collector */
+  uint8_t *image;
+  size_t size;
+  rvm_program *program;
+  rvm_error err;
+  driver_init(&d, NULL);
+  d.opt_level = w->level, d.passes = w->passes;
+  if (!driver_image_text(&d, "random.rly", text, NULL, &image, &size))
+    return driver_report(&d), false;
+  bytes = image;
+  if (rvm_program_load(bytes, size, host_alloc(), &program, &err) != RVM_OK)
+    return fprintf(stderr, "%s: the image is refused: %s\n", w->name, err.message), false;
+  bool ok = run_all(w, program, p, n, out);
+  rvm_program_free(program);
+  return ok;
+}
+
+/* ---- comparing ------------------------------------------------------------------------ */
+static double element(const Tensor *t, int64_t i) {
+  const uint8_t *at = (const uint8_t *)t->bytes + i * dtype_bytes(t->dtype);
+  float f;
+  double d;
+  uint16_t h;
+  switch (t->dtype) {
+  case DT_f64: return memcpy(&d, at, 8), d;
+  case DT_f32: return memcpy(&f, at, 4), (double)f;
+  case DT_f16: return memcpy(&h, at, 2), (double)f16_to_f32(h);
+  default: return memcpy(&h, at, 2), (double)bf16_to_f32(h);
+  }
+}
+static double tolerance(DType t) {
+  switch (t) {
+  case DT_f64: return 1e-9;
+  case DT_f32: return 1e-4;
+  case DT_f16: return 1e-2;
+  default: return 6e-2;
+  }
+}
+static bool close(const Tensor *a, const Tensor *b, int64_t *where) {
+  double tol = tolerance(a->dtype);
+  for (int64_t i = 0; i < a->count; i++) {
+    double x = element(a, i), y = element(b, i);
+    *where = i;
+    if (x == y || (isnan(x) && isnan(y))) continue;
+    if (!(fabs(x - y) <= tol * (1 + fabs(x)))) return false;
+  }
+  return true;
+}
+
+static const char *tensors_differ(const NamedTensor *want, const NamedTensor *got) {
+  const Tensor *a = want->value, *b = got->value;
+  int64_t at = 0;
+  StrBuf s = {0};
+  bool same = !strcmp(want->name, got->name) && a->dtype == b->dtype && a->rank == b->rank;
+  for (int i = 0; same && i < a->rank; i++) same = a->dim[i] == b->dim[i];
+  if (!same) return str_fmt("%s and %s have other types", want->name, got->name);
+  if (dtype_is_float(a->dtype)
+          ? close(a, b, &at)
+          : !memcmp(a->bytes, b->bytes, (size_t)(a->count * dtype_bytes(a->dtype))))
+    return NULL;
+  buf_fmt(&s, "%s, element %lld: ", want->name, (long long)at);
+  tensor_text(a, false, &s);
+  buf_str(&s, " became ");
+  tensor_text(b, false, &s);
+  return buf_text(&s);
+}
+
+const char *outcomes_differ(const Outcome *want, const Outcome *got) {
+  if (want->error && got->error && !strcmp(want->error, got->error)) return NULL;
+  if (want->error || got->error)
+    return str_fmt("%s; instead of %s", got->error ? got->error : "a result",
+                   want->error ? want->error : "a result");
+  if (want->out.n != got->out.n) return "another number of tensors";
+  for (int i = 0; i < want->out.n; i++) {
+    const char *why = tensors_differ(&want->out.at[i], &got->out.at[i]);
+    if (why) return why;
+  }
+  return NULL;
+}
