@@ -7,6 +7,7 @@
  * loops, and the caller rounds the result.  In each loop the output may be
  * exactly one of the inputs, never a shifted one.                            */
 #include "kernel/interp_priv.h"
+#include "kernel/vmath_c.h"
 #include <math.h>
 
 /* clang checks for overlap by itself, and complains where it is told not to. */
@@ -81,7 +82,7 @@ MIN_MAX(max_f32, float, uint32_t, f32_bits, f32_of, >, &)
 MIN_MAX(min_f64, double, uint64_t, f64_bits, f64_of, <, |)
 MIN_MAX(max_f64, double, uint64_t, f64_bits, f64_of, >, &)
 
-#define FLOAT_LOOPS(N, T, M)                                                                       \
+#define FLOAT_LOOPS(N, T, M, V)                                                                    \
   LOOP(N##_add, T, T, x + y)                                                                       \
   LOOP(N##_sub, T, T, x - y)                                                                       \
   LOOP(N##_mul, T, T, x *y)                                                                        \
@@ -94,21 +95,27 @@ MIN_MAX(max_f64, double, uint64_t, f64_bits, f64_of, >, &)
   LOOP(N##_round, T, T, M(nearbyint)(x))                                                           \
   LOOP(N##_sqrt, T, T, M(sqrt)(x))                                                                 \
   LOOP(N##_rsqrt, T, T, 1 / M(sqrt)(x))                                                            \
-  LOOP(N##_exp, T, T, M(exp)(x))                                                                   \
-  LOOP(N##_log, T, T, M(log)(x))                                                                   \
-  LOOP(N##_tanh, T, T, M(tanh)(x))                                                                 \
-  LOOP(N##_erf, T, T, M(erf)(x))                                                                   \
-  LOOP(N##_sin, T, T, M(sin)(x))                                                                   \
-  LOOP(N##_cos, T, T, M(cos)(x))                                                                   \
-  LOOP(N##_sigmoid, T, T, 1 / (1 + M(exp)(-x)))                                                    \
+  LOOP(N##_exp, T, T, V(exp)(x))                                                                   \
+  LOOP(N##_log, T, T, V(log)(x))                                                                   \
+  LOOP(N##_tanh, T, T, V(tanh)(x))                                                                 \
+  LOOP(N##_erf, T, T, V(erf)(x))                                                                   \
+  LOOP(N##_sin, T, T, V(sin)(x))                                                                   \
+  LOOP(N##_cos, T, T, V(cos)(x))                                                                   \
+  LOOP(N##_sigmoid, T, T, V(sigmoid)(x))                                                           \
   LOOP(N##_eq, T, int64_t, x == y)                                                                 \
   LOOP(N##_ne, T, int64_t, x != y)                                                                 \
   LOOP(N##_lt, T, int64_t, x < y)                                                                  \
   LOOP(N##_le, T, int64_t, x <= y)
 #define M_F32(fn) fn##f
 #define M_F64(fn) fn
-FLOAT_LOOPS(f32, float, M_F32)
-FLOAT_LOOPS(f64, double, M_F64)
+#define V_F32(fn) vmath_##fn
+static inline double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+FLOAT_LOOPS(f32, float, M_F32, V_F32)
+FLOAT_LOOPS(f64, double, M_F64, M_F64)
+LOOP(f32_pow, float, float, vmath_pow(x, y))
+LOOP(f32_expm1, float, float, vmath_expm1(x))
+LOOP(f32_log1p, float, float, vmath_log1p(x))
+LOOP(f32_log2, float, float, vmath_log2(x))
 
 LOOP(int_add, uint64_t, uint64_t, WRAP(x + y))
 LOOP(int_sub, uint64_t, uint64_t, WRAP(x - y))
@@ -228,15 +235,17 @@ static KStatus any_bits(const Ins *in, void *o, const void *a, const void *b, co
 /* Columns: float, double, integers, uint64.  NULL: lane by lane. */
 static const OpFn op_table[S_COUNT][4] = {
 #define F(op) [S_##op] = {f32_##op, f64_##op, NULL, NULL},
+#define F32(op) [S_##op] = {f32_##op, NULL, NULL, NULL},
 #define FI(op, big) [S_##op] = {f32_##op, f64_##op, int_##op, big},
 #define I(op, big) [S_##op] = {NULL, NULL, int_##op, big},
     FI(add, int_add) FI(sub, int_sub) FI(mul, int_mul) FI(div, NULL) FI(neg, int_neg)
         FI(min, big_min) FI(max, big_max) FI(eq, int_eq) FI(ne, int_ne) FI(lt, big_lt)
             FI(le, big_le) I(fdiv, NULL) I(mod, NULL) I(fmod, NULL) I(not, int_not) I(and, int_and)
                 I(or, int_or) I(xor, int_xor) F(abs) F(floor) F(round) F(sqrt) F(rsqrt) F(exp)
-                    F(log) F(tanh) F(erf) F(sin) F(cos)
-                        F(sigmoid)[S_select] = {select4, select8, select8, select8},
+                    F(log) F(tanh) F(erf) F(sin) F(cos) F(sigmoid) F32(pow) F32(expm1) F32(log1p)
+                        F32(log2)[S_select] = {select4, select8, select8, select8},
 #undef F
+#undef F32
 #undef FI
 #undef I
 };

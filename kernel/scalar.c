@@ -4,6 +4,7 @@
  * floats the element's bits.  Each lane class has one function: f32 also serves
  * float16 and bfloat16, which compute in float32 and round once.            */
 #include "kernel/interp.h"
+#include "kernel/vmath_c.h"
 #include <math.h>
 
 const SOpInfo sop_info[S_COUNT] = {
@@ -26,9 +27,10 @@ static uint64_t store_f32(float f, DType t) {
 }
 
 /* ---- floats ----------------------------------------------------------------- */
-/* One text for both widths: F is the type, M(f) the name of a libm function.
+/* One text for both widths: F is the type, M(f) the name of a libm function, V(f)
+ * of one that float32 has its own of (kernel/vmath.h).
  * rem: floored remainder; min and max propagate NaN and order -0 before 0. */
-#define FLOAT_LANE(F, M, NAME)                                                                     \
+#define FLOAT_LANE(F, M, V, NAME)                                                                  \
   static F NAME##_rem(F a, F b) {                                                                  \
     F r = M(fmod)(a, b);                                                                           \
     if (r == 0) return M(copysign)(r, b);                                                          \
@@ -55,7 +57,7 @@ static uint64_t store_f32(float f, DType t) {
     case S_fmod: *out = NAME##_rem(a, b); return true;                                             \
     case S_min: *out = NAME##_min(a, b); return true;                                              \
     case S_max: *out = NAME##_max(a, b); return true;                                              \
-    case S_pow: *out = M(pow)(a, b); return true;                                                  \
+    case S_pow: *out = V(pow)(a, b); return true;                                                  \
     case S_atan2: *out = M(atan2)(a, b); return true;                                              \
     case S_neg: *out = -a; return true;                                                            \
     case S_abs: *out = M(fabs)(a); return true;                                                    \
@@ -66,33 +68,35 @@ static uint64_t store_f32(float f, DType t) {
     case S_round: *out = M(nearbyint)(a); return true; /* default mode: half to even */            \
     case S_sqrt: *out = M(sqrt)(a); return true;                                                   \
     case S_rsqrt: *out = 1 / M(sqrt)(a); return true;                                              \
-    case S_exp: *out = M(exp)(a); return true;                                                     \
-    case S_log: *out = M(log)(a); return true;                                                     \
-    case S_log2: *out = M(log2)(a); return true;                                                   \
-    case S_log10: *out = M(log10)(a); return true;                                                 \
-    case S_log1p: *out = M(log1p)(a); return true;                                                 \
-    case S_expm1: *out = M(expm1)(a); return true;                                                 \
-    case S_sin: *out = M(sin)(a); return true;                                                     \
-    case S_cos: *out = M(cos)(a); return true;                                                     \
-    case S_tan: *out = M(tan)(a); return true;                                                     \
+    case S_exp: *out = V(exp)(a); return true;                                                     \
+    case S_log: *out = V(log)(a); return true;                                                     \
+    case S_log2: *out = V(log2)(a); return true;                                                   \
+    case S_log10: *out = V(log10)(a); return true;                                                 \
+    case S_log1p: *out = V(log1p)(a); return true;                                                 \
+    case S_expm1: *out = V(expm1)(a); return true;                                                 \
+    case S_sin: *out = V(sin)(a); return true;                                                     \
+    case S_cos: *out = V(cos)(a); return true;                                                     \
+    case S_tan: *out = V(tan)(a); return true;                                                     \
     case S_sinh: *out = M(sinh)(a); return true;                                                   \
     case S_cosh: *out = M(cosh)(a); return true;                                                   \
-    case S_tanh: *out = M(tanh)(a); return true;                                                   \
+    case S_tanh: *out = V(tanh)(a); return true;                                                   \
     case S_asin: *out = M(asin)(a); return true;                                                   \
     case S_acos: *out = M(acos)(a); return true;                                                   \
     case S_atan: *out = M(atan)(a); return true;                                                   \
     case S_asinh: *out = M(asinh)(a); return true;                                                 \
     case S_acosh: *out = M(acosh)(a); return true;                                                 \
     case S_atanh: *out = M(atanh)(a); return true;                                                 \
-    case S_sigmoid: *out = 1 / (1 + M(exp)(-a)); return true;                                      \
-    case S_erf: *out = M(erf)(a); return true;                                                     \
+    case S_sigmoid: *out = V(sigmoid)(a); return true;                                             \
+    case S_erf: *out = V(erf)(a); return true;                                                     \
     default: return false;                                                                         \
     }                                                                                              \
   }
 #define M_F32(fn) fn##f
 #define M_F64(fn) fn
-FLOAT_LANE(float, M_F32, f32)
-FLOAT_LANE(double, M_F64, f64)
+#define V_F32(fn) vmath_##fn
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+FLOAT_LANE(float, M_F32, V_F32, f32)
+FLOAT_LANE(double, M_F64, M_F64, f64)
 
 /* Operations that give bool; float32 widens to double without changing them. */
 static bool float_test(SOp op, double a, double b, uint64_t *out) {

@@ -66,6 +66,12 @@ Val to_memory(Emit *e, DType t, Val x);
 Val from_memory(Emit *e, DType t, Val x);
 Val emit_address(Emit *e, uint32_t buf, const Val *index);
 
+/* ---- emit_math.c -------------------------------------------------------------------- */
+/* A function of float32 in line (kernel/vmath.h), also of vectors; NULL: op is not
+ * one of them, or x is a double: libm's is called. */
+bool math_in_line(SOp op, DType t);
+Val emit_math(Emit *e, SOp op, Val x, Val y);
+
 /* ---- emit_stmt.c, contract.c --------------------------------------------------------- */
 void emit_stmts(Emit *e, uint32_t from, uint32_t to);
 void set_var(Emit *e, uint32_t var, Val v);

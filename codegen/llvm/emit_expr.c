@@ -214,7 +214,8 @@ static Val float_min_max(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
 
 static Val float_op(Emit *e, SOp op, Val x, Val y) {
   LLVMTypeRef t = LLVMTypeOf(x);
-  Val one = LLVMConstReal(t, 1), v;
+  Val one = LLVMConstReal(t, 1), v = emit_math(e, op, x, y);
+  if (v) return v;
   switch ((int)op) {
   case S_add: return LLVMBuildFAdd(e->b, x, y, "");
   case S_sub: return LLVMBuildFSub(e->b, x, y, "");
@@ -347,6 +348,7 @@ static Val int_op(Emit *e, SOp op, bool sign, Val x, Val y) {
 
 /* Made of instructions, without calls and without traps. */
 bool op_in_lanes(SOp op, DType t) {
+  if (math_in_line(op, t)) return true;
   if (dtype_is_float(t)) return !math_name[op] && op != S_fmod && op != S_sigmoid;
   switch ((int)op) {
   case S_div:
