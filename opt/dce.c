@@ -2,11 +2,9 @@
  *
  * Blocks are walked from their end, so that a dead chain goes in one walk: a
  * dropped binding takes its own uses with it.  A value may go when computing
- * it has no effect and cannot fail; which operators cannot is the table below.
+ * it has no effect and cannot fail; the operators' records say which cannot.
  * A variable whose type is the first to name an extent stays while the extent
  * is mentioned anywhere else.                                                 */
-#include <string.h>
-#include "ir/op.h"
 #include "opt/walk.h"
 
 /* uses: of variables; dims: mentions of symbols (Dim -> count). */
@@ -16,125 +14,6 @@ typedef struct {
   Map dims;
   int by;
 } Dce;
-
-/* ---- operators that always give a value ---- */
-
-/* Sorted.  Not here: what may meet a bad index, an empty axis, a bad shape or
- * a division; and what a person put in to be seen (debug). */
-static const char *const total_ops[] = {
-    "abs",
-    "acos",
-    "acosh",
-    "add",
-    "asin",
-    "asinh",
-    "atan",
-    "atanh",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "cast",
-    "cast_like",
-    "ceil",
-    "clip",
-    "concatenate",
-    "copy",
-    "cos",
-    "cosh",
-    "dim",
-    "equal",
-    "erf",
-    "exp",
-    "expand_dims",
-    "floor",
-    "greater",
-    "greater_equal",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "less",
-    "less_equal",
-    "log",
-    "log10",
-    "log2",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "maximum",
-    "mean",
-    "minimum",
-    "multiply",
-    "ndarray_size",
-    "negative",
-    "nn.batch_matmul",
-    "nn.bias_add",
-    "nn.dense",
-    "nn.leaky_relu",
-    "nn.log_softmax",
-    "nn.matmul",
-    "nn.prelu",
-    "nn.relu",
-    "nn.softmax",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "round",
-    "rsqrt",
-    "shape_of",
-    "sigmoid",
-    "sign",
-    "sin",
-    "sinh",
-    "sqrt",
-    "stack",
-    "subtract",
-    "sum",
-    "tan",
-    "tanh",
-    "transpose",
-    "trunc",
-    "where",
-    "zeros",
-    "zeros_like",
-};
-static const char *const total_on_floats[] = {"divide", "floor_divide", "floor_mod", "mod",
-                                              "power"};
-
-/* With an unknown extent the check is in the operator's plan. */
-static const char *const total_when_static[] = {"broadcast_to", "reshape", "squeeze"};
-
-static bool is_static(const Type *t) {
-  int64_t v;
-  for (int i = 0; i < t->tensor.rank; i++)
-    if (!dim_is_const(t->tensor.dim[i], &v)) return false;
-  return true;
-}
-
-static bool listed(const char *name, const char *const *at, int n) {
-  int lo = 0, hi = n;
-  while (lo < hi) {
-    int mid = (lo + hi) / 2, c = strcmp(name, at[mid]);
-    if (c == 0) return true;
-    if (c < 0)
-      hi = mid;
-    else
-      lo = mid + 1;
-  }
-  return false;
-}
-#define LISTED(name, t) listed(name, t, (int)(sizeof t / sizeof *t))
-
-static bool is_total_op(const Expr *e) {
-  const OpDef *op = e->Call.callee.op;
-  Type *t = type_resolve(e->type);
-  if (!(op->flags & OP_PURE)) return false;
-  if (LISTED(op->name, total_ops)) return true;
-  if (t->kind == TY_Tensor && is_static(t) && LISTED(op->name, total_when_static)) return true;
-  return t->kind == TY_Tensor && dtype_is_float(t->tensor.dtype) &&
-         LISTED(op->name, total_on_floats);
-}
 
 static bool can_go(const Expr *e);
 static bool block_can_go(const Block *b) {
@@ -153,7 +32,7 @@ static bool can_go(const Expr *e) {
   case EX_Ref: return true;
   case EX_Call:
     if (e->Call.callee.kind == ATOM_Ctor) return true;
-    return e->Call.callee.kind == ATOM_Op && is_total_op(e);
+    return e->Call.callee.kind == ATOM_Op && op_call_is_total(e);
   case EX_If: return block_can_go(e->If.then) && block_can_go(e->If.otherwise);
   case EX_Match:
     for (int i = 0; i < e->Match.n_clauses; i++)

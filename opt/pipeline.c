@@ -2,24 +2,34 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_copy,   &pass_cse,   &pass_dce,
-                                  &pass_inline, &pass_known, &pass_simplify};
+const Pass *const all_passes[] = {&pass_copy,  &pass_cse,  &pass_dce,     &pass_inline,
+                                  &pass_known, &pass_refs, &pass_simplify};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
+/* clang-format off */
 static const Pass *const level1[] = {
-    &pass_inline,               /* first: the others see what calls hid           */
-    &pass_copy,                 /* fewer names: the next passes see through lets  */
-    &pass_known,                /* before cse: projections become plain operands  */
-    &pass_simplify,             /* may make two expressions equal                 */
-    &pass_copy,                 /* what the two left behind are copies            */
-    &pass_cse,      &pass_copy, /* the second of two equals is a copy now         */
-    &pass_dce,                  /* last: sweeps what the others disconnected      */
+    &pass_inline,     /* first: the others see what calls hide                     */
+    &pass_refs,       /* before copy: what it leaves are copies                    */
+    &pass_copy,       /* fewer names: the next passes see through lets             */
+    &pass_known,      /* before cse: projections become plain operands             */
+    &pass_simplify,   /* may make two expressions equal                            */
+    &pass_copy,       /* what the two left behind are copies                       */
+    &pass_cse,
+    &pass_copy,       /* the second of two equals is a copy now                    */
+    &pass_dce,        /* last: sweeps what the others disconnected                 */
 };
 static const Pass *const level2[] = {
-    &pass_inline, &pass_copy,  &pass_known, &pass_simplify,
-    &pass_copy,   &pass_known, /* a match inside a match shows on second sight   */
-    &pass_copy,   &pass_cse,   &pass_copy,  &pass_dce,
+    &pass_inline,     /* first: the others see what calls hide                     */
+    &pass_refs, &pass_copy,
+    &pass_dce,        /* a function literal may have one use left                  */
+    &pass_inline,     /* ... and one that came out of a ref can be called          */
+    &pass_refs, &pass_copy,
+    &pass_known,      /* a match inside a match shows on second sight              */
+    &pass_simplify,
+    &pass_copy, &pass_cse, &pass_copy,
+    &pass_dce,        /* last: sweeps what the others disconnected                 */
 };
+/* clang-format on */
 enum { N_1 = sizeof level1 / sizeof *level1, N_2 = sizeof level2 / sizeof *level2 };
 
 const Pass *const *pipeline(int level, int *n) {

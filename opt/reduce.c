@@ -81,23 +81,6 @@ static void put(Reduce *r, Bindings *out, Binding b) {
 
 /* ---- results ---- */
 
-/* v is bound to a value of type `is`: an axis that had only a symbol of its own
- * is what the value says. */
-static void same_extents(Reduce *r, Type *v, Type *is) {
-  v = type_resolve(v);
-  is = type_resolve(is);
-  if (v->kind == TY_Tuple && is->kind == TY_Tuple)
-    for (int i = 0; i < v->tuple.n && i < is->tuple.n; i++)
-      same_extents(r, v->tuple.at[i], is->tuple.at[i]);
-  if (v->kind != TY_Tensor || is->kind != TY_Tensor) return;
-  for (int i = 0; i < v->tensor.rank && i < is->tensor.rank; i++) {
-    Dim d = v->tensor.dim[i], to = is->tensor.dim[i];
-    if (d->kind != DIM_Sym || d->name || dim_has_any(to) || dim_equal(d, to)) continue;
-    if (!map_get(&r->given, map_ptr(d)))
-      map_set(&r->same.dim, map_ptr(d), (void *)(uintptr_t)retyped_dim(&r->same, to));
-  }
-}
-
 /* The value of b is `result`, once what computes it is in out. */
 static void deliver(Reduce *r, Block *in, const Binding *b, Atom result, Bindings *out, bool tail) {
   if (tail) {
@@ -108,7 +91,7 @@ static void deliver(Reduce *r, Block *in, const Binding *b, Atom result, Binding
   done.value->n_oblige = b->value->n_oblige;
   done.value->oblige = b->value->oblige;
   Type *t = result.kind == ATOM_Var ? result.var->type : result.type;
-  if (t && !done.value->n_oblige) same_extents(r, b->var->type, t);
+  if (t && !done.value->n_oblige) same_extents(&r->same, &r->given, b->var->type, t);
   put(r, out, done);
 }
 

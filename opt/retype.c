@@ -106,3 +106,18 @@ void retype_fn(Retype *r, Fn *f) {
   f->ret = retyped(r, f->ret);
   retype_block(r, f->body);
 }
+
+void same_extents(Retype *r, const Map *given, Type *v, Type *is) {
+  v = type_resolve(v);
+  is = type_resolve(is);
+  if (v->kind == TY_Tuple && is->kind == TY_Tuple)
+    for (int i = 0; i < v->tuple.n && i < is->tuple.n; i++)
+      same_extents(r, given, v->tuple.at[i], is->tuple.at[i]);
+  if (v->kind != TY_Tensor || is->kind != TY_Tensor) return;
+  for (int i = 0; i < v->tensor.rank && i < is->tensor.rank; i++) {
+    Dim d = v->tensor.dim[i], to = is->tensor.dim[i];
+    if (d->kind != DIM_Sym || d->name || dim_has_any(to) || dim_equal(d, to)) continue;
+    if (!map_get(given, map_ptr(d)))
+      map_set(&r->dim, map_ptr(d), (void *)(uintptr_t)retyped_dim(r, to));
+  }
+}

@@ -21,4 +21,7 @@ Dim   retyped_dim(Retype *r, Dim d);
  * go.  An axis that became unknown gets a symbol of its own. */
 void  retype_block(Retype *r, Block *b);
 void  retype_fn(Retype *r, Fn *f);
+/* A variable of type v holds a value of type `is`: an axis of v with a symbol of
+ * its own (nameless, not in `given`) is what the value says; r learns that. */
+void  same_extents(Retype *r, const Map *given, Type *v, Type *is);
 #endif

@@ -1,4 +1,5 @@
 /* walk.c -- uses, replacement and sizes: what every pass needs.               */
+#include "ir/op.h"
 #include "opt/walk.h"
 
 void each_global(Module *m, void (*f)(void *ud, Global *g), void *ud) {
@@ -84,6 +85,32 @@ bool is_transparent(const Expr *e) {
   if (e->n_oblige) return false;
   return e->kind == EX_Tuple || (e->kind == EX_Call && e->Call.callee.kind == ATOM_Ctor) ||
          (e->kind == EX_Just && e->Just.value.kind != ATOM_Var);
+}
+
+/* ---- operators that cannot fail ---- */
+
+static bool is_static(Type *t) {
+  int64_t v;
+  t = t ? type_resolve(t) : NULL;
+  if (!t) return false;
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++)
+    if (!is_static(t->tuple.at[i])) return false;
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++)
+    if (!dim_is_const(t->tensor.dim[i], &v) || v < 1) return false;
+  return t->kind == TY_Tensor || t->kind == TY_Tuple;
+}
+
+bool op_call_is_total(const Expr *e) {
+  unsigned flags = e->Call.callee.op->flags;
+  Type *t = type_resolve(e->type);
+  if (!(flags & OP_PURE)) return false;
+  if (flags & OP_TOTAL) return true;
+  if ((flags & OP_TOTAL_FLOAT) && t->kind == TY_Tensor && dtype_is_float(t->tensor.dtype))
+    return true;
+  bool all = (flags & OP_TOTAL_STATIC) && is_static(t);
+  for (int i = 0; i < e->Call.n_args && all; i++)
+    all = is_static(atom_value_type(&e->Call.args[i]));
+  return all;
 }
 
 /* ---- size ---- */

@@ -34,6 +34,10 @@ Binding bind_copy(Var *v, Atom a, BindStyle style, Span span);
  * looked into (tuple, constructor): Var -> Expr *. */
 bool is_transparent(const Expr *e);
 
+/* Does this call of an operator have no effect and always give a value, once
+ * its obligations hold? */
+bool op_call_is_total(const Expr *e);
+
 /* How many bindings, nested ones too. */
 int block_size(const Block *b);
 #endif

@@ -20,7 +20,7 @@ static const char no_gradient[] = "it takes integers";
       .not_differentiable = no_gradient,                                                           \
       .examples = (const char *const[]){__VA_ARGS__, NULL}}
 #define BITWISE(id, sop, describe)                                                                 \
-  BITS(id, sop, OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",                      \
+  BITS(id, sop, OP_TOTAL | OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",           \
        #id "(u8[2,1,4], u8[3,1])", #id "(i64[?4], i64[])", #id "(i16[0,3], i16[3])",               \
        #id "(bool[4], bool[4])")
 #define SHIFT(id, sop, describe)                                                                   \
@@ -38,7 +38,7 @@ const OpDef op_bitwise_not = {
     .name = "bitwise_not",
     .doc = "All bits inverted; of bool: the opposite.",
     .args = {{"x", "any shape", false}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL,
     .pattern = PAT_Elemwise,
     .rel = rel_bitwise_not,
     .lower = relkit_lower_scalar_op,

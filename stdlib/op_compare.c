@@ -41,7 +41,7 @@ static const char no_gradient[] = "its result is a truth value";
       .name = #id,                                                                                 \
       .doc = describe,                                                                             \
       .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
-      .flags = OP_PURE | (more),                                                                   \
+      .flags = OP_PURE | OP_TOTAL | (more),                                                        \
       .pattern = PAT_Broadcast,                                                                    \
       .rel = relation,                                                                             \
       .lower = lowering,                                                                           \
@@ -70,7 +70,7 @@ LOGICAL(logical_xor, S_xor, "Exactly one is true.");
   const OpDef op_##id = {.name = #id,                                                              \
                          .doc = describe,                                                          \
                          .args = {{"x", "any shape", false}},                                      \
-                         .flags = OP_PURE,                                                         \
+                         .flags = OP_PURE | OP_TOTAL,                                              \
                          .pattern = PAT_Elemwise,                                                  \
                          .rel = relation,                                                          \
                          .lower = relkit_lower_scalar_op,                                          \
@@ -93,7 +93,7 @@ const OpDef op_where = {
     .args = {{"condition", "any element type", false},
              {"x", "broadcasts with condition", false},
              {"y", "as x", false}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL,
     .pattern = PAT_Broadcast,
     .rel = rel_where,
     .lower = lower_where,

@@ -402,7 +402,7 @@ static bool lower_backward_weight(OpPlan *p) {
       .args = {{"data", "batch, channels, space", false},                                          \
                {"weight", "output channels, input channels / groups, kernel", false}},             \
       .attrs = {CONV_ATTRS(data, kernel)},                                                         \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_OutFusable,                                                                   \
       .rel = conv_rel,                                                                             \
       .lower = conv_lower,                                                                         \
@@ -443,7 +443,7 @@ CONV(nn_contrib_depthwise_conv2d_NCHWc, "nn.contrib_depthwise_conv2d_NCHWc", 2, 
                {"weight", "input channels, output channels / groups, kernel", false}},             \
       .attrs = {CONV_ATTRS(data, kernel),                                                          \
                 {"output_padding", A_Ints, "[0]", "extent added at the end"}},                     \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_OutFusable,                                                                   \
       .rel = conv_transpose_rel,                                                                   \
       .lower = conv_transpose_lower,                                                               \
@@ -467,7 +467,7 @@ const OpDef op_nn_conv2d_backward_weight = {
     .doc = "Gradient of nn.conv2d by its weight.",
     .args = {{"grad", "gradient of the result", false}, {"data", "the convolution's data", false}},
     .attrs = {CONV_ATTRS("NCHW", "OIHW")},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_OutFusable,
     .rel = rel_backward_weight,
     .lower = lower_backward_weight,

@@ -110,7 +110,7 @@ const OpDef op_take = {
               {"mode", A_Str, "clip",
                "positions outside: \"clip\" or \"fast\" take the nearest, "
                "\"wrap\" counts modulo the extent"}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_Injective,
     .rel = rel_take,
     .lower = lower_take,

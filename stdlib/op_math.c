@@ -102,30 +102,31 @@ MATH(fast_erf, S_erf, "erf, where an approximation would be accepted.", "");
 #define BINARY(id, sop, more, lowering, describe, range)                                           \
   BINARY_OP(id, sop, more, rel_binary_num, lowering, describe, BINARY_EXAMPLES(id, range))
 
-BINARY_OP(add, S_add, OP_COMMUTES, rel_binary_any, lower_ring,
+BINARY_OP(add, S_add, OP_TOTAL | OP_COMMUTES, rel_binary_any, lower_ring,
           "Sum; integers wrap; of truth values: or.", BINARY_EXAMPLES(add, "<9"),
           "add(bool[2,3], bool[3])");
-BINARY_OP(multiply, S_mul, OP_COMMUTES, rel_binary_any, lower_ring,
+BINARY_OP(multiply, S_mul, OP_TOTAL | OP_COMMUTES, rel_binary_any, lower_ring,
           "Product; integers wrap; of truth values: and.", BINARY_EXAMPLES(multiply, "<9"),
           "multiply(bool[2,3], bool[3])");
-BINARY(subtract, S_sub, 0, relkit_lower_scalar_op, "Difference; integers wrap.", "<9");
-BINARY(divide, S_div, 0, relkit_lower_scalar_op,
+BINARY(subtract, S_sub, OP_TOTAL, relkit_lower_scalar_op, "Difference; integers wrap.", "<9");
+BINARY(divide, S_div, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "Quotient; of integers truncated, division by zero is an error.", ">0");
-BINARY(floor_divide, S_fdiv, 0, relkit_lower_scalar_op, "floor(lhs / rhs).", ">0");
-BINARY(trunc_divide, S_div, 0, lower_trunc_divide, "lhs / rhs without its fraction.", ">0");
-BINARY(mod, S_mod, 0, relkit_lower_scalar_op,
+BINARY(floor_divide, S_fdiv, OP_TOTAL_FLOAT, relkit_lower_scalar_op, "floor(lhs / rhs).", ">0");
+BINARY(trunc_divide, S_div, OP_TOTAL_FLOAT, lower_trunc_divide, "lhs / rhs without its fraction.",
+       ">0");
+BINARY(mod, S_mod, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "Remainder of the truncated quotient: the sign of lhs.", ">0");
-BINARY(trunc_mod, S_mod, 0, relkit_lower_scalar_op,
+BINARY(trunc_mod, S_mod, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "Remainder of the truncated quotient: the sign of lhs.", ">0");
-BINARY(floor_mod, S_fmod, 0, relkit_lower_scalar_op,
+BINARY(floor_mod, S_fmod, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "Remainder of the floored quotient: the sign of rhs.", ">0");
-BINARY(power, S_pow, 0, relkit_lower_scalar_op,
+BINARY(power, S_pow, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "lhs to the power of rhs; integers wrap, a negative power truncates.", "<9");
-BINARY_OP(maximum, S_max, OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
+BINARY_OP(maximum, S_max, OP_TOTAL | OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
           "The greater of both; NaN if either is NaN.", "maximum(f32[2,3], f32[3])",
           "maximum(i32[2,1,4]<9, i32[3,1]<9)", "maximum(f32[?3,2], f32[2])",
           "maximum(f32[0,3], f32[3])", "maximum(f16[2,3], f16[])", "maximum(bool[4], bool[4])");
-BINARY_OP(minimum, S_min, OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
+BINARY_OP(minimum, S_min, OP_TOTAL | OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
           "The smaller of both; NaN if either is NaN.", "minimum(f32[2,3], f32[3])",
           "minimum(i32[2,1,4]<9, i32[3,1]<9)", "minimum(f32[?3,2], f32[2])",
           "minimum(f32[0,3], f32[3])", "minimum(f16[2,3], f16[])", "minimum(bool[4], bool[4])");

@@ -350,7 +350,7 @@ static bool lower_lrn(OpPlan *p) {
       .doc = what,                                                                                 \
       .args = {{"data", "any shape but a scalar", false}},                                         \
       .attrs = {{"axis", A_Int, "-1", "the axis that sums to one"}, {"dtype", A_Ignored, "", ""}}, \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL,                                                                 \
       .pattern = PAT_OutFusable,                                                                   \
       .rel = rel_softmax,                                                                          \
       .lower = lower_softmax,                                                                      \
@@ -376,7 +376,7 @@ const OpDef op_nn_layer_norm = {
     .doc = "(x - mean) / sqrt(variance + epsilon) over axis, scaled and shifted.",
     .args = {GAMMA_BETA},
     .attrs = {NORM_ATTRS("-1")},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_OutFusable,
     .rel = rel_layer_norm,
     .lower = lower_layer_norm,
@@ -390,7 +390,7 @@ const OpDef op_nn_batch_norm = {
         "Normalise with given statistics along axis; the tuple (result, moving_mean, moving_var).",
     .args = {GAMMA_BETA, {"moving_mean", "a vector", false}, {"moving_var", "a vector", false}},
     .attrs = {NORM_ATTRS("1")},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_Broadcast,
     .rel = rel_batch_norm,
     .lower = lower_batch_norm,
@@ -404,7 +404,7 @@ const OpDef op_nn_instance_norm = {
     .doc = "Normalise each channel of each sample over space.",
     .args = {GAMMA_BETA},
     .attrs = {NORM_ATTRS("1")},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_OutFusable,
     .rel = rel_instance_norm,
     .lower = lower_group_norm,
@@ -417,7 +417,7 @@ const OpDef op_nn_group_norm = {
     .doc = "Normalise each group of channels of each sample over space.",
     .args = {GAMMA_BETA},
     .attrs = {{"num_groups", A_Int, "0", "groups that divide the channels"}, NORM_ATTRS("1")},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_OutFusable,
     .rel = rel_group_norm,
     .lower = lower_group_norm,
@@ -431,7 +431,7 @@ const OpDef op_nn_l2_normalize = {
     .args = {{"data", "any shape", false}},
     .attrs = {{"eps", A_Float, NULL, "lower bound of the sum"},
               {"axis", A_Ints, "[]", "summed axes; all if empty"}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_OutFusable,
     .rel = rel_l2,
     .lower = lower_l2,
@@ -446,7 +446,7 @@ const OpDef op_nn_lrn = {
               {"bias", A_Float, "2", ""},
               {"alpha", A_Float, "0.0001", ""},
               {"beta", A_Float, "0.75", ""}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_OutFusable,
     .rel = rel_lrn,
     .lower = lower_lrn,

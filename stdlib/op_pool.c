@@ -362,7 +362,7 @@ static bool lower_avg_grad(OpPlan *p) {
                          .doc = what,                                                              \
                          .args = {{"data", "batch, channels, space", false}},                      \
                          .attrs = {WINDOW(layout_)},                                               \
-                         .flags = OP_PURE,                                                         \
+                         .flags = OP_PURE | OP_TOTAL_STATIC,                                       \
                          .pattern = PAT_OutFusable,                                                \
                          .rel = rel_pool,                                                          \
                          .lower = lower_pool,                                                      \
@@ -394,7 +394,7 @@ POOL(nn_avg_pool3d, "nn.avg_pool3d", "Average of each window.", 3 | IS_AVG, "NCD
                          .args = {{"grad", "gradient of the pooled result", false},                \
                                   {"data", "the pool's data", false}},                             \
                          .attrs = {WINDOW("NCHW")},                                                \
-                         .flags = OP_PURE,                                                         \
+                         .flags = OP_PURE | OP_TOTAL_STATIC,                                       \
                          .pattern = PAT_OutFusable,                                                \
                          .rel = rel_pool_grad,                                                     \
                          .lower = lowering,                                                        \
@@ -419,7 +419,7 @@ GRAD(nn_avg_pool2d_grad, "nn.avg_pool2d_grad",
       .attrs = {{"output_size", A_Ints, "[]", "extents of the result; those of data if empty"},    \
                 {"layout", A_Str, layout_, "axes of data"},                                        \
                 {"out_layout", A_Ignored, "", ""}},                                                \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_OutFusable,                                                                   \
       .rel = rel_adaptive,                                                                         \
       .lower = lower_adaptive,                                                                     \

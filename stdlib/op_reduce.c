@@ -276,7 +276,7 @@ static bool rel_collapse_to(Rel *r) {
       .doc = describe,                                                                             \
       .args = {{"data", "any shape", false}},                                                      \
       .attrs = {AXIS_ATTRS},                                                                       \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_FLOAT | OP_TOTAL_STATIC,                                         \
       .pattern = PAT_Reduce,                                                                       \
       .rel = relation,                                                                             \
       .lower = lowering,                                                                           \
@@ -306,7 +306,7 @@ REDUCE(mean, 0, rel_reduce_num, lower_mean,
       .doc = describe,                                                                             \
       .args = {{"data", "bool", false}},                                                           \
       .attrs = {AXIS_ATTRS},                                                                       \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_Reduce,                                                                       \
       .rel = rel_reduce_bool,                                                                      \
       .lower = lower_fold,                                                                         \
@@ -326,7 +326,7 @@ REDUCE_BOOL(any, S_or, "Is one true?  Of nothing: false.");
       .attrs = {AXIS_ATTRS,                                                                        \
                 {"select_last_index", A_Bool, "False",                                             \
                  "of equal elements the last, not the first"}},                                    \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_Reduce,                                                                       \
       .rel = rel_arg,                                                                              \
       .lower = lower_arg,                                                                          \
@@ -347,7 +347,7 @@ const OpDef op_variance = {
              {"mean", "broadcasts to data, mostly with kept axes", false}},
     .attrs = {AXIS_ATTRS,
               {"unbiased", A_Bool, "False", "divide by the number of elements less one"}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_Reduce,
     .rel = rel_variance,
     .lower = lower_variance,
@@ -363,7 +363,7 @@ const OpDef op_collapse_sum_like = {
     .doc = "data summed over the axes along which collapse_type would be broadcast to it.",
     .args = {{"data", "any shape", false},
              {"collapse_type", "broadcasts to data; its shape counts", false}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_Reduce,
     .rel = rel_collapse_like,
     .lower = collapse,
@@ -380,7 +380,7 @@ const OpDef op_collapse_sum_to = {
     .args = {{"data", "any shape", false}, {"shape", "int vector", false}},
     .attrs = {{"shape", A_Ignored, "None", "the argument counts"},
               {"dtype", A_Ignored, "None", "that of data"}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_Reduce,
     .rel = rel_collapse_to,
     .lower = lower_collapse_to,

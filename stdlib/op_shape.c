@@ -468,12 +468,12 @@ static bool lower_repeat(OpPlan *p) {
   { "data", "any shape", false }
 #define TUPLE                                                                                      \
   { "data", "tensors of one element type", true }
-#define RECORD(id, text, what, relation, lowering, pat, v, ARGS, ATTRS, ...)                       \
+#define RECORD(id, text, more, what, relation, lowering, pat, v, ARGS, ATTRS, ...)                 \
   const OpDef op_##id = {.name = text,                                                             \
                          .doc = what,                                                              \
                          .args = ARGS,                                                             \
                          .attrs = ATTRS,                                                           \
-                         .flags = OP_PURE,                                                         \
+                         .flags = OP_PURE | (more),                                                \
                          .pattern = pat,                                                           \
                          .rel = relation,                                                          \
                          .lower = lowering,                                                        \
@@ -481,19 +481,19 @@ static bool lower_repeat(OpPlan *p) {
                          .examples = (const char *const[]){__VA_ARGS__, NULL}}
 #define P(...)                                                                                     \
   { __VA_ARGS__ }
-RECORD(reshape, "reshape", "The same elements in another shape.", rel_reshape, lower_view,
-       PAT_Injective, 0, P(DATA),
+RECORD(reshape, "reshape", OP_TOTAL_STATIC, "The same elements in another shape.", rel_reshape,
+       lower_view, PAT_Injective, 0, P(DATA),
        P({"newshape", A_Ints, NULL,
           "extents, or codes: 0 copy, -1 infer, -2 copy the rest, -3 join two, -4 split"},
          {"allowzero", A_Bool, "False", "0 is an extent"}),
        "reshape(f32[2,3,4], newshape=[4, -1])", "reshape(f32[?2,6], newshape=[0, -4, 2, -1])",
        "reshape(i8[2,3,4], newshape=[-3, -2])", "reshape(f32[0,10], newshape=[-1, 10])");
-RECORD(contrib_reverse_reshape, "contrib_reverse_reshape",
+RECORD(contrib_reverse_reshape, "contrib_reverse_reshape", OP_TOTAL_STATIC,
        "reshape with its codes read from the right.", rel_reverse_reshape, lower_view,
        PAT_Injective, 0, P(DATA),
        P({"newshape", A_Ints, NULL, "extents, 0 and -1"}, {"allowzero", A_Bool, "False", ""}),
        "contrib_reverse_reshape(f32[10,5,4], newshape=[-1, 0])");
-RECORD(reshape_like, "reshape_like",
+RECORD(reshape_like, "reshape_like", OP_TOTAL_STATIC,
        "data in the shape of another tensor, or with a range of axes replaced by its.",
        rel_reshape_like, lower_view, PAT_Injective, 0,
        P(DATA, {"shape_like", "gives the shape", false}),
@@ -502,44 +502,46 @@ RECORD(reshape_like, "reshape_like",
          {"rhs_begin", A_Int, "0", "first axis taken"},
          {"rhs_end", A_Int, "None", "end of the axes taken"}),
        "reshape_like(f32[2,3,4], f32[6,4])", "reshape_like(f32[?6,4], f32[2,?3], lhs_end=1)");
-RECORD(nn_batch_flatten, "nn.batch_flatten", "All axes but the first as one.", rel_flatten,
-       lower_view, PAT_Injective, 0, P(DATA), P({0}), "nn.batch_flatten(f32[2,3,4])",
+RECORD(nn_batch_flatten, "nn.batch_flatten", OP_TOTAL_STATIC, "All axes but the first as one.",
+       rel_flatten, lower_view, PAT_Injective, 0, P(DATA), P({0}), "nn.batch_flatten(f32[2,3,4])",
        "nn.batch_flatten(f32[?2,3,?4])", "nn.batch_flatten(f32[0,3])");
-RECORD(expand_dims, "expand_dims", "Insert axes of extent 1.", rel_expand_dims, lower_view,
-       PAT_Injective, 0, P(DATA),
+RECORD(expand_dims, "expand_dims", OP_TOTAL, "Insert axes of extent 1.", rel_expand_dims,
+       lower_view, PAT_Injective, 0, P(DATA),
        P({"axis", A_Int, NULL, "where"}, {"num_newaxis", A_Int, "1", "how many"}),
        "expand_dims(f32[2,3], axis=1)", "expand_dims(f32[?2,3], axis=-1, num_newaxis=2)",
        "expand_dims(i32[], axis=0)");
-RECORD(squeeze, "squeeze", "Drop axes of extent 1.", rel_squeeze, lower_view, PAT_Injective, 0,
-       P(DATA), P({"axis", A_Ints, "None", "which; all that are known to be 1 if absent"}),
+RECORD(squeeze, "squeeze", OP_TOTAL_STATIC, "Drop axes of extent 1.", rel_squeeze, lower_view,
+       PAT_Injective, 0, P(DATA),
+       P({"axis", A_Ints, "None", "which; all that are known to be 1 if absent"}),
        "squeeze(f32[1,3,1])", "squeeze(f32[?2,1,3], axis=[1])", "squeeze(f32[1,?1,3], axis=[-2])");
-RECORD(transpose, "transpose", "Permute axes.", rel_transpose, lower_transpose, PAT_Injective, 0,
-       P(DATA), P({"axes", A_Ints, "None", "the order; reversed if empty"}),
+RECORD(transpose, "transpose", OP_TOTAL, "Permute axes.", rel_transpose, lower_transpose,
+       PAT_Injective, 0, P(DATA), P({"axes", A_Ints, "None", "the order; reversed if empty"}),
        "transpose(f32[2,3,4], axes=[2, 0, 1])", "transpose(f32[?2,3])",
        "transpose(i8[2,?3,4], axes=[0, -1, 1])", "transpose(f32[0,3])");
-RECORD(reverse, "reverse", "Flip along an axis.", rel_reverse, lower_reverse, PAT_Injective, 0,
-       P(DATA), P({"axis", A_Int, NULL, "which"}), "reverse(f32[2,3], axis=1)",
+RECORD(reverse, "reverse", OP_TOTAL_STATIC, "Flip along an axis.", rel_reverse, lower_reverse,
+       PAT_Injective, 0, P(DATA), P({"axis", A_Int, NULL, "which"}), "reverse(f32[2,3], axis=1)",
        "reverse(i8[?2,3], axis=-2)");
-RECORD(concatenate, "concatenate", "Join along an axis.", rel_concatenate, lower_concatenate,
-       PAT_Injective, 0, P(TUPLE), P({"axis", A_Int, "0", "where"}),
+RECORD(concatenate, "concatenate", OP_TOTAL, "Join along an axis.", rel_concatenate,
+       lower_concatenate, PAT_Injective, 0, P(TUPLE), P({"axis", A_Int, "0", "where"}),
        "concatenate((f32[2,3], f32[2,4]), axis=1)", "concatenate((f32[?2,3], f32[1,3], f32[0,3]))",
        "concatenate((i8[2,3,4], i8[2,1,4]), axis=-2)");
-RECORD(stack, "stack", "Join along a new axis.", rel_stack, lower_stack, PAT_Injective, 1, P(TUPLE),
-       P({"axis", A_Int, "0", "where the new axis is"}), "stack((f32[2,3], f32[2,3]), axis=1)",
-       "stack((f32[?2], f32[2], f32[2]), axis=-1)", "stack((i32[], i32[]))");
-RECORD(split, "split", "Cut along an axis into a tuple.", rel_split, lower_split, PAT_Injective, 0,
-       P(DATA),
+RECORD(stack, "stack", OP_TOTAL, "Join along a new axis.", rel_stack, lower_stack, PAT_Injective, 1,
+       P(TUPLE), P({"axis", A_Int, "0", "where the new axis is"}),
+       "stack((f32[2,3], f32[2,3]), axis=1)", "stack((f32[?2], f32[2], f32[2]), axis=-1)",
+       "stack((i32[], i32[]))");
+RECORD(split, "split", OP_TOTAL_STATIC, "Cut along an axis into a tuple.", rel_split, lower_split,
+       PAT_Injective, 0, P(DATA),
        P({"indices_or_sections", A_IntOrInts, NULL, "a number of equal parts, or where to cut"},
          {"axis", A_Int, "0", "where"}),
        "split(f32[2,6], indices_or_sections=3, axis=1)",
        "split(f32[?2,12], indices_or_sections=[8], axis=1)",
        "split(i32[?4,3], indices_or_sections=2)",
        "split(f32[9,?4], indices_or_sections=2, axis=-1)");
-RECORD(tile, "tile", "The whole tensor repeated along axes.", rel_tile, lower_tile, PAT_Broadcast,
-       0, P(DATA), P({"reps", A_Ints, NULL, "per axis, aligned at the right"}),
+RECORD(tile, "tile", OP_TOTAL_STATIC, "The whole tensor repeated along axes.", rel_tile, lower_tile,
+       PAT_Broadcast, 0, P(DATA), P({"reps", A_Ints, NULL, "per axis, aligned at the right"}),
        "tile(f32[2,3], reps=[2, 1, 2])", "tile(f32[?2,3], reps=[3])", "tile(i8[2], reps=[0])");
-RECORD(repeat, "repeat", "Each element repeated along an axis.", rel_repeat, lower_repeat,
-       PAT_Broadcast, 0, P(DATA),
+RECORD(repeat, "repeat", OP_TOTAL_STATIC, "Each element repeated along an axis.", rel_repeat,
+       lower_repeat, PAT_Broadcast, 0, P(DATA),
        P({"repeats", A_Int, NULL, "how often"},
          {"axis", A_Int, "None", "where; flattened if absent"}),
        "repeat(f32[2,3], repeats=2, axis=1)", "repeat(f32[?2,3], repeats=3)",
