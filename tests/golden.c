@@ -1,4 +1,4 @@
-/* golden.c -- golden RVM DIR [--bless] [NAME ...]
+/* golden.c -- golden RVM DIR [--bless] [--with "OPTIONS"] [NAME ...]
  *
  * Runs every DIR/<name>.rly and DIR/<stage>/<name>.rly as its first lines say:
  *
@@ -38,6 +38,7 @@ typedef struct { char *command; int exit; Text out; bool has_out; } Run;
 typedef struct { int line; char *code, *text; bool seen; } Wanted;
 typedef struct {
   const char *dir;                 /* where the file is, and where it is run */
+  const char *with;                /* options for `rvm run`, or NULL          */
   char name[256];                  /* without .rly                           */
   char tmp[64];
   Run run[MAX_RUNS];        int n_runs;
@@ -168,9 +169,14 @@ static void read_test(Test *t) {
 /* ---- running ---- */
 
 static char *expand(const Test *t, const char *command) {
+  static const char run[] = "rvm run ";
   Text x = {0};
   for (const char *c = command; *c; c++) {
-    if (c[0] == '%' && c[1] == 's') { add(&x, t->name, strlen(t->name)); add(&x, ".rly", 4); c++; }
+    if (t->with && strncmp(c, run, sizeof run - 1) == 0) {
+      add(&x, run, sizeof run - 1);
+      add(&x, t->with, strlen(t->with));
+      c += sizeof run - 3;
+    } else if (c[0] == '%' && c[1] == 's') { add(&x, t->name, strlen(t->name)); add(&x, ".rly", 4); c++; }
     else if (c[0] == '%' && c[1] == 't') { add(&x, t->tmp, strlen(t->tmp)); add(&x, "/t", 2); c++; }
     else add(&x, c, 1);
   }
@@ -378,7 +384,12 @@ static void free_test(Test *t) {
 
 /* ---- the folders ---- */
 
-typedef struct { char **names; int n_names; bool bless; int passed, failed; } Job;
+typedef struct {
+  char **names;  int n_names;
+  const char *with;
+  bool bless;
+  int passed, failed;
+} Job;
 
 static bool chosen(const Job *j, const char *name) {
   for (int i = 0; i < j->n_names; i++)
@@ -397,7 +408,7 @@ static void run_dir(Job *j, const char *dir, int depth) {
     snprintf(sub, sizeof sub, "%s/%s", dir, e[i]->d_name);
     if (e[i]->d_name[0] == '.') { /* not ours */
     } else if (len > 4 && strcmp(e[i]->d_name + len - 4, ".rly") == 0) {
-      Test t = { .dir = dir, .bless = j->bless };
+      Test t = { .dir = dir, .with = j->with, .bless = j->bless };
       snprintf(t.name, sizeof t.name, "%.*s", (int)(len - 4), e[i]->d_name);
       if (chosen(j, t.name)) {
         read_test(&t);
@@ -431,11 +442,12 @@ int main(int argc, char **argv) {
   j.names = checked(calloc((size_t)argc + 1, sizeof *j.names));
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--bless") == 0) j.bless = true;
+    else if (strcmp(argv[i], "--with") == 0 && i + 1 < argc) j.with = argv[++i];
     else if (n < 2) word[n++] = argv[i];
     else j.names[j.n_names++] = argv[i];
   }
   if (n < 2 || access(word[0], X_OK) != 0) {
-    fprintf(stderr, "usage: golden RVM DIR [--bless] [NAME ...]\n");
+    fprintf(stderr, "usage: golden RVM DIR [--bless] [--with \"OPTIONS\"] [NAME ...]\n");
     return 2;
   }
   put_in_path(word[0]);
