@@ -69,16 +69,27 @@ static double peak(void) {
 }
 
 /* ---- products ---------------------------------------------------------------------------- */
-/* transposed: the second factor is (n, k), as in a dense layer. */
-static Kernel *product(bool transposed) {
+/* Second factor: (k, n); (n, k), as in a dense layer; or that as a constant. */
+typedef enum { KN, NK, CONSTANT } Form;
+static const char *const form_name[] = {"kn", "nk", "constant"};
+typedef struct {
+  int m, n, k;
+  Form form;
+  bool fixed; /* extents are known to the compiler  */
+} Case;
+
+static Kernel *product(const Case *c) {
   KB *b = kb_new(A, "gemm");
-  KE m = kb_sym(b, "m"), n = kb_sym(b, "n"), k = kb_sym(b, "k"), par[2], red[1];
+  KE m = c->fixed ? kb_int(b, c->m) : kb_sym(b, "m");
+  KE n = c->fixed ? kb_int(b, c->n) : kb_sym(b, "n");
+  KE k = c->fixed ? kb_int(b, c->k) : kb_sym(b, "k"), par[2], red[1];
+  bool kn = c->form == KN;
   uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 2, (KE[]){m, k});
-  uint32_t w = kb_buf(b, K_IN, "w", DT_f32, 2, transposed ? (KE[]){n, k} : (KE[]){k, n});
+  uint32_t w = kb_buf(b, K_IN, "w", DT_f32, 2, kn ? (KE[]){k, n} : (KE[]){n, k});
   uint32_t y = kb_buf(b, K_OUT, "y", DT_f32, 2, (KE[]){m, n});
   kb_contract_begin(b, 2, (KE[]){m, n}, par, 1, &k, red);
   KE fx = kb_load(b, x, (KE[]){par[0], red[0]});
-  KE fw = kb_load(b, w, transposed ? (KE[]){par[1], red[0]} : (KE[]){red[0], par[1]});
+  KE fw = kb_load(b, w, kn ? (KE[]){red[0], par[1]} : (KE[]){par[1], red[0]});
   KE acc = kb_contract_acc(b, DT_f32, fx, fw);
   kb_store(b, y, par, acc);
   kb_contract_end(b);
@@ -94,47 +105,57 @@ static float *filled(int64_t n) {
   return p;
 }
 
-static void measure(LlvmJit *j, int64_t m, int64_t n, int64_t k, bool transposed, double seconds,
-                    bool last) {
+static void measure(LlvmJit *j, const Case *c, double seconds, bool last) {
   const char *why;
   void *ctx;
-  Kernel *kernel = product(transposed);
+  Kernel *kernel = product(c);
+  int64_t m = c->m, n = c->n, k = c->k;
   double t0 = now();
   KernelFn fn = llvm_jit_kernel(j, kernel, NULL, NULL, &ctx, &why);
   double compile = now() - t0, best = 1e9, top = 0;
   if (!fn) die(why);
   float *x = filled(m * k), *w = filled(n * k), *y = filled(m * n);
+  if (c->form == CONSTANT) llvm_kernel_constants(ctx, w, (size_t)(n * k) * sizeof *w);
   for (double end = now() + seconds; now() < end;) {
     double p = peak(), t = now();
-    for (int i = 0; i < 3; i++, t = now()) {
+    for (int i = 0; i < 3 || now() - t < 0.002; i++) {
       KError e;
+      double t1 = now();
       if (fn(ctx, (void *[]){x, w, y}, (int64_t[]){m, n, k}, A, &e) != K_OK) die("failed");
-      double took = now() - t;
+      double took = now() - t1;
       if (took < best) best = took;
     }
     if (p > top) top = p;
   }
   double rate = 2.0 * (double)m * (double)n * (double)k / best;
-  printf("  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"weight\": \"%s\", \"us\": %.2f, "
-         "\"gflops\": %.1f, \"peak\": %.1f, \"of_peak\": %.3f, \"compile_ms\": %.1f}%s\n",
-         (long long)m, (long long)n, (long long)k, transposed ? "nk" : "kn", best * 1e6,
-         rate * 1e-9, top * 1e-9, top > 0 ? rate / top : 0, compile * 1e3, last ? "" : ",");
+  printf(
+      "  {\"m\": %d, \"n\": %d, \"k\": %d, \"weight\": \"%s\", \"extents\": \"%s\", \"us\": %.2f, "
+      "\"gflops\": %.1f, \"peak\": %.1f, \"of_peak\": %.3f, \"compile_ms\": %.1f}%s\n",
+      c->m, c->n, c->k, form_name[c->form], c->fixed ? "fixed" : "free", best * 1e6, rate * 1e-9,
+      top * 1e-9, top > 0 ? rate / top : 0, compile * 1e3, last ? "" : ",");
+  fflush(stdout);
   free(x);
   free(w);
   free(y);
 }
 
+/* gemm [SECONDS [M N K]] */
 int main(int argc, char **argv) {
-  static const int size[][3] = {{128, 128, 128},    {256, 256, 256}, {512, 512, 512},
-                                {1024, 1024, 1024}, {64, 768, 3072}, {1, 768, 768}};
-  double seconds = argc > 1 ? atof(argv[1]) : 1;
+  static const int size[][3] = {{128, 128, 128},    {256, 256, 256},  {512, 512, 512},
+                                {1024, 1024, 1024}, {1, 768, 768},    {1, 2048, 812},
+                                {8, 3072, 768},     {16, 3072, 768},  {64, 3072, 768},
+                                {64, 768, 3072},    {128, 3072, 768}, {196, 256, 2304}};
+  double seconds = argc > 1 ? atof(argv[1]) : 0.5;
+  int n = argc > 4 ? 1 : (int)(sizeof size / sizeof *size);
   const char *why;
   LlvmJit *j = llvm_jit_new(NULL, &why);
   if (!j) die(why);
   printf("[\n");
-  for (int i = 0; i < 12; i++) {
-    const int *s = size[i / 2];
-    measure(j, s[0], s[1], s[2], i % 2, seconds, i == 11);
+  for (int i = 0; i < n * 6; i++) {
+    const int *s = size[i / 6];
+    Case c = {s[0], s[1], s[2], (Form)(i % 3), i / 3 % 2};
+    if (argc > 4) c.m = atoi(argv[2]), c.n = atoi(argv[3]), c.k = atoi(argv[4]);
+    measure(j, &c, seconds, i == n * 6 - 1);
   }
   printf("]\n");
   llvm_jit_free(j);

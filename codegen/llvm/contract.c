@@ -1,37 +1,20 @@
-/* contract.c -- contractions as packed, register-tiled products.
+/* contract.c -- contractions: what is a row and what a column, and the loops over
+ * tiles.
  *
- * Parallel variables that both factors use are a batch; those of the factor
- * along which the result is contiguous are the columns, the others rows.  Each
- * set counts as one index.  Blocks of (ROWS, COLS, DEPTH) are packed into panels
- * -- of MR rows and of NV vectors of columns, the depth outermost -- with any
- * expression evaluated on the way and zeros behind the ends, so one tile
- * function serves every extent.  A tile stays in registers over a block of
- * depth and sums into scratch; the epilogue reads that, fused.  Small products,
- * and few rows times a factor that is contiguous along the depth, run as plain
- * loops instead: there packing costs more than it gives.                     */
-#include "codegen/llvm/emit.h"
+ * For each batch, blocks of rows are packed (or found packed, when they are a
+ * constant of the program), then each panel of columns is taken through all
+ * tiles of the block while it is in the cache: the product of one tile stays in
+ * registers over the depth, and goes through the epilogue at once.  Only a very
+ * deep product is cut along its depth; sums then wait in memory.  Panels are
+ * independent of each other.  Small products run as plain loops.             */
+#include "codegen/llvm/contract.h"
 
-enum { MR = 6, ROWS = 86 * MR, COLS = 512, DEPTH = 512, FEW_ROWS = 8, SMALL = 4096 };
-
-typedef struct {
-  int n;
-  uint32_t var[K_MAX_LOOPS];
-  Val ext[K_MAX_LOOPS], total;
-} Set;
-typedef struct {
-  Emit *e;
-  DType t; /* of the sum: halves are f32     */
-  LLVMTypeRef type;
-  int bytes, lanes, nv;
-  Set batch, side[2], red; /* side: rows, columns            */
-  KE factor[2];
-  Val panel[2], sum, ld, mr; /* sum: rows of ld                */
-} Con;
-
-static Val mul(Emit *e, Val x, Val y) { return LLVMBuildMul(e->b, x, y, ""); }
-static Val add(Emit *e, Val x, Val y) { return LLVMBuildAdd(e->b, x, y, ""); }
-static Val sub(Emit *e, Val x, Val y) { return LLVMBuildSub(e->b, x, y, ""); }
-static Val less(Emit *e, Val x, Val y) { return LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""); }
+enum {
+  DEPTH = 8192,          /* of one visit of a tile                          */
+  BLOCK_BYTES = 4 << 20, /* of packed rows at a time                        */
+  SMALL = 2048,          /* multiplications that are not worth packing      */
+  FEW_TILES = 2          /* for so few, columns are never worth packing     */
+};
 
 /* ---- which variable is what ----------------------------------------------------------- */
 static bool uses(Emit *e, KE root, uint32_t var) {
@@ -52,384 +35,607 @@ static bool uses(Emit *e, KE root, uint32_t var) {
   return found;
 }
 
-static void set_add(Set *s, Emit *e, uint32_t var, KE ext) {
-  s->var[s->n] = var;
-  s->ext[s->n++] = emit_expr(e, ext);
-}
-
-static void set_total(Set *s, Emit *e) {
-  s->total = i64_of(e, 1);
-  for (int i = 0; i < s->n; i++) s->total = mul(e, s->total, s->ext[i]);
-}
-
-/* The variable in the last dimension of the first store, or KE_NONE. */
-static uint32_t store_var(const Kernel *k, uint32_t from, uint32_t to) {
-  for (uint32_t i = from; i < to; i++) {
-    const KStmt *s = &k->stmt[i];
-    if (s->kind != KS_Store || k->buf[s->a].rank == 0) continue;
-    const KNode *n = &k->node[k->pool[s->b + k->buf[s->a].rank - 1u]];
-    return n->kind == KN_Var ? n->a : KE_NONE;
-  }
-  return KE_NONE;
-}
-
-/* Is e a load whose last index is the last variable of s? */
-static bool runs_along(Emit *e, KE x, const Set *s) {
-  const KNode *n = &e->k->node[x];
-  while (n->kind == KN_Cast) n = &e->k->node[n->a];
-  if ((n->kind != KN_Load && n->kind != KN_LoadOr) || n->rank == 0 || s->n == 0) return false;
-  return uses(e, e->k->pool[n->b + n->rank - 1u], s->var[s->n - 1]);
-}
-
-static void classify(Con *c, const uint32_t *pair, uint32_t np, uint32_t along) {
-  Emit *e = c->e;
-  uint8_t used[K_MAX_LOOPS] = {0};
-  uint8_t column = 2;
+static void classify(Con *c, const uint32_t *pair, uint32_t np) {
   for (uint32_t i = 0; i < np; i++) {
-    used[i] =
-        (uint8_t)(uses(e, c->factor[0], pair[2 * i]) + 2 * uses(e, c->factor[1], pair[2 * i]));
-    if (pair[2 * i] == along && used[i] == 1) column = 1;
-  }
-  for (int last = 0; last < 2; last++) /* `along` is the innermost       */
-    for (uint32_t i = 0; i < np; i++) {
-      if ((pair[2 * i] == along) != last) continue;
-      Set *s = used[i] == 0 || used[i] == 3 ? &c->batch : &c->side[used[i] == column];
-      set_add(s, e, pair[2 * i], pair[2 * i + 1]);
-    }
-  if (column == 1) {
-    KE t = c->factor[0];
-    c->factor[0] = c->factor[1];
-    c->factor[1] = t;
+    bool a = uses(c->e, c->factor[0], pair[2 * i]), b = uses(c->e, c->factor[1], pair[2 * i]);
+    Set *s = a == b ? &c->batch : &c->side[a ? ROWS : COLS];
+    set_add(s, pair[2 * i], pair[2 * i + 1]);
   }
 }
 
-/* ---- positions -------------------------------------------------------------------------- */
-/* The variables of s at position `at` counted over all of them. */
-static void set_at(Emit *e, const Set *s, Val at) {
-  for (int i = s->n; i-- > 0;) {
-    set_var(e, s->var[i], i ? LLVMBuildURem(e->b, at, s->ext[i], "") : at);
-    if (i) at = LLVMBuildUDiv(e->b, at, s->ext[i], "");
+static void swap_sides(Con *c) {
+  KE f = c->factor[0];
+  Set s = c->side[0];
+  c->factor[0] = c->factor[1];
+  c->factor[1] = f;
+  c->side[0] = c->side[1];
+  c->side[1] = s;
+}
+
+static bool join_factor(const Con *c, int side, uint32_t outer, uint32_t inner, int64_t extent) {
+  return one_variable(c->e, c->factor[side], outer, inner, extent);
+}
+
+static bool join_out(const Con *c, int side, uint32_t outer, uint32_t inner, int64_t extent) {
+  (void)side;
+  return one_variable_body(c->e, c->at + 1, c->e->k->stmt[c->at].end, outer, inner, extent);
+}
+
+/* Sides and depth as they can be walked; the longest reduced axis last, so that
+ * what a window's taps have in common is outside the loop over channels. */
+static void join_sets(Con *c) {
+  int long_axis = 0;
+  for (int i = 1; i < c->red.n; i++)
+    if (known_or(c->red.axis[i].n, 1 << 20) >= known_or(c->red.axis[long_axis].n, 1 << 20))
+      long_axis = i;
+  Axis last = c->red.axis[long_axis];
+  for (int i = long_axis; i + 1 < c->red.n; i++) c->red.axis[i] = c->red.axis[i + 1];
+  c->red.axis[c->red.n - 1] = last;
+  for (int i = 0; i < 2; i++) {
+    c->pack[i] = set_joined(c, &c->side[i], join_factor, i);
+    c->depth[i] = set_joined(c, &c->red, join_factor, i);
+    c->out[i] = set_joined(c, &c->side[i], join_out, i);
   }
 }
 
-/* A loop over n positions from `from`, in runs along the last variable. */
+/* Variables from around the contraction that it uses. */
+static bool add_outer(Con *c, uint32_t var) {
+  for (int i = 0; i < c->n_outer; i++)
+    if (c->outer[i] == var) return true;
+  if (c->n_outer == MAX_OUTER) return false;
+  c->outer[c->n_outer++] = var;
+  return true;
+}
+
+static bool inner_var(const Con *c, uint32_t var) {
+  const KStmt *s = &c->e->k->stmt[c->at];
+  const Set *set[] = {&c->batch, &c->side[0], &c->side[1], &c->red};
+  if (var == s->var) return true;
+  for (uint32_t at = c->at + 1; at < s->end; at++)
+    if (c->e->k->stmt[at].kind == KS_Let && c->e->k->stmt[at].var == var) return true;
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < set[i]->n; j++)
+      if (set[i]->axis[j].var == var) return true;
+  return false;
+}
+
+static bool find_outer(Con *c) {
+  Emit *e = c->e;
+  const KStmt *s = &e->k->stmt[c->at];
+  KE x;
+  for (uint32_t var = 0; var < e->k->n_vars; var++) {
+    if (!e->var[var] || inner_var(c, var)) continue;
+    bool used = uses(e, c->factor[0], var) || uses(e, c->factor[1], var);
+    for (uint32_t at = c->at + 1; at < s->end; at++)
+      for (uint32_t i = 0; (x = kernel_stmt_expr(e->k, at, i)) != KE_NONE; i++)
+        used = used || uses(e, x, var);
+    if (used && !add_outer(c, var)) return false;
+  }
+  return true;
+}
+
+/* Lets, stores and checks only: what a tile's function may hold. */
+static bool plain_body(const Con *c) {
+  const KStmt *s = &c->e->k->stmt[c->at];
+  for (uint32_t at = c->at + 1; at < s->end; at++) {
+    uint8_t kind = c->e->k->stmt[at].kind;
+    if (kind != KS_Let && kind != KS_Store && kind != KS_Check) return false;
+  }
+  return true;
+}
+
+/* ---- orientation ------------------------------------------------------------------------- */
+static int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+/* About the time per multiplication, with side `cols` in the lanes. */
+static double cost(const Con *c, int cols) {
+  int64_t n[2], stride = 0, lanes = c->lanes;
+  for (int i = 0; i < 2; i++) n[i] = known_or(c->side[i].total, 512);
+  int64_t depth = known_or(c->red.total, 512), tall = n[!cols], wide = n[cols];
+  if (tall < 1 || wide < 1 || depth < 1) return 1;
+  double waste = (double)(ceil_div(wide, lanes) * lanes) / (double)wide;
+  double few = tall >= 4 ? 1 : 4.0 / (double)tall; /* sums that wait for each other  */
+  const Set *s = &c->out[cols];
+  const KStmt *at = &c->e->k->stmt[c->at + 1], *end = &c->e->k->stmt[c->e->k->stmt[c->at].end];
+  bool turned = true;
+  for (; at < end; at++)
+    if (at->kind == KS_Store && s->n > 0)
+      turned &= !(store_stride(c->e, at, s->axis[s->n - 1].var, &stride) && stride == 1);
+  return waste * few * (turned ? 1 + 8.0 / (double)depth : 1) + 4.0 / (double)tall +
+         4.0 / (double)wide;
+}
+
+static void orient(Con *c) {
+  bool none = c->side[COLS].n == 0;
+  double as_is = cost(c, COLS), turned = cost(c, ROWS);
+  if (none || (c->side[ROWS].n > 0 && turned < 0.97 * as_is)) {
+    swap_sides(c);
+    join_sets(c);
+  }
+}
+
+/* ---- the loops --------------------------------------------------------------------------- */
 typedef struct {
-  Loop in;
-  Val slot, pos, len, flat;
-  Block head, exit;
-} Runs;
+  Con *c;
+  Sub pack[2], out;
+  Val state, packed[2];                  /* packed: all of a side, or NULL at run time       */
+  Val m, n, k, tiles, panels, per_block; /* tiles per block of rows                          */
+  Val rows, panel, sum, room;            /* scratch                                          */
+  Val stride;                            /* of columns in place, or NULL                     */
+  int heights[ROWS_MAX], n_heights;
+  bool exact; /* tiles have nearly equal heights                  */
+} Nest;
 
-static Runs runs_begin(Emit *e, const Set *s, Val from, Val n) {
-  LLVMTypeRef i64 = int_type(e, 64);
-  uint32_t last = s->var[s->n - 1];
-  Runs r = {.slot = new_slot(e, i64), .head = new_block(e, "run"), .exit = new_block(e, "ran")};
-  Block body = new_block(e, "");
-  LLVMBuildStore(e->b, i64_of(e, 0), r.slot);
-  LLVMBuildBr(e->b, r.head);
-  LLVMPositionBuilderAtEnd(e->b, r.head);
-  r.pos = LLVMBuildLoad2(e->b, i64, r.slot, "");
-  LLVMBuildCondBr(e->b, less(e, r.pos, n), body, r.exit);
-  LLVMPositionBuilderAtEnd(e->b, body);
-  set_at(e, s, add(e, from, r.pos));
-  Val first = e->var[last], left = sub(e, n, r.pos);
-  r.len = s->n > 1 ? i64_min(e, sub(e, s->ext[s->n - 1], first), left) : left;
-  r.in = loop_begin(e, r.len);
-  set_var(e, last, LLVMBuildNSWAdd(e->b, first, r.in.i, ""));
-  r.flat = LLVMBuildNSWAdd(e->b, r.pos, r.in.i, "");
-  return r;
+static Val div_up(Emit *e, Val x, int64_t by) {
+  return LLVMBuildUDiv(e->b, add(e, x, i64_of(e, by - 1)), i64_of(e, by), "");
 }
 
-static void runs_end(Emit *e, Runs *r) {
-  loop_end(e, &r->in);
-  LLVMBuildStore(e->b, add(e, r->pos, r->len), r->slot);
-  LLVMBuildBr(e->b, r->head);
-  LLVMPositionBuilderAtEnd(e->b, r->exit);
-}
-
-/* ---- packing ------------------------------------------------------------------------------ */
-static Val at_element(const Con *c, Val base, Val i) {
-  return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
-}
-
-static void put(const Con *c, Val base, Val i, Val v) {
-  LLVMSetAlignment(LLVMBuildStore(c->e->b, v, at_element(c, base, i)), (unsigned)c->bytes);
-}
-
-static Val factor_value(const Con *c, int side) {
-  KE x = c->factor[side];
-  return emit_cast(c->e, emit_expr(c->e, x), (DType)c->e->k->node[x].dtype, c->t);
-}
-
-/* One panel: element (k, j) at k * width + j, for kk depths from k0 and w lanes. */
-static void pack_panel(const Con *c, int side, Val base, Val width, Val from, Val w, Val k0,
-                       Val kk) {
-  Emit *e = c->e;
-  const Set *s = &c->side[side];
-  if (s->n == 0 || runs_along(e, c->factor[side], &c->red)) {
-    Loop j = loop_begin(e, w);
-    set_at(e, s, add(e, from, j.i));
-    Runs k = runs_begin(e, &c->red, k0, kk);
-    put(c, base, add(e, mul(e, k.flat, width), j.i), factor_value(c, side));
-    runs_end(e, &k);
-    loop_end(e, &j);
-  } else {
-    Loop k = loop_begin(e, kk);
-    set_at(e, &c->red, add(e, k0, k.i));
-    Runs j = runs_begin(e, s, from, w);
-    put(c, base, add(e, mul(e, k.i, width), j.flat), factor_value(c, side));
-    runs_end(e, &j);
-    loop_end(e, &k);
+/* Heights of tiles: exact ones if the rows are known, else a few that hold all. */
+static void choose_heights(Nest *t) {
+  static const uint8_t some[] = {1, 2, 4, 8};
+  const Con *c = t->c;
+  int64_t m, tiles, max = c->rows_max;
+  t->exact = val_known(t->m, &m) && m > 0;
+  if (t->exact) {
+    tiles = ceil_div(m, max);
+    t->heights[t->n_heights++] = (int)(m / tiles);
+    if (m % tiles) t->heights[t->n_heights++] = (int)(m / tiles) + 1;
+    return;
   }
-  Val full = LLVMBuildICmp(e->b, LLVMIntEQ, w, width, "");
-  Loop k = loop_begin(e, LLVMBuildSelect(e->b, full, i64_of(e, 0), kk, ""));
-  Loop j = loop_begin(e, sub(e, width, w));
-  put(c, base, add(e, add(e, mul(e, k.i, width), w), j.i), LLVMConstNull(c->type));
-  loop_end(e, &j);
-  loop_end(e, &k);
+  for (int i = 0; i < 4 && some[i] < max; i++) t->heights[t->n_heights++] = some[i];
+  t->heights[t->n_heights++] = (int)max;
 }
 
-static void pack(const Con *c, int side, Val from, Val n, Val k0, Val kk) {
-  Emit *e = c->e;
-  int64_t step = side ? c->nv * c->lanes : MR;
-  Val width = side ? i64_of(e, step) : c->mr;
-  Loop p = loop_begin_step(e, n, step);
-  Val w = i64_min(e, sub(e, n, p.i), width);
-  pack_panel(c, side, at_element(c, c->panel[side], mul(e, p.i, kk)), width, add(e, from, p.i), w,
-             k0, kk);
-  loop_end(e, &p);
+static Val first_row(const Nest *t, Val tile) {
+  Emit *e = t->c->e;
+  if (!t->exact) return mul(e, tile, i64_of(e, t->c->rows_max));
+  return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
 }
 
-/* ---- tiles --------------------------------------------------------------------------------- */
-static Val splat(Emit *e, Val x, LLVMTypeRef v) {
-  LLVMTypeRef i32 = int_type(e, 32);
-  Val one = LLVMBuildInsertElement(e->b, LLVMGetPoison(v), x, LLVMConstInt(i32, 0, 0), "");
-  Val mask = LLVMConstNull(LLVMVectorType(i32, LLVMGetVectorSize(v)));
-  return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(v), mask, "");
+static Val rows_of(const Nest *t, Val tile) {
+  Emit *e = t->c->e;
+  Val next = i64_min(e, first_row(t, add(e, tile, i64_of(e, 1))), t->m);
+  return sub(e, next, first_row(t, tile));
 }
 
-static Val multiply_add(Emit *e, DType t, LLVMTypeRef v, Val a, Val b, Val c) {
-  if (!dtype_is_float(t)) return add(e, mul(e, a, b), c);
-  if (e->cpu.fma) return emit_intrinsic(e, "llvm.fma", v, (Val[]){a, b, c}, 3);
-  return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, a, b, ""), c, "");
-}
-
-static Val load_small(const Con *c, LLVMTypeRef t, Val at) {
-  Val v = LLVMBuildLoad2(c->e->b, t, at, "");
-  LLVMSetAlignment(v, (unsigned)c->bytes);
-  return v;
-}
-
-/* sum(mr, nv vectors) (+)= a(kk, mr) * b(kk, full width); arguments a, b, sum, kk,
- * ld, and whether this is the first block of depth. */
-static void tile_body(Con *c, int mr, int nv) {
-  Emit *e = c->e;
-  LLVMTypeRef v = LLVMVectorType(c->type, (unsigned)c->lanes), i64 = int_type(e, 64);
-  Val a = LLVMGetParam(e->fn, 0), b = LLVMGetParam(e->fn, 1), sum = LLVMGetParam(e->fn, 2);
-  Val kk = LLVMGetParam(e->fn, 3), ld = LLVMGetParam(e->fn, 4), first = LLVMGetParam(e->fn, 5);
-  Val acc[MR * 4], at[MR * 4], x[4], next[MR * 4];
-  Block loop = new_block(e, "loop"), done = new_block(e, "done"), pre = e->entry;
-  for (int i = 0; i < mr * nv; i++) {
-    Val off = add(e, mul(e, i64_of(e, i / nv), ld), i64_of(e, i % nv * c->lanes));
-    at[i] = at_element(c, sum, off);
-    acc[i] = LLVMBuildSelect(e->b, first, LLVMConstNull(v), load_small(c, v, at[i]), "");
+/* The height that holds so many rows. */
+static Val height_of(const Nest *t, Val rows) {
+  Emit *e = t->c->e;
+  if (t->n_heights == 1) return i64_of(e, t->heights[0]);
+  if (t->exact) return rows;
+  Val h = i64_of(e, t->heights[t->n_heights - 1]);
+  for (int i = t->n_heights - 1; i-- > 0;) {
+    Val fits = LLVMBuildICmp(e->b, LLVMIntSLE, rows, i64_of(e, t->heights[i]), "");
+    h = LLVMBuildSelect(e->b, fits, i64_of(e, t->heights[i]), h, "");
   }
-  LLVMBuildBr(e->b, loop);
-  LLVMPositionBuilderAtEnd(e->b, loop);
-  Val k = LLVMBuildPhi(e->b, i64, "");
-  for (int i = 0; i < mr * nv; i++) {
-    Val phi = LLVMBuildPhi(e->b, v, "");
-    LLVMAddIncoming(phi, &acc[i], &pre, 1);
-    acc[i] = phi;
-  }
-  Val row = at_element(c, b, mul(e, k, i64_of(e, c->nv * c->lanes)));
-  for (int j = 0; j < nv; j++) x[j] = load_small(c, v, at_element(c, row, i64_of(e, j * c->lanes)));
-  for (int i = 0; i < mr; i++) {
-    Val s =
-        load_small(c, c->type, at_element(c, a, add(e, mul(e, k, i64_of(e, mr)), i64_of(e, i))));
-    Val w = splat(e, s, v);
-    for (int j = 0; j < nv; j++)
-      next[i * nv + j] = multiply_add(e, c->t, v, w, x[j], acc[i * nv + j]);
-  }
-  Val k1 = add(e, k, i64_of(e, 1)), zero = i64_of(e, 0);
-  LLVMBuildCondBr(e->b, less(e, k1, kk), loop, done);
-  LLVMAddIncoming(k, (Val[]){zero, k1}, (Block[]){pre, loop}, 2);
-  for (int i = 0; i < mr * nv; i++) LLVMAddIncoming(acc[i], &next[i], &loop, 1);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  for (int i = 0; i < mr * nv; i++)
-    LLVMSetAlignment(LLVMBuildStore(e->b, next[i], at[i]), (unsigned)c->bytes);
-  LLVMBuildRetVoid(e->b);
+  return h;
 }
 
-static LLVMTypeRef tile_type(const Emit *e) {
-  LLVMTypeRef p = ptr_type(e), i64 = int_type(e, 64);
-  LLVMTypeRef arg[6] = {p, p, p, i64, i64, int_type(e, 1)};
-  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 6, false);
-}
-
-static Val tile_function(const Con *c, int mr, int nv) {
-  char name[] = "tile.?.?.?";
-  Emit in = *c->e;
-  name[5] = (char)('a' + (int)c->t);
-  name[7] = (char)('0' + mr);
-  name[9] = (char)('0' + nv);
-  Val fn = LLVMGetNamedFunction(in.m, name);
-  if (fn) return fn;
-  fn = LLVMAddFunction(in.m, name, tile_type(&in));
-  LLVMSetLinkage(fn, LLVMInternalLinkage);
-  unsigned kind = LLVMGetEnumAttributeKindForName("noinline", 8);
-  LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                          LLVMCreateEnumAttribute(in.c, kind, 0));
-  if (in.cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
-  if (in.cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "min-legal-vector-width", "512");
-  in.fn = fn;
-  in.b = LLVMCreateBuilderInContext(in.c);
-  in.entry = new_block(&in, "entry");
-  LLVMPositionBuilderAtEnd(in.b, in.entry);
-  Con own = *c;
-  own.e = &in;
-  tile_body(&own, mr, nv);
-  LLVMDisposeBuilder(in.b);
+static Val choose_tile(const Nest *t, Val height, Val columns) {
+  Emit *e = t->c->e;
+  int64_t n, lanes = t->c->lanes;
+  bool even = !val_known(t->n, &n) || n % (2 * lanes) == 0 || n % (2 * lanes) > lanes;
+  bool one = val_known(t->n, &n) && n <= lanes;
+  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, lanes), ""), fn = NULL;
+  for (int i = t->n_heights; i-- > 0;) {
+    int h = t->heights[i];
+    Val f = tile_function(t->c, h, one ? 1 : 2);
+    if (!even && !one) f = LLVMBuildSelect(e->b, narrow, tile_function(t->c, h, 1), f, "");
+    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, h), "");
+    fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
+  }
   return fn;
 }
 
-/* The tile function for w columns: as few vectors as hold them. */
-static Val choose_tile(const Con *c, Val w) {
-  Emit *e = c->e;
-  Val fn[2];
-  for (int few = 0; few < 2; few++) {
-    int mr = few ? 1 : MR;
-    fn[few] = tile_function(c, mr, c->nv);
-    for (int nv = c->nv / 2; nv >= 1; nv /= 2) {
-      Val fits = LLVMBuildICmp(e->b, LLVMIntSLE, w, i64_of(e, nv * c->lanes), "");
-      fn[few] = LLVMBuildSelect(e->b, fits, tile_function(c, mr, nv), fn[few], "");
-    }
-  }
-  Val one = LLVMBuildICmp(e->b, LLVMIntEQ, c->mr, i64_of(e, 1), "");
-  return LLVMBuildSelect(e->b, one, fn[1], fn[0], "");
+static Val as_i64(Emit *e, Val pointer) {
+  return LLVMBuildPtrToInt(e->b, pointer, int_type(e, 64), "");
 }
 
-static void multiply(const Con *c, Val mm, Val nn, Val kk, Val first) {
+/* The buffer a factor is a load of, if it is only read and picked by nothing from
+ * around: it may be a constant of the program. */
+static bool constant_buffer(const Con *c, int side, uint32_t *buf) {
+  KE x = c->factor[side];
+  const KNode *n = &c->e->k->node[x];
+  for (int i = 0; i < c->n_outer; i++)
+    if (uses(c->e, x, c->outer[i])) return false;
+  while (n->kind == KN_Cast) n = &c->e->k->node[n->a];
+  if (n->kind != KN_Load || c->e->k->buf[n->a].role != K_IN) return false;
+  *buf = n->a;
+  return true;
+}
+
+/* Elements of one batch of a packed side. */
+static Val side_elements(const Nest *t, int side) {
+  Emit *e = t->c->e;
+  int64_t width = side == ROWS ? t->c->rows_max : 2 * (int)t->c->lanes;
+  if (side == ROWS && t->exact) return mul(e, t->m, t->k);
+  return mul(e, mul(e, side == ROWS ? t->tiles : t->panels, i64_of(e, width)), t->k);
+}
+
+static Val at_bytes(const Con *c, Val n) { return mul(c->e, n, i64_of(c->e, c->bytes)); }
+
+/* ---- packing ------------------------------------------------------------------------------ */
+/* Row tile `tile`, its first row at `base`. */
+static void pack_tile(const Nest *t, Val tile, Val base) {
+  Val rows = rows_of(t, tile);
+  Val arg[4] = {base, height_of(t, rows), first_row(t, tile), rows};
+  (void)sub_call(t->c, &t->pack[ROWS], arg, 4);
+}
+
+static void pack_panel(const Nest *t, Val panel, Val base) {
+  Emit *e = t->c->e;
+  Val width = i64_of(e, 2 * (int)t->c->lanes), from = mul(e, panel, width);
+  Val arg[4] = {base, width, from, i64_min(e, sub(e, t->n, from), width)};
+  (void)sub_call(t->c, &t->pack[COLS], arg, 4);
+}
+
+static Val flat_batch(const Con *c) {
+  Val at = i64_of(c->e, 0);
+  for (int i = 0; i < c->batch.n; i++)
+    at = add(c->e, mul(c->e, at, c->batch.axis[i].n), c->e->var[c->batch.axis[i].var]);
+  return at;
+}
+
+static void open_batch(const Con *c, Loop *l) {
+  for (int i = 0; i < c->batch.n; i++) {
+    l[i] = loop_begin(c->e, c->batch.axis[i].n);
+    set_var(c->e, c->batch.axis[i].var, l[i].i);
+  }
+}
+
+static void close_batch(const Con *c, Loop *l) {
+  for (int i = c->batch.n; i-- > 0;) loop_end(c->e, &l[i]);
+}
+
+static void pack_all(const Nest *t, int side, Val to) {
+  const Con *c = t->c;
   Emit *e = c->e;
-  Loop j = loop_begin_step(e, nn, c->nv * c->lanes);
-  Val fn = choose_tile(c, sub(e, nn, j.i));
-  Val b = at_element(c, c->panel[1], mul(e, j.i, kk));
-  Loop i = loop_begin_step(e, mm, MR);
-  Val arg[6] = {at_element(c, c->panel[0], mul(e, i.i, kk)),
-                b,
-                at_element(c, c->sum, add(e, mul(e, i.i, c->ld), j.i)),
-                kk,
-                c->ld,
-                first};
-  LLVMBuildCall2(e->b, tile_type(e), fn, arg, 6, "");
+  Loop l[K_MAX_LOOPS];
+  open_batch(c, l);
+  Val base = con_at(c, to, mul(e, flat_batch(c), side_elements(t, side)));
+  Loop i = loop_begin(e, side == ROWS ? t->tiles : t->panels);
+  if (side == ROWS)
+    pack_tile(t, i.i, con_at(c, base, mul(e, first_row(t, i.i), t->k)));
+  else
+    pack_panel(t, i.i, con_at(c, base, mul(e, mul(e, i.i, i64_of(e, 2 * (int)c->lanes)), t->k)));
   loop_end(e, &i);
+  close_batch(c, l);
+}
+
+/* The packed form of a side that is a constant, made now if it is not there;
+ * NULL at run time: it is none. */
+static Val packed_side(const Nest *t, int side, uint32_t buf) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Val bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side)));
+  Val key = i64_of(e, (int64_t)c->at * 2 + side);
+  Val arg[6] = {e->state, e->buf[buf], key, side == ROWS ? t->m : t->n, t->k, bytes};
+  LLVMTypeRef p = ptr_type(e);
+  Val found = emit_call(e, "rvm.packed", p, arg, 5, false);
+  Block have = LLVMGetInsertBlock(e->b), make = new_block(e, "pack"), fill = new_block(e, "fill");
+  Block done = new_block(e, "packed");
+  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, found, ""), done, make);
+  LLVMPositionBuilderAtEnd(e->b, make);
+  Val room = emit_call(e, "rvm.pack", p, arg, 6, false);
+  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, room, ""), fill, done);
+  LLVMPositionBuilderAtEnd(e->b, fill);
+  pack_all(t, side, room);
+  (void)emit_call(e, "rvm.pack_done", int_type(e, 64), (Val[]){e->state, room}, 2, false);
+  Block filled = LLVMGetInsertBlock(e->b);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  Val phi = LLVMBuildPhi(e->b, p, "");
+  LLVMAddIncoming(phi, (Val[]){found, room, room}, (Block[]){have, make, filled}, 3);
+  return phi;
+}
+
+/* ---- scratch ------------------------------------------------------------------------------ */
+static Val scratch_part(const Con *c, Val *total, Val elements) {
+  Emit *e = c->e;
+  Val at = *total;
+  Val bytes = LLVMBuildAnd(e->b, add(e, at_bytes(c, elements), i64_of(e, 63)), i64_of(e, -64), "");
+  *total = add(e, at, bytes);
+  return at;
+}
+
+static Val is_deep(const Nest *t) {
+  return LLVMBuildICmp(t->c->e->b, LLVMIntSGT, t->k, i64_of(t->c->e, DEPTH), "");
+}
+
+static int64_t row_room(const Con *c) {
+  int64_t l = c->lanes;
+  return ceil_div(ROWS_MAX, l) * l;
+}
+
+static void take_scratch(Nest *t) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Val none = i64_of(e, 0), one = i64_of(e, 1), total = none, at[4];
+  Val width = i64_of(e, 2 * (int)c->lanes), max = i64_of(e, c->rows_max);
+  Val fit = LLVMBuildUDiv(e->b, i64_of(e, BLOCK_BYTES), at_bytes(c, mul(e, t->k, max)), "");
+  fit =
+      add(e, i64_min(e, fit, t->tiles),
+          LLVMBuildZExt(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, fit, none, ""), int_type(e, 64), ""));
+  Val ready = t->packed[ROWS] ? LLVMBuildIsNotNull(e->b, t->packed[ROWS], "") : NULL;
+  Val found = t->packed[COLS] ? LLVMBuildIsNotNull(e->b, t->packed[COLS], "") : NULL;
+  t->per_block = ready ? LLVMBuildSelect(e->b, ready, t->tiles, fit, "") : fit;
+  Val rows = mul(e, mul(e, fit, max), t->k), panel = mul(e, width, t->k);
+  if (ready) rows = LLVMBuildSelect(e->b, ready, none, rows, "");
+  if (found) panel = LLVMBuildSelect(e->b, found, none, panel, "");
+  Val tiles = LLVMBuildSelect(e->b, is_deep(t), t->per_block, one, "");
+  Val tile = mul(e, i64_of(e, row_room(c)), width);
+  at[0] = scratch_part(c, &total, rows);
+  at[1] = scratch_part(c, &total, panel);
+  at[2] = scratch_part(c, &total, mul(e, tiles, tile));
+  at[3] = scratch_part(c, &total, tile);
+  Val arg[2] = {e->state, add(e, total, i64_of(e, 64))};
+  Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
+  fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
+  Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
+  Val *part[4] = {&t->rows, &t->panel, &t->sum, &t->room};
+  for (int i = 0; i < 4; i++) {
+    Val o = add(e, off, at[i]);
+    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &o, 1, "");
+  }
+}
+
+/* ---- the loops ---------------------------------------------------------------------------- */
+/* Is a known single row of x where it lies a packed tile? */
+static bool row_in_place(const Con *c) {
+  int64_t down;
+  const KNode *n = &c->e->k->node[c->factor[ROWS]];
+  const Set *d = &c->depth[ROWS];
+  return known_or(c->side[ROWS].total, 0) == 1 && n->kind == KN_Load && (DType)n->dtype == c->t &&
+         d->n == 1 && load_stride(c->e, c->factor[ROWS], d->axis[0].var, &down) && down == 1;
+}
+
+/* The address of a factor that is a load, at position `at` of its side, depth 0. */
+static Val in_place(const Con *c, int side, Val at) {
+  Emit *e = c->e;
+  const KNode *n = &e->k->node[c->factor[side]];
+  Val index[K_MAX_RANK];
+  set_at(e, &c->depth[side], i64_of(e, 0));
+  set_at(e, &c->pack[side], at);
+  for (int i = 0; i < n->rank; i++) index[i] = emit_expr(e, e->k->pool[n->b + (uint32_t)i]);
+  return emit_address(e, n->a, index);
+}
+
+/* Two ways to a pair of values. */
+typedef struct {
+  Block yes, no, done;
+  Val v[2][2];
+  Block end[2];
+} Either;
+static Either either(Emit *e, Val cond) {
+  Either x = {.yes = new_block(e, ""), .no = new_block(e, ""), .done = new_block(e, "")};
+  LLVMBuildCondBr(e->b, cond, x.yes, x.no);
+  LLVMPositionBuilderAtEnd(e->b, x.yes);
+  return x;
+}
+static void either_is(Emit *e, Either *x, int which, Val a, Val b) {
+  x->v[which][0] = a;
+  x->v[which][1] = b;
+  x->end[which] = LLVMGetInsertBlock(e->b);
+  LLVMBuildBr(e->b, x->done);
+  LLVMPositionBuilderAtEnd(e->b, which == 0 ? x->no : x->done);
+}
+static Val either_value(Emit *e, const Either *x, int i) {
+  Val phi = LLVMBuildPhi(e->b, LLVMTypeOf(x->v[0][i]), "");
+  LLVMAddIncoming(phi, (Val[]){x->v[0][i], x->v[1][i]}, (Block[]){x->end[0], x->end[1]}, 2);
+  return phi;
+}
+
+/* Where tiles [from, to) lie packed, the first at the front. */
+static Val block_of_rows(const Nest *t, Val from, Val to) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Val r0 = first_row(t, from);
+  Either x;
+  if (row_in_place(c)) return in_place(c, ROWS, i64_of(e, 0));
+  if (t->packed[ROWS]) {
+    x = either(e, LLVMBuildIsNotNull(e->b, t->packed[ROWS], ""));
+    Val off = mul(e, flat_batch(c), side_elements(t, ROWS));
+    off = add(e, off, mul(e, r0, t->k));
+    either_is(e, &x, 0, con_at(c, t->packed[ROWS], off), NULL);
+  }
+  Loop i = loop_begin(e, sub(e, to, from));
+  Val tile = add(e, from, i.i);
+  pack_tile(t, tile, con_at(c, t->rows, mul(e, sub(e, first_row(t, tile), r0), t->k)));
+  loop_end(e, &i);
+  if (!t->packed[ROWS]) return t->rows;
+  either_is(e, &x, 1, t->rows, NULL);
+  return either_value(e, &x, 0);
+}
+
+/* A panel that is not packed for good: where it is, if that will do, or packed now. */
+static Val panel_now(const Nest *t, Val panel, Val columns, Val *stride) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  int64_t lanes = c->lanes;
+  Val width = i64_of(e, 2 * lanes);
+  *stride = width;
+  if (!t->stride) {
+    pack_panel(t, panel, t->panel);
+    return t->panel;
+  }
+  Val fits = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, columns, width, ""),
+                         LLVMBuildICmp(e->b, LLVMIntEQ, columns, i64_of(e, lanes), ""), "");
+  Val apart = LLVMBuildAnd(e->b, at_bytes(c, t->stride), i64_of(e, 1023), "");
+  Val well = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, apart, i64_of(e, 0), ""),
+                         LLVMBuildICmp(e->b, LLVMIntSLE, t->tiles, i64_of(e, FEW_TILES), ""), "");
+  Either x = either(e, LLVMBuildAnd(e->b, fits, well, ""));
+  either_is(e, &x, 0, in_place(c, COLS, mul(e, panel, width)), t->stride);
+  pack_panel(t, panel, t->panel);
+  either_is(e, &x, 1, t->panel, width);
+  Val at = either_value(e, &x, 0);
+  *stride = either_value(e, &x, 1);
+  return at;
+}
+
+static Val panel_of(const Nest *t, Val panel, Val columns, Val *stride) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  if (!t->packed[COLS]) return panel_now(t, panel, columns, stride);
+  Val width = i64_of(e, 2 * (int)c->lanes), now;
+  Either x = either(e, LLVMBuildIsNotNull(e->b, t->packed[COLS], ""));
+  Val off =
+      add(e, mul(e, flat_batch(c), side_elements(t, COLS)), mul(e, mul(e, panel, width), t->k));
+  either_is(e, &x, 0, con_at(c, t->packed[COLS], off), width);
+  Val at = panel_now(t, panel, columns, &now);
+  either_is(e, &x, 1, at, now);
+  at = either_value(e, &x, 0);
+  *stride = either_value(e, &x, 1);
+  return at;
+}
+
+static void return_failure(Emit *e, Val status) {
+  Block bad = new_block(e, "fail"), next = new_block(e, "");
+  LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, status, ""), next, bad);
+  LLVMPositionBuilderAtEnd(e->b, bad);
+  LLVMBuildRet(e->b, status);
+  LLVMPositionBuilderAtEnd(e->b, next);
+}
+
+/* All tiles of a block times one panel, [k, k + kk) of the depth. */
+typedef struct {
+  Val from, to, rows, col, cols, b, stride, k;
+} Visit;
+static void visit_tiles(const Nest *t, const Visit *v) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Val r0 = first_row(t, v->from), kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, DEPTH));
+  Val first = LLVMBuildICmp(e->b, LLVMIntEQ, v->k, i64_of(e, 0), "");
+  Val last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, v->k, kk), t->k, "");
+  Val size = i64_of(e, row_room(c) * 2 * (int)c->lanes);
+  size = LLVMBuildSelect(e->b, is_deep(t), size, i64_of(e, 0), "");
+  Val b = con_at(c, v->b, mul(e, v->k, v->stride));
+  Loop i = loop_begin(e, sub(e, v->to, v->from));
+  Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
+  Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
+  Val off = add(e, mul(e, sub(e, row, r0), t->k), mul(e, v->k, height));
+  Val arg[6] = {con_at(c, v->rows, off), b, sum, kk, v->stride, first};
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 6, "");
+  Block out = new_block(e, "out"), next = new_block(e, "");
+  LLVMBuildCondBr(e->b, last, out, next);
+  LLVMPositionBuilderAtEnd(e->b, out);
+  Val more[6] = {sum, row, rows, v->col, v->cols, t->room};
+  return_failure(e, sub_call(c, &t->out, more, 6));
+  LLVMBuildBr(e->b, next);
+  LLVMPositionBuilderAtEnd(e->b, next);
+  loop_end(e, &i);
+}
+
+static void visit_panels(const Nest *t, Val from, Val to) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Visit v = {.from = from, .to = to, .rows = block_of_rows(t, from, to)};
+  Val width = i64_of(e, 2 * (int)c->lanes);
+  Loop j = loop_begin(e, t->panels);
+  v.col = mul(e, j.i, width);
+  v.cols = i64_min(e, sub(e, t->n, v.col), width);
+  v.b = panel_of(t, j.i, v.cols, &v.stride);
+  Loop k = loop_begin_step(e, t->k, DEPTH);
+  v.k = k.i;
+  visit_tiles(t, &v);
+  loop_end(e, &k);
   loop_end(e, &j);
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
-static Val round_up(Emit *e, Val x, int64_t to) {
-  Val n = LLVMBuildUDiv(e->b, add(e, x, i64_of(e, to - 1)), i64_of(e, to), "");
-  return mul(e, n, i64_of(e, to));
+static bool make_functions(Nest *t) {
+  for (int side = 0; side < 2; side++)
+    if ((side != ROWS || !row_in_place(t->c)) && !pack_function(t->c, side, &t->pack[side]))
+      return false;
+  return out_function(t->c, &t->out);
 }
 
-static void take_scratch(Con *c) {
+static void tiled(Nest *t) {
+  Con *c = t->c;
   Emit *e = c->e;
-  Val mb = i64_min(e, round_up(e, c->side[0].total, MR), i64_of(e, ROWS));
-  Val nb = i64_min(e, round_up(e, c->side[1].total, c->nv * c->lanes), i64_of(e, COLS));
-  Val kb = i64_min(e, c->red.total, i64_of(e, DEPTH));
-  Val a = round_up(e, mul(e, mb, kb), 64), b = round_up(e, mul(e, nb, kb), 64);
-  Val all = add(e, add(e, a, b), mul(e, mb, nb));
-  Val arg[2] = {e->state, add(e, mul(e, all, i64_of(e, c->bytes)), i64_of(e, 64))};
-  Val at = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
-  fail_unless(e, LLVMBuildIsNotNull(e->b, at, ""), K_NO_MEMORY, 0);
-  Val off = LLVMBuildNeg(e->b, LLVMBuildPtrToInt(e->b, at, int_type(e, 64), ""), "");
-  off = LLVMBuildAnd(e->b, off, i64_of(e, 63), "");
-  c->panel[0] = LLVMBuildGEP2(e->b, int_type(e, 8), at, &off, 1, "");
-  c->panel[1] = at_element(c, c->panel[0], a);
-  c->sum = at_element(c, c->panel[1], b);
-  c->ld = nb;
+  Loop l[K_MAX_LOOPS];
+  uint32_t buf;
+  for (int side = 0; side < 2; side++)
+    if (constant_buffer(c, side, &buf) && !(side == ROWS && row_in_place(c)))
+      t->packed[side] = packed_side(t, side, buf);
+  take_scratch(t);
+  open_batch(c, l);
+  Val slot = new_slot(e, int_type(e, 64));
+  Block head = new_block(e, "rows"), body = new_block(e, ""), done = new_block(e, "");
+  LLVMBuildStore(e->b, i64_of(e, 0), slot);
+  LLVMBuildBr(e->b, head);
+  LLVMPositionBuilderAtEnd(e->b, head);
+  Val from = LLVMBuildLoad2(e->b, int_type(e, 64), slot, "");
+  LLVMBuildCondBr(e->b, less(e, from, t->tiles), body, done);
+  LLVMPositionBuilderAtEnd(e->b, body);
+  Val to = i64_min(e, add(e, from, t->per_block), t->tiles);
+  visit_panels(t, from, to);
+  LLVMBuildStore(e->b, to, slot);
+  LLVMBuildBr(e->b, head);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  close_batch(c, l);
 }
 
-static void epilogue(const Con *c, uint32_t at, Val m0, Val mm, Val n0, Val nn) {
-  Emit *e = c->e;
-  const KStmt *s = &e->k->stmt[at];
-  Loop i = loop_begin(e, mm);
-  set_at(e, &c->side[0], add(e, m0, i.i));
-  Val row = at_element(c, c->sum, mul(e, i.i, c->ld));
-  Runs j = runs_begin(e, &c->side[1], n0, nn);
-  Val v = load_small(c, c->type, at_element(c, row, j.flat));
-  set_var(e, s->var, emit_round_half(e, (DType)s->dtype, v));
-  emit_stmts(e, at + 1, s->end);
-  runs_end(e, &j);
-  loop_end(e, &i);
-}
-
-static void tiled(Con *c, uint32_t at) {
-  Emit *e = c->e;
-  Loop batch[K_MAX_LOOPS];
-  take_scratch(c);
-  for (int i = 0; i < c->batch.n; i++) {
-    batch[i] = loop_begin(e, c->batch.ext[i]);
-    set_var(e, c->batch.var[i], batch[i].i);
-  }
-  Loop n = loop_begin_step(e, c->side[1].total, COLS);
-  Val nn = i64_min(e, sub(e, n.n, n.i), i64_of(e, COLS));
-  Loop m = loop_begin_step(e, c->side[0].total, ROWS);
-  Val mm = i64_min(e, sub(e, m.n, m.i), i64_of(e, ROWS));
-  Loop k = loop_begin_step(e, c->red.total, DEPTH);
-  Val kk = i64_min(e, sub(e, k.n, k.i), i64_of(e, DEPTH));
-  pack(c, 1, n.i, nn, k.i, kk);
-  pack(c, 0, m.i, mm, k.i, kk);
-  multiply(c, mm, nn, kk, LLVMBuildICmp(e->b, LLVMIntEQ, k.i, i64_of(e, 0), ""));
-  loop_end(e, &k);
-  epilogue(c, at, m.i, mm, n.i, nn);
-  loop_end(e, &m);
-  loop_end(e, &n);
-  for (int i = c->batch.n; i-- > 0;) loop_end(e, &batch[i]);
-}
-
+/* ---- the whole ---------------------------------------------------------------------------- */
 static bool sums_in_tiles(DType t) {
   return dtype_is_float(t) || t == DT_i32 || t == DT_i64 || t == DT_u32 || t == DT_u64;
 }
 
-/* Worth the packing?  Never when there is nothing to sum. */
+/* Never when there is nothing to sum. */
 static Val worth_it(const Con *c) {
   Emit *e = c->e;
-  Val m = c->side[0].total, work = mul(e, mul(e, m, c->side[1].total), c->red.total);
-  Val some = LLVMBuildICmp(e->b, LLVMIntSGT, c->red.total, i64_of(e, 0), "");
-  some = LLVMBuildAnd(e->b, some, LLVMBuildICmp(e->b, LLVMIntSGE, work, i64_of(e, SMALL), ""), "");
-  if (!runs_along(e, c->factor[1], &c->red)) return some;
-  Val rows = LLVMBuildICmp(e->b, LLVMIntSGE, m, i64_of(e, FEW_ROWS), "");
-  return LLVMBuildAnd(e->b, some, rows, "");
+  Val work = mul(e, mul(e, c->side[0].total, c->side[1].total), c->red.total);
+  return LLVMBuildICmp(e->b, LLVMIntSGE, work, i64_of(e, SMALL), "");
 }
 
-bool emit_contract(Emit *e, uint32_t at) {
-  const KStmt *s = &e->k->stmt[at];
+static bool describe(Con *c) {
+  Emit *e = c->e;
+  const KStmt *s = &e->k->stmt[c->at];
   const uint32_t *p = e->k->pool + s->b, np = p[0], *red = p + 1 + 2 * np, nr = red[0];
   DType t = (DType)s->dtype;
   if (!sums_in_tiles(t) || nr == 0 || np > K_MAX_LOOPS || nr > K_MAX_LOOPS) return false;
-  Con c = {.e = e, .t = dtype_is_float(t) && t != DT_f64 ? DT_f32 : t};
-  c.type = reg_type(e, c.t);
-  c.bytes = dtype_bytes(c.t);
-  c.lanes = e->cpu.vector_bytes / c.bytes;
-  c.nv = e->cpu.wide ? 4 : 2;
-  c.factor[0] = red[1 + 2 * nr];
-  c.factor[1] = red[2 + 2 * nr];
-  for (int i = 0; i < 2; i++) /* halves stay as they are in float32 */
-    if ((DType)e->k->node[c.factor[i]].dtype != t) return false;
-  classify(&c, p + 1, np, store_var(e->k, at + 1, s->end));
-  if (c.side[1].n == 0) return false;
-  for (uint32_t i = 0; i < nr; i++) set_add(&c.red, e, red[1 + 2 * i], red[2 + 2 * i]);
-  set_total(&c.side[0], e);
-  set_total(&c.side[1], e);
-  set_total(&c.red, e);
-  Val one = LLVMBuildICmp(e->b, LLVMIntEQ, c.side[0].total, i64_of(e, 1), "");
-  c.mr = LLVMBuildSelect(e->b, one, i64_of(e, 1), i64_of(e, MR), "");
+  c->t = dtype_is_float(t) && t != DT_f64 ? DT_f32 : t;
+  c->type = reg_type(e, c->t);
+  c->bytes = dtype_bytes(c->t);
+  c->lanes = (unsigned)(e->cpu.vector_bytes / c->bytes);
+  c->rows_max = e->cpu.wide ? ROWS_MAX : 6;
+  for (int i = 0; i < 2; i++) { /* halves stay as they are in float32 */
+    c->factor[i] = red[1 + 2 * nr + (uint32_t)i];
+    if ((DType)e->k->node[c->factor[i]].dtype != t) return false;
+  }
+  classify(c, p + 1, np);
+  for (uint32_t i = 0; i < nr; i++) set_add(&c->red, red[1 + 2 * i], red[2 + 2 * i]);
+  if (!plain_body(c) || !find_outer(c)) return false;
+  set_values(e, &c->batch);
+  set_values(e, &c->red);
+  for (int i = 0; i < 2; i++) set_values(e, &c->side[i]);
+  return c->side[0].n > 0 || c->side[1].n > 0;
+}
+
+static bool tiled_contract(Con *c) {
+  Emit *e = c->e;
+  Nest t = {.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
+  t.tiles = div_up(e, t.m, c->rows_max);
+  t.panels = div_up(e, t.n, 2 * c->lanes);
+  (void)choose_epilogue(c);
+  choose_heights(&t);
+  if (!columns_in_place(c, &t.stride)) t.stride = NULL;
+  if (!make_functions(&t)) return false;
+  tiled(&t);
+  return true;
+}
+
+bool emit_contract(Emit *e, uint32_t at) {
+  Con c = {.e = e, .at = at};
+  if (!describe(&c)) return false;
+  join_sets(&c);
+  orient(&c);
+  Val worth = worth_it(&c);
+  int64_t known;
+  if (val_known(worth, &known)) return known && tiled_contract(&c);
   Block yes = new_block(e, "tiled"), no = new_block(e, "plain"), done = new_block(e, "");
-  LLVMBuildCondBr(e->b, worth_it(&c), yes, no);
+  LLVMBuildCondBr(e->b, worth, yes, no);
   LLVMPositionBuilderAtEnd(e->b, yes);
-  tiled(&c, at);
-  LLVMBuildBr(e->b, done);
+  bool ok = tiled_contract(&c);
+  LLVMBuildBr(e->b, ok ? done : no);
   LLVMPositionBuilderAtEnd(e->b, no);
   emit_contract_plain(e, at);
   LLVMBuildBr(e->b, done);

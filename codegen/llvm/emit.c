@@ -136,26 +136,30 @@ static void emit_body(Emit *e) {
   LLVMBuildBr(e->b, start);
 }
 
+/* The tables of a kernel, in one block. */
+static void *make_tables(Emit *e, const Kernel *k) {
+  size_t n = k->n_nodes + 1, v = k->n_vars + 1;
+  char *at = calloc(1, n * (2 * sizeof(Val) + 8 + 2 * 4 + 2) + v * (sizeof(Val) + 8 + 1 + 1));
+  char *block = at;
+  if (!at) return NULL;
+#define TAKE(field, count) (e->field = (void *)at, at += (count) * sizeof *e->field)
+  TAKE(val, n), TAKE(lane, n), TAKE(coef, n), TAKE(var, v), TAKE(var_coef, v);
+  TAKE(seen, n), TAKE(todo, n), TAKE(form, n), TAKE(need, n);
+  TAKE(in_memory, v), TAKE(var_form, v);
+#undef TAKE
+  return block;
+}
+
 bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
   Emit e = {.c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu};
   LLVMTypeRef type;
-  e.val = calloc(k->n_nodes + 1, sizeof *e.val);
-  e.seen = calloc(k->n_nodes + 1, sizeof *e.seen);
-  e.todo = calloc(k->n_nodes + 1, sizeof *e.todo);
-  e.var = calloc(k->n_vars + 1, sizeof *e.var);
-  e.in_memory = calloc(k->n_vars + 1, sizeof *e.in_memory);
-  bool ok = e.val && e.seen && e.todo && e.var && e.in_memory;
-  if (ok) {
-    e.b = LLVMCreateBuilderInContext(e.c);
-    e.fn = inner_function(&e, name, &type);
-    emit_body(&e);
-    outer_function(&e, name, e.fn, type);
-    LLVMDisposeBuilder(e.b);
-  }
-  free(e.val);
-  free(e.seen);
-  free(e.todo);
-  free(e.var);
-  free(e.in_memory);
-  return ok;
+  void *tables = make_tables(&e, k);
+  if (!tables) return false;
+  e.b = LLVMCreateBuilderInContext(e.c);
+  e.fn = inner_function(&e, name, &type);
+  emit_body(&e);
+  outer_function(&e, name, e.fn, type);
+  LLVMDisposeBuilder(e.b);
+  free(tables);
+  return true;
 }

@@ -20,6 +20,8 @@ typedef struct {
   Block entry;                               /* for allocas                    */
   Val *val;  uint32_t *seen, *todo, epoch;   /* per node                       */
   Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
+  uint8_t *form, *need, *var_form;           /* lanes.c: per node, per node, per variable */
+  int64_t *coef, *var_coef;  Val *lane;
   Val sym[K_MAX_SYMS], buf[K_MAX_BUFS], dim[K_MAX_BUFS][K_MAX_RANK];
 } Emit;
 

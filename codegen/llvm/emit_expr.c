@@ -41,7 +41,7 @@ static void attribute(Emit *e, Val fn, const char *name, uint64_t v) {
 }
 
 Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned n, bool pure) {
-  LLVMTypeRef t[4];
+  LLVMTypeRef t[8];
   for (unsigned i = 0; i < n; i++) t[i] = LLVMTypeOf(arg[i]);
   LLVMTypeRef type = LLVMFunctionType(result, t, n, false);
   Val fn = LLVMGetNamedFunction(e->m, name);

@@ -48,6 +48,9 @@ const Helper jit_helper[] = {
     H("to_f16", f32_to_f16),
     H("from_f16", f16_to_f32),
     H("scratch", jit_scratch),
+    H("packed", jit_packed),
+    H("pack", jit_pack),
+    H("pack_done", jit_pack_done),
     M(fmod),
     M(pow),
     M(atan2),
@@ -270,6 +273,7 @@ bool llvm_jit_kernels(LlvmJit *j, rvm_program *p, const char **why) {
   for (uint32_t i = 0; i < n; i++) {
     KernelInfo *info = &p->kernel[i];
     Native *f = find_code(j, first + i, p->im.kernel[i], info->fn, info->ctx);
+    if (f) llvm_kernel_constants(f, p->tensors, p->n_tensors);
     if (f)
       program_set_kernel(p, i, native_launch, f);
     else if (i == 0)

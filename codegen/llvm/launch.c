@@ -3,17 +3,67 @@
  *
  * The memory of a Native is malloc's: a program holds pointers to it where a
  * collector does not look.                                                   */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "codegen/llvm/launch.h"
 #include "kernel/interp.h"
 
+typedef struct Packed {
+  struct Packed *next;
+  const void *src;
+  void *at;
+  int64_t key, n, k;
+} Packed;
+
+static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
+
 Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx) {
   Native *f = calloc(1, sizeof *f);
-  if (f) *f = (Native){code, k, slow, slow_ctx, NULL};
+  if (f) f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx;
   return f;
 }
 
-void native_free(Native *f) { free(f); }
+void native_free(Native *f) {
+  Packed *next;
+  for (Packed *p = f ? atomic_load(&f->packed) : NULL; p; p = next) {
+    next = p->next;
+    free(p);
+  }
+  free(f);
+}
+
+void llvm_kernel_constants(void *ctx, const void *from, size_t bytes) {
+  Native *f = ctx;
+  f->constants = from;
+  f->n_constants = bytes;
+}
+
+/* ---- packed constants --------------------------------------------------------------- */
+void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
+  for (Packed *p = atomic_load_explicit(&s->native->packed, memory_order_acquire); p; p = p->next)
+    if (p->src == src && p->key == key && p->n == n && p->k == k) return p->at;
+  return NULL;
+}
+
+void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes) {
+  const Native *f = s->native;
+  uintptr_t at = (uintptr_t)src, from = (uintptr_t)f->constants;
+  if (at < from || at - from >= f->n_constants || bytes < 0) return NULL;
+  Packed *p = malloc(sizeof *p + 64 + (size_t)bytes);
+  if (!p) return NULL;
+  void *room = (void *)padded((size_t)(uintptr_t)(p + 1));
+  *p = (Packed){NULL, src, room, key, n, k};
+  s->packing = p;
+  return room;
+}
+
+int64_t jit_pack_done(JitState *s, void *room) {
+  Packed *p = s->packing;
+  (void)room;
+  p->next = atomic_load(&s->native->packed);
+  while (!atomic_compare_exchange_weak(&s->native->packed, &p->next, p)) continue;
+  return 0;
+}
 
 /* ---- memory of a launch ------------------------------------------------------------ */
 void *jit_scratch(JitState *s, int64_t bytes) {
@@ -46,8 +96,6 @@ static bool overlaps(const Kernel *k, void *const *buf, const int64_t *sym) {
   return false;
 }
 
-static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
-
 /* Locals in one block behind the parameters. */
 static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAlloc a, void **block,
                            size_t *size) {
@@ -67,7 +115,7 @@ static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAll
 }
 
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
-  const Native *f = ctx;
+  Native *f = ctx;
   const Kernel *k = f->k;
   void *all[K_MAX_BUFS], *block;
   size_t size = 0;
@@ -80,7 +128,7 @@ KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a,
   KStatus s = with_locals(k, all, sym, a, &block, &size);
   const char *why = NULL;
   if (s == K_OK) {
-    JitState state = {.a = a};
+    JitState state = {.a = a, .native = f};
     uint64_t r = f->code(all, sym, &state);
     if (state.at) a.fn(a.user, state.at, state.n, 0);
     s = (KStatus)(r & 255);

@@ -1,21 +1,37 @@
 /* launch.h -- compiled kernels as functions of the VM.                          */
 #ifndef RVM_CODEGEN_LLVM_LAUNCH_H
 #define RVM_CODEGEN_LLVM_LAUNCH_H
+#include <stdatomic.h>
 #include "codegen/llvm/native.h"
 
-/* The scratch of a launch: one block that grows. */
-typedef struct { KAlloc a; void *at; size_t n; } JitState;
+typedef struct Native Native;
+/* One launch: its scratch, one block that grows. */
+typedef struct {
+  KAlloc a;  void *at;  size_t n;
+  Native *native;  struct Packed *packing;   /* being filled                  */
+} JitState;
 void *jit_scratch(JitState *s, int64_t bytes);
+
+/* Packed forms of constant buffers, kept by the kernel.  jit_packed: the form
+ * of the buffer at src for one side of a contraction (key) of these extents, or
+ * NULL.  jit_pack: room for one, 64-byte aligned, or NULL if src is not a
+ * constant or there is no memory; jit_pack_done, when it is filled, shows it to
+ * other launches.  Any number of threads. */
+void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k);
+void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes);
+int64_t jit_pack_done(JitState *s, void *room);
 
 /* What emit_kernel makes: 0, or a KStatus with the message's offset above bit 8. */
 typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
 
 /* One compiled kernel; the owner chains them by next. */
-typedef struct Native {
+struct Native {
   Code code;  const Kernel *k;
   KernelFn slow;  void *slow_ctx;            /* for overlapping buffers; may be NULL */
-  struct Native *next;
-} Native;
+  Native *next;
+  const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
+  _Atomic(struct Packed *) packed;
+};
 
 /* k must outlive it.  NULL: no memory. */
 Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx);

@@ -9,4 +9,8 @@
  * buffers overlap others (may be NULL: such launches fail). */
 KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_ctx, void **ctx,
                          const char **why);
+/* Tell a kernel which memory never changes and outlives the jit: operands of
+ * contractions there are packed once.  Before its first launch; ctx is that of
+ * the kernel. */
+void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
 #endif

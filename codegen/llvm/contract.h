@@ -1,0 +1,100 @@
+/* contract.h -- inside codegen/llvm: contractions as register-tiled products.
+ *
+ * The parallel variables of a contraction are a batch (both factors use them),
+ * rows (broadcast in a tile) or columns (in the lanes of vectors).  A set of
+ * variables counts as one index, the last variable fastest.
+ *
+ * Columns are cut into panels of two vectors, rows into tiles of up to rows_max
+ * of nearly equal height.  A factor is read from packed memory: of the rows,
+ * tile after tile, element (k, i) of a tile at k * height + i; of the columns,
+ * panel after panel, element (k, j) at k * width + j.  The depth goes through
+ * all reduced variables in one order, the same for both.                     */
+#ifndef RVM_CODEGEN_LLVM_CONTRACT_H
+#define RVM_CODEGEN_LLVM_CONTRACT_H
+#include "codegen/llvm/lanes.h"
+
+enum { ROWS_MAX = 14, MAX_OUTER = 24 };
+enum { ROWS, COLS };                         /* sides                         */
+
+/* times * the extent of the kernel, and its value in the function at hand. */
+typedef struct { uint32_t var;  KE ext;  int64_t times;  Val n; } Axis;
+typedef struct {
+  int n, n_zero;
+  Axis axis[K_MAX_LOOPS];
+  uint32_t zero[K_MAX_LOOPS];                /* variables that stay 0: one with the next axis, or of extent 1 */
+  Val total;
+} Set;
+
+typedef struct {
+  Emit *e;
+  uint32_t at;                               /* the statement                 */
+  DType t;  LLVMTypeRef type;  int bytes;    /* of the sum: halves are f32    */
+  unsigned lanes;                            /* of a vector; a panel has two  */
+  int rows_max;
+  KE factor[2];                              /* of the rows, of the columns   */
+  Set batch, side[2], red;
+  Set pack[2], depth[2];                     /* sides and depth as each factor may be walked */
+  Set out[2];                                /* sides as the epilogue may be walked */
+  uint32_t outer[MAX_OUTER];  int n_outer;   /* variables from around that are used */
+  bool by_rows;                              /* the epilogue's lanes are rows */
+  bool in_lanes;                             /* the epilogue is taken in lanes */
+  int64_t m, n, k;                           /* extents, or -1                */
+} Con;
+
+/* ---- contract_set.c: sets of variables, positions, functions of their own --------- */
+void set_add(Set *s, uint32_t var, KE ext);
+/* Give the extents values in the function of e. */
+void set_values(Emit *e, Set *s);
+/* s with neighbours joined where one(cx, outer, inner, extent) allows, without axes of extent 1. */
+typedef bool (*JoinFn)(const Con *c, int side, uint32_t outer, uint32_t inner, int64_t extent);
+Set set_joined(Con *c, const Set *s, JoinFn one, int side);
+/* The variables of s at position `at` counted over all of them. */
+void set_at(Emit *e, const Set *s, Val at);
+bool val_known(Val v, int64_t *out);
+int64_t known_or(Val v, int64_t other);
+
+/* Runs along the last axis of positions [from, from + n): sets the variables to the start of a
+ * run; pos counts from `from`, len is the run's length. */
+typedef struct { Val slot, pos, len, first, n;  Block head, exit; } Runs;
+Runs runs_begin(Emit *e, const Set *s, Val from, Val n);
+void runs_end(Emit *e, Runs *r);
+
+/* An internal function: buffers, symbols, state, outer and batch variables, then
+ * n_more arguments of its own.  begin: *in is a copy of *c that emits into it;
+ * end gives e back; call passes what c's function has at hand. */
+typedef struct { Val fn;  LLVMTypeRef type;  Emit emit;  Val *var;  bool *in_memory;  unsigned first; } Sub;
+bool sub_begin(const Con *c, Con *in, Sub *s, const char *name, LLVMTypeRef *more, unsigned n_more);
+void sub_end(const Con *c, Con *in, Sub *s);
+Val sub_arg(const Sub *s, unsigned i);
+Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
+
+/* ---- contract_tile.c: functions shared by a module ----------------------------------- */
+/* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
+ * in elements, and whether sum starts at zero.  vectors: 1 or 2; sum's rows are 2 vectors apart. */
+Val tile_function(const Con *c, int height, int vectors);
+LLVMTypeRef tile_type(const Emit *e);
+/* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
+ * written, lanes of each); from has as many rows as a vector lanes. */
+Val turn_function(const Con *c);
+LLVMTypeRef turn_type(const Emit *e);
+
+/* ---- contract_pack.c ------------------------------------------------------------------- */
+/* The function that packs one panel: arguments base, width, from, w (of width, the rest zeros). */
+bool pack_function(const Con *c, int side, Sub *s);
+/* Can the columns be read where they are?  *stride: of one depth, in elements. */
+bool columns_in_place(const Con *c, Val *stride);
+
+/* ---- contract_out.c ---------------------------------------------------------------------- */
+/* The function that takes a tile of sums to the epilogue: arguments sum, first row, rows, first
+ * column, columns, room for a turned tile; 0 or a status. */
+bool out_function(const Con *c, Sub *s);
+bool choose_epilogue(Con *c);
+
+static inline Val con_at(const Con *c, Val base, Val i) {
+  return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
+}
+static inline Val mul(Emit *e, Val x, Val y) { return LLVMBuildMul(e->b, x, y, ""); }
+static inline Val add(Emit *e, Val x, Val y) { return LLVMBuildAdd(e->b, x, y, ""); }
+static inline Val sub(Emit *e, Val x, Val y) { return LLVMBuildSub(e->b, x, y, ""); }
+static inline Val less(Emit *e, Val x, Val y) { return LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""); }
+#endif

@@ -1,0 +1,115 @@
+/* contract_out.c -- from the sums of a tile to the statements of the epilogue:
+ * along its columns, or along its rows when the result is contiguous there (the
+ * tile is turned over first).  What cannot be taken in lanes is done one by one. */
+#include "codegen/llvm/contract.h"
+
+static uint32_t last_var(const Set *s) { return s->n ? s->axis[s->n - 1].var : KE_NONE; }
+
+static const KStmt *statement(const Con *c) { return &c->e->k->stmt[c->at]; }
+
+/* Do the stores run along the last axis of this side? */
+static bool stores_run(const Con *c, int side) {
+  Emit *e = c->e;
+  int64_t stride;
+  for (uint32_t at = c->at + 1; at < statement(c)->end; at++) {
+    const KStmt *s = &e->k->stmt[at];
+    if (s->kind == KS_Store)
+      return store_stride(e, s, last_var(&c->out[side]), &stride) && stride == 1;
+  }
+  return false;
+}
+
+static bool side_in_lanes(const Con *c, int side) {
+  Lanes l = {c->e, c->lanes, last_var(&c->out[side]), NULL};
+  const KStmt *s = statement(c);
+  return c->out[side].n > 0 && lanes_takes_body(&l, s->var, c->at + 1, s->end);
+}
+
+bool choose_epilogue(Con *c) {
+  c->by_rows = !stores_run(c, COLS) && stores_run(c, ROWS) && side_in_lanes(c, ROWS);
+  c->in_lanes = c->by_rows || side_in_lanes(c, COLS);
+  return c->in_lanes;
+}
+
+/* ---- in lanes ------------------------------------------------------------------------- */
+static Val rounded(Emit *e, DType t, Val v) { return emit_round_half(e, t, v); }
+
+/* One row of sums at `row`, along positions [from, from + n) of a side. */
+static void row_in_lanes(const Con *c, int side, Val row, Val from, Val n) {
+  Emit *e = c->e;
+  const KStmt *s = statement(c);
+  const Set *set = &c->out[side];
+  Runs r = runs_begin(e, set, from, n);
+  Loop v = loop_begin_step(e, r.len, c->lanes);
+  Val left = sub(e, r.len, v.i);
+  Block full = new_block(e, "full"), part = new_block(e, "part"), next = new_block(e, "");
+  set_var(e, last_var(set), add(e, r.first, v.i));
+  Val x = load_lanes(e, c->type, c->lanes, con_at(c, row, add(e, r.pos, v.i)), NULL,
+                     (unsigned)c->bytes);
+  Val whole = LLVMBuildICmp(e->b, LLVMIntSGE, left, i64_of(e, c->lanes), "");
+  LLVMBuildCondBr(e->b, whole, full, part);
+  for (int i = 0; i < 2; i++) {
+    LLVMPositionBuilderAtEnd(e->b, i ? part : full);
+    Lanes l = {e, c->lanes, last_var(set), i ? lanes_below(e, c->lanes, left) : NULL};
+    set_var(e, s->var, rounded(e, (DType)s->dtype, x));
+    lanes_body(&l, s->var, c->at + 1, s->end);
+    LLVMBuildBr(e->b, next);
+  }
+  LLVMPositionBuilderAtEnd(e->b, next);
+  loop_end(e, &v);
+  runs_end(e, &r);
+}
+
+static void row_one_by_one(const Con *c, Val row, Val from, Val n) {
+  Emit *e = c->e;
+  const KStmt *s = statement(c);
+  const Set *set = &c->out[COLS];
+  Runs r = runs_begin(e, set, from, n);
+  Loop i = loop_begin(e, r.len);
+  set_var(e, last_var(set), LLVMBuildNSWAdd(e->b, r.first, i.i, ""));
+  Val x = LLVMBuildLoad2(e->b, c->type, con_at(c, row, add(e, r.pos, i.i)), "");
+  LLVMSetAlignment(x, (unsigned)c->bytes);
+  set_var(e, s->var, rounded(e, (DType)s->dtype, x));
+  emit_stmts(e, c->at + 1, s->end);
+  loop_end(e, &i);
+  runs_end(e, &r);
+}
+
+/* sum(rows, two vectors) -> room(two vectors of columns, room_width) */
+static void turn_tile(const Con *c, Val sum, Val rows, Val columns, Val room, int64_t room_width) {
+  Emit *e = c->e;
+  int64_t l = c->lanes;
+  Loop i = loop_begin_step(e, rows, l), j = loop_begin_step(e, columns, l);
+  Val from = con_at(c, sum, add(e, mul(e, i.i, i64_of(e, 2 * l)), j.i));
+  Val to = con_at(c, room, add(e, mul(e, j.i, i64_of(e, room_width)), i.i));
+  Val arg[6] = {from, i64_of(e, 2 * l), to, i64_of(e, room_width), i64_of(e, l), i64_of(e, l)};
+  LLVMBuildCall2(e->b, turn_type(e), turn_function(c), arg, 6, "");
+  loop_end(e, &j);
+  loop_end(e, &i);
+}
+
+bool out_function(const Con *c, Sub *s) {
+  Con in;
+  LLVMTypeRef i64 = int_type(c->e, 64), p = ptr_type(c->e), more[6] = {p, i64, i64, i64, i64, p};
+  if (!sub_begin(c, &in, s, "epilogue", more, 6)) return false;
+  Emit *e = in.e;
+  Val sum = sub_arg(s, 0), row = sub_arg(s, 1), rows = sub_arg(s, 2), col = sub_arg(s, 3);
+  Val cols = sub_arg(s, 4), room = sub_arg(s, 5);
+  int64_t stride = 2 * c->lanes;
+  if (c->by_rows) {
+    stride = (ROWS_MAX + (int)c->lanes - 1) / (int)c->lanes * (int)c->lanes;
+    turn_tile(&in, sum, rows, cols, room, stride);
+    sum = room;
+  }
+  Loop i = loop_begin(e, c->by_rows ? cols : rows);
+  set_at(e, c->by_rows ? &in.out[COLS] : &in.out[ROWS], add(e, c->by_rows ? col : row, i.i));
+  Val at = con_at(&in, sum, mul(e, i.i, i64_of(e, stride)));
+  if (c->in_lanes)
+    row_in_lanes(&in, c->by_rows ? ROWS : COLS, at, c->by_rows ? row : col,
+                 c->by_rows ? rows : cols);
+  else
+    row_one_by_one(&in, at, col, cols);
+  loop_end(e, &i);
+  sub_end(c, &in, s);
+  return true;
+}

@@ -1,0 +1,233 @@
+/* contract_tile.c -- the inner functions of contractions: products that stay in
+ * registers over the depth, and the turning over of squares.  They know nothing
+ * of the kernel, so a module has each once.                                  */
+#include "codegen/llvm/contract.h"
+
+enum { BUSY = 8 }; /* independent sums that hide the latency of multiply-add */
+
+static Val multiply_add(Emit *e, DType t, LLVMTypeRef v, Val a, Val b, Val c) {
+  if (!dtype_is_float(t)) return add(e, mul(e, a, b), c);
+  if (e->cpu.fma) return emit_intrinsic(e, "llvm.fma", v, (Val[]){a, b, c}, 3);
+  return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, a, b, ""), c, "");
+}
+
+static Val plus(Emit *e, DType t, Val x, Val y) {
+  return dtype_is_float(t) ? LLVMBuildFAdd(e->b, x, y, "") : add(e, x, y);
+}
+
+static Val load_one(const Con *c, Val at) {
+  Val v = LLVMBuildLoad2(c->e->b, c->type, at, "");
+  LLVMSetAlignment(v, (unsigned)c->bytes);
+  return v;
+}
+
+static Val tile_arg(const Emit *e, unsigned i) { return LLVMGetParam(e->fn, i); }
+
+typedef struct {
+  const Con *c;
+  int height, vectors, n; /* n = height * vectors sums            */
+  Val sum[2 * ROWS_MAX];
+} Tile;
+
+/* sum += a(one depth) * b(one depth) */
+static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
+  Val x[2];
+  for (int j = 0; j < t->vectors; j++)
+    x[j] = load_lanes(e, c->type, c->lanes, con_at(c, b, i64_of(e, j * (int)c->lanes)), NULL,
+                      (unsigned)c->bytes);
+  for (int i = 0; i < t->height; i++) {
+    Val w = splat(e, load_one(c, con_at(c, a, i64_of(e, i))), c->lanes);
+    for (int j = 0; j < t->vectors; j++) {
+      Val *s = &sum[i * t->vectors + j];
+      *s = multiply_add(e, c->t, v, w, x[j], *s);
+    }
+  }
+}
+
+typedef struct {
+  Val k, a, b;
+  Val sum[4 * BUSY + 2 * ROWS_MAX];
+  Block head;
+} Depth;
+
+/* A loop over depths [from, to) in steps; sets sums of its own when it unrolls. */
+static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  LLVMTypeRef i64 = int_type(e, 64), p = ptr_type(e);
+  LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
+  Block from = LLVMGetInsertBlock(e->b), body = new_block(e, "depth"), done = new_block(e, "");
+  Val start = d->k, in[3 + 4 * BUSY + 2 * ROWS_MAX] = {0}, phi[3 + 4 * BUSY + 2 * ROWS_MAX] = {0};
+  int n = 3 + sets * t->n;
+  in[0] = d->k, in[1] = d->a, in[2] = d->b;
+  for (int i = 3; i < n; i++) in[i] = d->sum[i - 3];
+  Val room = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, start, i64_of(e, steps)), to, "");
+  LLVMBuildCondBr(e->b, room, body, done);
+  LLVMPositionBuilderAtEnd(e->b, body);
+  for (int i = 0; i < n; i++) {
+    phi[i] = LLVMBuildPhi(e->b, i == 0 ? i64 : i < 3 ? p : v, "");
+    LLVMAddIncoming(phi[i], &in[i], &from, 1);
+  }
+  Val now[3 + 4 * BUSY + 2 * ROWS_MAX];
+  memcpy(now, phi, sizeof now);
+  for (int s = 0; s < steps; s++) {
+    tile_step(t, now[1], now[2], &now[3 + s % sets * t->n]);
+    now[1] = con_at(c, now[1], i64_of(e, t->height));
+    now[2] = con_at(c, now[2], tile_arg(e, 4));
+  }
+  now[0] = add(e, phi[0], i64_of(e, steps));
+  Val again = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, now[0], i64_of(e, steps)), to, "");
+  LLVMBuildCondBr(e->b, again, body, done);
+  for (int i = 0; i < n; i++) LLVMAddIncoming(phi[i], &now[i], &body, 1);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  Val out[3 + 4 * BUSY + 2 * ROWS_MAX] = {0};
+  for (int i = 0; i < n; i++) {
+    out[i] = LLVMBuildPhi(e->b, LLVMTypeOf(in[i]), "");
+    LLVMAddIncoming(out[i], (Val[]){in[i], now[i]}, (Block[]){from, body}, 2);
+  }
+  d->k = out[0], d->a = out[1], d->b = out[2];
+  for (int i = 3; i < n; i++) d->sum[i - 3] = out[i];
+}
+
+static void tile_body(const Tile *t) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
+  Depth d = {.k = i64_of(e, 0), .a = tile_arg(e, 0), .b = tile_arg(e, 1)};
+  int sets = t->n >= BUSY ? 1 : (BUSY + t->n - 1) / t->n, steps = t->n >= 2 * BUSY ? 1 : 2 * sets;
+  Val at[2 * ROWS_MAX], kk = tile_arg(e, 3), first = tile_arg(e, 5);
+  for (int i = 0; i < t->n; i++) {
+    int off = i / t->vectors * 2 * (int)c->lanes + i % t->vectors * (int)c->lanes;
+    at[i] = con_at(c, tile_arg(e, 2), i64_of(e, off));
+  }
+  Block old = new_block(e, "more"), start = new_block(e, ""), here = LLVMGetInsertBlock(e->b);
+  LLVMBuildCondBr(e->b, first, start, old);
+  LLVMPositionBuilderAtEnd(e->b, old);
+  Val was[2 * ROWS_MAX], zero = LLVMConstNull(v);
+  for (int i = 0; i < t->n; i++)
+    was[i] = load_lanes(e, c->type, c->lanes, at[i], NULL, (unsigned)c->bytes);
+  LLVMBuildBr(e->b, start);
+  LLVMPositionBuilderAtEnd(e->b, start);
+  for (int i = 0; i < sets * t->n; i++) {
+    d.sum[i] = i < t->n ? LLVMBuildPhi(e->b, v, "") : zero;
+    if (i < t->n) LLVMAddIncoming(d.sum[i], (Val[]){zero, was[i]}, (Block[]){here, old}, 2);
+  }
+  depth_loop(t, steps, sets, kk, &d);
+  for (int s = 1; s < sets; s++)
+    for (int i = 0; i < t->n; i++) d.sum[i] = plus(e, c->t, d.sum[i], d.sum[s * t->n + i]);
+  if (steps > 1) depth_loop(t, 1, 1, kk, &d);
+  for (int i = 0; i < t->n; i++) store_lanes(e, d.sum[i], at[i], NULL, (unsigned)c->bytes);
+  LLVMBuildRetVoid(e->b);
+}
+
+LLVMTypeRef tile_type(const Emit *e) {
+  LLVMTypeRef p = ptr_type(e), i64 = int_type(e, 64);
+  LLVMTypeRef arg[6] = {p, p, p, i64, i64, int_type(e, 1)};
+  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 6, false);
+}
+
+/* An internal function of the module that is made once; *new says it has no body. */
+static Val shared_function(const Con *c, const char *name, LLVMTypeRef type, bool *fresh) {
+  Emit *e = c->e;
+  Val fn = LLVMGetNamedFunction(e->m, name);
+  *fresh = !fn;
+  if (fn) return fn;
+  fn = LLVMAddFunction(e->m, name, type);
+  LLVMSetLinkage(fn, LLVMInternalLinkage);
+  static const char *const attr[] = {"noinline", "nounwind"};
+  for (int i = 0; i < 2; i++) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(attr[i], strlen(attr[i]));
+    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(e->c, kind, 0));
+  }
+  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
+  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "min-legal-vector-width", "512");
+  return fn;
+}
+
+/* A copy of c that emits into fn. */
+static Con open_shared(const Con *c, Emit *in, Val fn) {
+  Con own = *c;
+  *in = *c->e;
+  in->fn = fn;
+  in->b = LLVMCreateBuilderInContext(in->c);
+  in->entry = new_block(in, "entry");
+  LLVMPositionBuilderAtEnd(in->b, in->entry);
+  own.e = in;
+  return own;
+}
+
+Val tile_function(const Con *c, int height, int vectors) {
+  char name[] = "tile.?.?.?";
+  bool fresh;
+  name[5] = (char)('a' + (int)c->t);
+  name[7] = (char)('a' + height);
+  name[9] = (char)('0' + vectors);
+  Val fn = shared_function(c, name, tile_type(c->e), &fresh);
+  if (!fresh) return fn;
+  Emit in;
+  Con own = open_shared(c, &in, fn);
+  Tile t = {.c = &own, .height = height, .vectors = vectors, .n = height * vectors};
+  tile_body(&t);
+  LLVMDisposeBuilder(in.b);
+  return fn;
+}
+
+/* ---- turning over ---------------------------------------------------------------------- */
+LLVMTypeRef turn_type(const Emit *e) {
+  LLVMTypeRef p = ptr_type(e), i64 = int_type(e, 64);
+  LLVMTypeRef arg[6] = {p, i64, p, i64, i64, i64};
+  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 6, false);
+}
+
+/* Blocks of d lanes change places between row i and row i + d. */
+static void exchange(Emit *e, Val *row, unsigned i, unsigned d, unsigned n) {
+  LLVMTypeRef i32 = int_type(e, 32);
+  Val low[64], high[64], x = row[i], y = row[i + d];
+  for (unsigned l = 0; l < n; l++) {
+    low[l] = LLVMConstInt(i32, l & d ? n + l - d : l, false);
+    high[l] = LLVMConstInt(i32, l & d ? n + l : l + d, false);
+  }
+  row[i] = LLVMBuildShuffleVector(e->b, x, y, LLVMConstVector(low, n), "");
+  row[i + d] = LLVMBuildShuffleVector(e->b, x, y, LLVMConstVector(high, n), "");
+}
+
+static void turn_body(const Con *c) {
+  Emit *e = c->e;
+  unsigned n = c->lanes;
+  Val row[64], mask = lanes_below(e, n, tile_arg(e, 5));
+  for (unsigned i = 0; i < n; i++) {
+    Val at = con_at(c, tile_arg(e, 0), mul(e, i64_of(e, i), tile_arg(e, 1)));
+    row[i] = load_lanes(e, c->type, n, at, NULL, (unsigned)c->bytes);
+  }
+  for (unsigned d = n / 2; d > 0; d /= 2)
+    for (unsigned i = 0; i < n; i++)
+      if (!(i & d)) exchange(e, row, i, d, n);
+  Block done = new_block(e, "");
+  for (unsigned i = 0; i < n; i++) {
+    Block next = new_block(e, "");
+    LLVMBuildCondBr(e->b, less(e, i64_of(e, i), tile_arg(e, 4)), next, done);
+    LLVMPositionBuilderAtEnd(e->b, next);
+    Val at = con_at(c, tile_arg(e, 2), mul(e, i64_of(e, i), tile_arg(e, 3)));
+    store_lanes(e, row[i], at, mask, (unsigned)c->bytes);
+  }
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  LLVMBuildRetVoid(e->b);
+}
+
+Val turn_function(const Con *c) {
+  char name[] = "turn.?";
+  bool fresh;
+  name[5] = (char)('a' + (int)c->t);
+  Val fn = shared_function(c, name, turn_type(c->e), &fresh);
+  if (!fresh) return fn;
+  Emit in;
+  Con own = open_shared(c, &in, fn);
+  turn_body(&own);
+  LLVMDisposeBuilder(in.b);
+  return fn;
+}
