@@ -27,7 +27,7 @@ typedef struct Command {
   int (*run)(void *opts, int n, char **args);
 } Command;
 extern const Command cmd_run, cmd_check, cmd_print, cmd_fmt, cmd_build, cmd_disasm, cmd_info, cmd_ops,
-    cmd_explain, cmd_version, cmd_opt;
+    cmd_explain, cmd_version, cmd_opt, cmd_grad;
 
 /* Every command that reads a program has these first. */
 typedef struct { const char *diag; } CommonOpts;
@@ -43,6 +43,11 @@ struct PassOpts;
 /* Runs d's passes over the module; o may be NULL.  false with *code: a name
  * that is no pass, or a bug; either has been said on stderr. */
 bool    driver_optimise(Driver *d, Module *m, const struct PassOpts *o, int *code);
+/* Replaces grad, vjp, jvp and checkpoint by functions.  false: *code is 0 when
+ * the reason is among d's diagnostics, else it has been said. */
+bool    driver_differentiate(Driver *d, Module *m, int *code);
+/* Adds grad(@f) to a module without forms; NULL as above. */
+Global *driver_gradient(Driver *d, Module *m, Global *f, int *code);
 void    driver_init(Driver *d, const char *diag_format);
 /* Reads, resolves and (if typed) checks; NULL after reporting. */
 Module *driver_load(Driver *d, const char *path, bool typed);

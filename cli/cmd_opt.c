@@ -102,6 +102,7 @@ static int run_opt(void *opts, int n, char **args) {
   Module *m = driver_load(&d, args[0], true);
   int code = driver_report(&d);
   if (!m) return code ? code : EXIT_REJECTED;
+  if (!driver_differentiate(&d, m, &code)) return code ? code : driver_report(&d);
   d.opt_level = o->level ? (int)o->level : 1;
   d.passes = o->passes;
   PassOpts po = {.limit = o->limit.given ? (int64_t)o->limit.value : -1,

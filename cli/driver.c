@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "autodiff/autodiff.h"
 #include "cli/cli.h"
 #include "codegen/lower/lower.h"
 #include "parser/parser.h"
@@ -14,6 +15,7 @@ void driver_init(Driver *d, const char *diag_format) {
   d->diags = diags_new(&d->sources);
   d->cx = irctx_new();
   irctx_set_ops(d->cx, stdlib_ops, stdlib_n_ops);
+  stdlib_set_grads(d->cx);
 }
 
 int driver_report(Driver *d) {
@@ -37,6 +39,35 @@ Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n
   if (!m || d->diags->n_errors) return NULL;
   if (typed && (!typeinfer(m, d->diags) || d->diags->n_errors)) return NULL;
   return m;
+}
+
+/* What typeinfer says of a program made by a pass is our mistake: the program is
+ * shown, with the message. */
+static bool retype(Driver *d, Module *m, int *code) {
+  if (typeinfer(m, d->diags) && !d->diags->n_errors) return true;
+  StrBuf b = {0};
+  ir_print_module(m, &(PrintOpts){0}, &b);
+  fprintf(stderr, "rvm: a bug of rvm: the derivative has no type:\n%s", buf_text(&b));
+  driver_report(d);
+  *code = EXIT_BUG;
+  return false;
+}
+
+bool driver_differentiate(Driver *d, Module *m, int *code) {
+  for (;;) {
+    switch (autodiff_step(m, d->diags)) {
+    case AUTODIFF_NOTHING: return true;
+    case AUTODIFF_FAILED: *code = EXIT_OK; return false;
+    case AUTODIFF_CHANGED:
+      if (!retype(d, m, code)) return false;
+    }
+  }
+}
+
+Global *driver_gradient(Driver *d, Module *m, Global *f, int *code) {
+  Global *g = autodiff_request(m, f, DIFF_Grad, d->diags);
+  *code = EXIT_OK;
+  return g && retype(d, m, code) ? g : NULL;
 }
 
 Module *driver_load(Driver *d, const char *path, bool typed) {
@@ -99,7 +130,8 @@ static bool compile(Driver *d, const char *path, const char *text, size_t size, 
   int n_entries;
   Image image;
   *m = driver_load_text(d, path, text, size, true);
-  if (!*m || !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
+  if (!*m || !driver_differentiate(d, *m, code) ||
+      !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
       !driver_optimise(d, *m, NULL, code) ||
       !lower_module(*m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
     return false;

@@ -121,6 +121,7 @@ typedef struct IrCtx {
   SymTab *syms;  DimTab *dims;
   int next_var;
   const OpDef *const *ops;  int n_ops;  Map op_by_name;   /* set by the driver  */
+  Map grad_by_name;                           /* name -> GradRule (ir/grad.h) */
 } IrCtx;
 IrCtx *irctx_new(void);
 void   irctx_set_ops(IrCtx *cx, const OpDef *const *ops, int n);

@@ -1,6 +1,5 @@
 /* module.c -- the compiler's context and the program as a whole.  */
-#include "ir/expr.h"
-#include "ir/op.h"
+#include "ir/diff.h"
 
 IrCtx *irctx_new(void) {
   IrCtx *cx = NEW(IrCtx);
@@ -15,6 +14,9 @@ void irctx_set_ops(IrCtx *cx, const OpDef *const *ops, int n) {
   cx->op_by_name = (Map){0};
   for (int i = 0; i < n; i++)
     map_set(&cx->op_by_name, map_ptr(sym(cx->syms, ops[i]->name)), (void *)(uintptr_t)ops[i]);
+  for (int i = 0; i < n_diff_ops; i++)
+    map_set(&cx->op_by_name, map_ptr(sym(cx->syms, diff_ops[i]->name)),
+            (void *)(uintptr_t)diff_ops[i]);
 }
 
 const OpDef *irctx_op(const IrCtx *cx, Sym name) { return map_get(&cx->op_by_name, map_ptr(name)); }

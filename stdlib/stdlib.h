@@ -6,4 +6,6 @@
 
 extern const OpDef *const stdlib_ops[];
 extern const int stdlib_n_ops;
+/* Makes the gradients of all operators known to the context. */
+void stdlib_set_grads(IrCtx *cx);
 #endif

@@ -5,6 +5,7 @@
  * when it is (an operator whose operand's rank is not known, a projection from
  * an unknown tuple).  Globals are taken in groups that call each other, callees
  * first, so that their types are general when they are used.                  */
+#include "ir/diff.h"
 #include "typeinfer/state.h"
 #include "ir/order.h"
 
@@ -93,6 +94,7 @@ static Type *meta_fn(Infer *I, Expr *e, Type *meta) {
 
 static Type *check_call(Infer *I, Expr *e) {
   Atom *callee = &e->Call.callee;
+  if (diff_kind(e)) return check_form(I, e);
   if (callee->kind == ATOM_Op) return check_op_call(I, e);
   if (callee->kind == ATOM_Ctor) return check_ctor_call(I, e);
   Type *t = type_resolve(atom_type(I, callee, &e->Call.inst));

@@ -177,6 +177,7 @@ Type *bounded(Infer *I, Type *t, const Var *v, Span at);    /* refuses types too
 /* ---- infer.c, cast.c ----------------------------------------------------- */
 void  run_proj(Infer *I, Job *j);
 Type *check_cast(Infer *I, Expr *e);
+Type *check_form(Infer *I, Expr *e);              /* form.c                  */
 
 /* ---- rel.c --------------------------------------------------------------- */
 Type *check_op_call(Infer *I, Expr *e);

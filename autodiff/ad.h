@@ -1,0 +1,169 @@
+/* ad.h -- what the files of autodiff/ share.  Private to the folder.
+ *
+ * tan T: what a gradient with respect to a T is.  A float tensor's is itself; an int's, a
+ *   function's and a ref's is (); a tuple's the tuple of its parts'; data D's is
+ *   a type D_adj made here, with D_zero for a gradient nobody contributed to.
+ * dual T: how values of T are represented in a transformed function.  T itself
+ *   but for functions, fn(A) -> B being fn(dual A) -> (dual B, fn(tan B) -> (tan A,)),
+ *   and refs of what has a tangent, (ref(dual T), ref(tan T)).  "special": dual T is not T. */
+#ifndef RVM_AD_H
+#define RVM_AD_H
+#include "autodiff/autodiff.h"
+#include "ir/grad.h"
+
+typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
+typedef struct Twin Twin;
+typedef struct AD {
+  Module *m;  IrCtx *cx;  Diags *d;
+  Map bound;                        /* Var -> Expr it is bound to, in the whole module */
+  Map uses_as_value;                /* Var: used otherwise than by being called        */
+  Map fn_dims;                      /* names of dims that functions bind               */
+  VEC(Fn *) fns;                    /* of the module before the round                  */
+  Map has_forms;                    /* Fn -> answers of step.c                         */
+  Map made_for;                     /* key of a form of a definition -> Global         */
+  Map adj, dual;                    /* key -> DataDef made                             */
+  Map made_of;                      /* DataDef made here -> DataDef it is for          */
+  Map helper;                       /* key -> Global                                   */
+  Map twin_at;  VEC(Twin *) twins;  int done;
+  Map intrinsic, special;           /* DataDef -> answers of types.c                   */
+  int errors, n_forms;  Span span;
+} AD;
+
+/* ---- types.c ------------------------------------------------------------------- */
+Type *ad_close(AD *ad, Type *t, const TyEnv *env);
+const TyEnv *ad_env(int n, TyVar **var, Type **type, const TyEnv *up);
+const TyEnv *ad_match(Type *scheme, Type *inst, const TyEnv *env);
+bool  ad_has_tan(AD *ad, Type *t);
+bool  ad_special(AD *ad, Type *t);
+bool  ad_has_data(Type *t);
+Type *ad_tan(AD *ad, Type *t);
+Type *ad_dual(AD *ad, Type *t);
+Type *ad_field(AD *ad, Type *data, const Ctor *c, int i);     /* closed type of a field */
+Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c);
+Ctor *ad_zero_ctor(AD *ad, Type *data);
+Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
+Sym   ad_key(AD *ad, const char *what, Type *t);
+bool  ad_fail(AD *ad, Span at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- emit.c: bindings of new code ------------------------------------------------- */
+typedef BlockBuilder *Out;
+Atom em_bind(AD *ad, Out o, Expr *e);
+Atom em_call(AD *ad, Out o, Atom callee, int n, const Atom *arg);
+Atom em_op(AD *ad, Out o, const char *op, int n, const Atom *arg);
+Atom em_tuple(AD *ad, Out o, int n, const Atom *at);
+Atom em_proj(AD *ad, Out o, Atom tuple, int i);
+Atom em_fn(AD *ad, Out o, int n, Var **param, Block *body, Sym name);
+/* fn (dy) -> ret { body }; ret may be NULL. */
+Atom em_pullback(AD *ad, Out o, Var *dy, Block *body, Type *ret);
+Atom em_ref(AD *ad, Out o, Atom v);
+Atom em_read(AD *ad, Out o, Atom ref);
+void em_write(AD *ad, Out o, Atom ref, Atom v);
+Atom em_unit(AD *ad, Out o);
+Var *ad_var(AD *ad, const char *name, Type *annot);
+static inline Atom var_atom(AD *ad, Var *v) { return atom_var(v, ad->span); }
+Global *ad_global(AD *ad, const char *want, Fn *fn);
+Atom ad_ctor_atom(AD *ad, Ctor *c);
+
+/* ---- tangent.c: values of tangent type ----------------------------------------------- */
+/* x is a dual of type t (closed, of the program differentiated). */
+Atom tan_zero(AD *ad, Out o, Type *t, Atom x);
+Atom tan_ones(AD *ad, Out o, Type *t, Atom x);
+Atom tan_add(AD *ad, Out o, Type *t, Atom a, Atom b);
+Atom tan_out(AD *ad, Out o, Type *t, Atom x, Atom dx);     /* tan T to T' */
+Atom tan_in(AD *ad, Out o, Type *t, Atom dx);              /* T' to tan T */
+
+/* An adjoint while code is made: NULL is zero. */
+typedef struct Adj { Atom at;  int n;  struct Adj **part; } Adj;   /* part: a tuple's, else NULL */
+Adj *adj_atom(Atom a);
+Adj *adj_tuple(int n, Adj **part);
+Adj *adj_part(AD *ad, Out o, Adj *a, int i);
+Adj *adj_add(AD *ad, Out o, Type *t, Adj *a, Adj *b);
+Atom adj_value(AD *ad, Out o, Type *t, Atom x, Adj *a);
+
+/* ---- frame.c: what is known about variables ---------------------------------------------- */
+typedef struct Frame Frame;
+typedef struct LocalFn {
+  const Fn *fn;  Var *self;
+  bool escapes, has_plain;  Atom plain;    /* plain: the function itself, not its dual */
+  VarList caps;                     /* variables of others it needs, functions resolved */
+} LocalFn;
+typedef struct Val {
+  Var *orig;  Type *type;           /* closed                                       */
+  Atom at;                          /* its dual, or itself when plain               */
+  bool active, plain, has_at;
+  int depth;                        /* how many closures around its binding         */
+  bool has_acc;  Atom acc;          /* ref where closures add to its adjoint        */
+  LocalFn *fn;
+} Val;
+struct Frame {
+  AD *ad;  const TyEnv *env;
+  Map val;                          /* Var -> Val                                   */
+  Map dim;                          /* Dim -> Dim of the new function               */
+  Map captured;                     /* variables of function values                 */
+  bool lifted;                      /* names of dims around it are not in scope     */
+};
+Frame *frame_new(AD *ad, const TyEnv *env, bool lifted);
+Val   *frame_val(Frame *f, Var *v);
+Type  *frame_type(Frame *f, Type *t);                  /* closed                      */
+Type  *frame_annot(Frame *f, Type *t);                 /* closed, dims of the new function */
+typedef VEC(Dim) DimVec;
+/* Names in the new function for the extents of its parameters; own: only those
+ * of this function (NULL: all). */
+void   frame_dims(Frame *f, const Fn *own, int n, Type *const *type, DimVec *made);
+LocalFn *local_fn(Frame *f, Var *self, const Fn *fn);
+/* A local function whose calls are calls of its twin; any other is a value. */
+bool   is_known(const Val *v);
+/* Variables needed by a piece of code, in place of known functions what they need. */
+void   needs_of_block(Frame *f, Block *b, VarList *out);
+void   needs_of_fn(Frame *f, const Fn *fn, Var *self, VarList *out);
+void   mark_captured(Frame *f, Block *b);
+/* e or b in the new function as it is: nothing in it is differentiated. */
+Expr  *plain_expr(Frame *f, const Expr *e);
+Block *plain_block(Frame *f, const Block *b);
+Fn    *plain_fn(Frame *f, const Fn *fn, Map *vars);
+
+/* ---- reverse.c, sweep.c ------------------------------------------------------------------- */
+typedef struct { Var *var;  Expr *e;  Atom pb;  bool is_acc;  VarList gives;  bool scrutinee;
+                 const bool *mask;  Twin *twin; } Step;
+typedef struct Scope {
+  Frame *f;  Out fwd, rev;
+  Map adj;                          /* Var -> Adj                                   */
+  VEC(Step) step;
+  int depth;
+} Scope;
+Val  *scope_bind(Scope *s, Var *v, Atom at, bool active);
+Atom  scope_atom(Scope *s, const Atom *a);             /* its dual                    */
+bool  atom_active(Scope *s, const Atom *a);
+Type *atom_closed(Scope *s, const Atom *a);
+void  forward_block(Scope *s, Block *b);
+void  forward_params(Scope *s, int n, Var **orig, Var **made, const bool *active);
+void  sweep(Scope *s);
+void  contribute(Scope *s, const Atom *a, Adj *d);
+Adj  *scope_adj(Scope *s, const Var *v);
+void  forward_expr(Scope *s, Var *v, Expr *e, BindStyle style);
+
+/* ---- branch.c ------------------------------------------------------------------------------ */
+void forward_branches(Scope *s, Var *v, Expr *e);
+void sweep_branches(Scope *s, const Step *st, Adj *d);
+Atom forward_closure(Scope *s, const Fn *fn, Var *self);
+/* The result type of a pullback that gives what belongs to these types, where
+ * it has to be said: data nobody contributed to has no type of its own. */
+Type *pullback_type(Frame *f, int n, Type *const *type);
+/* The parameter of a pullback: what is given with respect to y, of type t. */
+Var *cotangent(Scope *s, Type *t, Atom y, Adj **d);
+
+/* ---- twin.c -------------------------------------------------------------------------------- */
+struct Twin {
+  Global *global;  const Fn *fn;  const TyEnv *env;  Frame *from;
+  VarList caps;  bool *mask;  Var *self;               /* mask: over caps, then params */
+};
+Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
+              const VarList *caps, const bool *mask);
+bool  twins_finish(AD *ad);
+/* ---- surface.c ----------------------------------------------------------------------------- */
+/* The function a form (grad, vjp) of fn stands for; lifted: it becomes a
+ * definition, else it stands where fn does. */
+Fn   *surface_fn(AD *ad, DiffKind k, const Fn *fn, const TyEnv *env, bool lifted);
+/* The same for jvp of f, of type t: in terms of vjp, to be expanded again. */
+Fn   *surface_jvp(AD *ad, const Atom *f, Type *t);
+#endif

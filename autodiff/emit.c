@@ -1,0 +1,97 @@
+/* emit.c -- bindings of new code.                                             */
+#include "autodiff/ad.h"
+
+Var *ad_var(AD *ad, const char *name, Type *annot) {
+  Var *v = ir_var(ad->cx, name ? sym(ad->cx->syms, name) : NULL, ad->span);
+  v->annot = annot;
+  return v;
+}
+
+Atom em_bind(AD *ad, Out o, Expr *e) { return bb_bind(ad->cx, o, e, NULL, BIND_Graph); }
+
+static Atom *copied(int n, const Atom *at) {
+  Atom *made = NEW_N(Atom, n + 1);
+  for (int i = 0; i < n; i++) made[i] = at[i];
+  return made;
+}
+
+Atom em_call(AD *ad, Out o, Atom callee, int n, const Atom *arg) {
+  Expr *e = ir_expr(EX_Call, ad->span);
+  e->Call.callee = callee;
+  e->Call.n_args = n;
+  e->Call.args = copied(n, arg);
+  return em_bind(ad, o, e);
+}
+
+Atom em_op(AD *ad, Out o, const char *op, int n, const Atom *arg) {
+  return em_call(ad, o, atom_op(irctx_op(ad->cx, sym(ad->cx->syms, op)), ad->span), n, arg);
+}
+
+Atom em_tuple(AD *ad, Out o, int n, const Atom *at) {
+  Expr *e = ir_expr(EX_Tuple, ad->span);
+  e->Tuple.n_items = n;
+  e->Tuple.items = copied(n, at);
+  return em_bind(ad, o, e);
+}
+Atom em_unit(AD *ad, Out o) { return em_tuple(ad, o, 0, NULL); }
+
+Atom em_proj(AD *ad, Out o, Atom tuple, int i) {
+  Expr *e = ir_expr(EX_Proj, ad->span);
+  e->Proj.tuple = tuple;
+  e->Proj.index = i;
+  return em_bind(ad, o, e);
+}
+
+Atom em_fn(AD *ad, Out o, int n, Var **param, Block *body, Sym name) {
+  Fn *f = NEW(Fn);
+  *f = (Fn){.span = ad->span, .n = n, .param = param, .body = body};
+  Expr *e = ir_expr(EX_Fn, ad->span);
+  e->Fn.fn = f;
+  return bb_bind(ad->cx, o, e, name, name ? BIND_Let : BIND_Graph);
+}
+
+Atom em_pullback(AD *ad, Out o, Var *dy, Block *body, Type *ret) {
+  Var **one = NEW_N(Var *, 1);
+  one[0] = dy;
+  Atom f = em_fn(ad, o, 1, one, body, NULL);
+  o->b.at[o->b.n - 1].value->Fn.fn->ret = ret;
+  return f;
+}
+
+Atom em_ref(AD *ad, Out o, Atom v) {
+  Expr *e = ir_expr(EX_Ref, ad->span);
+  e->Ref.value = v;
+  return bb_bind(ad->cx, o, e, sym(ad->cx->syms, "acc"), BIND_Let);
+}
+Atom em_read(AD *ad, Out o, Atom ref) {
+  Expr *e = ir_expr(EX_RefRead, ad->span);
+  e->RefRead.ref = ref;
+  return bb_bind(ad->cx, o, e, sym(ad->cx->syms, "sum"), BIND_Let);
+}
+void em_write(AD *ad, Out o, Atom ref, Atom v) {
+  Expr *e = ir_expr(EX_RefWrite, ad->span);
+  e->RefWrite.ref = ref;
+  e->RefWrite.value = v;
+  bb_bind(ad->cx, o, e, sym(ad->cx->syms, "_"), BIND_Let);
+}
+
+Atom ad_ctor_atom(AD *ad, Ctor *c) {
+  Atom a = {.kind = ATOM_Ctor, .span = ad->span};
+  a.ctor = c;
+  return a;
+}
+
+/* A new definition; its name is want, or want with a number. */
+Global *ad_global(AD *ad, const char *want, Fn *fn) {
+  Module *m = ad->m;
+  Global *g = NEW(Global);
+  g->name = sym(m->cx->syms, want);
+  for (int i = 2; map_get(&m->global_by_name, map_ptr(g->name)); i++)
+    g->name = sym(m->cx->syms, str_fmt("%s_%d", want, i));
+  g->span = ad->span;
+  g->fn = fn;
+  g->index = m->globals.n;
+  vec_push(&m->globals, g);
+  map_set(&m->global_by_name, map_ptr(g->name), g);
+  return g;
+}

@@ -1,0 +1,275 @@
+/* tangent.c -- values of tangent type: zeros, ones, sums, and how they look
+ * from outside; adjoints while code is made.
+ *
+ * What tensors and tuples need is written in place.  Data needs recursion: a
+ * function for each type, made when first asked for.                          */
+#include "autodiff/ad.h"
+
+typedef enum { HELP_Ones, HELP_Add, HELP_Out, HELP_In } Help;
+static const char *const help_name[] = {"ones", "add", "gradient", "cotangent"};
+static Atom helper(AD *ad, Help h, Type *t);
+
+/* ---- in place ------------------------------------------------------------------ */
+
+static bool is_static(Type *t) {
+  GradInts shape;
+  return t->tensor.rank > 0 && gr_shape(t, &shape);
+}
+
+/* A tensor full of one number with the extents of x.  Known extents are said,
+ * so that x need not live for them. */
+static Atom filled(AD *ad, Out o, Type *t, Atom x, bool ones) {
+  GradInts shape;
+  if (t->tensor.rank == 0)
+    return atom_const(dtype_is_float(t->tensor.dtype) ? tensor_scalar_float(t->tensor.dtype, ones)
+                                                      : tensor_scalar_int(t->tensor.dtype, ones),
+                      ad->span);
+  if (!is_static(t)) return em_op(ad, o, ones ? "ones_like" : "zeros_like", 1, &x);
+  gr_shape(t, &shape);
+  GradCx g = {.cx = ad->cx, .bb = o, .span = ad->span};
+  return gr(&g, ones ? "ones(shape=%l, dtype=%s)" : "zeros(shape=%l, dtype=%s)", &shape,
+            dtype_name(t->tensor.dtype));
+}
+
+/* f of each part of a tuple. */
+typedef Atom Part(AD *ad, Out o, Type *t, Atom x);
+static Atom each_part(AD *ad, Out o, Type *t, Atom x, Part *f) {
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++) at[i] = f(ad, o, t->tuple.at[i], em_proj(ad, o, x, i));
+  return em_tuple(ad, o, t->tuple.n, at);
+}
+
+Atom tan_zero(AD *ad, Out o, Type *t, Atom x) {
+  t = type_resolve(t);
+  if (!ad_has_tan(ad, t)) return em_unit(ad, o);
+  if (t->kind == TY_Tuple) return each_part(ad, o, t, x, tan_zero);
+  if (t->kind == TY_Data) return em_call(ad, o, ad_ctor_atom(ad, ad_zero_ctor(ad, t)), 0, NULL);
+  return filled(ad, o, t, x, false);
+}
+
+Atom tan_ones(AD *ad, Out o, Type *t, Atom x) {
+  t = type_resolve(t);
+  if (!ad_has_tan(ad, t)) return em_unit(ad, o);
+  if (t->kind == TY_Tuple) return each_part(ad, o, t, x, tan_ones);
+  if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Ones, t), 1, &x);
+  return t->tensor.rank ? em_op(ad, o, "ones_like", 1, &x) : filled(ad, o, t, x, true);
+}
+
+Atom tan_add(AD *ad, Out o, Type *t, Atom a, Atom b) {
+  t = type_resolve(t);
+  if (!ad_has_tan(ad, t)) return a;
+  if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Add, t), 2, (Atom[]){a, b});
+  if (t->kind != TY_Tuple) return em_op(ad, o, "add", 2, (Atom[]){a, b});
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++)
+    at[i] = tan_add(ad, o, t->tuple.at[i], em_proj(ad, o, a, i), em_proj(ad, o, b, i));
+  return em_tuple(ad, o, t->tuple.n, at);
+}
+
+Atom tan_out(AD *ad, Out o, Type *t, Atom x, Atom dx) {
+  t = type_resolve(t);
+  if (t->kind == TY_Fn || t->kind == TY_Ref) return em_unit(ad, o);
+  if (t->kind == TY_Tensor && !dtype_is_float(t->tensor.dtype)) return filled(ad, o, t, x, false);
+  if (t->kind == TY_Tensor) return dx;
+  if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Out, t), 2, (Atom[]){x, dx});
+  bool has = ad_has_tan(ad, t);
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++) {
+    Atom d = has ? em_proj(ad, o, dx, i) : dx;
+    at[i] = tan_out(ad, o, t->tuple.at[i], em_proj(ad, o, x, i), d);
+  }
+  return em_tuple(ad, o, t->tuple.n, at);
+}
+
+Atom tan_in(AD *ad, Out o, Type *t, Atom dx) {
+  t = type_resolve(t);
+  if (!ad_has_tan(ad, t)) return em_unit(ad, o);
+  if (t->kind == TY_Tuple) return each_part(ad, o, t, dx, tan_in);
+  if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_In, t), 1, &dx);
+  return dx;
+}
+
+/* ---- functions over data ---------------------------------------------------------- */
+
+/* The type as a parameter of a function of its own can have it: extents that
+ * are not numbers have no name there. */
+static Dim forget(void *ud, Dim s) {
+  (void)s;
+  return dim_any(((AD *)ud)->cx->dims);
+}
+static Type *nameless(AD *ad, Type *t) { return type_subst(ad->cx->dims, t, NULL, forget, ad); }
+
+static Pattern *pattern_of(AD *ad, Ctor *c, Var **field) {
+  Pattern *p = NEW(Pattern);
+  *p = (Pattern){.kind = PAT_Ctor, .span = ad->span, .ctor = c, .n = c->n};
+  p->at = NEW_N(Pattern *, c->n + 1);
+  for (int i = 0; i < c->n; i++) {
+    field[i] = ad_var(ad, "x", NULL);
+    p->at[i] = NEW(Pattern);
+    *p->at[i] = (Pattern){.kind = PAT_Var, .span = ad->span, .var = field[i]};
+  }
+  return p;
+}
+static Pattern *anything(AD *ad) {
+  Pattern *p = NEW(Pattern);
+  *p = (Pattern){.kind = PAT_Wild, .span = ad->span};
+  return p;
+}
+
+typedef struct {
+  Expr *e;
+  VEC(Clause) at;
+} Cases;
+static Cases cases_of(AD *ad, Atom x) {
+  Cases c = {ir_expr(EX_Match, ad->span), {0}};
+  c.e->Match.scrutinee = x;
+  return c;
+}
+static void add_case(AD *ad, Cases *c, Pattern *p, BlockBuilder *bb, Atom result) {
+  Clause cl = {p, bb_done(bb, result, ad->span), ad->span};
+  vec_push(&c->at, cl);
+}
+static Atom end_cases(AD *ad, Out o, Cases *c) {
+  c->e->Match.n_clauses = c->at.n;
+  c->e->Match.clauses = c->at.at;
+  return em_bind(ad, o, c->e);
+}
+
+/* C(x, ...) => C'(f(x), ...), with the zero for a constructor of tangents. */
+static void map_case(AD *ad, Cases *c, Help h, Type *t, int k) {
+  Ctor *from = t->data.def->ctor[k];
+  Var **x = NEW_N(Var *, from->n + 1);
+  Pattern *p = pattern_of(ad, from, x);
+  Atom *at = NEW_N(Atom, from->n + 1);
+  BlockBuilder bb = {0};
+  for (int i = 0; i < from->n; i++) {
+    Type *f = ad_field(ad, t, from, i);
+    Atom v = var_atom(ad, x[i]);
+    at[i] = h == HELP_Ones ? tan_ones(ad, &bb, f, v) : tan_in(ad, &bb, f, v);
+  }
+  Atom made = em_call(ad, &bb, ad_ctor_atom(ad, ad_adj_ctor(ad, t, from)), from->n, at);
+  add_case(ad, c, p, &bb, made);
+}
+
+/* match (x) { C(..) => match (dx) { C_adj(..) => C(..), _ => C(zeros) } } */
+static void out_case(AD *ad, Cases *c, Type *t, int k, Atom dx) {
+  Ctor *from = t->data.def->ctor[k];
+  Var **x = NEW_N(Var *, from->n + 1), **d = NEW_N(Var *, from->n + 1);
+  Pattern *p = pattern_of(ad, from, x);
+  BlockBuilder outer = {0}, some = {0}, none = {0};
+  Atom *at = NEW_N(Atom, from->n + 1), *zero = NEW_N(Atom, from->n + 1);
+  bool tan = ad_has_tan(ad, t);
+  Pattern *q = tan ? pattern_of(ad, ad_adj_ctor(ad, t, from), d) : NULL;
+  for (int i = 0; i < from->n; i++) {
+    Type *f = ad_field(ad, t, from, i);
+    Atom v = var_atom(ad, x[i]);
+    if (tan) at[i] = tan_out(ad, &some, f, v, var_atom(ad, d[i]));
+    zero[i] = tan_out(ad, &none, f, v, tan_zero(ad, &none, f, v));
+  }
+  Atom back = ad_ctor_atom(ad, from);
+  if (!tan) {
+    add_case(ad, c, p, &none, em_call(ad, &none, back, from->n, zero));
+    return;
+  }
+  Cases in = cases_of(ad, dx);
+  add_case(ad, &in, q, &some, em_call(ad, &some, back, from->n, at));
+  add_case(ad, &in, anything(ad), &none, em_call(ad, &none, back, from->n, zero));
+  add_case(ad, c, p, &outer, end_cases(ad, &outer, &in));
+}
+
+/* match (a) { C_adj(..) => match (b) { C_adj(..) => C_adj(sums), _ => a }, _ => b } */
+static void add_case_of(AD *ad, Cases *c, Type *t, int k, Atom a, Atom b) {
+  Ctor *from = t->data.def->ctor[k], *to = ad_adj_ctor(ad, t, from);
+  Var **x = NEW_N(Var *, to->n + 1), **y = NEW_N(Var *, to->n + 1);
+  Pattern *p = pattern_of(ad, to, x), *q = pattern_of(ad, to, y);
+  BlockBuilder outer = {0}, both = {0}, one = {0};
+  Atom *at = NEW_N(Atom, to->n + 1);
+  for (int i = 0; i < to->n; i++)
+    at[i] = tan_add(ad, &both, ad_field(ad, t, from, i), var_atom(ad, x[i]), var_atom(ad, y[i]));
+  Cases in = cases_of(ad, b);
+  add_case(ad, &in, q, &both, em_call(ad, &both, ad_ctor_atom(ad, to), to->n, at));
+  add_case(ad, &in, anything(ad), &one, a);
+  add_case(ad, c, p, &outer, end_cases(ad, &outer, &in));
+}
+
+static Atom helper_body(AD *ad, Out o, Help h, Type *t, Atom x, Atom dx) {
+  Cases c = cases_of(ad, x);
+  for (int k = 0; k < t->data.def->n_ctors; k++)
+    if (h == HELP_Out)
+      out_case(ad, &c, t, k, dx);
+    else if (h == HELP_Add)
+      add_case_of(ad, &c, t, k, x, dx);
+    else
+      map_case(ad, &c, h, t, k);
+  BlockBuilder none = {0};
+  if (h == HELP_Add) add_case(ad, &c, anything(ad), &none, dx);
+  return end_cases(ad, o, &c);
+}
+
+static Atom helper(AD *ad, Help h, Type *t) {
+  t = nameless(ad, t);
+  Sym key = ad_key(ad, help_name[h], t);
+  Global *g = map_get(&ad->helper, map_ptr(key));
+  if (!g) {
+    Type *plain = nameless(ad, ad_dual(ad, t)), *tan = ad_tan(ad, t);
+    Type *cot = diff_cotangent(t);
+    Fn *f = NEW(Fn);
+    g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
+    map_set(&ad->helper, map_ptr(key), g);
+    f->span = ad->span;
+    f->n = h == HELP_Add || h == HELP_Out ? 2 : 1;
+    f->param = NEW_N(Var *, 2);
+    f->param[0] = ad_var(ad, "x", h == HELP_Add ? tan : h == HELP_In ? cot : plain);
+    if (f->n == 2) f->param[1] = ad_var(ad, "dx", tan);
+    f->ret = h == HELP_Out ? cot : tan;
+    BlockBuilder bb = {0};
+    Atom dx = f->n == 2 ? var_atom(ad, f->param[1]) : var_atom(ad, f->param[0]);
+    Atom r = helper_body(ad, &bb, h, t, var_atom(ad, f->param[0]), dx);
+    f->body = bb_done(&bb, r, ad->span);
+  }
+  return atom_global(g, ad->span);
+}
+
+/* ---- adjoints ------------------------------------------------------------------------ */
+
+Adj *adj_atom(Atom a) {
+  Adj *d = NEW(Adj);
+  d->at = a;
+  return d;
+}
+Adj *adj_tuple(int n, Adj **part) {
+  Adj *d = NEW(Adj);
+  d->n = n;
+  d->part = part;
+  return d;
+}
+
+Adj *adj_part(AD *ad, Out o, Adj *a, int i) {
+  if (!a) return NULL;
+  return a->part ? a->part[i] : adj_atom(em_proj(ad, o, a->at, i));
+}
+
+Adj *adj_add(AD *ad, Out o, Type *t, Adj *a, Adj *b) {
+  t = type_resolve(t);
+  if (!a || !b) return a ? a : b;
+  if (t->kind != TY_Tuple) return adj_atom(tan_add(ad, o, t, a->at, b->at));
+  Adj **part = NEW_N(Adj *, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++)
+    if (ad_has_tan(ad, t->tuple.at[i]))
+      part[i] = adj_add(ad, o, t->tuple.at[i], adj_part(ad, o, a, i), adj_part(ad, o, b, i));
+  return adj_tuple(t->tuple.n, part);
+}
+
+Atom adj_value(AD *ad, Out o, Type *t, Atom x, Adj *a) {
+  t = type_resolve(t);
+  if (!ad_has_tan(ad, t)) return em_unit(ad, o);
+  if (!a) return tan_zero(ad, o, t, x);
+  if (!a->part) return a->at;
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++) {
+    Type *p = t->tuple.at[i];
+    bool zero = !a->part[i] && ad_has_tan(ad, p);
+    at[i] = adj_value(ad, o, p, zero ? em_proj(ad, o, x, i) : x, a->part[i]);
+  }
+  return em_tuple(ad, o, t->tuple.n, at);
+}

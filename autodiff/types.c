@@ -1,0 +1,290 @@
+/* types.c -- tangent and dual types, and the data types they need.
+ *
+ * D_adj has D's parameters that have a tangent (the others vanish), so its
+ * fields keep their extents.  The dual of data that holds functions or refs in
+ * its own fields is made for each closed type, since a function's dual speaks
+ * of two types for each of its parameters.                                    */
+#include <string.h>
+#include "autodiff/ad.h"
+
+bool ad_fail(AD *ad, Span at, const char *fmt, ...) {
+  StrBuf b = {0};
+  va_list ap;
+  va_start(ap, fmt);
+  buf_vfmt(&b, fmt, ap);
+  va_end(ap);
+  ad->errors++;
+  return diag_error(ad->d, at, E0403, buf_text(&b));
+}
+
+/* ---- environments ------------------------------------------------------------- */
+
+static Type *env_type(void *ud, TyVar *v) {
+  for (const TyEnv *e = ud; e; e = e->up)
+    if (e->var == v) return e->type;
+  return NULL;
+}
+Type *ad_close(AD *ad, Type *t, const TyEnv *env) {
+  if (!t) return NULL;
+  return env ? type_subst(ad->cx->dims, t, env_type, NULL, (void *)(uintptr_t)env)
+             : type_resolve(t);
+}
+const TyEnv *ad_env(int n, TyVar **var, Type **type, const TyEnv *up) {
+  for (int i = 0; i < n; i++) {
+    TyEnv *e = NEW(TyEnv);
+    *e = (TyEnv){var[i], type[i], up};
+    up = e;
+  }
+  return up;
+}
+
+static void match_list(int n, Type *const *s, int m, Type *const *t, const TyEnv **env) {
+  for (int i = 0; i < n && i < m; i++) *env = ad_match(s[i], t[i], *env);
+}
+const TyEnv *ad_match(Type *s, Type *t, const TyEnv *env) {
+  s = type_resolve(s), t = type_resolve(t);
+  if (s->kind == TY_Var)
+    return env_type((void *)(uintptr_t)env, s->var) ? env : ad_env(1, &s->var, &t, env);
+  if (s->kind != t->kind) return env;
+  switch (s->kind) {
+  case TY_Tuple: match_list(s->tuple.n, s->tuple.at, t->tuple.n, t->tuple.at, &env); break;
+  case TY_Fn:
+    match_list(s->fn.n, s->fn.param, t->fn.n, t->fn.param, &env);
+    return ad_match(s->fn.ret, t->fn.ret, env);
+  case TY_Data: match_list(s->data.n, s->data.arg, t->data.n, t->data.arg, &env); break;
+  case TY_Ref: return ad_match(s->ref, t->ref, env);
+  case TY_Var:
+  case TY_Tensor:
+  case TY_Error:
+  case TY_Meta: break;
+  }
+  return env;
+}
+
+/* ---- questions ---------------------------------------------------------------- */
+
+/* The parameters of the data type being made that have a tangent. */
+typedef struct {
+  const DataDef *def;
+  uint64_t mask;
+} Params;
+enum { ASKING = 1, NO, YES };
+typedef bool Ask(AD *ad, Type *t, const Params *p);
+static Ask has_tan, special;
+
+/* Has the type of itself, whatever its parameters are? */
+static bool of_itself(AD *ad, DataDef *def, Map *memo, Ask *ask) {
+  uintptr_t known = (uintptr_t)map_get(memo, map_ptr(def));
+  if (known) return known == YES;
+  map_set(memo, map_ptr(def), (void *)ASKING);
+  static const Params none = {NULL, 0};
+  bool yes = false;
+  for (int c = 0; c < def->n_ctors; c++)
+    for (int i = 0; i < def->ctor[c]->n; i++) yes |= ask(ad, def->ctor[c]->field[i], &none);
+  map_set(memo, map_ptr(def), (void *)(uintptr_t)(yes ? YES : NO));
+  return yes;
+}
+
+static bool any_of(AD *ad, int n, Type *const *at, const Params *p, Ask *ask) {
+  for (int i = 0; i < n; i++)
+    if (ask(ad, at[i], p)) return true;
+  return false;
+}
+
+static bool has_tan(AD *ad, Type *t, const Params *p) {
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Tensor: return dtype_is_float(t->tensor.dtype);
+  case TY_Tuple: return any_of(ad, t->tuple.n, t->tuple.at, p, has_tan);
+  case TY_Data:
+    return any_of(ad, t->data.n, t->data.arg, p, has_tan) ||
+           of_itself(ad, t->data.def, &ad->intrinsic, has_tan);
+  case TY_Var:
+    for (int i = 0; p && p->def && i < p->def->n_vars; i++)
+      if (p->def->var[i] == t->var) return p->mask >> i & 1;
+    return false;
+  case TY_Fn:
+  case TY_Ref:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return false;
+}
+bool ad_has_tan(AD *ad, Type *t) { return has_tan(ad, t, NULL); }
+
+static bool special(AD *ad, Type *t, const Params *p) {
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Fn: return true;
+  case TY_Ref: return has_tan(ad, t->ref, p) || special(ad, t->ref, p);
+  case TY_Tuple: return any_of(ad, t->tuple.n, t->tuple.at, p, special);
+  case TY_Data:
+    return any_of(ad, t->data.n, t->data.arg, p, special) ||
+           of_itself(ad, t->data.def, &ad->special, special);
+  case TY_Tensor:
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return false;
+}
+bool ad_special(AD *ad, Type *t) { return special(ad, t, NULL); }
+
+bool ad_has_data(Type *t) {
+  t = type_resolve(t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++)
+    if (ad_has_data(t->tuple.at[i])) return true;
+  return t->kind == TY_Data;
+}
+
+Sym ad_key(AD *ad, const char *what, Type *t) {
+  return sym(ad->cx->syms, str_fmt("%s %s", what, type_text(t)));
+}
+
+/* ---- new data types ------------------------------------------------------------- */
+
+static Sym free_name(AD *ad, const Map *taken, const char *want) {
+  Sym s = sym(ad->cx->syms, want);
+  for (int i = 2; map_get(taken, map_ptr(s)); i++) s = sym(ad->cx->syms, str_fmt("%s_%d", want, i));
+  return s;
+}
+
+static DataDef *new_def(AD *ad, const DataDef *of, const char *suffix) {
+  DataDef *d = NEW(DataDef);
+  d->name = free_name(ad, &ad->m->type_by_name, str_fmt("%s_%s", of->name, suffix));
+  d->span = of->span;
+  d->ctor = NEW_N(Ctor *, of->n_ctors + 1);
+  map_set(&ad->m->type_by_name, map_ptr(d->name), d);
+  vec_push(&ad->m->types, d);
+  map_set(&ad->made_of, map_ptr(d), (void *)(uintptr_t)of);
+  return d;
+}
+
+static Ctor *new_ctor(AD *ad, DataDef *d, const char *name, int n) {
+  Ctor *c = NEW(Ctor);
+  *c = (Ctor){.name = free_name(ad, &ad->m->ctor_by_name, name), .span = d->span, .def = d};
+  c->tag = d->n_ctors;
+  c->n = n;
+  c->field = NEW_N(Type *, n + 1);
+  map_set(&ad->m->ctor_by_name, map_ptr(c->name), c);
+  return d->ctor[d->n_ctors++] = c;
+}
+
+static Type *tan_of(AD *ad, Type *t, const Params *p);
+
+static uint64_t param_mask(AD *ad, Type *data, const Params *p) {
+  uint64_t mask = 0;
+  for (int i = 0; i < data->data.n; i++)
+    if (has_tan(ad, data->data.arg[i], p)) mask |= 1ull << i;
+  return mask;
+}
+
+static DataDef *adj_def(AD *ad, DataDef *of, uint64_t mask) {
+  Sym key = sym(ad->cx->syms, str_fmt("%s %llx", of->name, (unsigned long long)mask));
+  DataDef *d = map_get(&ad->adj, map_ptr(key));
+  if (d) return d;
+  d = new_def(ad, of, "adj");
+  map_set(&ad->adj, map_ptr(key), d);
+  d->var = NEW_N(TyVar *, of->n_vars + 1);
+  for (int i = 0; i < of->n_vars; i++)
+    if (mask >> i & 1) d->var[d->n_vars++] = of->var[i];
+  Params p = {of, mask};
+  new_ctor(ad, d, str_fmt("%s_zero", of->name), 0);
+  for (int i = 0; i < of->n_ctors; i++) {
+    const Ctor *c = of->ctor[i];
+    Ctor *made = new_ctor(ad, d, str_fmt("%s_adj", c->name), c->n);
+    for (int k = 0; k < c->n; k++) made->field[k] = tan_of(ad, c->field[k], &p);
+  }
+  return d;
+}
+
+static Type *unit(void) { return type_tuple(0, NULL); }
+
+static Type *tan_of(AD *ad, Type *t, const Params *p) {
+  t = type_resolve(t);
+  if (!has_tan(ad, t, p)) return unit();
+  if (t->kind == TY_Tuple) {
+    Type **at = NEW_N(Type *, t->tuple.n + 1);
+    for (int i = 0; i < t->tuple.n; i++) at[i] = tan_of(ad, t->tuple.at[i], p);
+    return type_tuple(t->tuple.n, at);
+  }
+  if (t->kind != TY_Data) return t;
+  uint64_t mask = param_mask(ad, t, p);
+  Type **arg = NEW_N(Type *, t->data.n + 1);
+  int n = 0;
+  for (int i = 0; i < t->data.n; i++)
+    if (mask >> i & 1) arg[n++] = tan_of(ad, t->data.arg[i], p);
+  return type_data(adj_def(ad, t->data.def, mask), n, arg);
+}
+Type *ad_tan(AD *ad, Type *t) { return tan_of(ad, t, NULL); }
+
+Type *ad_field(AD *ad, Type *data, const Ctor *c, int i) {
+  data = type_resolve(data);
+  return ad_close(ad, c->field[i], ad_env(data->data.n, data->data.def->var, data->data.arg, NULL));
+}
+
+Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c) {
+  return type_resolve(ad_tan(ad, data))->data.def->ctor[c->tag + 1];
+}
+Ctor *ad_zero_ctor(AD *ad, Type *data) { return type_resolve(ad_tan(ad, data))->data.def->ctor[0]; }
+
+/* ---- duals ------------------------------------------------------------------------ */
+
+static Type *dual_data(AD *ad, Type *t) {
+  if (!of_itself(ad, t->data.def, &ad->special, special)) {
+    Type **arg = NEW_N(Type *, t->data.n + 1);
+    for (int i = 0; i < t->data.n; i++) arg[i] = ad_dual(ad, t->data.arg[i]);
+    return type_data(t->data.def, t->data.n, arg);
+  }
+  Sym key = ad_key(ad, "dual", t);
+  DataDef *d = map_get(&ad->dual, map_ptr(key));
+  if (!d) {
+    const DataDef *of = t->data.def;
+    d = new_def(ad, of, "dual");
+    map_set(&ad->dual, map_ptr(key), d);
+    for (int i = 0; i < of->n_ctors; i++)
+      new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n);
+    for (int i = 0; i < of->n_ctors; i++)
+      for (int k = 0; k < of->ctor[i]->n; k++)
+        d->ctor[i]->field[k] = ad_dual(ad, ad_field(ad, t, of->ctor[i], k));
+  }
+  return type_data(d, 0, NULL);
+}
+
+Type *ad_dual(AD *ad, Type *t) {
+  t = type_resolve(t);
+  if (!ad_special(ad, t)) return t;
+  switch (t->kind) {
+  case TY_Tuple: {
+    Type **at = NEW_N(Type *, t->tuple.n + 1);
+    for (int i = 0; i < t->tuple.n; i++) at[i] = ad_dual(ad, t->tuple.at[i]);
+    return type_tuple(t->tuple.n, at);
+  }
+  case TY_Ref: {
+    Type *held = type_ref(ad_dual(ad, t->ref));
+    if (!ad_has_tan(ad, t->ref)) return held;
+    return type_tuple(2, (Type *[]){held, type_ref(ad_tan(ad, t->ref))});
+  }
+  case TY_Data: return dual_data(ad, t);
+  case TY_Fn: {
+    Type **param = NEW_N(Type *, t->fn.n + 1), **back = NEW_N(Type *, t->fn.n + 1);
+    for (int i = 0; i < t->fn.n; i++) {
+      param[i] = ad_dual(ad, t->fn.param[i]);
+      back[i] = ad_tan(ad, t->fn.param[i]);
+    }
+    Type *dy = ad_tan(ad, t->fn.ret);
+    Type *pb = type_fn(0, NULL, 0, NULL, 1, &dy, type_tuple(t->fn.n, back));
+    Type *ret = type_tuple(2, (Type *[]){ad_dual(ad, t->fn.ret), pb});
+    return type_fn(0, NULL, 0, NULL, t->fn.n, param, ret);
+  }
+  case TY_Tensor:
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return t;
+}
+
+Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c) {
+  return type_resolve(ad_dual(ad, data))->data.def->ctor[c->tag];
+}

@@ -1,0 +1,61 @@
+/* cmd_grad.c -- grad: the program with a function's gradient, as text.         */
+#include "base/file.h"
+#include "cli/cli.h"
+
+typedef struct {
+  CommonOpts common;
+  const char *out;
+  bool types, all, raw;
+} GradCmd;
+#define O(name, arg, help, kind, field)                                                            \
+  { name, arg, help, kind, offsetof(GradCmd, field) }
+static const Opt grad_opts[] = {
+    O("raw", NULL, "as it was made, without the passes that clean up", OPT_FLAG, raw),
+    O("out", "FILE", "write the program there instead of printing it", OPT_TEXT, out),
+    O("types", NULL, "add the type of every expression as a comment", OPT_FLAG, types),
+    O("all", NULL, "also the library functions the program uses", OPT_FLAG, all),
+    O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
+};
+#undef O
+
+static int report(Driver *d, int code) {
+  int said = driver_report(d);
+  return code ? code : said ? said : EXIT_REJECTED;
+}
+
+static int run_grad(void *opts, int n, char **args) {
+  (void)n;
+  GradCmd *o = opts;
+  Driver d;
+  int code = EXIT_OK;
+  driver_init(&d, o->common.diag);
+  Module *m = driver_load(&d, args[0], true);
+  if (!m || !driver_differentiate(&d, m, &code)) return report(&d, code);
+  const char *name = args[1][0] == '@' ? args[1] + 1 : args[1];
+  Global *f = module_find(m, name);
+  if (!f) {
+    diag_error(d.diags, (Span){0}, E0402, name, str_fmt("%s does not define it", args[0]));
+    return report(&d, code);
+  }
+  if (!driver_gradient(&d, m, f, &code)) return report(&d, code);
+  d.passes = "copy,dce";
+  if (!o->raw && !driver_optimise(&d, m, NULL, &code)) return code;
+  driver_report(&d); /* warnings */
+  StrBuf b = {0};
+  ir_print_module(m, &(PrintOpts){.types = o->types, .all = o->all}, &b);
+  if (!o->out) return fwrite(buf_text(&b), 1, b.n, stdout), EXIT_OK;
+  const char *why = file_write(o->out, buf_text(&b), b.n);
+  return why ? fail_io(why) : EXIT_OK;
+}
+
+const Command cmd_grad = {
+    "grad",
+    "FILE.rly @FUNCTION [OPTIONS]",
+    "Print the program with the gradient of a function",
+    "  rvm grad model.rly @loss\n  rvm grad model.rly @loss --out gradient.rly\n",
+    grad_opts,
+    (int)(sizeof grad_opts / sizeof *grad_opts),
+    sizeof(GradCmd),
+    2,
+    2,
+    run_grad};

@@ -1,0 +1,73 @@
+/* grad.c -- what gradient rules are written with.                             */
+#include "ir/grad.h"
+#include <string.h>
+
+void irctx_set_grads(IrCtx *cx, const GradRule *rule) {
+  for (; rule->op; rule++)
+    map_set(&cx->grad_by_name, map_ptr(sym(cx->syms, rule->op)), (void *)(uintptr_t)rule);
+}
+
+const GradRule *irctx_grad(const IrCtx *cx, const OpDef *op) {
+  return map_get(&cx->grad_by_name, map_ptr(sym(cx->syms, op->name)));
+}
+
+bool gr_same_shape(Type *a, Type *b) {
+  a = type_resolve(a), b = type_resolve(b);
+  if (a->kind != TY_Tensor || b->kind != TY_Tensor || a->tensor.rank != b->tensor.rank)
+    return false;
+  for (int i = 0; i < a->tensor.rank; i++)
+    if (!dim_equal(a->tensor.dim[i], b->tensor.dim[i])) return false;
+  return true;
+}
+
+bool gr_shape(Type *t, GradInts *out) {
+  t = type_resolve(t);
+  out->n = t->tensor.rank;
+  for (int i = 0; i < out->n; i++)
+    if (!dim_is_const(t->tensor.dim[i], &out->at[i])) return false;
+  return true;
+}
+
+static Atom part(GradCx *g, Atom tuple, int i) {
+  Expr *e = ir_expr(EX_Proj, g->span);
+  e->Proj.tuple = tuple;
+  e->Proj.index = i;
+  return bb_bind(g->cx, g->bb, e, NULL, BIND_Graph);
+}
+
+Atom gr_y(GradCx *g, int i) {
+  return type_resolve(g->y_type)->kind == TY_Tuple ? part(g, g->y, i) : g->y;
+}
+
+Atom gr_g(GradCx *g, int i) {
+  if (!g->g[i].is) g->g[i] = (GradAtom){gr(g, "zeros_like(%a)", gr_y(g, i)), true};
+  return g->g[i].at;
+}
+
+Atom gr_const(GradCx *g, double v, DType t) {
+  return atom_const(tensor_scalar_float(t, v), g->span);
+}
+
+void gr_give(GradCx *g, int arg, Atom a) { g->out[arg] = (GradAtom){a, true}; }
+void gr_give_leaf(GradCx *g, int arg, int leaf, Atom a) {
+  g->out_leaf[arg][leaf] = (GradAtom){a, true};
+}
+
+/* A 0 among the extents would mean "as it was" to reshape. */
+static bool known_shape(Type *t, GradInts *out) {
+  if (!gr_shape(t, out) || out->n == 0) return false;
+  for (int i = 0; i < out->n; i++)
+    if (out->at[i] == 0) return false;
+  return true;
+}
+
+Atom gr_reshape(GradCx *g, Atom a, int arg) {
+  GradInts to;
+  if (known_shape(gr_type(g, arg), &to)) return gr(g, "reshape(%a, newshape=%l)", a, &to);
+  return gr(g, "reshape_like(%a, %a)", a, g->arg[arg]);
+}
+
+Atom gr_collapse(GradCx *g, Atom t, int arg) {
+  if (gr_same_shape(gr_type(g, arg), g->y_type)) return t;
+  return gr(g, "collapse_sum_like(%a, %a)", t, g->arg[arg]);
+}

@@ -1,0 +1,18 @@
+/* grad.h -- tables of gradients, one per family; private to stdlib/.          */
+#ifndef RVM_STDLIB_GRAD_H
+#define RVM_STDLIB_GRAD_H
+#include "ir/grad.h"
+#include "stdlib/stdlib.h"
+
+extern const GradRule grad_reduce_rules[], grad_matrix_rules[];
+
+/* The axes an attribute names, from 0 up and sorted; none, or [] when that means
+ * all: every axis. */
+void grad_axes(GradCx *g, const char *attr, int rank, bool empty_is_all, GradInts *out);
+/* g of a result without some axes of operand arg: with them again, extent 1. */
+Atom grad_restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes);
+/* a with the extents of operand arg, to which it can be broadcast. */
+Atom grad_spread(GradCx *g, Atom a, int arg);
+/* v as a vector constant. */
+Atom grad_vector(GradCx *g, const GradInts *v);
+#endif

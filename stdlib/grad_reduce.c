@@ -1,0 +1,190 @@
+/* grad_reduce.c -- gradients of reductions and scans.                         */
+#include "stdlib/grad.h"
+
+void grad_axes(GradCx *g, const char *attr, int rank, bool empty_is_all, GradInts *out) {
+  const OpAttrVal *a = opattr(g->attrs, attr);
+  bool named[MAX_RANK] = {false}, all = a->none || (empty_is_all && a->n == 0);
+  for (int i = 0; i < a->n && !a->none; i++)
+    named[a->ints[i] < 0 ? a->ints[i] + rank : a->ints[i]] = true;
+  out->n = 0;
+  for (int i = 0; i < rank; i++)
+    if (all || named[i]) out->at[out->n++] = i;
+}
+
+Atom grad_restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes) {
+  GradInts shape;
+  Type *t = gr_type(g, arg);
+  if (gr_shape(t, &shape)) {
+    for (int i = 0; i < axes->n; i++) shape.at[axes->at[i]] = 1;
+    return gr(g, "reshape(%a, newshape=%l)", a, &shape);
+  }
+  for (int i = 0; i < axes->n; i++) a = gr(g, "expand_dims(%a, axis=%d)", a, axes->at[i]);
+  return a;
+}
+
+Atom grad_spread(GradCx *g, Atom a, int arg) {
+  GradInts shape;
+  if (gr_shape(gr_type(g, arg), &shape) && shape.n > 0)
+    return gr(g, "broadcast_to(%a, shape=%l)", a, &shape);
+  return gr(g, "broadcast_to_like(%a, %a)", a, g->arg[arg]);
+}
+
+Atom grad_vector(GradCx *g, const GradInts *v) {
+  int64_t n = v->n;
+  Tensor *t = tensor_new(DT_i64, 1, &n);
+  for (int i = 0; i < v->n; i++) ((int64_t *)t->bytes)[i] = v->at[i];
+  return atom_const(t, g->span);
+}
+
+/* ---- sums ----------------------------------------------------------------------- */
+
+static void reduced(GradCx *g, GradInts *out) {
+  int rank = gr_rank(g, 0);
+  GradInts named;
+  grad_axes(g, "axis", rank, true, &named);
+  const OpAttrVal *a = opattr(g->attrs, "axis");
+  *out = named;
+  if (!attr_bool(g->attrs, "exclude") || a->none || a->n == 0) return;
+  out->n = 0;
+  for (int i = 0, k = 0; i < rank; i++)
+    if (k < named.n && named.at[k] == i)
+      k++;
+    else
+      out->at[out->n++] = i;
+}
+
+static Atom kept(GradCx *g, Atom a) {
+  GradInts axes;
+  reduced(g, &axes);
+  return attr_bool(g->attrs, "keepdims") ? a : grad_restore_axes(g, a, 0, &axes);
+}
+
+/* How many elements of data make one of the result, as a float scalar. */
+static Atom count(GradCx *g) {
+  GradInts axes, shape;
+  DType t = gr_dtype(g, 0);
+  reduced(g, &axes);
+  if (gr_shape(gr_type(g, 0), &shape)) {
+    double n = 1;
+    for (int i = 0; i < axes.n; i++) n *= (double)shape.at[axes.at[i]];
+    return gr_const(g, n, t);
+  }
+  Atom n = gr_const(g, 1, t);
+  for (int i = 0; i < axes.n; i++) {
+    Atom axis = atom_const(tensor_scalar_int(DT_i64, axes.at[i]), g->span);
+    Atom d = gr(g, "cast(dim(data, %a), dtype=%s)", axis, dtype_name(t));
+    n = gr(g, "multiply(%a, %a)", n, d);
+  }
+  return n;
+}
+
+static bool sum(GradCx *g) {
+  gr_give(g, 0, grad_spread(g, kept(g, gr_g(g, 0)), 0));
+  return true;
+}
+
+static bool mean(GradCx *g) {
+  Atom share = gr(g, "g / %a", count(g));
+  gr_give(g, 0, grad_spread(g, kept(g, share), 0));
+  return true;
+}
+
+/* Equal extremes share the gradient. */
+static bool extreme(GradCx *g) {
+  GradInts axes;
+  reduced(g, &axes);
+  Atom at = gr(g, "cast_like(equal(data, %a), data)", kept(g, g->y));
+  Atom ties = gr(g, "sum(%a, axis=%l, keepdims=True)", at, &axes);
+  gr_give(g, 0, gr(g, "%a * (%a / %a)", at, kept(g, gr_g(g, 0)), ties));
+  return true;
+}
+
+/* The product of all others, without a division: right also at zeros. */
+static bool prod(GradCx *g) {
+  GradInts axes;
+  reduced(g, &axes);
+  Atom x = g->arg[0];
+  if (axes.n == 0) {
+    gr_give(g, 0, gr_g(g, 0));
+    return true;
+  }
+  int rank = gr_rank(g, 0), n = 0;
+  GradInts to_front = {.n = rank}, back = {.n = rank};
+  for (int i = 0, k = 0; i < rank; i++)
+    if (k < axes.n && axes.at[k] == i)
+      k++;
+    else
+      to_front.at[n++] = i;
+  for (int k = 0; k < axes.n; k++) to_front.at[n++] = axes.at[k];
+  for (int i = 0; i < rank; i++) back.at[to_front.at[i]] = i;
+  Atom moved = gr(g, "transpose(%a, axes=%l)", x, &to_front), line = moved;
+  int lead = rank - axes.n;
+  GradInts flat = {.n = lead + 1};
+  for (int i = 0; i < lead; i++) flat.at[i] = 0;
+  flat.at[lead] = -1;
+  if (axes.n > 1) line = gr(g, "reshape(%a, newshape=%l)", moved, &flat);
+  int64_t last = lead;
+  Atom before = gr(g, "cumprod(%a, axis=%d, exclusive=True)", line, last);
+  Atom after = gr(g, "reverse(cumprod(reverse(%a, axis=%d), axis=%d, exclusive=True), axis=%d)",
+                  line, last, last, last);
+  Atom others = gr(g, "%a * %a", before, after);
+  if (axes.n > 1) others = gr(g, "reshape_like(%a, %a)", others, moved);
+  gr_give(g, 0, gr(g, "transpose(%a, axes=%l) * %a", others, &back, kept(g, gr_g(g, 0))));
+  return true;
+}
+
+/* mean((x - m)^2), the mean m being an operand of its own. */
+static bool variance(GradCx *g) {
+  Atom n = count(g);
+  if (attr_bool(g->attrs, "unbiased")) n = gr(g, "%a - 1", n);
+  Atom d = gr(g, "2 * (data - mean) * (%a / %a)", kept(g, gr_g(g, 0)), n);
+  if (g->wants[0]) gr_give(g, 0, d);
+  if (g->wants[1]) gr_give(g, 1, gr(g, "-collapse_sum_like(%a, mean)", d));
+  return true;
+}
+
+/* ---- scans ------------------------------------------------------------------------ */
+
+/* cumsum runs from the front; its transpose from the back.  No axis: data is
+ * flattened. */
+static bool cumsum(GradCx *g) {
+  const OpAttrVal *a = opattr(g->attrs, "axis");
+  int64_t axis = a->none ? 0 : a->i, exclusive = attr_bool(g->attrs, "exclusive");
+  const char *text = exclusive
+                         ? "reverse(cumsum(reverse(g, axis=%d), axis=%d, exclusive=True), axis=%d)"
+                         : "reverse(cumsum(reverse(g, axis=%d), axis=%d), axis=%d)";
+  Atom r = gr(g, text, axis, axis, axis);
+  if (a->none) r = gr(g, "reshape_like(%a, data)", r);
+  gr_give(g, 0, gr(g, "cast_like(%a, data)", r));
+  return true;
+}
+
+/* y_k = x_1 ... x_k: dx_i = sum over k >= i of g_k y_k / x_i. */
+static bool cumprod(GradCx *g) {
+  const OpAttrVal *a = opattr(g->attrs, "axis");
+  int64_t axis = a->none ? 0 : a->i, exclusive = attr_bool(g->attrs, "exclusive");
+  const char *text =
+      exclusive ? "reverse(cumsum(reverse(g * y, axis=%d), axis=%d, exclusive=True), axis=%d)"
+                : "reverse(cumsum(reverse(g * y, axis=%d), axis=%d), axis=%d)";
+  Atom r = gr(g, text, axis, axis, axis);
+  if (a->none) r = gr(g, "reshape_like(%a, data)", r);
+  gr_give(g, 0, gr(g, "%a / data", r));
+  return true;
+}
+
+static bool collapse(GradCx *g) {
+  gr_give(g, 0, grad_spread(g, gr_g(g, 0), 0));
+  return true;
+}
+
+const GradRule grad_reduce_rules[] = {{.op = "sum", .hook = sum},
+                                      {.op = "mean", .hook = mean},
+                                      {.op = "max", .hook = extreme},
+                                      {.op = "min", .hook = extreme},
+                                      {.op = "prod", .hook = prod},
+                                      {.op = "variance", .hook = variance},
+                                      {.op = "cumsum", .hook = cumsum},
+                                      {.op = "cumprod", .hook = cumprod},
+                                      {.op = "collapse_sum_like", .hook = collapse},
+                                      {.op = "collapse_sum_to", .hook = collapse},
+                                      {0}};
