@@ -51,5 +51,6 @@ enum { OPT_MAX_LEVEL = 2 };
 /* The passes of a level (0: none), *n of them. */
 const Pass *const *pipeline(int level, int *n);
 
-extern const Pass pass_dce, pass_copy, pass_known, pass_cse, pass_simplify, pass_inline, pass_refs;
+extern const Pass pass_dce, pass_copy, pass_known, pass_cse, pass_simplify, pass_inline, pass_refs,
+    pass_batch;
 #endif

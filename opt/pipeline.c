@@ -2,8 +2,8 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_copy,  &pass_cse,  &pass_dce,     &pass_inline,
-                                  &pass_known, &pass_refs, &pass_simplify};
+const Pass *const all_passes[] = {&pass_batch,  &pass_copy,  &pass_cse,  &pass_dce,
+                                  &pass_inline, &pass_known, &pass_refs, &pass_simplify};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -27,6 +27,9 @@ static const Pass *const level2[] = {
     &pass_known,      /* a match inside a match shows on second sight              */
     &pass_simplify,
     &pass_copy, &pass_cse, &pass_copy,
+    &pass_dce,
+    &pass_batch,      /* the steps of recursions are plain code now                */
+    &pass_copy,
     &pass_dce,        /* last: sweeps what the others disconnected                 */
 };
 /* clang-format on */

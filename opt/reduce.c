@@ -12,7 +12,7 @@
 #include "opt/known.h"
 
 enum {
-  SMALL = 16,       /* bindings of a function copied to every call          */
+  SMALL = 32,       /* bindings of a function copied to every call          */
   LARGE = 4000,     /* ... to its only call, or if it handles functions     */
   MAX_NESTING = 48, /* bodies inside bodies                                 */
   BUDGET = 50000,   /* bindings added to one function                       */

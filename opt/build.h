@@ -1,0 +1,32 @@
+/* build.h -- new typed code: what a pass writes itself.
+ *
+ * A Maker grows a block; each call binds one expression to a fresh temporary
+ * and gives it back as an operand.  The caller says the types: opt/ has no
+ * relations.                                                                 */
+#ifndef RVM_OPT_BUILD_H
+#define RVM_OPT_BUILD_H
+#include "ir/op.h"
+#include "opt/walk.h"
+
+typedef struct { Module *m;  Span span;  Bindings *out; } Maker;
+typedef struct { const char *name;  int64_t value; } IntAttr;    /* name NULL ends */
+
+Atom mk_bind(Maker *k, Expr *e, Type *t);
+/* A call of an operator; like: the call whose attributes it has, or NULL for attrs. */
+Atom mk_op(Maker *k, const char *op, Type *t, int n, const Atom *args, const IntAttr *attrs);
+Atom mk_op_like(Maker *k, const Expr *like, Type *t, int n, const Atom *args);
+Atom mk_tuple(Maker *k, int n, const Atom *items);
+Atom mk_proj(Maker *k, Atom tuple, int i);
+Atom mk_ctor(Maker *k, Ctor *c, Type *data, int n, const Atom *args);
+/* A call of a global whose quantifiers are instantiated by in (may be NULL). */
+Atom mk_call(Maker *k, Global *g, const TypeArgs *in, Type *ret, int n, const Atom *args);
+Atom mk_int(Maker *k, int32_t v);
+Type *atom_type_of(const Atom *a);
+Block *mk_block(Maker *k, Atom result);
+/* if: each branch a block of type t. */
+Atom mk_if(Maker *k, Atom cond, Type *t, Block *then, Block *otherwise);
+Var *mk_var(const Maker *k, const char *name, Type *t);
+
+/* A function of the module, not exported, under a name like base_suffix. */
+Global *mk_global(Module *m, const char *base, const char *suffix, Fn *fn, Type *type, Span span);
+#endif
