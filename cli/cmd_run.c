@@ -281,11 +281,12 @@ static int find_entry(Run *r, const char *name) {
 }
 
 /* ---- engines -------------------------------------------------------------------------- */
-static int use_native(Run *r) {
+static int use_native(Run *r, size_t size) {
   const char *why = NULL;
-  r->native = native_open(&why);
-  if (r->native && native_kernels(r->native, r->p, &why)) return EXIT_OK;
-  fprintf(stderr, "rvm: --engine vm: %s\n", why);
+  NativeOptions o = {.functions = !strcmp(r->o->engine, "native"), .compile = true};
+  r->native = native_open(r->p, (const void *)r->image, size, o, &why);
+  if (r->native) return EXIT_OK;
+  fprintf(stderr, "rvm: --engine %s: %s\n", r->o->engine, why);
   return EXIT_REJECTED;
 }
 
@@ -301,9 +302,9 @@ static int run_run(void *opts, int n, char **args) {
   if (!o->rtol.given) o->rtol.value = 1e-5;
   if (!o->atol.given) o->atol.value = 1e-6;
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
-  bool native = o->engine && !strcmp(o->engine, "vm");
+  bool native = o->engine && (!strcmp(o->engine, "vm") || !strcmp(o->engine, "native"));
   if (o->engine && !native && strcmp(o->engine, "interp") != 0)
-    return fail_usage(&cmd_run, "--engine is interp or vm");
+    return fail_usage(&cmd_run, "--engine is interp, vm or native");
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   for (int i = 0; i < o->input.n; i++)
     if (!strchr(o->input.at[i], '='))
@@ -324,7 +325,7 @@ static int run_run(void *opts, int n, char **args) {
             (unsigned long long)err.at, err.func, err.pc);
     return r.m ? EXIT_BUG : EXIT_REJECTED;
   }
-  code = native ? use_native(&r) : EXIT_OK;
+  code = native ? use_native(&r, size) : EXIT_OK;
   if (code == EXIT_OK) code = find_entry(&r, entry);
   if (code == EXIT_OK && !read_sets(&r, &code)) code = code ? code : EXIT_IO;
   if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK)

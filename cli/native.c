@@ -1,4 +1,4 @@
-/* native.c -- loading the module of native kernels.                           */
+/* native.c -- see native.h.                                                    */
 #define _GNU_SOURCE
 #include "cli/native.h"
 #include <dlfcn.h>
@@ -7,14 +7,19 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codegen/llvm/llvm.h"
+#ifdef RVM_HAVE_MACHINE
+#include "codegen/native/code.h"
 
 struct Native {
-  void *module;
-  LlvmJit *jit;
-  LlvmJit *(*new)(const LlvmOptions *, const char **);
-  bool (*kernels)(LlvmJit *, rvm_program *, const char **);
-  void (*free)(LlvmJit *);
+  NativeCode *code;
 };
+
+/* ---- the module --------------------------------------------------------------- */
+typedef struct {
+  void *(*compile)(const LlvmOptions *, const void *, size_t, size_t *, const char **);
+  char *(*text)(const LlvmOptions *, const void *, size_t, bool, const char **);
+  void (*free)(void *);
+} Compiler;
 
 /* The directory of the running command. */
 static const char *own_directory(void) {
@@ -36,28 +41,53 @@ static bool find(void *module, const char *name, void *fn) {
   return at != NULL;
 }
 
-Native *native_open(const char **why) {
-  Native *n = NEW(Native);
-  n->module = open_module();
-  if (!n->module) {
-    *why = "the module rvm_native.so is not there: this rvm was built without LLVM";
-    return NULL;
-  }
-  if (!find(n->module, "llvm_jit_new", &n->new) ||
-      !find(n->module, "llvm_jit_kernels", &n->kernels) ||
-      !find(n->module, "llvm_jit_free", &n->free)) {
-    *why = "rvm_native.so is of another version";
-    return NULL;
-  }
-  n->jit = n->new (NULL, why);
-  return n->jit ? n : NULL;
+/* The module stays loaded until the process ends. */
+static bool load_compiler(Compiler *c, const char **why) {
+  void *m = open_module();
+  *why = "the module rvm_native.so is not there: this rvm was built without LLVM";
+  if (!m) return false;
+  *why = "rvm_native.so is of another version";
+  return find(m, "llvm_compile", &c->compile) && find(m, "llvm_emit_text", &c->text) &&
+         find(m, "llvm_free", &c->free);
 }
 
-bool native_kernels(Native *n, rvm_program *p, const char **why) {
-  return n->kernels(n->jit, p, why);
+/* ---- machine code ---------------------------------------------------------------- */
+Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
+                    const char **why) {
+  Compiler c;
+  size_t bytes;
+  if (!load_compiler(&c, why)) return NULL;
+  void *code =
+      c.compile(&(LlvmOptions){.level = -1, .functions = o.functions}, image, n, &bytes, why);
+  if (!code) return NULL;
+  Native *out = NEW(Native);
+  out->code = code_load(p, code, bytes, why);
+  c.free(code);
+  return out->code ? out : NULL;
 }
 
-/* The module stays: machine code of it may be in use elsewhere. */
 void native_close(Native *n) {
-  if (n) n->free(n->jit);
+  if (n) code_free(n->code);
 }
+
+char *native_text(const void *image, size_t n, bool assembly, const char **why) {
+  Compiler c;
+  if (!load_compiler(&c, why)) return NULL;
+  return c.text(&(LlvmOptions){.level = -1, .functions = true}, image, n, assembly, why);
+}
+
+#else
+static const char none[] = "this rvm was built without LLVM";
+Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
+                    const char **why) {
+  (void)p, (void)image, (void)n, (void)o;
+  *why = none;
+  return NULL;
+}
+void native_close(Native *n) { (void)n; }
+char *native_text(const void *image, size_t n, bool assembly, const char **why) {
+  (void)image, (void)n, (void)assembly;
+  *why = none;
+  return NULL;
+}
+#endif

@@ -1,15 +1,28 @@
-/* native.h -- the module that makes machine code of kernels, loaded on demand.
+/* native.h -- machine code for a program: from the module that makes it, which
+ * is loaded on demand, or from the cache, which needs no module.
  *
- * It stands beside the command, or in the library directory; an rvm built
- * without LLVM has none.  Errors come back as a sentence.                     */
+ * The module stands beside the command, or in the library directory; an rvm
+ * built without LLVM has none.  Errors come back as a sentence.              */
 #ifndef RVM_CLI_NATIVE_H
 #define RVM_CLI_NATIVE_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <rvm/rvm.h>
 
+typedef struct {
+  bool functions;                            /* control flow too, not only kernels */
+  bool cache;                                /* look there, and keep it there */
+  bool compile;                              /* if it is not in the cache     */
+} NativeOptions;
+
 typedef struct Native Native;
-Native *native_open(const char **why);
-/* Before any instance of p is made; the module must outlive them. */
-bool native_kernels(Native *n, rvm_program *p, const char **why);
-void native_close(Native *n); /* NULL is fine */
+/* Plugs machine code into p, which was loaded from these bytes; before any
+ * instance of p is made; must outlive them.  NULL: p is as it was, *why. */
+Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
+                    const char **why);
+void    native_close(Native *n);             /* NULL is fine                  */
+/* Tell `perf` the names: /tmp/perf-PID.map.  false: it cannot be written. */
+bool    native_perf_map(const Native *n);
+/* All of a program as LLVM IR or assembly.  NULL: *why. */
+char   *native_text(const void *image, size_t n, bool assembly, const char **why);
 #endif

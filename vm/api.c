@@ -20,6 +20,7 @@ rvm_status api_say(rvm_error *err, rvm_status st, const char *why, uint32_t inde
 }
 
 static void instance_end(rvm_instance *vm) {
+  if (vm->p->engine) vm->p->engine->end(vm);
   heap_put(&vm->heap, vm->stack, vm->cap * 8, RVM_VALUES);
   heap_put(&vm->heap, vm->memo, (size_t)vm->p->n_memo * 8, RVM_VALUES);
   heap_end(&vm->heap);
@@ -226,7 +227,7 @@ static rvm_status give_result(rvm_instance *vm, DLTensor *const *out, rvm_error 
 }
 
 static rvm_status run_call(rvm_instance *vm, DLTensor *const *out, rvm_error *err) {
-  rvm_status st = vm_run(vm);
+  rvm_status st = vm_go(vm);
   if (st == RVM_NO_FUEL || st == RVM_INTERRUPTED) return api_stopped(vm, st, VM_PARKED_CALL, err);
   return st == RVM_OK ? give_result(vm, out, err) : api_failed(vm, err);
 }

@@ -114,7 +114,7 @@ rvm_status rvm_value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32_t 
 }
 
 static rvm_status run_apply(rvm_instance *vm, rvm_value *out, rvm_error *err) {
-  rvm_status st = vm_run(vm);
+  rvm_status st = vm_go(vm);
   if (st == RVM_NO_FUEL || st == RVM_INTERRUPTED) return api_stopped(vm, st, VM_PARKED_APPLY, err);
   if (st != RVM_OK) return api_failed(vm, err);
   vm->state = VM_IDLE;

@@ -31,7 +31,7 @@ rvm_status vm_fault(rvm_instance *vm, const char *a, const char *b) {
   return vm->err.status = RVM_FAULT;
 }
 
-static rvm_status fault_two(rvm_instance *vm, uint32_t text, int64_t x, int64_t y) {
+rvm_status vm_fault_two(rvm_instance *vm, uint32_t text, int64_t x, int64_t y) {
   Msg m = msg(vm->err.message, sizeof vm->err.message);
   msg_text(&m, vm->p->im.text + text);
   msg_text(&m, ": ");
@@ -41,7 +41,7 @@ static rvm_status fault_two(rvm_instance *vm, uint32_t text, int64_t x, int64_t 
   return vm->err.status = RVM_FAULT;
 }
 
-static rvm_status fault_elem(rvm_instance *vm, uint32_t i, int64_t n) {
+rvm_status vm_fault_elem(rvm_instance *vm, uint32_t i, int64_t n) {
   Msg m = msg(vm->err.message, sizeof vm->err.message);
   msg_text(&m, "element ");
   msg_uint(&m, i);
@@ -58,13 +58,18 @@ static rvm_status fault_view(rvm_instance *vm, int64_t n, int rank, const int64_
   return vm->err.status = RVM_FAULT;
 }
 
-static rvm_status fault_scalar(rvm_instance *vm, KStatus s) {
+rvm_status vm_fault_scalar(rvm_instance *vm, KStatus s) {
   return vm_fault(vm, s == K_DIV_ZERO ? "integer division by zero" : "shift amount out of range",
                   NULL);
 }
 
+rvm_status vm_too_deep(rvm_instance *vm) {
+  vm_fault(vm, "more nested calls than the limit allows", NULL);
+  return vm->err.status = RVM_TOO_DEEP;
+}
+
 /* Where the failure was: the last line entry at or before pc. */
-static void locate(rvm_instance *vm, uint32_t func, uint32_t pc) {
+void vm_locate(rvm_instance *vm, uint32_t func, uint32_t pc) {
   const Image *m = &vm->p->im;
   const IFunc *f = &m->func[func];
   vm->err.func = func;
@@ -133,7 +138,7 @@ static rvm_status do_record(rvm_instance *vm, CellKind kind, uint32_t desc, cons
 
 enum { MAX_RANK = 8 }; /* the verifier's                */
 
-static rvm_status do_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
+rvm_status vm_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
   int64_t dim[MAX_RANK];
   int rank = (int)w[1];
   for (int i = 0; i < rank; i++) {
@@ -146,7 +151,7 @@ static rvm_status do_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uin
   return RVM_OK;
 }
 
-static rvm_status do_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
+rvm_status vm_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
   int64_t dim[MAX_RANK], count;
   int rank = (int)w[2];
   Tensor *x = tensor_of(r[w[1]]);
@@ -376,12 +381,12 @@ rvm_status vm_run(rvm_instance *vm) {
 
     /* ---- tensors ---- */
     case OP_DIM: A = (uint64_t)tensor_of(B)->dim[ip->c]; break;
-    case OP_ALLOC: TRY(do_alloc(vm, pool + ins_w(*ip), r, &A)); break;
-    case OP_VIEW: TRY(do_view(vm, pool + ins_w(*ip), r, &A)); break;
+    case OP_ALLOC: TRY(vm_alloc(vm, pool + ins_w(*ip), r, &A)); break;
+    case OP_VIEW: TRY(vm_view(vm, pool + ins_w(*ip), r, &A)); break;
     case OP_ELEM: {
       const Tensor *t = tensor_of(B);
       if (ip->c >= t->count) {
-        st = fault_elem(vm, ip->c, t->count);
+        st = vm_fault_elem(vm, ip->c, t->count);
         goto fail;
       }
       DType e = (DType)t->h.desc;
@@ -442,7 +447,7 @@ rvm_status vm_run(rvm_instance *vm) {
       bool ok =
           ip->op == OP_CHECKGE ? x >= y : x == y || (ip->op == OP_CHECKBC && (x == 1 || y == 1));
       if (ok) break;
-      st = fault_two(vm, w[2], x, y);
+      st = vm_fault_two(vm, w[2], x, y);
       goto fail;
     }
     case OP_FAIL: st = vm_fault(vm, im->text + ins_w(*ip), NULL); goto fail;
@@ -452,21 +457,19 @@ rvm_status vm_run(rvm_instance *vm) {
       uint64_t x = sop_info[op >> 4].arity > 1 ? C : 0;
       KStatus s = scalar_eval((SOp)(op >> 4), (DType)(op & 15), B, x, 0, &A);
       if (s == K_OK) break;
-      st = fault_scalar(vm, s);
+      st = vm_fault_scalar(vm, s);
       goto fail;
     }
     }
   }
 
 too_deep:
-  st = vm->err.status = RVM_TOO_DEEP;
-  vm_fault(vm, "more nested calls than the limit allows", NULL);
-  vm->err.status = st;
+  st = vm_too_deep(vm);
   goto fail;
 no_memory:
   st = vm_no_memory(vm);
 fail:
-  locate(vm, fi, (uint32_t)(ip - code));
+  vm_locate(vm, fi, (uint32_t)(ip - code));
   goto out;
 park:
   st = RVM_NO_FUEL;
@@ -479,7 +482,7 @@ parked:
   vm->pc = (uint32_t)(ip - code);
   vm->base = base;
   vm->depth = depth;
-  locate(vm, fi, vm->pc);
+  vm_locate(vm, fi, vm->pc);
 out:
   CHARGE();
   vm->fuel = fuel;

@@ -36,6 +36,8 @@ static int class_of(size_t n) { /* CLASS_LARGE: no class holds n */
   return CLASS_LARGE;
 }
 
+int heap_class(size_t bytes) { return class_of(bytes); }
+
 /* ---- the allocator, counted ----------------------------------------------- */
 
 static bool account(Heap *h, uint64_t was, uint64_t want) {
@@ -47,6 +49,11 @@ static bool account(Heap *h, uint64_t was, uint64_t want) {
   h->now = now;
   if (now > h->peak) h->peak = now;
   return true;
+}
+
+bool heap_charge(Heap *h, int64_t bytes) {
+  h->met_limit = false;
+  return bytes < 0 ? account(h, (uint64_t)-bytes, 0) : account(h, 0, (uint64_t)bytes);
 }
 
 static void scratch_give_back(Heap *h) {

@@ -48,6 +48,10 @@ void *heap_get(Heap *h, size_t bytes, rvm_kind kind);
 void *heap_resize(Heap *h, void *p, size_t was, size_t want, rvm_kind kind);
 void  heap_put(Heap *h, void *p, size_t bytes, rvm_kind kind);
 
+/* Memory that does not come from the allocator, against the limit.  false: too
+ * much.  bytes < 0: given back. */
+bool  heap_charge(Heap *h, int64_t bytes);
+
 /* New cells have one owner; slots and data are undefined, except that bools
  * are false (kernels rely on bools being 0 or 1).  NULL: no memory.  dims must
  * be non-negative; heap_tensor fails when their product is beyond memory. */
@@ -59,6 +63,9 @@ Tensor *heap_view(Heap *h, Tensor *x, int rank, const int64_t *dim);
 /* Does the tensor's memory belong to this heap? */
 bool    heap_owns(const Tensor *t);
 
+/* For code that takes free blocks by itself: the size class of this many bytes;
+ * N_CLASSES or more: none. */
+int     heap_class(size_t bytes);
 /* Frees a record whose slots the caller has taken over. */
 void  heap_free_shell(Heap *h, Record *r);
 /* The last owner is gone: frees c and all it alone owned.  No recursion. */

@@ -191,10 +191,8 @@ static bool make_kernels(rvm_program *p, KError *why) {
                                 .buf = b,
                                 .memo = p->n_memo,
                                 .needs_launch = p->needs_launch[i]};
-    if (k->n_syms)
-      p->n_memo += 2 + k->n_syms + k->n_params;
-    else
-      p->kernel[i].cost = kernel_cost(k, NULL);
+    if (k->n_syms || p->needs_launch[i]) p->n_memo += 2 + k->n_syms + k->n_params;
+    if (!k->n_syms) p->kernel[i].cost = kernel_cost(k, NULL);
     for (uint32_t j = 0; j < k->n_params; j++) *b++ = buf_info(k, j);
   }
   return true;

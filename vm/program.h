@@ -13,6 +13,14 @@
 typedef KStatus (*KernelFn)(void *ctx, void *const *buf, const int64_t *sym, KAlloc scratch,
                             KError *err);
 
+/* What runs calls instead of the interpreter (vm/exec.c): compiled control flow.
+ * run is as vm_run, on an instance whose state is VM_IDLE for a new call; end
+ * is told that an instance goes. */
+typedef struct {
+  rvm_status (*run)(rvm_instance *vm);
+  void (*end)(rvm_instance *vm);
+} Engine;
+
 typedef enum { KB_SCALAR, KB_FIXED, KB_PRODUCT, KB_GENERAL } KBufKind;
 typedef struct {
   uint8_t kind, dtype, role, n_syms;
@@ -40,6 +48,7 @@ struct rvm_program {
   uint8_t *tensors;  size_t n_tensors;       /* the immortal cells behind them */
   void *copy;  size_t n_copy;                /* of image bytes that were not aligned */
   bool has_refs;                             /* cycles are possible           */
+  const Engine *engine;  void *engine_ctx;   /* NULL: the interpreter         */
 };
 
 /* Resizes with kind RVM_PROGRAM; u is the rvm_alloc. */

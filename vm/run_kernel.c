@@ -1,4 +1,4 @@
-/* launch.c -- running kernels: the checks before, the call, the slots after.
+/* run_kernel.c -- running kernels: the checks before, the call, the slots after.
  *
  * A tensor fits a kernel's buffer when the element counts agree.  For kernels
  * with symbols the counts, the cost and the verdict of kernel_launch_ok are
@@ -53,6 +53,12 @@ static rvm_status kernel_fault(rvm_instance *vm, KStatus s, const KError *e) {
                     : (size_t)s < sizeof text / sizeof *text ? text[s]
                                                              : NULL;
   return vm_fault(vm, why ? why : "the kernel failed", NULL);
+}
+
+rvm_status vm_kernel_failed(rvm_instance *vm, uint32_t kernel, KStatus s, uint32_t message) {
+  KError e = {s, NULL};
+  if (s == K_CHECK) e.why = vm->p->im.kernel[kernel]->text + message;
+  return kernel_fault(vm, s, &e);
 }
 
 static rvm_status memo_fill(rvm_instance *vm, const KernelInfo *k, Memo m, const int64_t *sym) {
@@ -136,16 +142,13 @@ rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *
   rvm_status st = RVM_OK;
   KError e = {0};
   for (uint32_t i = 0; i < n_syms; i++) sym[i] = (int64_t)r[symreg[i]];
-  if (n_syms) {
+  if (n_syms || k->needs_launch) {
     Memo m = memo_of(vm, k);
     if (m.word[0] != 1 || memcmp(m.sym, sym, n_syms * sizeof *sym) != 0)
       st = memo_fill(vm, k, m, sym);
     if (st != RVM_OK) return st;
     count = m.count;
     cost = m.word[1];
-  } else if (k->needs_launch) {
-    KStatus s = kernel_launch_ok(k->k, NULL, scratch(vm), &e);
-    if (s != K_OK) return kernel_fault(vm, s, &e);
   }
   if (!pay(fuel, cost)) return RVM_NO_FUEL;
   void *buf[K_MAX_BUFS];

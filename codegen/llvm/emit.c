@@ -42,7 +42,10 @@ void fail_unless(Emit *e, Val ok, KStatus s, uint32_t message) {
   Block bad = new_block(e, "fail"), next = new_block(e, "");
   LLVMBuildCondBr(e->b, ok, next, bad);
   LLVMPositionBuilderAtEnd(e->b, bad);
-  LLVMBuildRet(e->b, i64_of(e, (int64_t)s | (int64_t)message << 8));
+  if (e->fail)
+    e->fail(e, s, message);
+  else
+    LLVMBuildRet(e->b, i64_of(e, (int64_t)s | (int64_t)message << 8));
   LLVMPositionBuilderAtEnd(e->b, next);
 }
 

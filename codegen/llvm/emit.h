@@ -13,9 +13,10 @@ typedef LLVMValueRef Val;
 typedef LLVMBasicBlockRef Block;
 typedef struct { bool f16c, fma, wide; int vector_bytes; } Cpu; /* wide: AVX-512 */
 
-typedef struct {
+typedef struct Emit {
   LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;
   const Kernel *k;  Cpu cpu;
+  void (*fail)(struct Emit *e, KStatus s, uint32_t message); /* NULL: return the status */
   Val fn, state;                             /* state: JitState of the launch (launch.h) */
   Block entry;                               /* for allocas                    */
   Val *val;  uint32_t *seen, *todo, epoch;   /* per node                       */
@@ -28,10 +29,6 @@ typedef struct {
 /* A counted loop being emitted: i in [0, n), or from lo in steps. */
 typedef struct { Block body, exit;  Val i, n;  int64_t step; } Loop;
 
-/* What the generated code calls, by name: kept in jit.c. */
-typedef struct { const char *name; void *address; } Helper;
-extern const Helper jit_helper[];
-extern const int jit_helpers;
 
 /* ---- emit.c: types, loops, failures ------------------------------------------------ */
 /* Emit kernel k as i64 @name(ptr bufs, ptr syms, ptr state): 0, or a KStatus with

@@ -1,33 +1,29 @@
-/* llvm.h -- kernels as machine code of the host, made by LLVM when a program is
- * loaded.
+/* llvm.h -- an image as machine code of the host, made by LLVM.
  *
  * A kernel gives what kernel_run gives: the same bits for everything but sums
  * and products of floats, which run in lanes (reductions) or tiles with fused
  * multiply-add (contractions); their order depends on the extents and on the
- * CPU, not on the run.  The same failures are reported.                      */
+ * CPU, not on the run.  The same failures are reported.  Control flow does what
+ * the interpreter does, to the unit of fuel.                                 */
 #ifndef RVM_CODEGEN_LLVM_LLVM_H
 #define RVM_CODEGEN_LLVM_LLVM_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <rvm/rvm.h>
 
-typedef struct LlvmJit LlvmJit;
 typedef struct {
   int level;                                 /* of optimisation, 0..3; -1: the default, 2 */
+  int threads;                               /* that compile; 0: one per processor */
+  bool functions;                            /* control flow too, not only kernels */
 } LlvmOptions;
 
-/* NULL: *why says what failed (static text, or valid until the process ends). */
-LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why);
-/* Compile every kernel of p and plug it in; before any instance is made.  A
- * kernel outside what is compiled stays interpreted.  false: nothing changed,
- * *why says why.  The jit must outlive the program's instances. */
-bool llvm_jit_kernels(LlvmJit *j, rvm_program *p, const char **why);
-/* How many kernels this jit has compiled. */
-uint32_t llvm_jit_count(const LlvmJit *j);
-void llvm_jit_free(LlvmJit *j);
-
-/* All kernels of p as optimised LLVM IR, or as the host's assembly.  Release
- * with llvm_text_free.  NULL: *why. */
-char *llvm_emit_text(LlvmJit *j, const rvm_program *p, bool assembly, const char **why);
-void llvm_text_free(char *text);
+/* image: bytes that rvm_program_load accepts (it is verified again), aligned to
+ * 8.  The result is a code file (codegen/native/code.h) and depends on the
+ * image and the CPU only; release it with llvm_free.  NULL: *why (static text). */
+void *llvm_compile(const LlvmOptions *o, const void *image, size_t n, size_t *bytes,
+                   const char **why);
+/* The same as optimised LLVM IR, or as the host's assembly; a C string. */
+char *llvm_emit_text(const LlvmOptions *o, const void *image, size_t n, bool assembly,
+                     const char **why);
+void llvm_free(void *p);
 #endif

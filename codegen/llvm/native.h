@@ -2,15 +2,17 @@
 #ifndef RVM_CODEGEN_LLVM_NATIVE_H
 #define RVM_CODEGEN_LLVM_NATIVE_H
 #include "codegen/llvm/llvm.h"
+#include "codegen/native/launch.h"
 #include "vm/program.h"
 
+typedef struct LlvmJit LlvmJit;              /* what owns the code            */
+
+/* NULL: *why says what failed (static text). */
+LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why);
+void llvm_jit_free(LlvmJit *j);
 /* One kernel on its own: NULL when it cannot be compiled.  *ctx goes to the
  * function; k must outlive the jit.  slow: what runs launches whose written
  * buffers overlap others (may be NULL: such launches fail). */
 KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_ctx, void **ctx,
                          const char **why);
-/* Tell a kernel which memory never changes and outlives the jit: operands of
- * contractions there are packed once.  Before its first launch; ctx is that of
- * the kernel. */
-void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
 #endif

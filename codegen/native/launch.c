@@ -5,7 +5,7 @@
  * collector does not look.                                                   */
 #include <stdatomic.h>
 #include <stdlib.h>
-#include "codegen/llvm/launch.h"
+#include "codegen/native/launch.h"
 #include "kernel/interp.h"
 
 typedef struct Packed {

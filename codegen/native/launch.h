@@ -1,8 +1,8 @@
 /* launch.h -- compiled kernels as functions of the VM.                          */
-#ifndef RVM_CODEGEN_LLVM_LAUNCH_H
-#define RVM_CODEGEN_LLVM_LAUNCH_H
+#ifndef RVM_CODEGEN_NATIVE_LAUNCH_H
+#define RVM_CODEGEN_NATIVE_LAUNCH_H
 #include <stdatomic.h>
-#include "codegen/llvm/native.h"
+#include "vm/program.h"
 
 typedef struct Native Native;
 /* One launch: its scratch, one block that grows. */
@@ -36,6 +36,9 @@ struct Native {
 /* k must outlive it.  NULL: no memory. */
 Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx);
 void native_free(Native *f);
+/* Tell a kernel which memory never changes and outlives it: operands of
+ * contractions there are packed once.  Before its first launch; ctx: a Native. */
+void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
 /* A KernelFn; ctx is a Native.  Any number of threads at once. */
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
 #endif

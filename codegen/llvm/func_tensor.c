@@ -1,0 +1,312 @@
+/* func_tensor.c -- tensors and cells, and running kernels on them.
+ *
+ * A small kernel of the same module is called directly, where it may become
+ * part of the function: when its element counts are those demanded (of kernels
+ * with symbols they are in the instance's memo, vm/run_kernel.c) and there is
+ * fuel for it.  All else, failures included, is the runtime's.  That written
+ * tensors are owned by their register alone the verifier has proved.          */
+#include "codegen/llvm/func.h"
+#include <stdio.h>
+#include "vm/instance.h"
+#include "vm/runtime.h"
+
+enum { DIRECT_COST = 1 << 14, SMALL_DIM_BITS = 12 }; /* larger ones: overhead is nothing there */
+
+static LLVMTypeRef i64_type(Func *f) { return int_type(&f->e, 64); }
+
+static Val slot_at(Func *f, uint32_t i) { return at_offset(f, f->scratch, (size_t)i * 8); }
+static void put_slot(Func *f, uint32_t i, uint32_t reg) {
+  LLVMBuildStore(f->e.b, to_slot(f, f->r[reg], get(f, reg)), slot_at(f, i));
+}
+
+uint32_t scratch_slots(const Image *m, Ins i) {
+  const uint32_t *w = m->pool + ins_w(i);
+  switch (i.op) {
+  case OP_ALLOC: return w[1] + 1;
+  case OP_VIEW: return w[2] + 1;
+  case OP_KERNEL: return w[1] + w[2 + w[1]] + 1;
+  case OP_RUNTIME: return w[1] + w[2 + w[1]] + 1;
+  default: return 0;
+  }
+}
+
+/* ---- memory ----------------------------------------------------------------------- */
+static Val header(Func *f, uint32_t desc, uint32_t n, CellKind kind, int class) {
+  return i64_of(
+      &f->e, (int64_t)(desc | (uint64_t)n << 32 | (uint64_t)kind << 48 | (uint64_t) class << 56));
+}
+
+/* v, or if that is null what `slow` has been positioned to make: see fast_or. */
+typedef struct {
+  Block fast, slow, next, fast_end;
+} Choice;
+static Choice when_null(Func *f, Val v) {
+  Choice c = {new_block(&f->e, "fast"), new_block(&f->e, "slow"), new_block(&f->e, ""), NULL};
+  LLVMBuildCondBr(f->e.b, LLVMBuildIsNull(f->e.b, v, ""), c.slow, c.fast);
+  LLVMPositionBuilderAtEnd(f->e.b, c.fast);
+  return c;
+}
+static void else_slow(Func *f, Choice *c) {
+  c->fast_end = LLVMGetInsertBlock(f->e.b);
+  LLVMBuildBr(f->e.b, c->next);
+  LLVMPositionBuilderAtEnd(f->e.b, c->slow);
+}
+static Val either(Func *f, const Choice *c, Val fast, Val slow) {
+  Block end = LLVMGetInsertBlock(f->e.b);
+  LLVMBuildBr(f->e.b, c->next);
+  LLVMPositionBuilderAtEnd(f->e.b, c->next);
+  Val phi = LLVMBuildPhi(f->e.b, LLVMTypeOf(fast), "");
+  LLVMAddIncoming(phi, (Val[]){fast, slow}, (Block[]){c->fast_end, end}, 2);
+  return phi;
+}
+
+void emit_record(Func *f, uint32_t reg, Reg type, uint32_t kind, uint32_t desc,
+                 const uint32_t *list) {
+  uint32_t n = list[0];
+  int class = heap_class(sizeof(Record) + (size_t)n * 8);
+  Val none = LLVMConstNull(ptr_type(&f->e)), fast = none;
+  Val arg[3] = {f->vm, i64_of(&f->e, class), header(f, desc, n, (CellKind)kind, class)};
+  if (class < N_CLASSES) fast = lib(f, "take_cell", arg, 3);
+  Choice c = when_null(f, fast);
+  else_slow(f, &c);
+  Val what[2] = {i64_of(&f->e, (int64_t)((uint64_t)kind << 32 | desc)), i64_of(&f->e, n)};
+  Val slow = runtime_call(f, "rvm.record", ptr_type(&f->e), what, 2, false);
+  Val cell = either(f, &c, fast, slow);
+  for (uint32_t k = 0; k < n; k++) {
+    Val v = to_slot(f, f->r[list[1 + k]], get(f, list[1 + k]));
+    store_field(f, v, cell, offsetof(Record, slot) + (size_t)k * 8);
+  }
+  set(f, reg, type, cell);
+}
+
+/* All dims small enough for their product to be a number; then that, else 0. */
+static Val small_count(Func *f, const Val *dim, uint32_t rank) {
+  LLVMBuilderRef b = f->e.b;
+  unsigned bits = rank * SMALL_DIM_BITS <= 60 ? SMALL_DIM_BITS : 60 / rank;
+  Val all = i64_of(&f->e, 0), n = i64_of(&f->e, 1), zero = all;
+  for (uint32_t k = 0; k < rank; k++) {
+    all = LLVMBuildOr(b, all, dim[k], "");
+    n = LLVMBuildMul(b, n, dim[k], "");
+  }
+  Val ok = LLVMBuildICmp(b, LLVMIntULE, all, i64_of(&f->e, (int64_t)1 << bits), "");
+  return LLVMBuildSelect(b, ok, n, zero, "");
+}
+
+void emit_alloc(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  uint32_t rank = w[1], words[2 + K_MAX_RANK] = {w[0], rank};
+  DType t = (DType)f->m->type[w[0]].dtype;
+  int class = heap_class(sizeof(Tensor) + (size_t)rank * 8);
+  Val dim[K_MAX_RANK];
+  for (uint32_t k = 0; k < rank; k++) dim[k] = get(f, w[2 + k]);
+  Val n = small_count(f, dim, rank);
+  Val bytes = LLVMBuildMul(f->e.b, n, i64_of(&f->e, dtype_bytes(t)), "");
+  Val head = header(f, (uint32_t)t, rank, CK_Tensor, class);
+  Val fast = lib(f, "take_tensor", (Val[]){f->vm, i64_of(&f->e, class), head, n, bytes}, 5);
+  Choice c = when_null(f, fast);
+  for (uint32_t k = 0; k < rank; k++)
+    store_field(f, dim[k], fast, offsetof(Tensor, dim) + (size_t)k * 8);
+  if (t == DT_bool) {
+    Val data = load_field(f, ptr_type(&f->e), fast, offsetof(Tensor, data));
+    LLVMBuildMemSet(f->e.b, data, LLVMConstInt(int_type(&f->e, 8), 0, false), bytes, 1);
+  }
+  else_slow(f, &c);
+  for (uint32_t k = 0; k < rank; k++) {
+    LLVMBuildStore(f->e.b, dim[k], slot_at(f, k));
+    words[2 + k] = k;
+  }
+  Val arg[2] = {const_words(f, words, 2 + rank), f->scratch};
+  Val slow = runtime_call(f, "rvm.alloc", ptr_type(&f->e), arg, 2, false);
+  set(f, i.a, reg_of(f->m, w[0]), either(f, &c, fast, slow));
+}
+
+void emit_view(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  uint32_t rank = w[2], words[3 + K_MAX_RANK] = {w[0], 0, rank};
+  put_slot(f, 0, w[1]);
+  for (uint32_t k = 0; k < rank; k++) {
+    put_slot(f, 1 + k, w[3 + k]);
+    words[3 + k] = 1 + k;
+  }
+  Val arg[2] = {const_words(f, words, 3 + rank), f->scratch};
+  set(f, i.a, reg_of(f->m, w[0]), runtime_call(f, "rvm.view", ptr_type(&f->e), arg, 2, false));
+}
+
+/* ---- kernels through the runtime ------------------------------------------------------- */
+static bool is_scalar_buf(const KBuf *b) { return b->rank == 0; }
+static Reg buf_reg(const KBuf *b) { return (Reg){scalar_ty((DType)b->dtype), 0}; }
+
+/* The operands in slots, in order; a record for them. */
+static void kernel_by_runtime(Func *f, const uint32_t *w) {
+  const Kernel *k = f->m->kernel[w[0]];
+  const uint32_t n = w[1], *reg = w + 2, *sym = reg + n + 1;
+  uint32_t words[3 + K_MAX_BUFS + K_MAX_SYMS] = {w[0], n}, at = 2;
+  for (uint32_t b = 0; b < n; b++) {
+    if (!is_scalar_buf(&k->buf[b]) || k->buf[b].role != K_OUT) put_slot(f, b, reg[b]);
+    words[at++] = b;
+  }
+  words[at++] = k->n_syms;
+  for (uint32_t s = 0; s < k->n_syms; s++) {
+    put_slot(f, n + s, sym[s]);
+    words[at++] = n + s;
+  }
+  Val arg[2] = {const_words(f, words, at), f->scratch};
+  LLVMBuildStore(f->e.b, runtime_call(f, "rvm.kernel", i64_type(f), arg, 2, false), f->fuel);
+  for (uint32_t b = 0; b < n; b++)
+    if (is_scalar_buf(&k->buf[b]) && k->buf[b].role != K_IN) {
+      Val v = LLVMBuildLoad2(f->e.b, i64_type(f), slot_at(f, b), "");
+      set(f, reg[b], buf_reg(&k->buf[b]), from_slot(f, buf_reg(&k->buf[b]), v));
+    }
+}
+
+/* ---- kernels called directly ------------------------------------------------------------ */
+static void and_also(Func *f, Block otherwise, Val ok) {
+  Block next = new_block(&f->e, "");
+  LLVMBuildCondBr(f->e.b, ok, next, otherwise);
+  LLVMPositionBuilderAtEnd(f->e.b, next);
+}
+
+/* The kernel's words in the memo, when they are of these symbols; else elsewhere. */
+static Val memo_of_symbols(Func *f, const uint32_t *w, Block otherwise) {
+  const Kernel *k = f->m->kernel[w[0]];
+  const uint32_t *sym = w + 2 + w[1] + 1;
+  Val memo = load_field(f, ptr_type(&f->e), f->vm, offsetof(rvm_instance, memo));
+  memo = at_offset(f, memo, (size_t)f->memo[w[0]] * 8);
+  Val known = LLVMBuildLoad2(f->e.b, i64_type(f), memo, "");
+  Val differ = LLVMBuildXor(f->e.b, known, i64_of(&f->e, 1), "");
+  for (uint32_t s = 0; s < k->n_syms; s++) {
+    Val was = load_field(f, i64_type(f), memo, (2 + (size_t)s) * 8);
+    differ = LLVMBuildOr(f->e.b, differ, LLVMBuildXor(f->e.b, was, get(f, sym[s]), ""), "");
+  }
+  and_also(f, otherwise, LLVMBuildICmp(f->e.b, LLVMIntEQ, differ, i64_of(&f->e, 0), ""));
+  return memo;
+}
+
+static void right_counts(Func *f, const uint32_t *w, Val memo, Block otherwise) {
+  const Kernel *k = f->m->kernel[w[0]];
+  Val differ = i64_of(&f->e, 0);
+  for (uint32_t b = 0; b < w[1]; b++) {
+    int64_t n = -1;
+    if (is_scalar_buf(&k->buf[b])) continue;
+    Val has = load_field(f, i64_type(f), get(f, w[2 + b]), offsetof(Tensor, count)), want;
+    if (k->n_syms)
+      want = load_field(f, i64_type(f), memo, (2 + (size_t)k->n_syms + b) * 8);
+    else
+      want = i64_of(&f->e, kernel_buf_count(k, b, NULL, &n) ? n : -1);
+    differ = LLVMBuildOr(f->e.b, differ, LLVMBuildXor(f->e.b, has, want, ""), "");
+  }
+  and_also(f, otherwise, LLVMBuildICmp(f->e.b, LLVMIntEQ, differ, i64_of(&f->e, 0), ""));
+}
+
+static void add_field(Func *f, size_t offset, Val more) {
+  Val at = at_offset(f, f->vm, offset);
+  Val v = LLVMBuildLoad2(f->e.b, i64_type(f), at, "");
+  LLVMBuildStore(f->e.b, LLVMBuildAdd(f->e.b, v, more, ""), at);
+}
+
+static Val buffer(Func *f, const KBuf *b, uint32_t reg) {
+  if (!is_scalar_buf(b)) return load_field(f, ptr_type(&f->e), get(f, reg), offsetof(Tensor, data));
+  DType t = (DType)b->dtype;
+  Val at = new_slot(&f->e, mem_type(&f->e, t));
+  if (b->role == K_OUT)
+    LLVMBuildStore(f->e.b, LLVMConstNull(mem_type(&f->e, t)), at);
+  else
+    LLVMBuildStore(f->e.b, t == DT_bool ? to_memory(&f->e, t, get(f, reg)) : get(f, reg), at);
+  return at;
+}
+
+static void call_inner(Func *f, const uint32_t *w) {
+  const Kernel *k = f->m->kernel[w[0]];
+  const uint32_t *reg = w + 2, *sym = reg + w[1] + 1;
+  Val arg[K_MAX_BUFS + K_MAX_SYMS + 1];
+  char name[32];
+  unsigned n = 0;
+  for (uint32_t b = 0; b < w[1]; b++) arg[n++] = buffer(f, &k->buf[b], reg[b]);
+  for (uint32_t s = 0; s < k->n_syms; s++) arg[n++] = get(f, sym[s]);
+  arg[n++] = LLVMConstNull(ptr_type(&f->e));
+  snprintf(name, sizeof name, "inner.k%u", w[0]);
+  Val result = lib(f, name, arg, n), bad[2] = {i64_of(&f->e, w[0]), result};
+  check(f, LLVMBuildICmp(f->e.b, LLVMIntEQ, result, i64_of(&f->e, 0), ""), "rvm.kernel_failed", bad,
+        2);
+  for (uint32_t b = 0; b < w[1]; b++)
+    if (is_scalar_buf(&k->buf[b]) && k->buf[b].role != K_IN)
+      set(f, reg[b], buf_reg(&k->buf[b]), element_load(f, arg[b], (DType)k->buf[b].dtype));
+}
+
+static bool is_direct(const Func *f, uint32_t kernel) {
+  const Kernel *k = f->m->kernel[kernel];
+  return f->direct[kernel] && (k->n_syms || kernel_cost(k, NULL) <= DIRECT_COST);
+}
+
+void emit_kernel_ins(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  const Kernel *k = f->m->kernel[w[0]];
+  poll(f);
+  if (!is_direct(f, w[0])) {
+    kernel_by_runtime(f, w);
+    return;
+  }
+  LLVMBuilderRef b = f->e.b;
+  Block other = new_block(&f->e, "other"), next = new_block(&f->e, "");
+  Reg was[K_MAX_BUFS]; /* both ways start from the same types */
+  for (uint32_t p = 0; p < w[1]; p++) was[p] = f->r[w[2 + p]];
+  Val memo = k->n_syms || f->needs_launch[w[0]] ? memo_of_symbols(f, w, other) : NULL;
+  Val cost = i64_of(&f->e, k->n_syms ? 0 : (int64_t)kernel_cost(k, NULL));
+  if (k->n_syms) {
+    cost = load_field(f, i64_type(f), memo, 8);
+    and_also(f, other, LLVMBuildICmp(b, LLVMIntULE, cost, i64_of(&f->e, DIRECT_COST), ""));
+  }
+  right_counts(f, w, memo, other);
+  Val fuel = LLVMBuildLoad2(b, i64_type(f), f->fuel, "");
+  and_also(f, other, LLVMBuildICmp(b, LLVMIntSGE, fuel, cost, ""));
+  LLVMBuildStore(b, LLVMBuildSub(b, fuel, cost, ""), f->fuel);
+  add_field(f, offsetof(rvm_instance, kernels), i64_of(&f->e, 1));
+  add_field(f, offsetof(rvm_instance, native.kernel_fuel), cost);
+  call_inner(f, w);
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, other);
+  for (uint32_t p = 0; p < w[1]; p++) f->r[w[2 + p]] = was[p];
+  kernel_by_runtime(f, w);
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, next);
+}
+
+/* ---- runtime kernels ------------------------------------------------------------------------ */
+/* As vm/prep.c: four bits for each input that may be a scalar: 0, or 1 + dtype. */
+static uint32_t scalar_bits(const Func *f, const uint32_t *w) {
+  const char *in = rt_info[w[0]].in;
+  uint32_t shift = 0, bits = 0;
+  for (uint32_t k = 0; k < w[1]; k++) {
+    if (in[k] != 'I' && in[k] != 'F') continue;
+    Reg r = f->r[w[2 + k]];
+    if (is_scalar(r)) bits |= (1 + (uint32_t)dtype_of(r)) << shift;
+    shift += 4;
+  }
+  return bits;
+}
+
+void emit_runtime_ins(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i), *out = w + 2 + w[1], *num = out + 1 + 2 * out[0];
+  uint32_t words[64], at = 0;
+  poll(f);
+  words[at++] = w[0];
+  words[at++] = w[1];
+  for (uint32_t k = 0; k < w[1]; k++) {
+    put_slot(f, k, w[2 + k]);
+    words[at++] = k;
+  }
+  words[at++] = out[0];
+  for (uint32_t k = 0; k < out[0]; k++) {
+    words[at++] = out[1 + 2 * k];
+    words[at++] = w[1] + k;
+  }
+  words[at++] = num[0];
+  for (uint32_t k = 0; k < 2 * num[0]; k++) words[at++] = num[1 + k];
+  Val arg[3] = {const_words(f, words, at), f->scratch, i64_of(&f->e, scalar_bits(f, w))};
+  LLVMBuildStore(f->e.b, runtime_call(f, "rvm.runtime", i64_type(f), arg, 3, false), f->fuel);
+  for (uint32_t k = 0; k < out[0]; k++) {
+    Reg t = reg_of(f->m, out[1 + 2 * k]);
+    Val v = LLVMBuildLoad2(f->e.b, i64_type(f), slot_at(f, w[1] + k), "");
+    set(f, out[2 + 2 * k], t, from_slot(f, t, v));
+  }
+}

@@ -1,0 +1,84 @@
+/* target.c -- see target.h.                                                    */
+#include "codegen/llvm/target.h"
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+static bool has(const char *features, const char *f) { return strstr(features, f) != NULL; }
+
+static Cpu cpu_of(const char *features) {
+  bool wide = has(features, "+avx512f") && has(features, "+avx512vl");
+  int bytes = wide ? 64 : has(features, "+avx2") ? 32 : 16;
+  return (Cpu){has(features, "+f16c"), has(features, "+fma"), wide, bytes};
+}
+
+const char *target_new(Target *t, int level) {
+  static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
+                                               LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
+  *t = (Target){.level = level};
+  LLVMInitializeNativeTarget();
+  LLVMInitializeNativeAsmPrinter();
+  LLVMInitializeNativeAsmParser();
+  char *triple = LLVMGetDefaultTargetTriple(), *cpu = LLVMGetHostCPUName();
+  char *features = LLVMGetHostCPUFeatures(), *message = NULL;
+  LLVMTargetRef target;
+  if (LLVMGetTargetFromTriple(triple, &target, &message))
+    LLVMDisposeMessage(message);
+  else
+    t->machine = LLVMCreateTargetMachine(target, triple, cpu, features, levels[level], LLVMRelocPIC,
+                                         LLVMCodeModelSmall);
+  t->cpu = cpu_of(features);
+  LLVMDisposeMessage(triple);
+  LLVMDisposeMessage(cpu);
+  LLVMDisposeMessage(features);
+  if (!t->machine) return "LLVM has no target for this machine";
+  t->context = LLVMContextCreate();
+  return NULL;
+}
+
+void target_free(Target *t) {
+  if (t->machine) LLVMDisposeTargetMachine(t->machine);
+  if (t->context) LLVMContextDispose(t->context);
+  *t = (Target){0};
+}
+
+void target_prepare(const Target *t, LLVMModuleRef m) {
+  char *triple = LLVMGetTargetMachineTriple(t->machine);
+  LLVMSetTarget(m, triple);
+  LLVMDisposeMessage(triple);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->machine);
+  LLVMSetModuleDataLayout(m, layout);
+  LLVMDisposeTargetData(layout);
+}
+
+static bool failed(LLVMErrorRef e) {
+  if (e) LLVMConsumeError(e);
+  return e != NULL;
+}
+
+const char *target_optimise(const Target *t, LLVMModuleRef m) {
+  static const char *const passes[] = {"default<O0>", "default<O1>", "default<O2>", "default<O3>"};
+  char *message = NULL;
+  bool bad = LLVMVerifyModule(m, LLVMReturnStatusAction, &message);
+  LLVMDisposeMessage(message);
+  if (bad) return "the program became invalid LLVM IR";
+  LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
+  LLVMPassBuilderOptionsSetLoopVectorization(o, true);
+  LLVMPassBuilderOptionsSetSLPVectorization(o, true);
+  bad = failed(LLVMRunPasses(m, passes[t->level], t->machine, o));
+  LLVMDisposePassBuilderOptions(o);
+  return bad ? "LLVM could not optimise the program" : NULL;
+}
+
+LLVMMemoryBufferRef target_emit(const Target *t, LLVMModuleRef m, bool assembly, const char **why) {
+  LLVMMemoryBufferRef out = NULL;
+  char *message = NULL;
+  LLVMCodeGenFileType kind = assembly ? LLVMAssemblyFile : LLVMObjectFile;
+  if (LLVMTargetMachineEmitToMemoryBuffer(t->machine, m, kind, &message, &out)) {
+    LLVMDisposeMessage(message);
+    *why = "LLVM emits no code for this machine";
+    out = NULL;
+  }
+  LLVMDisposeModule(m);
+  return out;
+}

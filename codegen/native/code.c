@@ -1,0 +1,167 @@
+/* code.c -- see code.h.  The memory is malloc's: programs hold pointers to it
+ * where a collector does not look.                                           */
+#include "codegen/native/code.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "codegen/native/engine.h"
+#include "codegen/native/helper.h"
+#include "codegen/native/launch.h"
+
+static const char magic[8] = "rvmcode";
+typedef struct {
+  char magic[8];
+  uint64_t n; /* then n sizes, then the objects, each 16-aligned */
+} Head;
+
+struct NativeCode {
+  const rvm_program *p;
+  Object *object;
+  Native *all; /* of the kernels                */
+  EngineEntry *entry;
+  uint32_t n_kernels;
+  bool whole;
+};
+
+/* ---- packing ---------------------------------------------------------------------- */
+static size_t up16(size_t n) { return (n + 15) & ~(size_t)15; }
+
+void *code_pack(const ObjectFile *file, size_t n, size_t *bytes) {
+  size_t total = up16(sizeof(Head) + n * 8), at = total;
+  for (size_t i = 0; i < n; i++) total += up16(file[i].n);
+  uint8_t *out = calloc(1, total);
+  if (!out) return NULL;
+  Head h = {.n = n};
+  memcpy(h.magic, magic, sizeof h.magic);
+  memcpy(out, &h, sizeof h);
+  for (size_t i = 0; i < n; i++) {
+    uint64_t size = file[i].n;
+    memcpy(out + sizeof h + i * 8, &size, 8);
+    memcpy(out + at, file[i].bytes, file[i].n);
+    at += up16(file[i].n);
+  }
+  *bytes = total;
+  return out;
+}
+
+static ObjectFile *unpack(const uint8_t *in, size_t bytes, size_t *n) {
+  Head h;
+  if (bytes < sizeof h) return NULL;
+  memcpy(&h, in, sizeof h);
+  if (memcmp(h.magic, magic, sizeof h.magic) != 0 || h.n > bytes / 8) return NULL;
+  size_t at = up16(sizeof h + h.n * 8);
+  ObjectFile *f = calloc(h.n + 1, sizeof *f);
+  for (size_t i = 0; f && i < h.n; i++) {
+    uint64_t size;
+    memcpy(&size, in + sizeof h + i * 8, 8);
+    if (at > bytes || size > bytes - at) {
+      free(f);
+      return NULL;
+    }
+    f[i] = (ObjectFile){in + at, size};
+    at += up16(size);
+  }
+  *n = h.n;
+  return f;
+}
+
+/* ---- plugging in --------------------------------------------------------------------- */
+static void *find_numbered(const NativeCode *c, char letter, uint32_t i) {
+  char name[16];
+  snprintf(name, sizeof name, "%c%u", letter, i);
+  return object_find(c->object, name);
+}
+
+static bool plug_kernels(NativeCode *c, rvm_program *p) {
+  for (uint32_t i = 0; i < p->im.n_kernels; i++) {
+    KernelInfo *k = &p->kernel[i];
+    void *at = find_numbered(c, 'k', i);
+    if (!at) continue;
+    Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx);
+    if (!f) return false;
+    llvm_kernel_constants(f, p->im.data, p->im.n_data);
+    f->next = c->all;
+    c->all = f;
+    program_set_kernel(p, i, native_launch, f);
+    c->n_kernels++;
+  }
+  return true;
+}
+
+static bool plug_functions(NativeCode *c, rvm_program *p) {
+  if (p->im.n_entries == 0 || !find_numbered(c, 'e', p->im.entry[0].func)) return true;
+  c->entry = calloc(p->im.n_funcs + 1, sizeof *c->entry);
+  if (!c->entry) return false;
+  for (uint32_t i = 0; i < p->im.n_entries; i++) {
+    uint32_t f = p->im.entry[i].func;
+    c->entry[f] = (EngineEntry)(uintptr_t)find_numbered(c, 'e', f);
+    if (!c->entry[f]) return false;
+  }
+  engine_install(p, c->entry);
+  return c->whole = true;
+}
+
+static void *resolve(void *user, const char *name) {
+  const rvm_program *p = user;
+  return strcmp(name, "rvm.konst") == 0 ? p->konst : helper_find(NULL, name);
+}
+
+NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **why) {
+  size_t n_files;
+  NativeCode *c = calloc(1, sizeof *c);
+  ObjectFile *file = unpack(bytes, n, &n_files);
+  *why = "the machine code is damaged";
+  if (c && file) {
+    c->p = p;
+    c->object = object_load(file, n_files, resolve, p, why);
+  }
+  free(file);
+  if (c && c->object) {
+    *why = "no memory for the machine code";
+    if (plug_functions(c, p) && plug_kernels(c, p)) return c;
+  }
+  code_free(c);
+  return NULL;
+}
+
+void code_free(NativeCode *c) {
+  if (!c) return;
+  for (Native *f = c->all, *next; f; f = next) {
+    next = f->next;
+    native_free(f);
+  }
+  object_free(c->object);
+  free(c->entry);
+  free(c);
+}
+
+uint32_t code_kernels(const NativeCode *c) { return c->n_kernels; }
+bool code_whole(const NativeCode *c) { return c->whole; }
+
+/* ---- names ------------------------------------------------------------------------------ */
+typedef struct {
+  const NativeCode *c;
+  void (*f)(void *, const char *, uintptr_t, size_t);
+  void *user;
+} Each;
+
+static void readable(void *user, const char *name, uintptr_t at, size_t n) {
+  const Each *e = user;
+  const Image *m = &e->c->p->im;
+  char text[160];
+  const char *inner = strncmp(name, "inner.", 6) == 0 ? name + 6 : name;
+  unsigned long i = strtoul(inner + 1, NULL, 10);
+  if (*inner == 'k' && i < m->n_kernels)
+    snprintf(text, sizeof text, "kernel %s", m->kernel[i]->text + m->kernel[i]->name);
+  else if ((*inner == 'f' || *inner == 'e' || *inner == 'c') && i < m->n_funcs)
+    snprintf(text, sizeof text, "%s%s", m->text + m->func[i].name, *inner == 'f' ? "" : " (call)");
+  else
+    snprintf(text, sizeof text, "%s", name);
+  e->f(e->user, text, at, n);
+}
+
+void code_each(const NativeCode *c, void (*f)(void *, const char *, uintptr_t, size_t),
+               void *user) {
+  Each e = {c, f, user};
+  object_each(c->object, readable, &e);
+}
