@@ -26,15 +26,17 @@ static const char *run_entry(rvm_program *p, rvm_instance *vm, const GProgram *g
   return NULL;
 }
 
-static bool run_all(const Way *w, rvm_program *p, const GProgram *const *g, int n, Outcome *out) {
+static bool run_all(const Way *w, rvm_program *p, const uint8_t *image, size_t size,
+                    const GProgram *const *g, int n, Outcome *out) {
   Native *native = NULL;
   rvm_instance *vm;
   rvm_error err;
   rvm_limits limits = {.memory = (uint64_t)1 << 30, .fuel = (uint64_t)1 << 34};
   const char *why = NULL;
   if (strcmp(w->engine, "interp") != 0) {
-    native = native_open(&why);
-    if (!native || !native_kernels(native, p, &why)) {
+    NativeOptions o = {.functions = !strcmp(w->engine, "native"), .compile = true};
+    native = native_open(p, image, size, o, &why);
+    if (!native) {
       fprintf(stderr, "%s: %s\n", w->name, why);
       return false;
     }
@@ -63,7 +65,7 @@ bool run_way(const Way *w, const char *text, const GProgram *const *p, int n, Ou
   bytes = image;
   if (rvm_program_load(bytes, size, host_alloc(), &program, &err) != RVM_OK)
     return fprintf(stderr, "%s: the image is refused: %s\n", w->name, err.message), false;
-  bool ok = run_all(w, program, p, n, out);
+  bool ok = run_all(w, program, bytes, size, p, n, out);
   rvm_program_free(program);
   return ok;
 }

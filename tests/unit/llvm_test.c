@@ -39,7 +39,7 @@ static KStatus compile(const Kernel *k, KAlloc a, KProg **out, KError *err) {
   if (recent.fn && recent.k == k && recent.hash == hash) return K_OK;
   llvm_jit_free(recent.jit);
   recent = (Compiled){ .k = k, .hash = hash, .p = *out };
-  recent.jit = llvm_jit_new(&(LlvmOptions){ 2 }, &why);
+  recent.jit = llvm_jit_new(&(LlvmOptions){ .level = 2 }, &why);
   if (recent.jit) recent.fn = llvm_jit_kernel(recent.jit, k, interpret, &recent, &recent.ctx, &why);
   if (recent.fn) return K_OK;
   kernel_unprepare(*out, a);
