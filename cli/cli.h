@@ -2,6 +2,7 @@
 #ifndef RVM_CLI_H
 #define RVM_CLI_H
 #include <stdio.h>
+#include "cli/tensor_file.h"
 #include "ir/expr.h"
 #include "vm/image.h"
 #include <rvm/rvm.h>
@@ -38,6 +39,8 @@ typedef struct Driver {
   const char *diag_format;           /* NULL or "json"                         */
   int opt_level;                     /* of the pipeline run before lowering    */
   const char *passes;                /* or these passes, "copy,dce"; NULL: opt_level */
+  const TensorSet *params;           /* weights that become constants of a lone entry, or NULL ... */
+  bool (*stays)(void *ud, Sym name);  void *stays_ud;  /* ... except of these parameters */
 } Driver;
 struct PassOpts;
 /* Runs d's passes over the module; o may be NULL.  false with *code: a name
@@ -67,5 +70,7 @@ bool    driver_image_text(Driver *d, const char *path, const char *text, const c
 rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            */
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int  fail_io(const char *why);
+/* tensor_file_read for a command: EXIT_OK, or the exit code after saying why. */
+int  tensors_read(const char *path, TensorSet *out);
 bool has_suffix(const char *s, const char *suffix);
 #endif

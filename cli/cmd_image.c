@@ -6,15 +6,27 @@
 
 typedef struct {
   CommonOpts common;
-  const char *out, *entry;
+  const char *out, *entry, *passes;
+  TextList params;
+  uint64_t opt;
 } BuildCmd;
 static const Opt build_opts[] = {
     {"out", "FILE.rvm", "where to write (default: beside the source)", OPT_TEXT,
      offsetof(BuildCmd, out)},
     {"entry", "NAME", "export only this function (default: all of the file)", OPT_TEXT,
      offsetof(BuildCmd, entry)},
+    {"params", "FILE", "weights of --entry (default: main), which the image then holds", OPT_LIST,
+     offsetof(BuildCmd, params)},
+    {"opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, offsetof(BuildCmd, opt)},
+    {"passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT,
+     offsetof(BuildCmd, passes)},
     {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(BuildCmd, common.diag)},
 };
+
+static bool none_stays(void *ud, Sym name) {
+  (void)ud, (void)name;
+  return false;
+}
 
 static char *beside(const char *path) {
   size_t n = strlen(path);
@@ -29,18 +41,27 @@ static int run_build(void *opts, int n, char **args) {
   size_t size;
   Module *m;
   int code;
+  TensorSet weights = {0};
+  for (int i = 0; i < o->params.n; i++)
+    if ((code = tensors_read(o->params.at[i], &weights)) != EXIT_OK) return code;
   driver_init(&d, o->common.diag);
-  if (!driver_image(&d, args[0], o->entry, &bytes, &size, &m, &code)) return code;
+  d.opt_level = o->opt > 2 ? 2 : (int)o->opt;
+  d.passes = o->passes;
+  d.params = &weights;
+  d.stays = none_stays;
+  const char *entry = o->entry || !weights.n ? o->entry : "main";
+  if (!driver_image(&d, args[0], entry, &bytes, &size, &m, &code)) return code;
   const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, bytes, size);
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }
 const Command cmd_build = {
     "build",
-    "FILE.rly [--out FILE.rvm] [--entry NAME]",
+    "FILE.rly [--out FILE.rvm] [--entry NAME] [--params FILE]",
     "Compile a program to an image that any rvm, or a device, runs",
-    "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n",
+    "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n"
+    "  rvm build model.rly --params weights.safetensors\n",
     build_opts,
-    3,
+    (int)(sizeof build_opts / sizeof *build_opts),
     sizeof(BuildCmd),
     1,
     1,

@@ -59,8 +59,8 @@ typedef struct {
   rvm_program *p;
   rvm_instance *vm;
   rvm_func f;
-  TensorSet sets; /* all that --inputs and --params hold     */
-  InValue **in;   /* one per parameter                       */
+  TensorSet inputs, params; /* what --inputs and --params hold       */
+  InValue **in;             /* one per parameter                       */
   /* The program borrows the bytes, and a collector does not see into it. */
   const uint8_t *volatile image;
   Native *native;
@@ -117,24 +117,11 @@ static int fail_run(Run *r, const rvm_error *e) {
 }
 
 /* ---- inputs ------------------------------------------------------------------------ */
-/* A file that cannot be read is an I/O error, one that is read and damaged is
- * rejected input. */
-static int fail_file(const char *path, const char *why) {
-  fail_io(why);
-  return access(path, R_OK) ? EXIT_IO : EXIT_REJECTED;
-}
-
-static bool read_sets(Run *r, int *code) {
-  TextList files = {0};
-  if (r->o->inputs) vec_push(&files, r->o->inputs);
-  for (int i = 0; i < r->o->params.n; i++) vec_push(&files, r->o->params.at[i]);
-  for (int i = 0; i < files.n; i++) {
-    const char *why = tensor_file_read(files.at[i], &r->sets);
-    if (!why) continue;
-    *code = fail_file(files.at[i], why);
-    return false;
-  }
-  return true;
+static int read_sets(Run *r) {
+  int code = r->o->inputs ? tensors_read(r->o->inputs, &r->inputs) : EXIT_OK;
+  for (int i = 0; i < r->o->params.n && code == EXIT_OK; i++)
+    code = tensors_read(r->o->params.at[i], &r->params);
+  return code;
 }
 
 static const char *spec_for(const RunCmd *o, const char *name) {
@@ -143,6 +130,17 @@ static const char *spec_for(const RunCmd *o, const char *name) {
     if (!strncmp(o->input.at[i], name, n) && o->input.at[i][n] == '=')
       return o->input.at[i] + n + 1;
   return NULL;
+}
+
+/* What --input or --inputs give is no weight of the program's. */
+static bool given_otherwise(void *ud, Sym name) {
+  Run *r = ud;
+  size_t n = strlen(name);
+  for (int i = 0; i < r->inputs.n; i++) {
+    const char *s = r->inputs.at[i].name;
+    if (!strncmp(s, name, n) && (!s[n] || s[n] == '.')) return true;
+  }
+  return spec_for(r->o, name) != NULL;
 }
 
 /* Every --input must name a parameter. */
@@ -168,6 +166,9 @@ static bool read_inputs(Run *r, const rvm_func_info *info, int *code) {
   bool ok = inputs_named(r, info);
   *code = EXIT_REJECTED;
   StrBuf missing = {0};
+  TensorSet sets = {0};
+  for (int i = 0; i < r->params.n; i++) vec_push(&sets, r->params.at[i]);
+  for (int i = 0; i < r->inputs.n; i++) vec_push(&sets, r->inputs.at[i]);
   r->in = NEW_N(InValue *, info->n_params + 1);
   for (uint32_t i = 0; i < info->n_params; i++) {
     const char *name = rvm_func_param_name(r->p, r->f, i), *spec = spec_for(r->o, name);
@@ -177,7 +178,7 @@ static bool read_inputs(Run *r, const rvm_func_info *info, int *code) {
     if (spec)
       r->in[i] = input_from_spec(r->p, t, r->m, spec, &why);
     else
-      got = input_from_sets(r->p, t, name, &r->sets, &r->in[i], &why);
+      got = input_from_sets(r->p, t, name, &sets, &r->in[i], &why);
     if (r->in[i]) continue;
     ok = false;
     if (why.io) *code = EXIT_IO;
@@ -215,8 +216,8 @@ static int deliver(Run *r, rvm_value v) {
   }
   if (!r->o->expect) return EXIT_OK;
   TensorSet want = {0};
-  const char *why = tensor_file_read(r->o->expect, &want);
-  if (why) return fail_file(r->o->expect, why);
+  int code = tensors_read(r->o->expect, &want);
+  if (code != EXIT_OK) return code;
   StrBuf report = {0};
   bool same = compare_sets(&leaves, &want, r->o->rtol.value, r->o->atol.value, &report);
   fflush(stdout); /* the result stands first        */
@@ -313,6 +314,10 @@ static int run_run(void *opts, int n, char **args) {
   driver_init(&d, o->common.diag);
   d.opt_level = o->opt > 2 ? 2 : (int)o->opt;
   d.passes = o->passes;
+  d.params = &r.params;
+  d.stays = given_otherwise;
+  d.stays_ud = &r;
+  if ((code = read_sets(&r)) != EXIT_OK) return code;
   if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
   r.image = bytes;
   rvm_alloc a = host_alloc();
@@ -327,7 +332,6 @@ static int run_run(void *opts, int n, char **args) {
   }
   code = native ? use_native(&r, size) : EXIT_OK;
   if (code == EXIT_OK) code = find_entry(&r, entry);
-  if (code == EXIT_OK && !read_sets(&r, &code)) code = code ? code : EXIT_IO;
   if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK)
     code = fail_run(&r, &err);
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "autodiff/autodiff.h"
+#include "cli/bind.h"
 #include "cli/cli.h"
 #include "codegen/lower/lower.h"
 #include "parser/parser.h"
@@ -31,14 +32,49 @@ int driver_report(Driver *d) {
   return d->diags->n_errors ? EXIT_REJECTED : EXIT_OK;
 }
 
-Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed) {
+/* ---- weights ---------------------------------------------------------------------- */
+typedef struct {
+  const Global *g;
+  bool found;
+} Mention;
+static void mention_atom(void *ud, Atom *a) {
+  Mention *m = ud;
+  if (a->kind == ATOM_Global && a->global == m->g) m->found = true;
+}
+static void mention_block(void *ud, Block *b) {
+  mention_atom(ud, &b->result);
+  for (int i = 0; i < b->n; i++)
+    ir_visit(b->at[i].value, &(ExprVisit){mention_atom, mention_block, NULL}, ud);
+}
+static bool is_called(const Module *m, const Global *g) {
+  Mention seen = {g, false};
+  for (int i = 0; i < m->globals.n && !seen.found; i++)
+    mention_block(&seen, m->globals.at[i]->fn->body);
+  return seen.found;
+}
+
+/* A function that others call keeps its parameters: they are bound when it runs. */
+static void bind_params(Driver *d, Module *m, const char *entry) {
+  Global *g = d->params && d->params->n && entry ? module_find(m, entry + (*entry == '@')) : NULL;
+  if (g && !is_called(m, g)) bind_weights(m, g->fn, d->params, d->stays, d->stays_ud);
+}
+
+/* ---- loading ---------------------------------------------------------------------- */
+static Module *load_text(Driver *d, const char *path, const char *text, size_t n) {
   LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files + 1);
   for (int i = 0; i < stdlib_n_files; i++)
     lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
   Module *m = load_program(d->cx, &d->sources, path, text, n, lib, stdlib_n_files, NULL, d->diags);
-  if (!m || d->diags->n_errors) return NULL;
-  if (typed && (!typeinfer(m, d->diags) || d->diags->n_errors)) return NULL;
-  return m;
+  return d->diags->n_errors ? NULL : m;
+}
+
+static bool check_types(Driver *d, Module *m) {
+  return m && typeinfer(m, d->diags) && !d->diags->n_errors;
+}
+
+Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed) {
+  Module *m = load_text(d, path, text, n);
+  return !typed || check_types(d, m) ? m : NULL;
 }
 
 /* What typeinfer says of a program made by a pass is our mistake: the program is
@@ -129,7 +165,9 @@ static bool compile(Driver *d, const char *path, const char *text, size_t size, 
   Global **entries;
   int n_entries;
   Image image;
-  *m = driver_load_text(d, path, text, size, true);
+  *m = load_text(d, path, text, size);
+  if (*m) bind_params(d, *m, entry);
+  if (!check_types(d, *m)) *m = NULL;
   if (!*m || !driver_differentiate(d, *m, code) ||
       !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
       !driver_optimise(d, *m, NULL, code) ||

@@ -1,6 +1,7 @@
 /* fail.c -- the refusals all commands share: what is said, and the exit code. */
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/cli.h"
 
 int fail_usage(const Command *c, const char *fmt, ...) {
@@ -19,4 +20,13 @@ int fail_io(const char *why) {
 bool has_suffix(const char *s, const char *suffix) {
   size_t n = strlen(s), m = strlen(suffix);
   return n >= m && !strcmp(s + n - m, suffix);
+}
+
+/* A file that cannot be read is an I/O error, one that is read and damaged is
+ * rejected input. */
+int tensors_read(const char *path, TensorSet *out) {
+  const char *why = tensor_file_read(path, out);
+  if (!why) return EXIT_OK;
+  fail_io(why);
+  return access(path, R_OK) ? EXIT_IO : EXIT_REJECTED;
 }

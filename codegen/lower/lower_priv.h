@@ -54,7 +54,7 @@ typedef struct Lower {
   VEC(char) text;      Map text_at;
   VEC(IType) types;    Map type_at;
   VEC(ICtor) ctors;    VEC(uint32_t) type_list;  VEC(int64_t) dims;
-  VEC(IConst) consts;  Map const_at;   VEC(uint8_t) data;
+  VEC(IConst) consts;  Map const_at;   VEC(const Tensor *) const_of;  uint64_t n_data;
   VEC(Kernel *) kernels; Map kernel_at;
   VEC(IFunc) funcs;    VEC(Ins) code;  VEC(uint32_t) pool;
   VEC(ILabel) labels;  VEC(IRegState) states;  VEC(ILine) lines;
@@ -70,6 +70,7 @@ uint32_t low_itype_host(Lower *L, Type *closed);       /* a tensor keeps its con
 uint32_t low_scalar(Lower *L, DType t);
 uint32_t low_tensor(Lower *L, DType t, int rank);
 uint32_t low_const(Lower *L, const Tensor *t);
+uint8_t *low_data(const Lower *L);
 uint32_t low_kernel(Lower *L, Kernel *k);              /* equal kernels are shared */
 uint32_t low_instance(Lower *L, const Fn *fn, Sym name, const TyEnv *env, FnBind *bind);
 uint32_t low_runtime(const char *name);                /* number of a runtime kernel */

@@ -34,13 +34,14 @@ static uint64_t const_hash(const Tensor *t) {
 }
 
 /* Chains of equal hashes are told apart by comparing with the stored entry. */
-static bool same_const(const Lower *L, const IConst *c, const Tensor *t, uint32_t type) {
+static bool same_const(const Lower *L, uint32_t i, const Tensor *t, uint32_t type) {
+  const IConst *c = &L->consts.at[i];
   if (c->type != type) return false;
   if (t->rank == 0) return c->bits == slot_bits(t);
   size_t bytes = (size_t)t->count * (size_t)dtype_bytes(t->dtype);
   return c->bytes == bytes &&
          !memcmp(&L->dims.at[c->first_dim], t->dim, sizeof t->dim[0] * (size_t)t->rank) &&
-         !memcmp(L->data.at + c->at, t->bytes, bytes);
+         !memcmp(L->const_of.at[i]->bytes, t->bytes, bytes);
 }
 
 uint32_t low_const(Lower *L, const Tensor *t) {
@@ -48,25 +49,32 @@ uint32_t low_const(Lower *L, const Tensor *t) {
   uint64_t h = const_hash(t);
   for (void *found; (found = map_get(&L->const_at, h)); h += 2) {
     uint32_t i = (uint32_t)(uintptr_t)found - 1;
-    if (same_const(L, &L->consts.at[i], t, type)) return i;
+    if (same_const(L, i, t, type)) return i;
   }
   IConst c = {.type = type};
   if (t->rank == 0) {
     c.bits = slot_bits(t);
   } else {
-    while (L->data.n % 64) vec_push(&L->data, 0);
-    c.at = (uint64_t)L->data.n;
+    c.at = L->n_data = (L->n_data + 63) / 64 * 64;
     c.bytes = (uint64_t)t->count * (uint64_t)dtype_bytes(t->dtype);
     c.first_dim = (uint32_t)L->dims.n;
     for (int i = 0; i < t->rank; i++) vec_push(&L->dims, t->dim[i]);
-    vec_reserve(&L->data, L->data.n + (int)c.bytes);
-    if (c.bytes) memcpy(L->data.at + L->data.n, t->bytes, (size_t)c.bytes);
-    L->data.n += (int)c.bytes;
+    L->n_data += c.bytes;
   }
   uint32_t i = (uint32_t)L->consts.n;
   vec_push(&L->consts, c);
+  vec_push(&L->const_of, t);
   map_set(&L->const_at, h, (void *)(uintptr_t)(i + 1));
   return i;
+}
+
+/* The bytes of all constants, put together once: weights are large. */
+uint8_t *low_data(const Lower *L) {
+  uint8_t *data = NEW_BYTES((size_t)L->n_data + 1);
+  for (int i = 0; i < L->consts.n; i++)
+    if (L->consts.at[i].bytes)
+      memcpy(data + L->consts.at[i].at, L->const_of.at[i]->bytes, (size_t)L->consts.at[i].bytes);
+  return data;
 }
 
 /* ---- kernels --------------------------------------------------------------------- */
