@@ -147,9 +147,18 @@ static KE expr(Parser *p, int prec) {
 /* ---- statements ------------------------------------------------------------- */
 static bool block(Parser *p);
 
+/* Does a $0 = line begin here, and not an expression that begins with $0? */
+static bool alias_next(Parser *p) {
+  if (!read_is_next(p, "$")) return false;
+  const char *s = p->at + 1;
+  while (s < p->end && text_is_digit(*s)) s++;
+  while (s < p->end && (*s == ' ' || *s == '\t' || *s == '\n' || *s == '\r')) s++;
+  return s < p->end && *s == '=' && (s + 1 == p->end || s[1] != '=');
+}
+
 /* $0 = expr lines; numbers start again wherever $0 is given. */
 static bool aliases(Parser *p) {
-  while (read_accept(p, "$")) {
+  while (alias_next(p) && read_accept(p, "$")) {
     uint32_t n = 0;
     if (!alias_number(p, &n) || !read_expect(p, "=")) return false;
     if (n > p->n_alias) return read_fail(p, "names with $ count up from $0");

@@ -84,13 +84,15 @@ VFN(VF, sigmoid, VF x) {
 /* x + x T(x^2), and 1 - e^S(x) from 0.9 on; S(x) in [-17.2, -1.5]. */
 VFN(VF, erf_small, VF x) {
   VF z = VMUL(x, x), w = VMUL(z, z);
-  VF a = VADD(V_P1(z, 0x1.06eba8p-3, -0x1.812740p-2), VMUL(w, V_P1(z, 0x1.ce2d62p-4, -0x1.b800b6p-6)));
+  VF a = VADD(V_P1(z, 0x1.06eba8p-3, -0x1.81274p-2),
+              VMUL(w, V_P1(z, 0x1.ce2d62p-4, -0x1.b800b6p-6)));
   VF b = VADD(V_P1(z, 0x1.5443d2p-8, -0x1.a5b9e8p-11), VMUL(w, VC(0x1.4e062cp-14)));
   return VADD(x, VMUL(x, VADD(a, VMUL(VMUL(w, w), b))));
 }
 VFN(VF, erf_large, VF x) {
   VF z = VMUL(x, x), w = VMUL(z, z);
-  VF a = VADD(V_P1(x, -0x1.4338aep-13, -0x1.20bab6p0), VMUL(z, V_P1(x, -0x1.461624p-1, -0x1.aac58cp-4)));
+  VF a = VADD(V_P1(x, -0x1.4338aep-13, -0x1.20bab6p0),
+              VMUL(z, V_P1(x, -0x1.461624p-1, -0x1.aac58cp-4)));
   VF b = VADD(V_P1(x, 0x1.6e3d96p-6, -0x1.9312a2p-9), VMUL(z, VC(0x1.a1c9fcp-13)));
   VF s = VADD(a, VMUL(w, b)), p = VADD(VC(1), VCALL(exp_tail, VCALL(exp_rest, s)));
   return VSUB(VC(1), VMUL(p, VCALL(exp2i, VCALL(exp_scale, s))));
@@ -106,8 +108,10 @@ VFN(VF, log_m, VF x) { return VOF(USUB(VBITS(x), USHL(VCALL(log_e, x), 23))); }
 /* log(1 + f) */
 VFN(VF, log_tail, VF f) {
   VF z = VMUL(f, f), w = VMUL(z, z);
-  VF a = VADD(V_P1(f, 0x1.55554ap-2, -0x1.000224p-2), VMUL(z, V_P1(f, 0x1.99a5b4p-3, -0x1.547764p-3)));
-  VF b = VADD(V_P1(f, 0x1.226b56p-3, -0x1.0ce9e4p-3), VMUL(z, V_P1(f, 0x1.07e84ap-3, -0x1.41ef8p-4)));
+  VF a = VADD(V_P1(f, 0x1.55554ap-2, -0x1.000224p-2),
+              VMUL(z, V_P1(f, 0x1.99a5b4p-3, -0x1.547764p-3)));
+  VF b = VADD(V_P1(f, 0x1.226b56p-3, -0x1.0ce9e4p-3),
+              VMUL(z, V_P1(f, 0x1.07e84ap-3, -0x1.41ef8p-4)));
   VF p = VADD(a, VMUL(w, b));
   return VADD(f, VSUB(VMUL(VMUL(f, z), p), VMUL(VC(0x1p-1), z)));
 }

@@ -141,12 +141,13 @@ static void emit_body(Emit *e) {
 
 /* The tables of a kernel, in one block. */
 static void *make_tables(Emit *e, const Kernel *k) {
-  size_t n = k->n_nodes + 1, v = k->n_vars + 1;
-  char *at = calloc(1, n * (2 * sizeof(Val) + 8 + 2 * 4 + 2) + v * (sizeof(Val) + 8 + 1 + 1));
+  size_t n = k->n_nodes + 1, v = k->n_vars + 1, m = k->n_stmts + 1;
+  char *at = calloc(1, n * (2 * sizeof(Val) + 8 + 2 * 4 + 2) + v * (sizeof(Val) + 8 + 1 + 1) +
+                           m * sizeof(Val));
   char *block = at;
   if (!at) return NULL;
 #define TAKE(field, count) (e->field = (void *)at, at += (count) * sizeof *e->field)
-  TAKE(val, n), TAKE(lane, n), TAKE(coef, n), TAKE(var, v), TAKE(var_coef, v);
+  TAKE(val, n), TAKE(kept, m), TAKE(lane, n), TAKE(coef, n), TAKE(var, v), TAKE(var_coef, v);
   TAKE(seen, n), TAKE(todo, n), TAKE(form, n), TAKE(need, n);
   TAKE(in_memory, v), TAKE(var_form, v);
 #undef TAKE

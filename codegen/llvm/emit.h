@@ -23,6 +23,7 @@ typedef struct Emit {
   Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
   uint8_t *form, *need, *var_form;           /* lanes.c: per node, per node, per variable */
   int64_t *coef, *var_coef;  Val *lane;
+  Val *kept, at_lane;                        /* emit_strips.c: per statement; the lane of the strip */
   Val sym[K_MAX_SYMS], buf[K_MAX_BUFS], dim[K_MAX_BUFS][K_MAX_RANK];
 } Emit;
 
@@ -70,6 +71,9 @@ Val emit_address(Emit *e, uint32_t buf, const Val *index);
  * one of them, or x is a double: libm's is called. */
 bool math_in_line(SOp op, DType t);
 Val emit_math(Emit *e, SOp op, Val x, Val y);
+
+/* ---- emit_strips.c -------------------------------------------------------------------- */
+Val emit_strip_var(Emit *e, uint32_t var);   /* this lane's value of a variable in an array */
 
 /* ---- emit_stmt.c, contract.c --------------------------------------------------------- */
 void emit_stmts(Emit *e, uint32_t from, uint32_t to);

@@ -459,6 +459,8 @@ static Val emit_node(Emit *e, KE at) {
   case KN_Sym: return e->sym[n->a];
   case KN_Var:
     if (!e->in_memory[n->a]) return e->var[n->a];
+    if (LLVMGetTypeKind(LLVMGetAllocatedType(e->var[n->a])) == LLVMArrayTypeKind)
+      return emit_strip_var(e, n->a);
     return LLVMBuildLoad2(e->b, reg_type(e, (DType)n->dtype), e->var[n->a], "");
   case KN_Op: {
     int arity = sop_info[n->op].arity;

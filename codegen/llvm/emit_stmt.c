@@ -1,16 +1,17 @@
 /* emit_stmt.c -- statements, reductions, and contractions as plain loops.  The
  * recursion follows the nesting of statements.                               */
-#include "codegen/llvm/emit.h"
+#include "codegen/llvm/emit_stmt.h"
 
 void set_var(Emit *e, uint32_t var, Val v) {
   e->var[var] = v;
   e->in_memory[var] = false;
 }
 
-static void emit_for(Emit *e, uint32_t at) {
+/* A loop with carried values: they live in memory until LLVM sees to it. */
+static void emit_carrying(Emit *e, uint32_t at) {
   const KStmt *s = &e->k->stmt[at];
-  const uint32_t *p = s->b == KE_NONE ? NULL : e->k->pool + s->b;
-  uint32_t n = p ? p[0] : 0;
+  const uint32_t *p = e->k->pool + s->b;
+  uint32_t n = p[0];
   Val next[K_MAX_SYMS];
   Val extent = emit_expr(e, s->a);
   for (uint32_t i = 0; i < n; i++) { /* the initial values do not see each other */
@@ -30,7 +31,29 @@ static void emit_for(Emit *e, uint32_t at) {
   loop_end(e, &l);
 }
 
-static void emit_store(Emit *e, const KStmt *s) {
+/* times: iterations of the loop around it that is one with this one, or NULL. */
+static void emit_for(Emit *e, uint32_t at, Val times) {
+  const KStmt *s = &e->k->stmt[at];
+  if (s->b != KE_NONE) {
+    emit_carrying(e, at);
+    return;
+  }
+  Val n = emit_expr(e, s->a);
+  if (times) n = LLVMBuildNSWMul(e->b, times, n, "");
+  if (for_merges(e, at)) {
+    set_var(e, s->var, i64_of(e, 0));
+    emit_for(e, at + 1, n);
+  } else if (for_suits_strips(e, at, n)) {
+    emit_for_strips(e, at, n);
+  } else {
+    Loop l = loop_begin(e, n);
+    set_var(e, s->var, l.i);
+    emit_stmts(e, at + 1, s->end);
+    loop_end(e, &l);
+  }
+}
+
+void emit_store(Emit *e, const KStmt *s) {
   const KBuf *b = &e->k->buf[s->a];
   Val index[K_MAX_RANK];
   for (int i = 0; i < b->rank; i++) index[i] = emit_expr(e, e->k->pool[s->b + (uint32_t)i]);
@@ -39,63 +62,35 @@ static void emit_store(Emit *e, const KStmt *s) {
   LLVMSetAlignment(st, (unsigned)dtype_bytes((DType)b->dtype));
 }
 
-/* Nested loops over n (var, extent) pairs. */
-static void open_loops(Emit *e, const uint32_t *pair, uint32_t n, Loop *l) {
-  for (uint32_t i = 0; i < n; i++) {
-    l[i] = loop_begin(e, emit_expr(e, pair[2 * i + 1]));
-    set_var(e, pair[2 * i], l[i].i);
-  }
-}
-static void close_loops(Emit *e, uint32_t n, Loop *l) {
-  while (n > 0) loop_end(e, &l[--n]);
-}
-
-/* acc := acc op v.  Floating sums may be taken in lanes. */
-static void accumulate(Emit *e, SOp op, DType t, Val acc, Val v) {
-  LLVMTypeRef type = reg_type(e, t);
-  Val old = LLVMBuildLoad2(e->b, type, acc, ""), now;
-  if (dtype_is_float(t) && (op == S_add || op == S_mul)) {
-    now = op == S_add ? LLVMBuildFAdd(e->b, old, v, "") : LLVMBuildFMul(e->b, old, v, "");
-    if (LLVMIsAInstruction(now)) LLVMSetFastMathFlags(now, LLVMFastMathAllowReassoc);
-  } else {
-    now = emit_op(e, op, t, old, v, NULL);
-  }
-  LLVMBuildStore(e->b, now, acc);
-}
-
-static DType sum_type(DType t) { return dtype_is_float(t) && t != DT_f64 ? DT_f32 : t; }
-
-static void emit_reduce(Emit *e, const KStmt *s) {
-  const uint32_t *p = e->k->pool + s->b;
-  DType t = (DType)s->dtype;
-  Loop l[K_MAX_LOOPS];
-  Val acc = new_slot(e, reg_type(e, t));
-  LLVMBuildStore(e->b, emit_expr(e, s->a), acc);
-  open_loops(e, p + 1, p[0], l);
-  accumulate(e, (SOp)s->op, sum_type(t), acc, emit_expr(e, s->c));
-  close_loops(e, p[0], l);
-  set_var(e, s->var, emit_round_half(e, t, LLVMBuildLoad2(e->b, reg_type(e, t), acc, "")));
+static LoopList all_loops(Emit *e, const uint32_t *pair, uint32_t n) {
+  LoopList l = {.n = n};
+  for (uint32_t i = 0; i < n; i++)
+    l.var[i] = pair[2 * i], l.extent[i] = emit_expr(e, pair[2 * i + 1]);
+  return l;
 }
 
 void emit_contract_plain(Emit *e, uint32_t at) {
   const KStmt *s = &e->k->stmt[at];
   const uint32_t *p = e->k->pool + s->b, np = p[0], *red = p + 1 + 2 * np, nr = red[0];
-  DType t = (DType)s->dtype, in = sum_type(t);
-  Loop l[K_MAX_LOOPS], r[K_MAX_LOOPS];
-  Val acc = new_slot(e, reg_type(e, t));
-  open_loops(e, p + 1, np, l);
-  LLVMBuildStore(e->b, LLVMConstNull(reg_type(e, t)), acc);
-  open_loops(e, red + 1, nr, r);
-  Val f[2];
+  DType t = (DType)s->dtype, wide = t == DT_f16 || t == DT_bf16 ? DT_f32 : t;
+  Reducer r = {S_add, t, false, reg_type(e, t)};
+  LoopList outer = all_loops(e, p + 1, np), inner = all_loops(e, red + 1, nr);
+  Loop open[K_MAX_LOOPS], depth[K_MAX_LOOPS];
+  Val acc = new_slot(e, r.type), f[2];
+  open_loops(e, &outer, open);
+  LLVMBuildStore(e->b, LLVMConstNull(r.type), acc);
+  open_loops(e, &inner, depth);
   for (int i = 0; i < 2; i++) {
     KE x = red[1 + 2 * nr + (uint32_t)i];
     f[i] = emit_cast(e, emit_expr(e, x), (DType)e->k->node[x].dtype, t);
   }
-  accumulate(e, S_add, in, acc, emit_op(e, S_mul, in, f[0], f[1], NULL));
-  close_loops(e, nr, r);
-  set_var(e, s->var, emit_round_half(e, t, LLVMBuildLoad2(e->b, reg_type(e, t), acc, "")));
+  Val v = emit_op(e, S_mul, wide, f[0], f[1], NULL);
+  Val old = LLVMBuildLoad2(e->b, r.type, acc, "");
+  LLVMBuildStore(e->b, reduce_step(e, &r, old, v, true), acc);
+  close_loops(e, &inner, depth);
+  set_var(e, s->var, reduce_out(e, &r, LLVMBuildLoad2(e->b, r.type, acc, "")));
   emit_stmts(e, at + 1, s->end);
-  close_loops(e, np, l);
+  close_loops(e, &outer, open);
 }
 
 static void emit_if(Emit *e, uint32_t at) {
@@ -114,7 +109,7 @@ void emit_stmts(Emit *e, uint32_t from, uint32_t to) {
     bool body = false;
     switch ((KStmtKind)s->kind) {
     case KS_For:
-      emit_for(e, at);
+      emit_for(e, at, NULL);
       body = true;
       break;
     case KS_Let: set_var(e, s->var, emit_expr(e, s->a)); break;

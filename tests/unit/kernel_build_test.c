@@ -471,6 +471,18 @@ static void reading_survives_any_bytes(void **state) {
   assert_true(read > 100);
 }
 
+/* A value may begin with the name of an expression. */
+static void a_value_may_be_a_named_expression(void **state) {
+  (void)state;
+  Counted c;
+  KAlloc a = counting(&c);
+  Kernel *k = parse("kernel @k() { in x: f32[3] out y: f32[1] let r = reduce add (i in 3) from 0:f32 {"
+                    " $0 = x[i] $1 = $0 + 1:f32 $0 * $1 } y[0] = r }", a);
+  assert_round_trip(k, a);
+  kernel_free(k, a);
+  assert_int_equal(c.live, 0);
+}
+
 static void nesting_in_text_is_limited(void **state) {
   (void)state;
   Counted c;
@@ -525,7 +537,8 @@ int main(void) {
     cmocka_unit_test(every_constant_reads_back_exactly),
     cmocka_unit_test(mistakes_in_text_have_a_place),
     cmocka_unit_test(reading_survives_any_bytes),
-    cmocka_unit_test(nesting_in_text_is_limited),
+    cmocka_unit_test(a_value_may_be_a_named_expression),
+      cmocka_unit_test(nesting_in_text_is_limited),
     cmocka_unit_test(printing_and_reading_survive_every_refused_allocation),
   };
   return cmocka_run_group_tests_name("kernel build and text", tests, NULL, NULL);

@@ -448,6 +448,80 @@ static void reductions_over_several_axes(void **state) {
   }
 }
 
+/* Along the middle axis of x[a, b, c]: y = x - t, t the largest (smallest) plus a let that
+ * the loop after it reads; z: where it is.  c runs in lanes when compiled. */
+static Kernel *middle_kernel(DType t, SOp op, int64_t c) {
+  KB *b = kb_new(A, "middle");
+  KE d[3] = {kb_sym(b, "a"), kb_sym(b, "b"), c ? kb_int(b, c) : kb_sym(b, "c")};
+  KE at[3], to[2] = {d[0], d[2]};
+  uint32_t x = kb_buf(b, K_IN, "x", t, 3, d), y = kb_buf(b, K_OUT, "y", t, 3, d);
+  uint32_t z = kb_buf(b, K_OUT, "z", DT_i64, 2, to), w = kb_buf(b, K_OUT, "w", DT_bool, 2, to);
+  at[0] = to[0] = kb_for(b, d[0], K_PARALLEL), at[2] = to[1] = kb_for(b, d[2], K_PARALLEL);
+  KE first[3] = {at[0], kb_int(b, 0), at[2]};
+  KE zero = kb_let(b, kb_load_or(b, x, first, kb_num(b, t, 0)));
+  kb_reduce_begin(b, 1, &d[1], &at[1]);
+  KE top = kb_reduce_end(b, op, zero, kb_load(b, x, at));
+  KE is = kb_let(b, kb_lt(b, zero, top));
+  kb_reduce_begin(b, 1, &d[1], &at[1]);
+  KE here =
+      kb_reduce_end(b, S_min, d[1], kb_select(b, kb_eq(b, kb_load(b, x, at), top), at[1], d[1]));
+  kb_reduce_begin(b, 1, &d[1], &at[1]);
+  KE some = kb_reduce_end(b, S_or, is, kb_eq(b, kb_load(b, x, at), zero));
+  kb_store(b, z, to, here);
+  kb_store(b, w, to, some);
+  at[1] = kb_for(b, d[1], K_PARALLEL);
+  kb_store(b, y, at, kb_select(b, is, kb_sub(b, kb_load(b, x, at), top), kb_load(b, x, at)));
+  for (int i = 0; i < 3; i++) kb_end(b);
+  return done(b);
+}
+
+static void the_middle_axis_in_lanes(void **state) {
+  (void)state;
+  static const DType types[] = {DT_f32, DT_f64, DT_f16, DT_bf16, DT_i8, DT_i32, DT_u64};
+  static const int64_t width[] = {1, 7, 64, 65, 200};
+  for (int t = 0; t < 7; t++)
+    for (int i = 0; i < 5; i++)
+      for (int how = 0; how < 4; how++) {
+        if (how & 2 && t > 1) continue;
+        int64_t size[3] = {i % 3, below(9), width[i]};
+        check(middle_kernel(types[t], how & 1 ? S_min : S_max, how & 2 ? width[i] : 0), size,
+              FILL_Any, 0);
+      }
+}
+
+/* Indices that stand side by side are one loop; not those of a part, or swapped. */
+static void neighbouring_indices_and_others(void **state) {
+  (void)state;
+  for (int how = 0; how < 4; how++) {
+    KB *b = kb_new(A, "neighbours");
+    KE n = kb_sym(b, "n"), m = kb_sym(b, "m"), more = kb_add(b, m, kb_int(b, how == 1));
+    KE d[3] = {n, n, more}, e[2] = {n, m};
+    uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 3, d), y = kb_buf(b, K_OUT, "y", DT_f32, 2, e);
+    uint32_t z = kb_buf(b, K_OUT, "z", DT_f32, 1, d);
+    KE i = kb_for(b, n, K_PARALLEL), j = kb_for(b, m, K_PARALLEL), out[2] = {i, j},
+       in[3] = {n, i, j};
+    in[0] = kb_int(b, 0);
+    if (how == 2) in[0] = i;
+    KE v = kb_load(b, x, in);
+    if (how == 3) v = kb_add(b, v, kb_cast(b, j, DT_f32));
+    kb_store(b, y, out, v);
+    kb_end(b);
+    kb_end(b);
+    KE r[3], ext[2] = {n, m}, p = kb_for(b, n, K_PARALLEL);
+    r[0] = p;
+    kb_reduce_begin(b, 2, ext, r + 1);
+    v = kb_load(b, x, r);
+    if (how == 3) v = kb_sub(b, v, kb_cast(b, r[1], DT_f32));
+    KE sum = kb_reduce_end(b, S_add, kb_float(b, DT_f32, 0), v);
+    kb_store(b, z, &p, sum);
+    kb_end(b);
+    Kernel *k = done(b);
+    for (int64_t c = 0; c < 12; c++)
+      check_with(k, (int64_t[]){below(20), below(20)}, FILL_Small, 1e-5);
+    kernel_free(k, A);
+  }
+}
+
 static void softmax_of_rows(void **state) {
   (void)state;
   static const int64_t sizes[][2] = {{3, 10}, {700, 3}, {2, 1500}, {1, 1}};
@@ -920,6 +994,8 @@ int main(void) {
       cmocka_unit_test(every_reduction_of_every_length_and_type),
       cmocka_unit_test(nan_survives_minimum_and_maximum),
       cmocka_unit_test(reductions_over_several_axes),
+      cmocka_unit_test(the_middle_axis_in_lanes),
+      cmocka_unit_test(neighbouring_indices_and_others),
       cmocka_unit_test(softmax_of_rows),
       cmocka_unit_test(scans_and_argmax_carry_values),
       cmocka_unit_test(matrix_products_of_all_forms_and_types),
