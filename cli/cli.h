@@ -28,7 +28,7 @@ typedef struct Command {
   int (*run)(void *opts, int n, char **args);
 } Command;
 extern const Command cmd_run, cmd_check, cmd_print, cmd_fmt, cmd_build, cmd_disasm, cmd_info, cmd_ops,
-    cmd_explain, cmd_version, cmd_opt, cmd_grad;
+    cmd_explain, cmd_version, cmd_opt, cmd_grad, cmd_train;
 
 /* Every command that reads a program has these first. */
 typedef struct { const char *diag; } CommonOpts;
@@ -66,6 +66,15 @@ bool    driver_image(Driver *d, const char *path, const char *entry, uint8_t **b
 /* The same of a text; what is wrong with it stays in d->diags. */
 bool    driver_image_text(Driver *d, const char *path, const char *text, const char *entry,
                           uint8_t **bytes, size_t *n);
+
+/* The image of a text that stands for the file at path (NULL: of that file).
+ * entry as above, or several: "train_step,__init". */
+bool    driver_image_source(Driver *d, const char *path, const char *text, size_t size, const char *entry,
+                            uint8_t **bytes, size_t *n, Module **m, int *code);
+
+/* A call that failed: the message with the line of the program, or as JSON, on
+ * stderr; the exit code that goes with it. */
+int     driver_fault(Driver *d, const char *path, const rvm_error *e);
 
 rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            */
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

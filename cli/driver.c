@@ -128,25 +128,28 @@ static bool exportable(const Global *g) {
   return !g->library && t && t->kind == TY_Fn && t->fn.n_vars == 0;
 }
 
+static bool no_entry(Driver *d, Module *m, const char *path, const char *entry) {
+  diag_error(d->diags, (Span){0}, E0402, entry, str_fmt("%s does not define it", path));
+  StrBuf have = {0};
+  for (int i = 0; i < m->globals.n; i++)
+    if (exportable(m->globals.at[i]))
+      buf_fmt(&have, "%s@%s", have.n ? ", " : "", m->globals.at[i]->name);
+  diag_help(d->diags, "it defines %s", have.n ? buf_text(&have) : "no function that can be run");
+  return false;
+}
+
+/* entry: NULL, or names with commas between them. */
 static bool pick_entries(Driver *d, Module *m, const char *path, const char *entry, Global ***out,
                          int *n) {
   *out = NEW_N(Global *, m->globals.n + 1);
   *n = 0;
-  if (entry) {
-    Global *g = module_find(m, entry[0] == '@' ? entry + 1 : entry);
-    if (!g) {
-      diag_error(d->diags, (Span){0}, E0402, entry, str_fmt("%s does not define it", path));
-      StrBuf have = {0};
-      for (int i = 0; i < m->globals.n; i++)
-        if (exportable(m->globals.at[i]))
-          buf_fmt(&have, "%s@%s", have.n ? ", " : "", m->globals.at[i]->name);
-      diag_help(d->diags, "it defines %s",
-                have.n ? buf_text(&have) : "no function that can be run");
-      return false;
-    }
+  for (const char *s = entry; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) {
+    const char *name = str_fmt("%.*s", (int)strcspn(s, ","), s);
+    Global *g = module_find(m, name[0] == '@' ? name + 1 : name);
+    if (!g) return no_entry(d, m, path, name);
     (*out)[(*n)++] = g;
-    return true;
   }
+  if (entry) return true;
   for (int i = 0; i < m->globals.n; i++)
     if (exportable(m->globals.at[i])) (*out)[(*n)++] = m->globals.at[i];
   if (*n > 0) return true;
@@ -184,6 +187,15 @@ bool driver_image_text(Driver *d, const char *path, const char *text, const char
   return compile(d, path, text, strlen(text), entry, bytes, n, &m, &code);
 }
 
+bool driver_image_source(Driver *d, const char *path, const char *text, size_t size,
+                         const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code) {
+  *code = EXIT_OK;
+  if (!compile(d, path, text, size, entry, bytes, n, m, code))
+    return *code ? false : failed(d, code);
+  driver_report(d); /* warnings                         */
+  return true;
+}
+
 bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n,
                   Module **m, int *code) {
   *m = NULL;
@@ -192,8 +204,5 @@ bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **byte
     if (why) *code = fail_io(str_fmt("%s: %s", path, why));
     return !why;
   }
-  *code = EXIT_OK;
-  if (!compile(d, path, NULL, 0, entry, bytes, n, m, code)) return *code ? false : failed(d, code);
-  driver_report(d); /* warnings                         */
-  return true;
+  return driver_image_source(d, path, NULL, 0, entry, bytes, n, m, code);
 }

@@ -4,9 +4,9 @@
 #include "base/map.h"
 #include "cli/cli.h"
 
-static const Command *const commands[] = {&cmd_run,  &cmd_check, &cmd_print,   &cmd_fmt,
-                                          &cmd_opt,  &cmd_grad,  &cmd_build,   &cmd_disasm,
-                                          &cmd_info, &cmd_ops,   &cmd_explain, &cmd_version};
+static const Command *const commands[] = {
+    &cmd_run,   &cmd_train,  &cmd_check, &cmd_print, &cmd_fmt,     &cmd_opt,    &cmd_grad,
+    &cmd_build, &cmd_disasm, &cmd_info,  &cmd_ops,   &cmd_explain, &cmd_version};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *const footer =

@@ -23,6 +23,12 @@ static void release_all(rvm_instance *vm, uint32_t n, const rvm_value *v) {
 
 void rvm_value_release(rvm_instance *vm, rvm_value v) { release(vm, v); }
 
+void rvm_value_retain(rvm_instance *vm, rvm_value v) {
+  if (!ref_value(vm, v)) return;
+  ref_dup(v.bits);
+  api_hold(vm, v.bits);
+}
+
 /* NULL, or why v cannot be handed over as a value of this type. */
 static const char *unusable(const rvm_instance *vm, rvm_value v, uint32_t type) {
   const Image *m = &vm->p->im;

@@ -137,6 +137,8 @@ rvm_value  rvm_value_field(const rvm_instance *vm, rvm_value v, uint32_t i); /* 
 /* TENSOR: shape and data point into the value (or into v itself for a scalar). */
 void       rvm_value_get(const rvm_instance *vm, const rvm_value *v, DLTensor *out);
 void       rvm_value_release(rvm_instance *vm, rvm_value v);
+/* v, also one borrowed from another, becomes yours once more, to be released once more. */
+void       rvm_value_retain(rvm_instance *vm, rvm_value v);
 
 /* ---- looking inside ------------------------------------------------------------- */
 typedef struct {

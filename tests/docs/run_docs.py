@@ -218,7 +218,7 @@ def man_page(t, root, rvm):
         part = re.search(rf"^\.SS {command}\n(.*?)(?=^\.S[SH] |\Z)", page, re.M | re.S)
         t.result(f"man page: {command}", None if part else "  no section")
         one = subprocess.run([rvm, command, "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
-        for option in re.findall(r"^  (--[a-z-]+)", one, re.M):
+        for option in re.findall(r"^  (--[a-z0-9-]+)", one, re.M):
             ok = option == "--diag" or (part and re.search(rf"{option}\b", part.group(1)))
             t.result(f"man page: {command} {option}", None if ok else "  not described")
 

@@ -340,6 +340,19 @@ static rvm_value make_list(Fix *x, int64_t n) {
   return r;
 }
 
+static void a_field_that_is_retained_outlives_its_owner(void **state) {
+  (void)state;
+  Fix x;
+  fix_begin(&x, LISTS);
+  rvm_value v = make_list(&x, 3), rest = rvm_value_field(x.vm, v, 1);
+  rvm_value_retain(x.vm, rest);
+  rvm_value_retain(x.vm, rest);
+  rvm_value_release(x.vm, v);
+  rvm_value_release(x.vm, rest);
+  assert_int_equal(length_of(&x, rest), 2); /* which consumes it        */
+  fix_end(&x);
+}
+
 static void a_million_element_list_lives_and_dies(void **state) {
   (void)state;
   Fix x;
@@ -873,6 +886,7 @@ int main(void) {
     cmocka_unit_test(fuel_parks_and_resumes),
     cmocka_unit_test(an_interrupt_stops_a_loop),
     cmocka_unit_test(depth_and_memory_are_limited),
+    cmocka_unit_test(a_field_that_is_retained_outlives_its_owner),
     cmocka_unit_test(a_million_element_list_lives_and_dies),
     cmocka_unit_test(the_host_builds_and_takes_apart_values),
     cmocka_unit_test(a_failed_call_leaves_the_hosts_values_alone),

@@ -1,0 +1,483 @@
+#!/usr/bin/python3
+"""run_train.py RVM ROOT -- `rvm train` from outside: weights against NumPy, the same
+bits from the same seed, kills and resumed runs, files, errors."""
+import hashlib
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+import xml.etree.ElementTree
+try:
+    import numpy as np
+except ImportError:
+    print('numpy is not installed: 0 passed, 0 failed, all skipped')
+    sys.exit(77)
+
+RVM, ROOT = os.path.abspath(sys.argv[1]), sys.argv[2]
+HERE = os.path.join(os.path.abspath(ROOT), 'tests/train/programs')
+passed = failed = 0
+
+
+def result(name, why=None):
+    global passed, failed
+    if why:
+        failed += 1
+        print('FAILED %s: %s' % (name, why))
+    else:
+        passed += 1
+
+
+def train(program, *args, timeout=120):
+    if not program.startswith('/'):
+        program = os.path.join(HERE, program)
+    if '--engine' not in args:
+        args += '--engine', 'interp'
+    return subprocess.run([RVM, 'train', program, *map(str, args)], capture_output=True, text=True,
+                          timeout=timeout)
+
+
+def check(name, r, code=0, says=()):
+    """r ended with the code and said all of these."""
+    if r.returncode != code:
+        return result(name, 'exit code %d\n%s%s' % (r.returncode, r.stdout, r.stderr))
+    for text in [says] if isinstance(says, str) else says:
+        if text not in r.stdout + r.stderr:
+            return result(name, 'does not say `%s`:\n%s%s' % (text, r.stdout, r.stderr))
+    result(name)
+
+
+def tensors(path):
+    with open(path, 'rb') as f:
+        data = f.read()
+    n = struct.unpack('<Q', data[:8])[0]
+    types = {'F32': '<f4', 'F64': '<f8', 'I64': '<i8', 'U8': 'u1', 'U64': '<u8'}
+    out = {}
+    for k, v in json.loads(data[8:8 + n]).items():
+        a, b = v['data_offsets']
+        out[k] = np.frombuffer(data[8 + n + a:8 + n + b], types[v['dtype']]).reshape(v['shape'])
+    return out
+
+
+def digest(path):
+    with open(path, 'rb') as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def close(name, got, want, tol=1e-5):
+    bad = [k for k in want if k not in got or got[k].shape != np.shape(want[k]) or
+           not np.allclose(got[k], want[k], rtol=tol, atol=tol)]
+    result(name, bad and '%s: %s, not %s' % (bad, [got.get(k) for k in bad], [want[k] for k in bad]))
+
+
+rng = np.random.RandomState(3)
+X = rng.randn(50, 3).astype(np.float32)
+Y = (X @ rng.randn(3, 2) + [.5, -1] + .1 * rng.randn(50, 2)).astype(np.float32)
+
+
+def in_folder(test):
+    tmp = tempfile.mkdtemp(prefix='rvm-train-')
+    back = os.getcwd()
+    try:
+        os.chdir(tmp)
+        np.savez('train.npz', x=X, y=Y)
+        np.savez('test.npz', x=X[:7] + 1, y=Y[:7] + .5)
+        test()
+    finally:
+        os.chdir(back)
+        shutil.rmtree(tmp)
+
+
+# ---- the weights ---------------------------------------------------------------------------
+
+def gradient(w, b):
+    d = (X @ w.T + b - Y) / len(X)
+    return d.T @ X, d.sum(0)
+
+
+def simulate(w, b, steps, rate, method, decay=0, momentum=0, nesterov=False, clip=None):
+    p = [w.astype(np.float64), b.astype(np.float64)]
+    m, v = [0 * a for a in p], [0 * a for a in p]
+    for t in range(1, steps + 1):
+        g = gradient(*p)
+        norm = np.sqrt(sum((a * a).sum() for a in g))
+        if clip and norm > clip:
+            g = [a * clip / norm for a in g]
+        r = rate(t)
+        for i in range(2):
+            s = g[i] + (0 if method == 'adamw' else decay * p[i])
+            if method == 'sgd':
+                m[i] = momentum * m[i] + s
+                p[i] = p[i] - r * (s + momentum * m[i] if nesterov else m[i])
+                continue
+            if method == 'adamw':
+                p[i] = p[i] * (1 - r * decay)
+            m[i], v[i] = .9 * m[i] + .1 * s, .999 * v[i] + .001 * s * s
+            p[i] = p[i] - r * (m[i] / (1 - .9**t)) / (np.sqrt(v[i] / (1 - .999**t)) + 1e-8)
+    return {'net.weight': p[0], 'net.bias': p[1]}
+
+
+def test_optimisers():
+    base = ['--data', 'train.npz', '--batch', 50, '--quiet']
+    r = train('linear.rly', *base, '--epochs', 1, '--lr', '1e-30', '--out', 'w0.safetensors')
+    check('first weights', r)
+    w0 = tensors('w0.safetensors')
+    start = w0['net.weight'], w0['net.bias']
+    flat = lambda t: .05
+    cases = [
+        (['--optimizer', 'sgd'], dict(method='sgd', rate=flat)),
+        (['--optimizer', 'sgd', '--momentum', .9, '--weight-decay', .1],
+         dict(method='sgd', rate=flat, momentum=.9, decay=.1)),
+        (['--optimizer', 'sgd', '--momentum', .8, '--nesterov', '--clip', .5],
+         dict(method='sgd', rate=flat, momentum=.8, nesterov=True, clip=.5)),
+        ([], dict(method='adam', rate=flat)),
+        (['--weight-decay', .1, '--clip', .3], dict(method='adam', rate=flat, decay=.1, clip=.3)),
+        (['--optimizer', 'adamw', '--weight-decay', .5], dict(method='adamw', rate=flat, decay=.5)),
+        (['--schedule', 'cosine', '--warmup', 4],
+         dict(method='adam', rate=lambda t: .05 * min(t / 4, 1) *
+              (.5 + .5 * np.cos(np.pi * max(t - 5, 0) / 16)))),
+        (['--schedule', 'linear'], dict(method='adam', rate=lambda t: .05 * (1 - (t - 1) / 20))),
+    ]
+    for args, how in cases:
+        r = train('linear.rly', *base, '--epochs', 20, '--lr', .05, '--out', 'w.safetensors', *args)
+        check('runs %s' % args, r)
+        close('weights of %s' % args, tensors('w.safetensors'), simulate(*start, 20, **how), 2e-4)
+    r = train('linear.rly', *base, '--epochs', 1, '--lr', '1e-30', '--from', 'w.safetensors', '--out',
+              'again.safetensors')
+    check('--from', r)
+    result('--from starts there', digest('w.safetensors') != digest('again.safetensors') and 'differs')
+
+
+def test_own_step():
+    np.save('x.npy', np.float32([1, 2, 3, 6]))
+    r = train('own_step.rly', '--data', 'x.npy', '--batch', 4, '--epochs', 3, '--checkpoint',
+              'c.safetensors', '--seed', 9)
+    check('own step', r, says='epoch 3/3  loss 9')
+    t = tensors('c.safetensors')
+    close('lists and trees', t, {'w.0.0': np.full(2, 10.), 'w.0.1': np.full(3, 9.),
+                                 'train.state': np.int64(6)})
+    a, b = float(t['w.1.0']), float(t['w.1.1.0.0'])
+    result('noise differs from step to step', None if 1 < a < 4 and abs(b - a - 1) < 1e-6 else (a, b))
+
+
+# ---- the same bits -----------------------------------------------------------------------------
+
+BASE = ['--data', 'train.npz', '--validate', 'test.npz', '--batch', 16, '--lr', .02]
+
+
+def test_seeds():
+    # Compiled kernels where this rvm has them.
+    have = train('linear.rly', *BASE, '--engine', 'vm', '--epochs', 1).returncode == 0
+    engine = 'vm' if have else 'interp'
+    for name, seed in (('a', 1), ('b', 1), ('c', 2)):
+        check('seed', train('linear.rly', *BASE, '--engine', engine, '--epochs', 5, '--seed', seed, '--out', name + '.safetensors'))
+    result('same seed', digest('a.safetensors') != digest('b.safetensors') and 'weights differ')
+    result('other seed', digest('a.safetensors') == digest('c.safetensors') and 'weights are equal')
+    check('engine', train('linear.rly', *BASE, '--epochs', 5, '--seed', 1, '--engine', 'interp', '--out',
+                          'i.safetensors'))
+    close('engines', tensors('i.safetensors'), tensors('a.safetensors'))
+
+
+def log_of(path):
+    with open(path) as f:
+        return [{k: v for k, v in json.loads(line).items() if k != 'seconds'} for line in f]
+
+
+def test_resume():
+    whole = ['--epochs', 8, '--patience', 50, '--out', 'whole.safetensors', '--log', 'whole.jsonl',
+             '--checkpoint', 'cw.safetensors']
+    check('whole', train('linear.rly', *BASE, *whole))
+    part = ['--patience', 50, '--out', 'part.safetensors', '--log', 'part.jsonl', '--checkpoint',
+            'cp.safetensors', '--resume', '--plot', 'part.svg']
+    for n in (3, 4, 8):
+        check('part', train('linear.rly', *BASE, '--epochs', n, *part),
+              says='epoch 3 is done' if n == 4 else '')
+    result('resumed', digest('whole.safetensors') != digest('part.safetensors') and 'weights differ')
+    result('log', log_of('whole.jsonl') != log_of('part.jsonl') and 'logs differ')
+    result('log lines', [e['epoch'] for e in log_of('part.jsonl')] != list(range(1, 9)) and 'epochs')
+    a, b = tensors('cw.safetensors'), tensors('cp.safetensors')
+    for k in a:
+        if k not in ('train.history', 'train.checksum'):
+            result('checkpoint ' + k, not np.array_equal(a[k], b[k]) and 'differs')
+    result('plot', len(xml.etree.ElementTree.parse('part.svg').getroot()) < 8 and 'too little in it')
+    r = train('linear.rly', *BASE, '--epochs', 9, '--checkpoint', 'cp.safetensors')
+    check('without --resume', r, 1, 'cp.safetensors is there already')
+    r = train('linear.rly', *BASE, '--lr', .03, '--checkpoint', 'cp.safetensors', '--resume')
+    check('other options', r, 1, 'it was made with --lr 0.02, now it is 0.03')
+    r = subprocess.run([RVM, 'run', HERE + '/linear.rly', '--params', 'cp.safetensors', '--input',
+                        'x=[[0, 0, 0]]', '--output', 'y.npz', '--quiet'])
+    close('a checkpoint serves as weights', np.load('y.npz'), {'out': b['net.bias'][None]})
+
+
+def test_kill():
+    args = [*BASE, '--batch', 1, '--epochs', 40, '--lr', .005]
+    check('not killed', train('linear.rly', *args, '--out', 'whole.safetensors'))
+    part = [*args, '--checkpoint', 'c.safetensors', '--resume', '--out', 'part.safetensors']
+    killed = 0
+    for i in range(6):
+        p = subprocess.Popen([RVM, 'train', HERE + '/linear.rly', '--engine', 'interp', *map(str, part)],
+                             stdout=subprocess.PIPE)
+        for _ in range(3 + 2 * i):
+            p.stdout.readline()
+        p.send_signal(signal.SIGKILL)
+        killed += p.wait() == -signal.SIGKILL
+        p.stdout.close()
+    result('killed', killed < 3 and '%d times only' % killed)
+    check('after the kills', train('linear.rly', *part))
+    result('as if not killed', digest('whole.safetensors') != digest('part.safetensors') and 'weights differ')
+
+
+def test_interrupt():
+    p = subprocess.Popen([RVM, 'train', HERE + '/linear.rly', '--data', 'train.npz', '--batch', '1',
+                          '--epochs', '1000000', '--checkpoint', 'c.safetensors'],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(5):
+        p.stdout.readline()
+    p.send_signal(signal.SIGINT)
+    said = p.communicate(timeout=30)[1]
+    result('interrupted', p.returncode != 130 and p.returncode)
+    result('interrupted says', 'c.safetensors has the state after epoch' not in said and said)
+
+
+def test_damage():
+    args = ['linear.rly', *BASE, '--checkpoint', 'c.safetensors', '--resume']
+    check('whole', train(*args, '--epochs', 2))
+    with open('c.safetensors', 'rb') as f:
+        good = f.read()
+    start = 8 + struct.unpack('<Q', good[:8])[0]
+    for at in (0, 20, start, start + 13, start + 100, len(good) - 9, len(good) - 1):
+        bad = bytearray(good)
+        bad[at] ^= 4
+        with open('c.safetensors', 'wb') as f:
+            f.write(bad)
+        check('byte %d damaged' % at, train(*args, '--epochs', 3), 1, 'c.safetensors')
+    for n in (0, 7, 100, start, len(good) - 1):
+        with open('c.safetensors', 'wb') as f:
+            f.write(good[:n])
+        check('cut at %d' % n, train(*args, '--epochs', 3), 1, 'c.safetensors')
+    with open('c.safetensors', 'wb') as f:
+        f.write(good)
+    check('whole again', train(*args, '--epochs', 3))
+
+
+def test_patience():
+    r = train('linear.rly', *BASE, '--lr', '1e-30', '--epochs', 50, '--patience', 3, '--out',
+              'w.safetensors', '--log', 'l.jsonl', '--monitor', 'loss')
+    check('patience', r, says='no better for 3 epochs: stopped; epoch 1 was the best')
+    result('stopped', len(log_of('l.jsonl')) != 4 and len(log_of('l.jsonl')))
+    # What is written is what was best: by default more is better, -NAME turns it.
+    for monitor, best in (('bias', max), ('-bias', min), ('error', max), ('-error', min)):
+        r = train('linear.rly', *BASE, '--epochs', 20, '--patience', 99, '--monitor', monitor, '--out',
+                  'w.safetensors', '--log', 'l.jsonl')
+        seen = [e['validation'][monitor.strip('-')] for e in log_of('l.jsonl')]
+        r = train('linear.rly', '--data', 'test.npz', '--validate', 'test.npz', '--from', 'w.safetensors',
+                  '--epochs', 1, '--lr', '1e-30', '--log', 'l.jsonl', '--batch', 16)
+        got = log_of('l.jsonl')[0]['validation'][monitor.strip('-')]
+        result('--monitor ' + monitor, abs(got - best(seen)) > 1e-5 and (got, seen))
+    r = train('linear.rly', *BASE, '--epochs', 30, '--monitor', 'beauty', '--patience', 2)
+    check('unknown measure', r, 1, 'nothing measures `beauty`; there are loss, error, bias')
+
+
+def test_hold_out():
+    r = train('linear.rly', '--data', 'train.npz', '--validate', .2, '--epochs', 1)
+    check('share', r, says=['40 examples, 10 to validate', 'validation: loss ', 'error ', 'bias '])
+    r = train('linear.rly', '--data', 'train.npz', '--epochs', 1)
+    result('no validation', 'validation' in r.stdout and r.stdout)
+
+
+# ---- data ------------------------------------------------------------------------------------------
+
+def test_sequences():
+    rows = [rng.randn(n, 2).astype(np.float32) for n in (3, 1, 5, 2, 4, 4)]
+    sums = np.float32([r.mean(0) @ [2, -1] for r in rows])
+    os.mkdir('d')
+    # Sequences of different lengths come from recordings; here @features makes them.
+    flat = []
+    for i, r in enumerate(rows):
+        name = 'd/%d_%d.wav' % (i, i)
+        flat.append(name)
+        with open(name, 'wb') as f:
+            data = r.tobytes()
+            f.write(b'RIFF' + struct.pack('<I', 36 + len(data)) + b'WAVEfmt ' +
+                    struct.pack('<IHHIIHH', 16, 3, 1, 8000, 32000, 4, 32) + b'data' +
+                    struct.pack('<I', len(data)) + data)
+    w = np.ones(2)
+    losses = []
+    for _ in range(8):
+        s = np.stack([r.mean(0) for r in rows])
+        d = s @ w - np.arange(6)
+        losses.append((d * d).mean())
+        w = w - .1 * (s * d[:, None]).mean(0)
+    for program in ('sequences.rly', 'lists.rly'):
+        with open(os.path.join(HERE, program)) as f:
+            text = f.read()
+        with open(program, 'w') as f:
+            f.write(text + '\ndef @features(%x: Tensor[(n), float32]) -> Tensor[(?, 2), float32] {\n'
+                    '  reshape(%x, newshape=[-1, 2])\n}\n')
+        r = train(os.path.abspath(program), '--data', 'd', '--labels', 'name', '--batch', 6, '--epochs', 8,
+                  '--optimizer', 'sgd', '--lr', .1, '--out', 'w.safetensors', '--log', 'l.jsonl')
+        check(program, r)
+        close(program + ' weights', tensors('w.safetensors'), {'w': w}, 1e-4)
+        close(program + ' losses', {'l': np.array([e['loss'] for e in log_of('l.jsonl')])}, {'l': losses}, 1e-4)
+        again = train(os.path.abspath(program), '--data', 'd', '--labels', 'name', '--batch', 4, '--epochs', 2)
+        check(program + ' with a smaller last batch', again)
+
+
+def put_wav(path, samples, rate=8000):
+    with wave.open(path, 'wb') as w:
+        w.setnchannels(1)
+        w.setsampwidth(2)
+        w.setframerate(rate)
+        w.writeframes((np.clip(samples, -1, .999) * 32768).astype('<i2').tobytes())
+
+
+def test_recordings():
+    os.mkdir('byname')
+    for label in ('bird', 'cat', 'dog'):
+        os.makedirs('byfolder/' + label)
+    table = []
+    for i in range(30):
+        label = i % 3
+        x = rng.randn(80 + i) * .3
+        x[:len(x) // 2] *= (0, .5, 1)[label]
+        x[len(x) // 2:] *= (1, .5, 0)[label]
+        name = ('bird', 'cat', 'dog')[label]
+        put_wav('byname/%s_%02d.wav' % (name, i), x)
+        put_wav('byfolder/%s/%02d.wav' % (name, i), x)
+        table.append('%s_%02d.wav,%s\n' % (name, i, name))
+    with open('labels.csv', 'w') as f:
+        f.writelines(reversed(table))
+    args = ['--epochs', 60, '--lr', .5, '--optimizer', 'sgd', '--log', 'l.jsonl']
+    logs = []
+    for data, how in (('byname', ['--labels', 'name']), ('byname', []), ('byfolder', []),
+                      ('byname/*.wav', ['--labels', 'labels.csv'])):
+        r = train('sounds.rly', '--data', data, '--validate', data, *how, *args)
+        check('recordings %s %s' % (data, how), r, says=['30 examples', '3 classes: bird cat dog'])
+        logs.append(log_of('l.jsonl'))
+        result('learns', logs[-1][-1]['validation']['metric'] < .95 and logs[-1][-1])
+    result('names and table agree', logs[0] != logs[3] and 'no')
+    r = train('sounds.rly', '--data', 'byname/{bird,cat,dog}_[01]*.wav', '--validate',
+              'byname/*_2*.wav', *args)
+    check('patterns', r, says='20 examples, 10 to validate')
+    r = train('sounds.rly', '--data', 'byname/[bc]*.wav', '--validate', 'byname', *args)
+    check('a class that was not trained', r, 1, 'dog')
+    put_wav('byname/dog_99.wav', rng.randn(50), 16000)
+    check('another rate', train('sounds.rly', '--data', 'byname', *args), 1, '16000')
+    with open('byname/dog_99.wav', 'wb') as f:
+        f.write(b'RIFF')
+    check('damaged recording', train('sounds.rly', '--data', 'byname', *args), 1,
+          'dog_99.wav: not a RIFF/WAVE file')
+    check('no recordings', train('sounds.rly', '--data', 'nowhere', *args), 4, 'nowhere: no such file')
+    with open('labels.csv', 'a') as f:
+        f.write('a,b,c\n')
+    check('damaged table', train('sounds.rly', '--data', 'byname', '--labels', 'labels.csv', *args), 1,
+          'labels.csv:31: expected a line')
+
+
+def program(text):
+    with open('p.rly', 'w') as f:
+        f.write(text)
+    return os.path.abspath('p.rly')
+
+
+def test_errors():
+    one = 'def @init() -> float32 { 1.0 }\n'
+    step = one + 'def @gradient(%%w: float32, %s) -> (float32, float32) { (1.0, 1.0) }\n'
+    data = ['--data', 'train.npz', '--epochs', 1]
+    cases = [
+        ('def @main() { 1 }\n', 'entry @init: '),
+        (one, 'entry @loss: '),
+        (one + 'def @loss(%w: float32, %x: Tensor[(n, 3), float32]) -> int32 { 1 }\n',
+         'entry @loss: it must return a float32, found int32'),
+        (one + 'def @gradient(%w: float32) -> float32 { %w }\n', 'entry @gradient: it must return (float32'),
+        (one + 'def @train_step(%w: float32) -> float32 { %w }\n', 'entry @train_step: it has 1 parameters'),
+        (step % '%z: Tensor[(n), float32]', '@gradient of ', ),
+        (step % '%z: Tensor[(n), float32]', 'nothing is known for %z: the data has x, y'),
+        (step % '%x: Tensor[(n), float32]', '%x is Tensor[(?), float32], a batch of the data is Tensor[(32, 3), float32]'),
+        (step % '%x: Tensor[(n, 4), float32]', ''),
+        (step % '%x: Tensor[(n, 3), int32]', 'x: int32 cannot be made of float32'),
+        (step % '%x_length: float32', '%x_length holds lengths'),
+        ('def @init() -> float64 { 1.0f64 }\ndef @gradient(%w: float64, %x: Tensor[(n, 3), float32]) '
+         '-> (float32, float64) { (1.0, %w) }\n', 'a weight is float64: optimisers take float32'),
+        ('def @init() -> fn (float32) -> float32 { fn (%x: float32) -> float32 { %x } }\n'
+         'def @gradient(%w: fn (float32) -> float32, %x: Tensor[(n, 3), float32]) -> (float32, float32) '
+         '{ (1.0, 1.0) }\n', 'only tensors, tuples and data can be trained'),
+        (one + 'def @gradient(%w: float32, %x: Tensor[(n, 3), float32]) -> (float32, float32) '
+         '{ (log(negative(%w)), 1.0) }\n', 'the loss is nan at step 1 (epoch 1)'),
+        (one + 'def @gradient(%w: float32, %x: Tensor[(n, 3), float32]) -> (float32, float32) '
+         '{ (%w, cast(1 / cast(%w - %w, dtype="int32"), dtype="float32")) }\n', 'integer division by zero'),
+        (one + 'def @metrics(%w: float32, %key: Tensor[(2), uint32]) -> float32 { %w }\n' +
+         'def @loss(%w: float32) -> float32 { %w }\n', '@metrics of '),
+    ]
+    for text, says in cases:
+        r = train(program(text), *data)
+        check(says, r, 1, says)
+    check('step', train(program(step % '%x: Tensor[(n, 3), float32]'), *data))
+    lin = os.path.join(HERE, 'linear.rly')
+    for args, code, says in (
+            (['--data', 'nothing.npz'], 4, 'nothing.npz'),
+            (['--data', 'train.npz', '--data', 'test.npz'], 1, 'there is a `x` already'),
+            (['--data', 'train.npz', '--data', '.'], 1, 'either tensor files or recordings'),
+            (['--data', 'train.npz', '--validate', 'nothing.npz'], 4, 'nothing.npz'),
+            (['--data', 'train.npz', '--out', 'no/such/w.safetensors', '--epochs', 1], 4, 'no/such'),
+            (['--data', 'train.npz', '--from', 'train.npz'], 1, 'there is no tensor `net.weight`'),
+            (['--data', 'train.npz', '--optimizer', 'lion'], 2, 'sgd, adam or adamw'),
+            (['--data', 'train.npz', '--schedule', 'no'], 2, 'constant, cosine'),
+            (['--data', 'train.npz', '--lr', -1], 2, 'above 0'),
+            (['--data', 'train.npz', '--momentum', 1], 2, 'below 1'),
+            (['--data', 'train.npz', '--resume'], 2, '--resume needs'),
+            (['--data', 'train.npz', '--checkpoint', 'c.npz'], 2, '.safetensors'),
+            (['--data', 'train.npz', '--out', 'w.txt'], 2, '--out'),
+            ([], 2, '--data is missing')):
+        check(' '.join(map(str, args)), train(lin, *args), code, says)
+    np.savez('odd.npz', x=X, y=Y[:9])
+    check('rows', train(lin, '--data', 'odd.npz'), 1, '`y` has 9 examples, `x` has 50')
+    np.savez('wide.npz', x=X.astype(np.float64), y=np.int64(np.round(Y)))
+    check('converted', train(lin, '--data', 'wide.npz', '--epochs', 1))
+    np.savez('none.npz', x=X[:0], y=Y[:0])
+    check('no examples', train(lin, '--data', 'none.npz'), 1, 'no examples')
+
+
+def test_print_step():
+    r = train('linear.rly', '--print-step')
+    check('--print-step', r, says=['def @train_step(', '@adam('])
+    shutil.copy(HERE + '/linear.rly', 'linear.rly')
+    with open('step.rly', 'w') as f:
+        f.write(r.stdout)
+    r = subprocess.run([RVM, 'check', 'step.rly'], capture_output=True, text=True)
+    check('what it prints is a program', r)
+
+
+def test_terminal():
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(RVM, [RVM, 'train', HERE + '/linear.rly', '--data', 'train.npz', '--validate', '0.2',
+                       '--batch', '1', '--epochs', '2'])
+    said = b''
+    try:
+        while True:
+            part = os.read(fd, 65536)
+            if not part:
+                break
+            said += part
+    except OSError:
+        pass
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    text = said.decode()
+    result('on a terminal', code and text)
+    for part in ('\repoch 1/2 ', '40/40  loss ', '/s  ETA ', '\033[K', 'last loss '):
+        result('the bar has %r' % part, part not in text and text)
+
+
+for test in (test_optimisers, test_own_step, test_seeds, test_resume, test_kill, test_interrupt, test_damage,
+             test_patience, test_hold_out, test_sequences, test_recordings, test_errors, test_print_step,
+             test_terminal):
+    in_folder(test)
+print('%d passed, %d failed' % (passed, failed))
+sys.exit(failed != 0)
