@@ -6,13 +6,13 @@
 
 /* ---- opening ---------------------------------------------------------------------------- */
 /* Compiled kernels where there are any: asked for, it is an error without them. */
-static bool use_engine(Machine *m, const TrainOpts *o) {
+static bool use_engine(Machine *m, const TrainOpts *o, size_t size) {
   const char *why = NULL;
+  NativeOptions want = {.functions = o->engine && !strcmp(o->engine, "native"), .compile = true};
   if (o->engine && !strcmp(o->engine, "interp")) return true;
-  m->native = native_open(&why);
-  if (m->native && native_kernels(m->native, m->p, &why)) return true;
-  if (!o->engine && !m->native) return true;
-  fprintf(stderr, "rvm: --engine vm: %s\n", why);
+  m->native = native_open(m->p, (const void *)m->image, size, want, &why);
+  if (m->native || !o->engine) return true;
+  fprintf(stderr, "rvm: --engine %s: %s\n", o->engine, why);
   return false;
 }
 
@@ -35,7 +35,7 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
             (unsigned long long)err.at, err.func, err.pc);
     return *code = EXIT_BUG, false;
   }
-  if (!use_engine(m, o)) return false;
+  if (!use_engine(m, o, n)) return false;
   if (rvm_instance_new(m->p, NULL, host_alloc(), &m->vm, &err) == RVM_OK) return true;
   return *code = machine_failed(m, &err), false;
 }
