@@ -42,8 +42,8 @@ static void sweep_op(Scope *s, const Step *st, Adj *d) {
   const ExCall *c = &st->e->Call;
   const GradRule *rule = irctx_grad(ad->cx, c->callee.op);
   if (!rule || rule->why_not) {
-    ad_fail(ad, st->e->span, "%s: %s", c->callee.op->name,
-            rule ? rule->why_not : "no gradient is known");
+    const char *why = rule ? rule->why_not : c->callee.op->not_differentiable;
+    ad_fail(ad, st->e->span, "%s: %s", c->callee.op->name, why ? why : "no gradient is known");
     return;
   }
   bool *wants = NEW_N(bool, c->n_args + 1);
@@ -52,6 +52,7 @@ static void sweep_op(Scope *s, const Step *st, Adj *d) {
               .span = st->e->span,
               .op = c->callee.op,
               .attrs = c->op_attrs,
+              .given = &c->attrs,
               .n_args = c->n_args,
               .y = frame_val(s->f, st->var)->at,
               .y_type = frame_val(s->f, st->var)->type,

@@ -78,8 +78,10 @@ static void json_op(const OpDef *op) {
     fputs(i ? ", " : "", stdout);
     json_text(op->examples[i]);
   }
-  printf("], \"not_differentiable\": ");
-  json_text(op->not_differentiable);
+  bool zero;
+  const char *why = stdlib_no_gradient(op, &zero);
+  printf("], \"gradient\": \"%s\", \"not_differentiable\": ", why ? "no" : zero ? "zero" : "yes");
+  json_text(why);
   printf("}");
 }
 
@@ -134,7 +136,10 @@ static void md_op(const OpDef *op) {
   if (op->optional)
     printf("\nThe last %d argument%s may be left out.\n", op->optional,
            op->optional > 1 ? "s" : "");
-  if (op->not_differentiable) printf("\nNot differentiable: %s.\n", op->not_differentiable);
+  bool zero;
+  const char *why = stdlib_no_gradient(op, &zero);
+  if (why) printf("\nNot differentiable: %s.\n", why);
+  if (zero) printf("\nIts gradient is zero.\n");
   for (int k = 0; op->examples && op->examples[k]; k++)
     printf("%s%s\n", k ? "" : "\n```\n", op->examples[k]);
   if (op->examples && op->examples[0]) printf("```\n");

@@ -28,7 +28,7 @@ bool gr_shape(Type *t, GradInts *out) {
   return true;
 }
 
-static Atom part(GradCx *g, Atom tuple, int i) {
+Atom gr_part(GradCx *g, Atom tuple, int i) {
   Expr *e = ir_expr(EX_Proj, g->span);
   e->Proj.tuple = tuple;
   e->Proj.index = i;
@@ -36,7 +36,7 @@ static Atom part(GradCx *g, Atom tuple, int i) {
 }
 
 Atom gr_y(GradCx *g, int i) {
-  return type_resolve(g->y_type)->kind == TY_Tuple ? part(g, g->y, i) : g->y;
+  return type_resolve(g->y_type)->kind == TY_Tuple ? gr_part(g, g->y, i) : g->y;
 }
 
 Atom gr_g(GradCx *g, int i) {
@@ -70,4 +70,29 @@ Atom gr_reshape(GradCx *g, Atom a, int arg) {
 Atom gr_collapse(GradCx *g, Atom t, int arg) {
   if (gr_same_shape(gr_type(g, arg), g->y_type)) return t;
   return gr(g, "collapse_sum_like(%a, %a)", t, g->arg[arg]);
+}
+
+Atom gr_again(GradCx *g, const Atom *arg) {
+  Expr *e = ir_expr(EX_Call, g->span);
+  e->Call.callee = atom_op(g->op, g->span);
+  e->Call.n_args = g->n_args;
+  e->Call.args = NEW_N(Atom, g->n_args + 1);
+  for (int i = 0; i < g->n_args; i++) e->Call.args[i] = arg[i];
+  e->Call.attrs = *g->given;
+  return bb_bind(g->cx, g->bb, e, NULL, BIND_Graph);
+}
+
+Atom gr_int(GradCx *g, int64_t v) { return atom_const(tensor_scalar_int(DT_i64, v), g->span); }
+
+Atom gr_tuple(GradCx *g, int n, const Atom *at) {
+  Expr *e = ir_expr(EX_Tuple, g->span);
+  e->Tuple.n_items = n;
+  e->Tuple.items = NEW_N(Atom, n + 1);
+  for (int i = 0; i < n; i++) e->Tuple.items[i] = at[i];
+  return bb_bind(g->cx, g->bb, e, NULL, BIND_Graph);
+}
+
+bool gr_refuse(GradCx *g, const char *why) {
+  g->why = why;
+  return false;
 }

@@ -29,7 +29,7 @@ enum { GRAD_MAX_LEAVES = 256 };
 typedef struct { Atom at;  bool is; } GradAtom;
 struct GradCx {
   IrCtx *cx;  BlockBuilder *bb;  Span span;
-  const OpDef *op;  const OpAttrs *attrs;
+  const OpDef *op;  const OpAttrs *attrs;  const Attrs *given;  /* given: as written */
   int n_args;  const Atom *arg;  Type **arg_type;  /* types: of the program differentiated */
   Atom y;  Type *y_type;
   GradAtom *g;                      /* per leaf of the result; at least one is */
@@ -54,6 +54,12 @@ void gr_give_leaf(GradCx *g, int arg, int leaf, Atom a);
 Atom gr_collapse(GradCx *g, Atom t, int arg);
 /* a, of as many elements, in the shape of operand arg. */
 Atom gr_reshape(GradCx *g, Atom a, int arg);
+/* The call once more, with other operands. */
+Atom gr_again(GradCx *g, const Atom *arg);
+Atom gr_int(GradCx *g, int64_t v);                     /* an int64 scalar       */
+Atom gr_tuple(GradCx *g, int n, const Atom *at);
+Atom gr_part(GradCx *g, Atom tuple, int i);
+bool gr_refuse(GradCx *g, const char *why);            /* false, for a hook to return */
 /* Evaluates a rule's text. */
 void gr_rule(GradCx *g, const char *text);
 

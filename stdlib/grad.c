@@ -1,4 +1,5 @@
 /* grad.c -- the gradients of all operators, for the compiler's context.       */
+#include <string.h>
 #include "stdlib/grad.h"
 
 static const GradRule lines[] = {
@@ -7,8 +8,22 @@ static const GradRule lines[] = {
 #undef GRAD
     {0}};
 
+static const GradRule *const tables[] = {lines,           grad_reduce_rules, grad_matrix_rules,
+                                         grad_move_rules, grad_index_rules,  grad_nn_rules,
+                                         grad_conv_rules};
+enum { N_TABLES = sizeof tables / sizeof *tables };
+
 void stdlib_set_grads(IrCtx *cx) {
-  irctx_set_grads(cx, lines);
-  irctx_set_grads(cx, grad_reduce_rules);
-  irctx_set_grads(cx, grad_matrix_rules);
+  for (int i = 0; i < N_TABLES; i++) irctx_set_grads(cx, tables[i]);
+}
+
+const char *stdlib_no_gradient(const OpDef *op, bool *zero) {
+  *zero = false;
+  for (int i = 0; i < N_TABLES; i++)
+    for (const GradRule *r = tables[i]; r->op; r++) {
+      if (strcmp(r->op, op->name)) continue;
+      *zero = r->text && !*r->text;
+      return r->why_not;
+    }
+  return op->not_differentiable ? op->not_differentiable : "";
 }

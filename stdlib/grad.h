@@ -4,7 +4,8 @@
 #include "ir/grad.h"
 #include "stdlib/stdlib.h"
 
-extern const GradRule grad_reduce_rules[], grad_matrix_rules[];
+extern const GradRule grad_reduce_rules[], grad_matrix_rules[], grad_move_rules[],
+    grad_index_rules[], grad_nn_rules[], grad_conv_rules[];
 
 /* The axes an attribute names, from 0 up and sorted; none, or [] when that means
  * all: every axis. */
@@ -13,6 +14,8 @@ void grad_axes(GradCx *g, const char *attr, int rank, bool empty_is_all, GradInt
 Atom grad_restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes);
 /* a with the extents of operand arg, to which it can be broadcast. */
 Atom grad_spread(GradCx *g, Atom a, int arg);
+/* For any operator that only moves elements of its float operands. */
+bool grad_mover(GradCx *g);
 /* v as a vector constant. */
 Atom grad_vector(GradCx *g, const GradInts *v);
 #endif

@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+"""Gradients of operators against finite differences, first and second order.
+
+  run_grads.py RVM [--jobs N] [-v] [NAME...]
+
+Every example of every record that has a gradient (syntax: stdlib/README.md), its floats read as
+float64.  With l(x) = <c, op(x)> for a fixed cotangent c, checked along a random direction v in all
+float operands at once: <grad l, v> against central differences of l, and for s(x) = <grad l, u> the
+same once more.  Differences of two step widths are combined, so that their error is far below the
+tolerance.  An operator that is neither declared without gradient nor tested fails.  NAME: only
+operators whose name contains it."""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import run_ops
+
+H = 1e-4
+FLOATS = ('float16', 'bfloat16', 'float32', 'float64')
+
+
+def as_f64(text):
+    text = re.sub(r'\b(f32|f16|bf16)\[', 'f64[', text)
+    text = re.sub(r'\](f32|f16|bf16)\b', ']f64', text)
+    text = re.sub(r'"(float32|float16|bfloat16)"', '"float64"', text)
+    return re.sub(r'(?<![=\w.])(-?\d+(?:\.\d+)?)f\b', r'\1f64', text)
+
+
+def leaves_of(rvm, text, tmp):
+    """Element types of the result's tensors."""
+    src = os.path.join(tmp, 'type.rly')
+    open(src, 'w').write(text)
+    r = subprocess.run([rvm, 'opt', src, '--passes', 'copy'], capture_output=True, text=True)
+    if r.returncode:
+        return None, r.stderr
+    m = re.search(r'def @op\(.*?\) -> (.*) \{\n', r.stdout)
+    t = m.group(1)
+    if not t.startswith('('):
+        return [re.search(r'(\w+)\]?$', t).group(1)], None
+    return [re.search(r'(\w+)\]?$', s).group(1) for s in run_ops.cut(t[1:-1])], None
+
+
+def weights(x, phase):
+    """A fixed tensor in the shape of x."""
+    return ('sin(reshape_like(cast(arange(1i64, ndarray_size(%s, dtype="int64") + 1i64, 1i64, dtype="int64"), '
+            'dtype="float64"), %s) * 1.7f64 + %sf64)' % (x, x, phase))
+
+
+def program(e, leaves, second):
+    params = ', '.join('%%p%d: %s' % (i, p[1]) for i, p in enumerate(e.params))
+    names = ', '.join('%%p%d' % i for i in range(len(e.params)))
+    call = re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%s]' % m.group(1), e.call)
+    text = '#[version = "0.0.5"]\ndef @op(%s) {\n  %s\n}\n' % (params, call)
+    tuple_ = len(leaves) > 1 or '(%s' % leaves[0] == ''
+    parts = []
+    for i, t in enumerate(leaves):
+        y = '%y' if not e.is_tuple else '%%y.%d' % i
+        if t == 'float64':
+            parts.append('sum(%s * %s)' % (y, weights(y, '0.%d' % (i + 1))))
+    text += 'def @l(%s) -> float64 { let %%y = @op(%s); %s }\n' % (params, names, ' + '.join(parts))
+    floats = [i for i, p in enumerate(e.params) if p[1].endswith('float64]')]
+    grads = ['sum(%%g.1.%d * %s)' % (i, weights('%%p%d' % i, '0.%d7' % (i + 1))) for i in floats]
+    text += 'def @s(%s) -> float64 { let %%g = grad(@l)(%s); %s }\n' % (params, names, ' + '.join(grads))
+    dirs = ', '.join('%%v%d: %s' % (i, e.params[i][1]) for i in floats)
+    functions = ['l', 's'] if second else ['l']
+    outs = []
+    for f in functions:
+        for k in (1, -1, 2, -2):
+            args = ', '.join('%%p%d + %%v%d * %rf64' % (i, i, k * H) if i in floats else '%%p%d' % i
+                             for i in range(len(e.params)))
+            outs.append('@%s(%s)' % (f, args))
+        dot = ' + '.join('sum(%%d%s.1.%d * %%v%d)' % (f, i, i) for i in floats)
+        outs.append(dot)
+    lets = ''.join('  let %%d%s = grad(@%s)(%s);\n' % (f, f, names) for f in functions)
+    text += 'def @main(%s, %s) {\n%s  (%s,)\n}\n' % (params, dirs, lets, ', '.join(outs))
+    return text + (run_ops.metadata(e.meta) if e.meta else ''), floats
+
+
+def check(rvm, text, record, keep, second):
+    e = run_ops.Example(as_f64(text), record)
+    e.call = as_f64(e.call)
+    floats = [p for p in e.params if p[1].endswith('float64]')]
+    if not floats or all(p[0].size == 0 for p in floats):
+        return None
+    params = ', '.join('%%p%d: %s' % (i, p[1]) for i, p in enumerate(e.params))
+    with tempfile.TemporaryDirectory() as tmp:
+        call = re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%s]' % m.group(1), e.call)
+        head = '#[version = "0.0.5"]\ndef @op(%s) {\n  %s\n}\n' % (params, call)
+        leaves, why = leaves_of(rvm, head + (run_ops.metadata(e.meta) if e.meta else ''), tmp)
+        if leaves is None:
+            return 'the call is rejected: %s' % why.strip()[:200]
+        if 'float64' not in leaves:
+            return None
+        src, npz, out = (os.path.join(tmp, n) for n in ('g.rly', 'in.npz', 'out.npz'))
+        e.is_tuple = re.search(r'def @op\(.*?\) -> \(', subprocess.run(
+            [rvm, 'opt', os.path.join(tmp, 'type.rly'), '--passes', 'copy'], capture_output=True, text=True).stdout) is not None
+        text, floats = program(e, leaves, second)
+        inputs = {'p%d' % i: p[0] for i, p in enumerate(e.params)}
+        for i in floats:
+            inputs['v%d' % i] = e.rng.uniform(-1, 1, e.params[i][0].shape)
+        open(src, 'w').write(text)
+        if keep:
+            open(keep, 'w').write(text)
+            np.savez(keep + '.npz', **inputs)
+        np.savez(npz, **inputs)
+        r = subprocess.run([rvm, 'run', src, '--inputs', npz, '--output', out], capture_output=True, text=True, timeout=120)
+        if r.returncode:
+            return (r.stderr.strip() or 'died of signal %d' % -r.returncode)[-600:]
+        got = [float(np.load(out)['out.%d' % i]) for i in range(10 if second else 5)]
+    worst = 0
+    for k, order in enumerate(('first', 'second')[:2 if second else 1]):
+        a, b, c, d, dot = got[5 * k:5 * k + 5]
+        fd = (4 * (a - b) / (2 * H) - (c - d) / (4 * H)) / 3
+        size = max(1.0, abs(fd), abs(dot))
+        if not abs(fd - dot) < 1e-6 * size:
+            return '%s order: %.12g, by differences %.12g' % (order, dot, fd)
+        worst = max(worst, abs(fd - dot) / size)
+    return worst
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument('rvm')
+    ap.add_argument('names', nargs='*')
+    ap.add_argument('--jobs', type=int, default=2)
+    ap.add_argument('--keep')
+    ap.add_argument('--first', action='store_true', help='first order only')
+    ap.add_argument('-v', action='store_true')
+    a = ap.parse_intermixed_args()
+    rvm = os.path.abspath(a.rvm)
+    records = json.loads(subprocess.run([rvm, 'ops', '--json'], capture_output=True, text=True, check=True).stdout)
+    todo = [(r, x) for r in records for x in r['examples']
+            if r['gradient'] == 'yes' and (not a.names or any(n in r['name'] for n in a.names))]
+
+    def go(job):
+        try:
+            return check(rvm, job[1], job[0], a.keep, not a.first)
+        except Exception as e:
+            return 'runner: %r' % e
+    with ThreadPoolExecutor(a.jobs) as pool:
+        results = list(pool.map(go, todo))
+    bad = [(j[1], r) for j, r in zip(todo, results) if isinstance(r, str)]
+    done = [r for r in results if isinstance(r, float)]
+    tested = {j[0]['name'] for j, r in zip(todo, results) if isinstance(r, float)}
+    zero = {j[0]['name'] for j, r in zip(todo, results)} - tested
+    for x, why in bad:
+        print('%s: %s' % (x, why))
+    for name in sorted(zero):
+        print('%s: no example tests its gradient' % name)
+    if a.v:
+        print('worst error %.2g' % max(done, default=0))
+    print('%d gradients of %d operators right, %d wrong' % (len(done), len(tested), len(bad)))
+    sys.exit(bool(bad or zero) or not done)
+
+
+main()
