@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "cli/profile.h"
 #include "cli/show.h"
 #include "cli/spec.h"
 #include "cli/tensor_file.h"
@@ -20,7 +21,7 @@ typedef struct {
   NumberOpt rtol, atol;
   uint64_t fuel, memory_limit, call_depth, repeat;
   uint64_t opt;
-  const char *passes;
+  const char *passes, *profile;
   bool stats, types, full, quiet;
 } RunCmd;
 #define O(name, arg, help, kind, field)                                                            \
@@ -44,6 +45,8 @@ static const Opt run_opts[] = {
     O("passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT, passes),
     O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
     O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
+    O("profile", "FILE.json", "time by kernel, on stderr; also a trace for Chrome or Perfetto",
+      OPT_MAYBE, profile),
     O("types", NULL, "print the result with its type", OPT_FLAG, types),
     O("full", NULL, "print large tensors whole", OPT_FLAG, full),
     O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
@@ -64,6 +67,7 @@ typedef struct {
   /* The program borrows the bytes, and a collector does not see into it. */
   const uint8_t *volatile image;
   Native *native;
+  Profile *profile; /* or NULL                               */
 } Run;
 
 enum { MOST_REPEATS = 1000000 };
@@ -207,10 +211,19 @@ static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, do
   rvm_value *in = NEW_N(rvm_value, info->n_params + 1);
   rvm_status st = make_inputs(r, info, in, err);
   if (st != RVM_OK) return st;
+  if (r->profile) profile_begin(r->profile);
   double t0 = seconds();
   st = rvm_apply(r->vm, r->f, in, out, err);
   *took = seconds() - t0;
+  if (r->profile) profile_end(r->profile);
   return st;
+}
+
+static int print_profile(const Run *r) {
+  fflush(stdout);
+  profile_table(r->profile, stderr);
+  const char *why = *r->o->profile ? profile_trace(r->profile, r->o->profile) : NULL;
+  return why ? fail_io(why) : EXIT_OK;
 }
 
 static int run_loaded(Run *r, double load) {
@@ -232,6 +245,7 @@ static int run_loaded(Run *r, double load) {
   if (st != RVM_OK) return fail_run(r, &err);
   code = deliver(r, out);
   if (r->o->stats) print_stats(r, load, took, n);
+  if (r->profile && code == EXIT_OK) code = print_profile(r);
   return code;
 }
 
@@ -293,6 +307,7 @@ static int run_run(void *opts, int n, char **args) {
   }
   code = native ? use_native(&r, size) : EXIT_OK;
   if (code == EXIT_OK) code = find_entry(&r, entry);
+  if (o->profile) r.profile = profile_new(r.p, *o->profile);
   if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK)
     code = fail_run(&r, &err);
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);

@@ -28,8 +28,12 @@ static void help_command(const Command *c, FILE *to) {
   fprintf(to, "usage: rvm %s %s\n\n%s.\n\n", c->name, c->args, c->summary);
   for (int i = 0; i < c->n_opts; i++) {
     char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", c->opts[i].name, c->opts[i].arg ? " " : "",
-             c->opts[i].arg ? c->opts[i].arg : "");
+    bool maybe = c->opts[i].kind == OPT_MAYBE;
+    snprintf(left, sizeof left, "--%s%s%s%s", c->opts[i].name,
+             maybe            ? "[="
+             : c->opts[i].arg ? " "
+                              : "",
+             c->opts[i].arg ? c->opts[i].arg : "", maybe ? "]" : "");
     fprintf(to, "  %-26s %s\n", left, c->opts[i].help);
   }
   if (c->examples) fprintf(to, "\nexamples:\n%s", c->examples);
@@ -47,7 +51,8 @@ static bool set_value(const Command *c, const Opt *o, void *opts, const char *te
   errno = 0;
   switch (o->kind) {
   case OPT_FLAG: *(bool *)at = true; return true;
-  case OPT_TEXT: *(const char **)at = text; return true;
+  case OPT_TEXT:
+  case OPT_MAYBE: *(const char **)at = text; return true;
   case OPT_LIST: vec_push((TextList *)at, text); return true;
   case OPT_COUNT_OF:
     *(uint64_t *)at = strtoull(text, &end, 10);
@@ -83,6 +88,7 @@ static int parse(const Command *c, int argc, char **argv, void *opts, char **arg
     if (!o) return fail_usage(c, "unknown option %.*s", (int)n + 2, a);
     if (o->kind == OPT_FLAG && eq) return fail_usage(c, "--%s takes no value", o->name);
     const char *value = eq ? eq + 1 : NULL;
+    if (o->kind == OPT_MAYBE && !value) value = "";
     if (o->kind != OPT_FLAG && !value) {
       if (i + 1 >= argc) return fail_usage(c, "--%s needs %s", o->name, o->arg);
       value = argv[++i];

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+"""profile.py RVM -- rvm run --profile: the calls and the work it reports are those of the program,
+its trace is JSON whose events lie in order within the run.  Ends with `N passed, N failed`."""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+RVM = os.path.abspath(sys.argv[1])
+counts = {True: 0, False: 0}
+
+PROGRAM = """def @step(%x: Tensor[(n, k), float32], %w: Tensor[(k, k), float32], %times: int32)
+    -> Tensor[(n, k), float32] {
+  if (%times == 0) { %x } else {
+    @step(nn.dense(%x, %w), %w, %times - 1)
+  }
+}
+def @main(%x: Tensor[(n, k), float32], %w: Tensor[(k, k), float32]) {
+  max(@step(%x, %w, 7))
+}
+"""
+ROW = re.compile(r"^ *([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)  (\S+) +(\S+)")
+
+
+def check(name, ok, detail=""):
+    counts[bool(ok)] += 1
+    if not ok:
+        print("FAIL %s: %s" % (name, detail))
+
+
+def has_vm():
+    probe = subprocess.run([RVM, "run", "--help"], capture_output=True, text=True).stdout
+    return "--profile[=FILE.json]" in probe, probe
+
+
+def run(program, trace, engine):
+    return subprocess.run([RVM, "run", program, "--input", "x=f32[64,96]=rand:1", "--input", "w=f32[96,96]=rand:2",
+                           "--engine", engine, "--repeat", "3", "--quiet", "--profile=" + trace], capture_output=True, text=True)
+
+
+def check_run(program, trace, engine):
+    r = run(program, trace, engine)
+    if engine != "interp" and "without LLVM" in r.stderr:
+        return
+    rows = {m.group(8): m for m in map(ROW.match, r.stderr.splitlines()) if m}
+    check(engine + " table", r.returncode == 0 and "GFLOP/s" in r.stderr and "dense" in rows, r.stderr)
+    if "dense" not in rows:
+        return
+    m = rows["dense"]
+    calls, each, rate = float(m.group(3)), float(m.group(4)), float(m.group(5))
+    check(engine + " calls per run", calls == 7, m.group(0))
+    check(engine + " place in the source", m.group(9) == "p.rly:4", m.group(0))
+    work = 2.0 * 64 * 96 * 96
+    check(engine + " work", abs(rate * 1e3 * each / work - 1) < 0.05 + 0.1 / min(rate, each), m.group(0))
+    with open(trace) as f:
+        events = json.load(f)["traceEvents"]
+    dense = [e for e in events if e["name"] == "dense"]
+    check(engine + " trace", len(dense) == 7 and all(e["args"]["source"] == "p.rly:4" for e in dense), events[:3])
+    ends = [e["ts"] + e["dur"] for e in events]
+    check(engine + " events in order", all(end <= e["ts"] for end, e in zip(ends, events[1:])), events[:3])
+
+
+def main():
+    ok, text = has_vm()
+    check("help", ok, text)
+    with tempfile.TemporaryDirectory() as folder:
+        program, trace = os.path.join(folder, "p.rly"), os.path.join(folder, "t.json")
+        with open(program, "w") as f:
+            f.write(PROGRAM)
+        for engine in ("interp", "vm", "native"):
+            check_run(program, trace, engine)
+        r = run(program, os.path.join(folder, "none", "t.json"), "interp")
+        check("a trace that cannot be written", r.returncode == 4 and "t.json" in r.stderr, r.stderr)
+    print("%d passed, %d failed" % (counts[True], counts[False]))
+    return 1 if counts[False] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
