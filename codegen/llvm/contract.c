@@ -43,7 +43,7 @@ static void classify(Con *c, const uint32_t *pair, uint32_t np) {
   }
 }
 
-static void swap_sides(Con *c) {
+void swap_sides(Con *c) {
   KE f = c->factor[0];
   Set s = c->side[0];
   c->factor[0] = c->factor[1];
@@ -61,15 +61,35 @@ static bool join_out(const Con *c, int side, uint32_t outer, uint32_t inner, int
   return one_variable_body(c->e, c->at + 1, c->e->k->stmt[c->at].end, outer, inner, extent);
 }
 
-/* Sides and depth as they can be walked; the longest reduced axis last, so that
- * what a window's taps have in common is outside the loop over channels. */
+/* Is a reduced variable an index of its own in both factors, as channels are and
+ * the taps of a window are not? */
+static bool stands_alone(const Con *c, uint32_t var) {
+  for (int i = 0; i < 2; i++)
+    for (int j = 0; j < c->side[i].n; j++)
+      if (shares_index(c->e, c->factor[i], var, c->side[i].axis[j].var)) return false;
+  return true;
+}
+
+/* The reduced axis to go through innermost: the longest that stands alone, so that
+ * what the taps of a window have in common is outside the loop over channels. */
+static int innermost(const Con *c) {
+  int best = c->red.n - 1;
+  int64_t most = 0;
+  for (int i = 0; i < c->red.n; i++) {
+    int64_t n = known_or(c->red.axis[i].n, 1 << 20);
+    if (n > 1 && n >= most && stands_alone(c, c->red.axis[i].var)) {
+      best = i;
+      most = n;
+    }
+  }
+  return best;
+}
+
+/* Sides and depth as they can be walked. */
 static void join_sets(Con *c) {
-  int long_axis = 0;
-  for (int i = 1; i < c->red.n; i++)
-    if (known_or(c->red.axis[i].n, 1 << 20) >= known_or(c->red.axis[long_axis].n, 1 << 20))
-      long_axis = i;
-  Axis last = c->red.axis[long_axis];
-  for (int i = long_axis; i + 1 < c->red.n; i++) c->red.axis[i] = c->red.axis[i + 1];
+  int first = innermost(c);
+  Axis last = c->red.axis[first];
+  for (int i = first; i + 1 < c->red.n; i++) c->red.axis[i] = c->red.axis[i + 1];
   c->red.axis[c->red.n - 1] = last;
   for (int i = 0; i < 2; i++) {
     c->pack[i] = set_joined(c, &c->side[i], join_factor, i);
@@ -276,14 +296,14 @@ static Val flat_batch(const Con *c) {
   return at;
 }
 
-static void open_batch(const Con *c, Loop *l) {
+void open_batch(const Con *c, Loop *l) {
   for (int i = 0; i < c->batch.n; i++) {
     l[i] = loop_begin(c->e, c->batch.axis[i].n);
     set_var(c->e, c->batch.axis[i].var, l[i].i);
   }
 }
 
-static void close_batch(const Con *c, Loop *l) {
+void close_batch(const Con *c, Loop *l) {
   for (int i = c->batch.n; i-- > 0;) loop_end(c->e, &l[i]);
 }
 
@@ -488,7 +508,7 @@ static Val panel_of(const Nest *t, Val panel, Val columns, Val *stride) {
   return at;
 }
 
-static void return_failure(Emit *e, Val status) {
+void return_failure(Emit *e, Val status) {
   Block bad = new_block(e, "fail"), next = new_block(e, "");
   LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, status, ""), next, bad);
   LLVMPositionBuilderAtEnd(e->b, bad);
@@ -626,6 +646,7 @@ static bool tiled_contract(Con *c) {
 bool emit_contract(Emit *e, uint32_t at) {
   Con c = {.e = e, .at = at};
   if (!describe(&c)) return false;
+  if (window_contract(&c)) return true;
   join_sets(&c);
   orient(&c);
   Val worth = worth_it(&c);

@@ -90,6 +90,17 @@ bool columns_in_place(const Con *c, Val *stride);
 bool out_function(const Con *c, Sub *s);
 bool choose_epilogue(Con *c);
 
+/* ---- contract_window.c ------------------------------------------------------------------- */
+/* A contraction over the taps of a small window, few outputs per channel; false:
+ * it is none, nothing is emitted. */
+bool window_contract(Con *c);
+
+/* ---- contract.c ---------------------------------------------------------------------------- */
+void swap_sides(Con *c);
+void open_batch(const Con *c, Loop *l);      /* loops over the batch           */
+void close_batch(const Con *c, Loop *l);
+void return_failure(Emit *e, Val status);    /* leave the function unless it is 0 */
+
 static inline Val con_at(const Con *c, Val base, Val i) {
   return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
 }

@@ -3,6 +3,7 @@
  * called under names of our own, so that LLVM does not replace them by others
  * that round differently.  Operations and casts take vectors as well; what is a
  * call of one element is made lane by lane.                                  */
+#include <math.h>
 #include "codegen/llvm/emit.h"
 
 /* ---- elements and vectors ------------------------------------------------------------ */
@@ -195,11 +196,38 @@ static Val float_class(Emit *e, SOp op, LLVMTypeRef t, Val x) {
   return LLVMBuildFCmp(e->b, op == S_isinf ? LLVMRealOEQ : LLVMRealOLT, m, inf, "");
 }
 
+/* Is x one number in all lanes, known now, neither NaN nor -0? */
+static bool known_number(Val x, double *number) {
+  LLVMBool inexact;
+  if (!LLVMIsAConstant(x)) return false;
+  Val one = x;
+  for (unsigned i = is_vector(x) ? LLVMGetVectorSize(LLVMTypeOf(x)) : 0; i-- > 0;) {
+    Val lane = LLVMGetAggregateElement(x, i);
+    if (one != x && lane != one) return false;
+    one = lane;
+  }
+  if (!one || !LLVMIsAConstantFP(one)) return false;
+  *number = LLVMConstRealGetDouble(one, &inexact);
+  return *number == *number && (*number != 0 || !signbit(*number));
+}
+
+/* With a number: the comparison fails for NaN and for equals, and then gives x;
+ * only for a maximum has +0 to be put in the place of -0 (by adding it). */
+static Val min_max_number(Emit *e, SOp op, Val x, Val c, double number) {
+  LLVMRealPredicate before = op == S_min ? LLVMRealOLT : LLVMRealOGT;
+  Val r = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, before, c, x, ""), c, x, "");
+  if (number != 0 || op == S_min) return r;
+  return LLVMBuildFAdd(e->b, r, LLVMConstNull(LLVMTypeOf(x)), "");
+}
+
 /* NaN propagates and -0 comes before 0.  Compares and selects, not
  * llvm.minimum and maximum: with those a vectorised minimum was seen to give -0
  * where NaN was due (the cause was not isolated). */
 static Val float_min_max(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
   LLVMBuilderRef b = e->b;
+  double number;
+  if (known_number(x, &number)) return min_max_number(e, op, y, x, number);
+  if (known_number(y, &number)) return min_max_number(e, op, x, y, number);
   LLVMTypeRef one = is_vector(x) ? LLVMGetElementType(t) : t;
   LLVMTypeRef bits = shaped(int_type(e, one == LLVMDoubleTypeInContext(e->c) ? 64 : 32), x);
   LLVMRealPredicate before = op == S_min ? LLVMRealOLT : LLVMRealOGT;

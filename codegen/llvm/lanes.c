@@ -199,6 +199,22 @@ bool load_stride(Emit *e, KE root, uint32_t var, int64_t *stride) {
   return e->form[root] == UNIFORM;
 }
 
+bool shares_index(Emit *e, KE root, uint32_t x, uint32_t y) {
+  mark(e, root, true);
+  for (KE at = 0; at <= root; at++) {
+    const KNode *n = &e->k->node[at];
+    if (!e->need[at] || !is_load(n)) continue;
+    for (uint32_t d = 0; d < n->rank; d++) {
+      KE i = e->k->pool[n->b + d];
+      find_forms(e, i, x);
+      bool both_vary = e->form[i] != UNIFORM;
+      find_forms(e, i, y);
+      if (both_vary && e->form[i] != UNIFORM) return true;
+    }
+  }
+  return false;
+}
+
 static void forms_of_store(Emit *e, const KStmt *s, uint32_t var) {
   for (uint32_t d = 0; d < e->k->buf[s->a].rank; d++) find_forms(e, e->k->pool[s->b + d], var);
 }
@@ -305,8 +321,9 @@ static Val value(const Lanes *l, KE at) {
 
 static Val both(Emit *e, Val x, Val y) { return !x ? y : !y ? x : LLVMBuildAnd(e->b, x, y, ""); }
 
-/* Lanes where every index of a load is inside. */
-static Val inside(const Lanes *l, const KNode *n) {
+/* Lanes where every index of a load is inside: *all, for the indices that are
+ * equal in all lanes, and the rest.  Each may be NULL. */
+static Val inside(const Lanes *l, const KNode *n, Val *all_lanes) {
   Emit *e = l->e;
   Val all = NULL, every = NULL;
   for (uint32_t d = 0; d < n->rank; d++) {
@@ -317,16 +334,20 @@ static Val inside(const Lanes *l, const KNode *n) {
     else
       every = both(e, every, LLVMBuildICmp(e->b, LLVMIntULT, value(l, i), splat(e, dim, l->n), ""));
   }
-  return both(e, all ? splat(e, all, l->n) : NULL, every);
+  *all_lanes = all;
+  return every;
 }
 
-/* The offset in lane 0 (strided) or in each. */
-static Val offset(const Lanes *l, uint32_t buf, uint32_t pool, bool each) {
+/* The offset in lane 0 (strided) or in each; where safe is not NULL and false,
+ * indices that do not depend on the lane count as 0. */
+static Val offset(const Lanes *l, uint32_t buf, uint32_t pool, bool each, Val safe) {
   Emit *e = l->e;
   Val at = NULL;
   for (uint32_t d = 0; d < e->k->buf[buf].rank; d++) {
     KE i = e->k->pool[pool + d];
     Val dim = e->dim[buf][d], x = each ? value(l, i) : emit_expr(e, i);
+    if (safe && !each && e->form[i] == UNIFORM)
+      x = LLVMBuildSelect(e->b, safe, x, i64_of(e, 0), "");
     if (at) at = LLVMBuildMul(e->b, at, each ? splat(e, dim, l->n) : dim, "");
     at = at ? LLVMBuildAdd(e->b, at, x, "") : x;
   }
@@ -337,16 +358,28 @@ static Val element(Emit *e, LLVMTypeRef t, uint32_t buf, Val off) {
   return LLVMBuildGEP2(e->b, t, e->buf[buf], &off, 1, "");
 }
 
+/* Has a load at least one element, whatever the symbols? */
+static bool never_empty(Emit *e, const KNode *n) {
+  int64_t dim;
+  for (uint32_t d = 0; d < n->rank; d++)
+    if (!constant(e->dim[n->a][d], &dim) || dim < 1) return false;
+  return true;
+}
+
+/* What is common to all lanes stays out of the mask where it can, so that the
+ * mask does not change in loops over rows or channels. */
 static Val load(const Lanes *l, KE at) {
   Emit *e = l->e;
   const KNode *n = &e->k->node[at];
   DType dt = (DType)e->k->buf[n->a].dtype;
   LLVMTypeRef t = mem_type(e, dt);
   unsigned bytes = (unsigned)dtype_bytes(dt);
-  Val in = n->kind == KN_LoadOr ? inside(l, n) : NULL, mask = both(e, l->mask, in), v;
   int64_t stride;
   bool regular = moves_by(e, n->a, n->b, &stride) && stride >= 1 && stride <= WIDEST_STRIDE;
-  Val off = offset(l, n->a, n->b, !regular);
+  Val all = NULL, in = n->kind == KN_LoadOr ? inside(l, n, &all) : NULL, v;
+  bool apart = all && regular && never_empty(e, n);
+  if (all && !apart) in = both(e, splat(e, all, l->n), in);
+  Val mask = both(e, l->mask, in), off = offset(l, n->a, n->b, !regular, apart ? all : NULL);
   if (!regular)
     v = gather(e, t, l->n, e->buf[n->a], off, mask, bytes);
   else if (stride == 1)
@@ -354,9 +387,11 @@ static Val load(const Lanes *l, KE at) {
   else
     v = thinned(e, t, l->n, (unsigned)stride, element(e, t, n->a, off), mask, bytes);
   v = from_memory(e, dt, v);
-  if (!in) return v;
+  if (n->kind == KN_Load) return v;
   Val other = value(l, n->c); /* masked lanes are zero already */
-  return LLVMIsAConstant(other) && LLVMIsNull(other) ? v : LLVMBuildSelect(e->b, in, v, other, "");
+  bool zero = LLVMIsAConstant(other) && LLVMIsNull(other);
+  if (in && !zero) v = LLVMBuildSelect(e->b, in, v, other, "");
+  return apart ? LLVMBuildSelect(e->b, all, v, other, "") : v;
 }
 
 static Val varying_node(const Lanes *l, KE at) {
@@ -411,10 +446,10 @@ static void emit_lanes_store(const Lanes *l, const KStmt *s) {
   forms_of_store(e, s, l->var);
   (void)moves_by(e, s->a, s->b, &stride);
   if (stride == 1) {
-    store_lanes(e, v, element(e, t, s->a, offset(l, s->a, s->b, false)), l->mask, bytes);
+    store_lanes(e, v, element(e, t, s->a, offset(l, s->a, s->b, false, NULL)), l->mask, bytes);
     return;
   }
-  scatter(e, v, t, l->n, e->buf[s->a], offset(l, s->a, s->b, true), l->mask, bytes);
+  scatter(e, v, t, l->n, e->buf[s->a], offset(l, s->a, s->b, true, NULL), l->mask, bytes);
 }
 
 static void emit_lanes_check(const Lanes *l, const KStmt *s) {

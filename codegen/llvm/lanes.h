@@ -26,6 +26,8 @@ void lanes_body(const Lanes *l, uint32_t acc, uint32_t from, uint32_t to);
  * does not depend on var moves by 0. */
 bool load_stride(Emit *e, KE root, uint32_t var, int64_t *stride);
 bool store_stride(Emit *e, const KStmt *s, uint32_t var, int64_t *stride);
+/* Is there a load in root one index of which depends on both? */
+bool shares_index(Emit *e, KE root, uint32_t x, uint32_t y);
 /* Can (outer, inner), inner of this extent, be walked as one variable: inner
  * running over both extents while outer stays 0? */
 bool one_variable(Emit *e, KE root, uint32_t outer, uint32_t inner, int64_t extent);

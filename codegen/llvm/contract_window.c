@@ -1,0 +1,307 @@
+/* contract_window.c -- contractions whose depth is only the taps of a small window
+ * (depthwise convolutions): no product worth packing for.
+ *
+ * Per channel the data is copied once into a plane with what stands outside it,
+ * by vectors, columns that a stride keeps apart in planes of their own.  Then
+ * every tap of every output is a plain load.  A block of output rows is kept in
+ * registers, so that a row of the plane is loaded once for all the outputs it
+ * reaches; taps are unrolled and their weights stay in registers.            */
+#include "codegen/llvm/contract.h"
+
+enum { MAX_TAPS = 50, MAX_BLOCK = 8, MAX_PER_CHANNEL = 4, MAX_STRIDE = 4 };
+
+/* One direction of the window: output q, tap t read position step * q + apart * t. */
+typedef struct {
+  uint32_t out, tap; /* variables; KE_NONE: absent                 */
+  int64_t n, taps, step, apart;
+} Way;
+
+typedef struct {
+  Con *c;
+  Way down, across;
+  unsigned lanes;
+  int block; /* output rows at a time                     */
+  int64_t pitch, rows, phases;
+  Val plane;
+} Window;
+
+/* ---- is it one? --------------------------------------------------------------------- */
+/* step and apart from the strides in memory, in units of the smaller. */
+static bool read_way(const Con *c, Way *w) {
+  int64_t q = 0, t = 0;
+  KE f = c->factor[COLS];
+  if (w->out != KE_NONE && !load_stride(c->e, f, w->out, &q)) return false;
+  if (w->tap != KE_NONE && !load_stride(c->e, f, w->tap, &t)) return false;
+  if (w->out != KE_NONE && q <= 0) return false;
+  if (w->tap != KE_NONE && t <= 0) return false;
+  int64_t unit = q && (!t || q < t) ? q : t;
+  if (unit == 0) return true;
+  if (q % unit || t % unit) return false;
+  if (q) w->step = q / unit;
+  if (t) w->apart = t / unit;
+  return w->step <= MAX_STRIDE && (w->step <= 1 || w->apart <= 1);
+}
+
+/* Taps: the reduced axes longer than 1, at most two. */
+static bool read_taps(const Con *c, Window *w) {
+  int n = 0;
+  for (int i = c->red.n; i-- > 0;) {
+    int64_t ext;
+    if (!val_known(c->red.axis[i].n, &ext) || ext < 1) return false;
+    if (ext == 1) continue;
+    if (n == 2) return false;
+    Way *way = n++ ? &w->down : &w->across;
+    way->tap = c->red.axis[i].var;
+    way->taps = ext;
+  }
+  return w->down.taps * w->across.taps <= MAX_TAPS;
+}
+
+static bool read_outputs(const Con *c, Window *w) {
+  const Set *s = &c->side[COLS];
+  Way *way[2] = {&w->across, &w->down};
+  for (int i = 0; i < 2 && i < s->n; i++) {
+    const Axis *a = &s->axis[s->n - 1 - i];
+    way[i]->out = a->var;
+    if (!val_known(a->n, &way[i]->n)) return false;
+  }
+  return s->n > 0 && w->across.n > 0 && w->down.n > 0;
+}
+
+/* The depth's last two axes may be exchanged against the outputs': try both. */
+static bool read_ways(const Con *c, Window *w) {
+  if (read_way(c, &w->across) && read_way(c, &w->down)) return true;
+  uint32_t tap = w->across.tap;
+  int64_t taps = w->across.taps;
+  w->across.tap = w->down.tap, w->across.taps = w->down.taps;
+  w->down.tap = tap, w->down.taps = taps;
+  return read_way(c, &w->across) && read_way(c, &w->down);
+}
+
+static bool in_lanes(const Con *c, const Window *w) {
+  Lanes l = {c->e, w->lanes, w->across.out, NULL};
+  const KStmt *s = &c->e->k->stmt[c->at];
+  return lanes_takes(&l, c->factor[COLS]) && lanes_takes_body(&l, s->var, c->at + 1, s->end);
+}
+
+static bool find_window(Con *c, Window *w) {
+  int64_t m, along;
+  *w = (Window){.c = c};
+  w->down = w->across = (Way){KE_NONE, KE_NONE, 1, 1, 1, 1};
+  if (!val_known(c->side[ROWS].total, &m) || m < 1 || m > MAX_PER_CHANNEL) return false;
+  if (!read_taps(c, w) || !read_outputs(c, w) || !read_ways(c, w)) return false;
+  if (w->down.taps * w->across.taps < 2) return false;
+  if (!load_stride(c->e, c->factor[COLS], w->across.out, &along) || along > MAX_STRIDE)
+    return false;
+  for (w->lanes = c->lanes; w->lanes > 4 && w->lanes / 2 >= w->across.n;) w->lanes /= 2;
+  return in_lanes(c, w);
+}
+
+/* ---- the plane ------------------------------------------------------------------------ */
+static int64_t round_to(int64_t x, int64_t by) { return (x + by - 1) / by * by; }
+
+static int64_t reach(const Way *w) { return w->step * (w->n - 1) + w->apart * (w->taps - 1) + 1; }
+
+static void measure(Window *w) {
+  const Con *c = w->c;
+  int64_t shift = w->across.apart * (w->across.taps - 1) / w->across.step;
+  w->phases = w->across.step;
+  w->rows = reach(&w->down);
+  w->pitch = round_to(round_to(w->across.n, w->lanes) + shift, w->lanes);
+  int most = c->e->cpu.wide ? MAX_BLOCK : MAX_BLOCK / 2;
+  w->block = w->down.n < most ? (int)w->down.n : most / 2;
+  for (int b = most; b > 2; b--)
+    if (w->down.n % b == 0) {
+      w->block = b;
+      break;
+    }
+}
+
+static void set_index(Emit *e, uint32_t var, Val v) {
+  if (var != KE_NONE) set_var(e, var, v);
+}
+
+/* Position `at` of a direction, which counts single steps. */
+static void set_way(Emit *e, const Way *w, Val at) {
+  Val zero = i64_of(e, 0);
+  bool by_out = w->out != KE_NONE && w->step == 1;
+  set_index(e, w->out, by_out ? at : zero);
+  set_index(e, w->tap, by_out ? zero : at);
+}
+
+/* One vector of columns from j, of all rows of phase p: column j of the phase is
+ * what tap p of output j reads. */
+static void copy_columns(const Window *w, int64_t p, Val j) {
+  const Con *c = w->c;
+  Emit *e = c->e;
+  int64_t last = reach(&w->across) - p; /* positions p, p + step ... below reach */
+  int64_t n = last > 0 ? (last - 1) / w->across.step + 1 : 0;
+  Lanes l = {e, w->lanes, w->across.out, lanes_below(e, w->lanes, sub(e, i64_of(e, n), j))};
+  Loop r = loop_begin(e, i64_of(e, w->rows));
+  set_way(e, &w->down, r.i);
+  set_index(e, w->across.tap, i64_of(e, p));
+  set_index(e, w->across.out, j);
+  Val x = lanes_expr(&l, c->factor[COLS]);
+  x = emit_cast(e, x, (DType)e->k->node[c->factor[COLS]].dtype, c->t);
+  Val row = add(e, r.i, i64_of(e, p * w->rows));
+  x = LLVMBuildSelect(e->b, l.mask, x, LLVMConstNull(LLVMTypeOf(x)), "");
+  Val at = con_at(c, w->plane, add(e, mul(e, row, i64_of(e, w->pitch)), j));
+  store_lanes(e, x, at, NULL, (unsigned)c->bytes);
+  loop_end(e, &r);
+}
+
+static void copy_plane(const Window *w) {
+  Emit *e = w->c->e;
+  for (int64_t p = 0; p < w->phases; p++) {
+    Loop j = loop_begin_step(e, i64_of(e, w->pitch), w->lanes);
+    copy_columns(w, p, j.i);
+    loop_end(e, &j);
+  }
+}
+
+/* ---- outputs ---------------------------------------------------------------------------- */
+static Val multiply_add(const Con *c, Val x, Val y, Val z) {
+  Emit *e = c->e;
+  if (!dtype_is_float(c->t)) return add(e, mul(e, x, y), z);
+  if (e->cpu.fma) return emit_intrinsic(e, "llvm.fma", LLVMTypeOf(x), (Val[]){x, y, z}, 3);
+  return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, x, y, ""), z, "");
+}
+
+/* The vector that tap (position row, tap t) gives outputs from column j on. */
+static Val plane_at(const Window *w, Val row, int64_t off, int64_t t, Val j) {
+  const Con *c = w->c;
+  Emit *e = c->e;
+  int64_t pos = w->across.apart * t, phase = pos % w->across.step, shift = pos / w->across.step;
+  Val at = add(e, mul(e, row, i64_of(e, w->pitch)), j);
+  at = add(e, at, i64_of(e, (off + phase * w->rows) * w->pitch + shift));
+  return load_lanes(e, c->type, w->lanes, con_at(c, w->plane, at), NULL, (unsigned)c->bytes);
+}
+
+/* n output rows from `row`, one vector of columns from j; mask may be NULL. */
+static void outputs(const Window *w, const Val *weight, int n, Val row, Val j, Val mask) {
+  const Con *c = w->c;
+  Emit *e = c->e;
+  const KStmt *s = &e->k->stmt[c->at];
+  Val sum[MAX_BLOCK], first = mul(e, row, i64_of(e, w->down.step));
+  int64_t step = w->down.step, apart = w->down.apart;
+  for (int i = 0; i < n; i++) sum[i] = LLVMConstNull(LLVMVectorType(c->type, w->lanes));
+  for (int64_t r = 0; r <= step * (n - 1) + apart * (w->down.taps - 1); r++)
+    for (int64_t t = 0; t < w->across.taps; t++) {
+      Val x = NULL;
+      for (int i = 0; i < n; i++) {
+        int64_t tap = r - step * i;
+        if (tap < 0 || tap % apart || tap / apart >= w->down.taps) continue;
+        if (!x) x = plane_at(w, first, r, t, j);
+        sum[i] = multiply_add(c, weight[tap / apart * w->across.taps + t], x, sum[i]);
+      }
+    }
+  for (int i = 0; i < n; i++) {
+    Lanes l = {e, w->lanes, w->across.out, mask};
+    set_index(e, w->down.out, add(e, row, i64_of(e, i)));
+    set_index(e, w->across.out, j);
+    set_var(e, s->var, emit_round_half(e, (DType)s->dtype, sum[i]));
+    lanes_body(&l, s->var, c->at + 1, s->end);
+  }
+}
+
+static void rows_of_outputs(const Window *w, const Val *weight, int n, Val row) {
+  Emit *e = w->c->e;
+  int64_t full = w->across.n / w->lanes * w->lanes;
+  if (full > 0) {
+    Loop j = loop_begin_step(e, i64_of(e, full), w->lanes);
+    outputs(w, weight, n, row, j.i, NULL);
+    loop_end(e, &j);
+  }
+  if (full < w->across.n) {
+    Val left = i64_of(e, w->across.n - full);
+    outputs(w, weight, n, row, i64_of(e, full), lanes_below(e, w->lanes, left));
+  }
+}
+
+static void read_weights(const Window *w, Val *weight) {
+  const Con *c = w->c;
+  Emit *e = c->e;
+  KE f = c->factor[ROWS];
+  for (int64_t i = 0; i < w->down.taps * w->across.taps; i++) {
+    set_index(e, w->down.tap, i64_of(e, i / w->across.taps));
+    set_index(e, w->across.tap, i64_of(e, i % w->across.taps));
+    Val x = emit_cast(e, emit_expr(e, f), (DType)e->k->node[f].dtype, c->t);
+    weight[i] = splat(e, x, w->lanes);
+  }
+}
+
+static void channel(const Window *w) {
+  const Con *c = w->c;
+  Emit *e = c->e;
+  Val weight[MAX_TAPS];
+  int64_t blocks = w->down.n / w->block * w->block;
+  for (int i = 0; i < c->side[ROWS].n; i++) set_var(e, c->side[ROWS].axis[i].var, i64_of(e, 0));
+  copy_plane(w);
+  Loop m = loop_begin(e, c->side[ROWS].total);
+  set_at(e, &c->side[ROWS], m.i);
+  read_weights(w, weight);
+  if (blocks > 0) {
+    Loop r = loop_begin_step(e, i64_of(e, blocks), w->block);
+    rows_of_outputs(w, weight, w->block, r.i);
+    loop_end(e, &r);
+  }
+  if (blocks < w->down.n) {
+    Loop r = loop_begin(e, i64_of(e, w->down.n - blocks));
+    rows_of_outputs(w, weight, 1, add(e, r.i, i64_of(e, blocks)));
+    loop_end(e, &r);
+  }
+  loop_end(e, &m);
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+static Val take_plane(const Window *w) {
+  Emit *e = w->c->e;
+  int64_t bytes = w->phases * w->rows * w->pitch * w->c->bytes + 64;
+  Val arg[2] = {e->state, i64_of(e, bytes)};
+  Val at = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
+  fail_unless(e, LLVMBuildIsNotNull(e->b, at, ""), K_NO_MEMORY, 0);
+  return at;
+}
+
+/* One channel: all its images (axes of the columns before the window's). */
+static bool channel_function(Window *w, Sub *s) {
+  Con in;
+  const Con *c = w->c;
+  LLVMTypeRef p = ptr_type(c->e);
+  Loop l[K_MAX_LOOPS];
+  if (!sub_begin(c, &in, s, "window", &p, 1)) return false;
+  Window own = *w;
+  own.c = &in;
+  own.plane = sub_arg(s, 0);
+  for (int i = 0; i < in.red.n; i++) set_var(in.e, in.red.axis[i].var, i64_of(in.e, 0));
+  int n = in.side[COLS].n - 2;
+  for (int i = 0; i < n; i++) {
+    l[i] = loop_begin(in.e, in.side[COLS].axis[i].n);
+    set_var(in.e, in.side[COLS].axis[i].var, l[i].i);
+  }
+  channel(&own);
+  for (int i = n; i-- > 0;) loop_end(in.e, &l[i]);
+  sub_end(c, &in, s);
+  return true;
+}
+
+bool window_contract(Con *c) {
+  Window w;
+  Sub s;
+  Loop l[K_MAX_LOOPS];
+  Emit *e = c->e;
+  bool found = find_window(c, &w);
+  if (!found) {
+    swap_sides(c);
+    found = find_window(c, &w);
+    if (!found) swap_sides(c);
+  }
+  if (!found) return false;
+  measure(&w);
+  if (!channel_function(&w, &s)) return false;
+  Val plane = take_plane(&w);
+  open_batch(c, l);
+  return_failure(e, sub_call(c, &s, &plane, 1));
+  close_batch(c, l);
+  return true;
+}
