@@ -1,0 +1,45 @@
+/* fuse_copy.h -- copying a kernel's statements into a builder while variables,
+ * buffers and loads are replaced.                                            */
+#ifndef RVM_KERNEL_FUSE_COPY_H
+#define RVM_KERNEL_FUSE_COPY_H
+#include "kernel/build.h"
+
+/* A loop variable that becomes several, the outermost first. */
+typedef struct { uint32_t var; int n; KE extent[K_MAX_RANK], part[K_MAX_RANK]; } KSplit;
+enum { K_MAX_SPLITS = 8 };
+
+typedef struct KCopy KCopy;
+struct KCopy {
+  KB *b;  const Kernel *k;  KAlloc a;
+  KE *node;                    /* per node of k: its copy, or KE_NONE           */
+  KE *var;                     /* per variable: what stands for it, or KE_NONE  */
+  uint8_t *need;               /* per node, all 0 between calls                 */
+  uint32_t buf[K_MAX_BUFS];    /* the buffer in b, or KE_NONE                   */
+  KE sym[K_MAX_SYMS];
+  int n_splits;  KSplit split[K_MAX_SPLITS];
+  uint8_t axis[K_MAX_BUFS][K_MAX_RANK];   /* 1 + the split that this axis follows */
+  void *ud;
+  KE   (*load)(KCopy *c, KE e);           /* NULL, or what load e becomes; KE_NONE: a load */
+  bool (*stmt)(KCopy *c, uint32_t s);     /* NULL, or: done with statement s?   */
+  void (*end)(KCopy *c, uint32_t s);      /* NULL, or: the body of s ends (KE_NONE: the kernel) */
+};
+
+bool kcopy_open(KCopy *c, KB *b, const Kernel *k, KAlloc a);   /* false: no memory */
+void kcopy_close(KCopy *c);
+void kcopy_forget(KCopy *c);               /* every variable unbound, nothing copied */
+
+KE   kcopy_expr(KCopy *c, KE e);
+/* Indices of an access, one per axis of the copy's buffer; their number. */
+int  kcopy_index(KCopy *c, uint32_t buf, uint32_t pool, KE *at);
+/* Extents of a buffer as the copy sees it; their number. */
+int  kcopy_dims(KCopy *c, uint32_t buf, KE *dim);
+/* Statements [from, to) of k. */
+void kcopy_body(KCopy *c, uint32_t from, uint32_t to);
+
+/* Variable var as several; false: it is already split otherwise, or too many. */
+bool kcopy_split(KCopy *c, uint32_t var, int n, const KE *extent);
+/* After all splits: which axes of which buffers follow them. */
+void kcopy_follow(KCopy *c);
+/* The expression of nested indices: ((i0 * e1) + i1) * e2 + i2 ... */
+KE   kcopy_radix(KB *b, int n, const KE *i, const KE *extent);
+#endif
