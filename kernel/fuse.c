@@ -280,7 +280,21 @@ static bool keep_value(KCopy *c, uint32_t s) {
   return done;
 }
 
-/* The consumer's loop variables stand for the producer's indices. */
+/* The consumer's loop variables stand for the producer's indices.  One that
+ * stands for several is split, so that the consumer's other buffers are seen
+ * with the producer's axes. */
+static bool split_followers(Fuse *f, const Link *l) {
+  KCopy *c = &f->copy[CONSUMER];
+  uint32_t load = part_index_of(c->k, l->cbuf);
+  for (int i = 0; i < l->n_groups; i++) {
+    const AxisGroup *g = &l->group[i];
+    uint32_t var = part_loop(c->k, c->k->pool[load + (uint32_t)g->c0]);
+    if (g->np > 1 && !kcopy_split(c, var, g->np, l->pdim + g->p0)) return false;
+  }
+  return true;
+}
+
+/* Every link must say the same about each variable. */
 static void bind_consumer(Fuse *f, const Link *l) {
   KCopy *c = &f->copy[CONSUMER], *p = &f->copy[PRODUCER];
   const KStmt *st = &p->k->stmt[l->store];
@@ -290,7 +304,10 @@ static void bind_consumer(Fuse *f, const Link *l) {
   for (int i = 0; i < l->n_groups; i++) {
     const AxisGroup *g = &l->group[i];
     uint32_t var = part_loop(c->k, c->k->pool[load + (uint32_t)g->c0]);
-    c->var[var] = kcopy_radix(f->b, g->np, at + g->p0, l->pdim + g->p0);
+    if (l == f->link)
+      kcopy_bind(c, var, g->np, at + g->p0);
+    else if (kcopy_radix(f->b, g->np, at + g->p0, l->pdim + g->p0) != c->var[var])
+      kb_fail(f->b, "two tensors are read at different elements");
   }
 }
 
@@ -377,6 +394,9 @@ static bool try_append(Fuse *f) {
   for (int i = 0; i < f->n_links; i++)
     if (!split_producer(f, &f->link[i])) return false;
   if (!split_axes(f, PRODUCER) || !only_one_to_one(f, false)) return false;
+  for (int i = 0; i < f->n_links; i++)
+    if (!split_followers(f, &f->link[i])) return false;
+  kcopy_follow(cc);
   declare_all(f);
   cp->ud = cc->ud = f;
   cp->stmt = keep_value;

@@ -16,6 +16,7 @@ bool kcopy_open(KCopy *c, KB *b, const Kernel *k, KAlloc a) {
   memset(c, 0, sizeof *c);
   memset(c->buf, 0xff, sizeof c->buf);
   c->b = b, c->k = k, c->a = a;
+  c->join[0] = c->join[1] = KE_NONE;
   c->node = a.fn(a.user, NULL, 0, block_bytes(k));
   if (!c->node) return false;
   c->var = c->node + k->n_nodes;
@@ -89,22 +90,44 @@ void kcopy_follow(KCopy *c) {
 }
 
 /* ---- expressions ------------------------------------------------------------- */
+static bool is_var(const KCopy *c, KE e, uint32_t var) {
+  return c->k->node[e].kind == KN_Var && c->k->node[e].a == var;
+}
+
+/* Axes d and d + 1 as one. */
+static KE joined_index(KCopy *c, uint32_t buf, int d, const uint32_t *pool) {
+  if (is_var(c, pool[d], c->join[0]) && is_var(c, pool[d + 1], c->join[1])) return c->joined;
+  KE i[2] = {kcopy_expr(c, pool[d]), kcopy_expr(c, pool[d + 1])};
+  KE e[2] = {KE_NONE, kcopy_expr(c, c->k->buf[buf].dim[d + 1])};
+  return kcopy_radix(c->b, 2, i, e);
+}
+
 int kcopy_index(KCopy *c, uint32_t buf, uint32_t pool, KE *at) {
   int n = 0;
+  const uint32_t *index = c->k->pool + pool;
   for (int d = 0; d < c->k->buf[buf].rank; d++) {
     const KSplit *s = c->axis[buf][d] ? &c->split[c->axis[buf][d] - 1] : NULL;
     for (int q = 0; s && q < s->n; q++) at[n++] = s->part[q];
-    if (!s) at[n++] = kcopy_expr(c, c->k->pool[pool + (uint32_t)d]);
+    if (s) continue;
+    bool join = c->join_axis[buf] >> d & 1;
+    at[n++] = join ? joined_index(c, buf, d, index) : kcopy_expr(c, index[d]);
+    d += join;
   }
   return n;
 }
 
 int kcopy_dims(KCopy *c, uint32_t buf, KE *dim) {
   int n = 0;
+  const KE *old = c->k->buf[buf].dim;
   for (int d = 0; d < c->k->buf[buf].rank; d++) {
     const KSplit *s = c->axis[buf][d] ? &c->split[c->axis[buf][d] - 1] : NULL;
     for (int q = 0; s && q < s->n; q++) dim[n++] = s->extent[q];
-    if (!s) dim[n++] = kcopy_expr(c, c->k->buf[buf].dim[d]);
+    if (s) continue;
+    bool join = c->join_axis[buf] >> d & 1;
+    dim[n] = kcopy_expr(c, old[d]);
+    if (join) dim[n] = kb_mul(c->b, dim[n], kcopy_expr(c, old[d + 1]));
+    n++;
+    d += join;
   }
   return n;
 }
@@ -174,10 +197,10 @@ static int loops_of(KCopy *c, uint32_t var, KE extent, KE *ext) {
   return s->n;
 }
 
-static void bind_loops(KCopy *c, uint32_t var, const KE *made) {
+void kcopy_bind(KCopy *c, uint32_t var, int n, const KE *made) {
   KSplit *s = split_of(c, var);
   if (s) memcpy(s->part, made, (size_t)s->n * sizeof *made);
-  c->var[var] = s ? kcopy_radix(c->b, s->n, made, s->extent) : made[0];
+  c->var[var] = s ? kcopy_radix(c->b, n, made, s->extent) : made[0];
 }
 
 static bool is_one(KCopy *c, KE e) {
@@ -185,8 +208,32 @@ static bool is_one(KCopy *c, KE e) {
   return kb_is_int(c->b, e, &v) && v == 1;
 }
 
+/* Expressions i * n + j of the joined variables, n the extent of j. */
+static void bind_radix(KCopy *c, KE extent) {
+  for (KE e = 0; e < c->k->n_nodes; e++) {
+    const KNode *n = &c->k->node[e], *m;
+    if (n->kind != KN_Op || n->op != S_add || !is_var(c, n->b, c->join[1])) continue;
+    m = &c->k->node[n->a];
+    if (m->kind == KN_Op && m->op == S_mul && is_var(c, m->a, c->join[0]) && m->b == extent)
+      c->node[e] = c->joined;
+  }
+}
+
+static void copy_joined(KCopy *c, uint32_t at) {
+  const KStmt *s = &c->k->stmt[at], *in = s + 1;
+  KE n = kb_mul(c->b, kcopy_expr(c, s->a), kcopy_expr(c, in->a));
+  c->joined = kb_for(c->b, n, K_PARALLEL);
+  bind_radix(c, in->a);
+  kcopy_body(c, at + 2, in->end);
+  kb_end(c->b);
+}
+
 static void copy_for(KCopy *c, uint32_t at) {
   const KStmt *s = &c->k->stmt[at];
+  if (s->var == c->join[0]) {
+    copy_joined(c, at);
+    return;
+  }
   KE ext[K_MAX_RANK], made[K_MAX_RANK];
   int n = loops_of(c, s->var, s->a, ext), open = 0;
   for (int i = 0; i < n; i++) {
@@ -194,7 +241,7 @@ static void copy_for(KCopy *c, uint32_t at) {
     made[i] = one ? kb_int(c->b, 0) : kb_for(c->b, ext[i], (KLoopKind)s->op);
     open += !one;
   }
-  bind_loops(c, s->var, made);
+  kcopy_bind(c, s->var, n, made);
   kcopy_body(c, at + 1, s->end);
   if (c->end) c->end(c, at);
   while (open-- > 0) kb_end(c->b);
@@ -241,7 +288,8 @@ static void copy_contract(KCopy *c, uint32_t at) {
   }
   for (uint32_t i = 0; i < nr; i++) re[i] = kcopy_expr(c, red[2 + 2 * i]);
   kb_contract_begin(c->b, n, pe, pv, (int)nr, re, rv);
-  for (uint32_t i = 0; i < np; i++) bind_loops(c, par[1 + 2 * i], pv + first[i]);
+  for (uint32_t i = 0; i < np; i++)
+    kcopy_bind(c, par[1 + 2 * i], (i + 1 < np ? first[i + 1] : n) - first[i], pv + first[i]);
   for (uint32_t i = 0; i < nr; i++) c->var[red[1 + 2 * i]] = rv[i];
   KE x = kcopy_expr(c, red[1 + 2 * nr]), y = kcopy_expr(c, red[2 + 2 * nr]);
   c->var[s->var] = kb_contract_acc(c->b, (DType)s->dtype, x, y);

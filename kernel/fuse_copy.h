@@ -18,6 +18,9 @@ struct KCopy {
   KE sym[K_MAX_SYMS];
   int n_splits;  KSplit split[K_MAX_SPLITS];
   uint8_t axis[K_MAX_BUFS][K_MAX_RANK];   /* 1 + the split that this axis follows */
+  /* Two nested loops that become one: their variables, or KE_NONE; the one; and
+   * per buffer, as bits, the axes d where d and d + 1 become one axis. */
+  uint32_t join[2];  KE joined;  uint16_t join_axis[K_MAX_BUFS];
   void *ud;
   KE   (*load)(KCopy *c, KE e);           /* NULL, or what load e becomes; KE_NONE: a load */
   bool (*stmt)(KCopy *c, uint32_t s);     /* NULL, or: done with statement s?   */
@@ -40,6 +43,8 @@ void kcopy_body(KCopy *c, uint32_t from, uint32_t to);
 bool kcopy_split(KCopy *c, uint32_t var, int n, const KE *extent);
 /* After all splits: which axes of which buffers follow them. */
 void kcopy_follow(KCopy *c);
+/* Variable var now stands for these: one value, or one per part of its split. */
+void kcopy_bind(KCopy *c, uint32_t var, int n, const KE *made);
 /* The expression of nested indices: ((i0 * e1) + i1) * e2 + i2 ... */
 KE   kcopy_radix(KB *b, int n, const KE *i, const KE *extent);
 #endif

@@ -239,8 +239,8 @@ static void declare_paper(FnLower *f, Binding *b) {
     Val *t = fl_val(f, e->Proj.tuple.var);
     if (t && t->kind == VAL_TUPLE)
       fl_set(f, b->var, (Val){.kind = VAL_ALIAS, .of = t->leaf[e->Proj.index]});
-  } else if (e->kind == EX_Call && e->Call.callee.kind == ATOM_Op &&
-             type_resolve(b->var->type)->kind == TY_Tuple) {
+  } else if (e->kind == EX_Call && type_resolve(b->var->type)->kind == TY_Tuple &&
+             (e->Call.callee.kind == ATOM_Op || fl_prim_here(f, e))) {
     paper_op_result(f, b->var);
   }
 }

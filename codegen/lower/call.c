@@ -213,6 +213,7 @@ bool fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
       direct.Call.callee.type = type;
       return fl_call(f, v, &direct, dest, dying);
     }
+    if (fl_prim_here(f, e)) return fl_prim(f, v, e, dest, dying);
     if (val && val->kind == VAL_FN)
       return call_known(f, v, e, dest, dying, local_instance(f, val->fn, fl_type(f, callee->type)),
                         val->fn);

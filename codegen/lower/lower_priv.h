@@ -37,6 +37,7 @@ typedef struct FnBind {
   VEC(Capture) cap;
   VEC(PaperVal) paper;               /* captured variables that exist on paper    */
   const TyEnv *env;
+  const Expr *site;                  /* primitive: the call that it is lowered in */
 } FnBind;
 
 /* One specialised function: a global or a local function literal under a type
@@ -162,6 +163,11 @@ void     fl_fork_branch(FnLower *f, Fork *k);          /* back to the state at t
 void     fl_fork_leave(FnLower *f, Fork *k);           /* end of a branch           */
 void     fl_fork_join(FnLower *f, Fork *k);            /* after the last            */
 void     fl_deliver(FnLower *f, Var *v, Dest dest, uint16_t reg);  /* bind to v, or move to dest */
+
+/* prim.c: is e the call of a primitive function that is lowered in its place?
+ * The first one that fits is. */
+bool     fl_prim_here(FnLower *f, const Expr *e);
+bool     fl_prim(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
 
 /* call.c, op.c, match.c */
 bool     fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);

@@ -2,19 +2,11 @@
  *
  * A kernel whose buffers are all scalars and whose body is one store becomes
  * scalar instructions: the operator's meaning stays its kernel.               */
-#include "codegen/lower/lower_priv.h"
+#include "codegen/lower/op_lower.h"
 #include "kernel/build.h"
 
-typedef struct {
-  FnLower *f;
-  OpPlan p;
-  VEC(uint16_t) reg; /* of each operand                           */
-  VEC(bool) live;    /* has a value                               */
-  VEC(bool) own;     /* ours to drop when the plan is done        */
-} OpLower;
-
 /* ---- setting up ------------------------------------------------------------------------ */
-static void operand(OpLower *o, Type *t, uint16_t reg, bool live, bool own, const Tensor *value) {
+void op_operand(OpLower *o, Type *t, uint16_t reg, bool live, bool own, const Tensor *value) {
   OpOperand d = {.dtype = t->tensor.dtype, .rank = t->tensor.rank};
   for (int i = 0; i < d.rank; i++) d.dim[i] = t->tensor.dim[i];
   vec_push(&o->p.operand, d);
@@ -31,7 +23,7 @@ static void leaf_atom(OpLower *o, Type *t, const Atom *a) {
   Val *val = a->kind == ATOM_Var ? fl_val(o->f, a->var) : NULL;
   const Atom *it = val && val->kind == VAL_ATOM ? &val->atom : a;
   Borrow b = fl_borrow(o->f, a);
-  operand(o, t, b.reg, true, b.temp, it->kind == ATOM_Const ? it->cst : NULL);
+  op_operand(o, t, b.reg, true, b.temp, it->kind == ATOM_Const ? it->cst : NULL);
 }
 
 static void tuple_arg(OpLower *o, const Atom *a, Type *t) {
@@ -49,9 +41,16 @@ static void tuple_arg(OpLower *o, const Atom *a, Type *t) {
     Type *lt = type_resolve(fl_type(f, t->tuple.at[i]));
     uint16_t r = fl_reg(f, low_itype(f->L, lt));
     fl_ins(f, OP_FIELD, r, b.reg, (uint16_t)i);
-    operand(o, lt, r, true, true, NULL);
+    op_operand(o, lt, r, true, true, NULL);
   }
   fl_unborrow(f, b);
+}
+
+void op_argument(OpLower *o, const Atom *a, Type *t) {
+  if (t->kind == TY_Tuple)
+    tuple_arg(o, a, t);
+  else
+    leaf_atom(o, t, a);
 }
 
 static void arguments(OpLower *o, const ExCall *c) {
@@ -62,17 +61,14 @@ static void arguments(OpLower *o, const ExCall *c) {
     const Atom *a = &c->args[i];
     Type *t = type_resolve(fl_type(o->f, a->kind == ATOM_Var ? a->var->type : a->type));
     o->p.arg_first[i] = o->p.operand.n;
-    if (t->kind == TY_Tuple)
-      tuple_arg(o, a, t);
-    else
-      leaf_atom(o, t, a);
+    op_argument(o, a, t);
     o->p.arg_leaves[i] = o->p.operand.n - o->p.arg_first[i];
   }
   o->p.n_in = o->p.operand.n;
 }
 
 /* An extent nobody knows before the call gets a symbol that the plan binds. */
-static Type *with_symbols(OpLower *o, Type *t) {
+Type *op_with_symbols(OpLower *o, Type *t) {
   Dim dim[MAX_RANK];
   for (int i = 0; i < t->tensor.rank; i++) {
     dim[i] = t->tensor.dim[i];
@@ -83,10 +79,10 @@ static Type *with_symbols(OpLower *o, Type *t) {
 static void results(OpLower *o, Type *t) {
   t = type_resolve(t);
   if (t->kind == TY_Tensor)
-    operand(o, with_symbols(o, t), 0, false, true, NULL);
+    op_operand(o, op_with_symbols(o, t), 0, false, true, NULL);
   else
     for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++)
-      operand(o, with_symbols(o, type_resolve(t->tuple.at[i])), 0, false, true, NULL);
+      op_operand(o, op_with_symbols(o, type_resolve(t->tuple.at[i])), 0, false, true, NULL);
   o->p.n_out = o->p.operand.n - o->p.n_in;
 }
 
@@ -114,7 +110,7 @@ static void alloc(OpLower *o, OpRef r) {
 
 /* ---- scalar kernels ---------------------------------------------------------------------- */
 /* One store of an expression, every buffer a scalar. */
-static bool is_scalar_kernel(const Kernel *k) {
+bool op_is_scalar_kernel(const Kernel *k) {
   if (k->n_stmts != 1 || k->stmt[0].kind != KS_Store || k->n_bufs != k->n_params) return false;
   for (uint32_t i = 0; i < k->n_bufs; i++)
     if (k->buf[i].rank != 0 || k->buf[i].role == K_INOUT) return false;
@@ -198,7 +194,7 @@ static void scalar_kernel(OpLower *o, const OpStep *s, const Kernel *k) {
 static void kernel(OpLower *o, const OpStep *s) {
   FnLower *f = o->f;
   Kernel *k = s->kernel;
-  if (is_scalar_kernel(k)) {
+  if (op_is_scalar_kernel(k)) {
     scalar_kernel(o, s, k);
     return;
   }
@@ -304,7 +300,7 @@ static void dim_value(OpLower *o, const OpStep *s) {
   set_reg(o, s->out[0], r);
 }
 
-static void step(OpLower *o, const OpStep *s) {
+void op_step(OpLower *o, const OpStep *s) {
   switch (s->kind) {
   case STEP_KERNEL: kernel(o, s); return;
   case STEP_RUNTIME: runtime(o, s); return;
@@ -344,7 +340,7 @@ bool fl_op(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   fl_obligations(f, e);
   if (!op->lower(&o->p)) return false;
   track_temps(o);
-  for (int i = 0; i < o->p.step.n; i++) step(o, &o->p.step.at[i]);
+  for (int i = 0; i < o->p.step.n; i++) op_step(o, &o->p.step.at[i]);
   for (int i = 0; i < o->p.n_out; i++)
     if (!o->live.at[o->p.n_in + i])
       return diag_error(f->L->d, e->span, E0401, op->name, "its plan does not make every result");

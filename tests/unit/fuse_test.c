@@ -250,6 +250,69 @@ static void two_kernels_that_may_fail_stay_two(void **state) {
         "");
 }
 
+static void two_results_read_at_different_elements_keep_kernels_apart(void **state) {
+  (void)state;
+  const char *two =
+      "kernel @two() { in x: f32[4, 4] out t: f32[4, 4] out s: f32[4, 4] for i in 4 "
+      "parallel { for j in 4 parallel { t[i, j] = x[i, j] s[j, i] = neg(x[i, j]) } } }";
+  stays(
+      two,
+      "kernel @add() { in t: f32[4, 4] in s: f32[4, 4] out y: f32[4, 4] for i in 4 parallel { for "
+      "j in 4 parallel { y[i, j] = t[i, j] + s[i, j] } } }",
+      "");
+}
+
+static void two_results_of_one_loop_are_read_in_it(void **state) {
+  (void)state;
+  becomes(
+      "kernel @two() { in x: f32[2, 4] out t: f32[2, 4] out s: f32[8] for i in 2 parallel { for "
+      "j in 4 parallel { t[i, j] = x[i, j] s[i * 4 + j] = neg(x[i, j]) } } }",
+      "kernel @mul() { in t: f32[8] in s: f32[8] out y: f32[8] for i in 8 parallel { y[i] = "
+      "t[i] * s[i] } }",
+      "s",
+      "kernel @two_mul() {\n"
+      "  in x: f32[2, 4]\n"
+      "  out s: f32[8]\n"
+      "  out y: f32[2, 4]\n"
+      "  for i0 in 2 parallel {\n"
+      "    for i1 in 4 parallel {\n"
+      "      let t0 = x[i0, i1]\n"
+      "      let t1 = neg(x[i0, i1])\n"
+      "      s[i0 * 4 + i1] = t1\n"
+      "      y[i0, i1] = t0 * t1\n"
+      "    }\n"
+      "  }\n"
+      "}\n");
+}
+
+static void loops_that_no_access_tells_apart_collapse(void **state) {
+  (void)state;
+  Counted count;
+  KAlloc a = counting(&count);
+  Kernel *k = read_kernel("kernel @f(n) { in x: f32[n, 4, 5] in b: f32[n] out y: f32[n, 20] for i "
+                          "in n parallel { for u in 1 parallel { for j in 4 parallel { for k in 5 "
+                          "parallel { y[i, j * 5 + k] = x[i, j, k] + b[i] } } } } }",
+                          a);
+  Kernel *flat = kernel_collapse(k, a);
+  assert_non_null(flat);
+  size_t n;
+  char *s = kernel_print(flat, a, &n);
+  assert_string_equal(s, "kernel @f(n) {\n"
+                         "  in x: f32[n, 20]\n"
+                         "  in b: f32[n]\n"
+                         "  out y: f32[n, 20]\n"
+                         "  for i0 in n parallel {\n"
+                         "    for i1 in 20 parallel {\n"
+                         "      y[i0, i1] = x[i0, i1] + b[i0]\n"
+                         "    }\n"
+                         "  }\n"
+                         "}\n");
+  a.fn(a.user, s, n + 1, 0);
+  kernel_free(flat, a);
+  kernel_free(k, a);
+  assert_int_equal(count.live, 0);
+}
+
 static void a_refusing_allocator_leaves_nothing_behind(void **state) {
   (void)state;
   Counted count;
@@ -287,6 +350,9 @@ int main(void) {
       cmocka_unit_test(axes_that_do_not_match_keep_kernels_apart),
       cmocka_unit_test(nothing_is_put_into_the_factors_of_a_contraction),
       cmocka_unit_test(two_kernels_that_may_fail_stay_two),
+      cmocka_unit_test(two_results_read_at_different_elements_keep_kernels_apart),
+      cmocka_unit_test(two_results_of_one_loop_are_read_in_it),
+      cmocka_unit_test(loops_that_no_access_tells_apart_collapse),
       cmocka_unit_test(a_refusing_allocator_leaves_nothing_behind),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
