@@ -2,7 +2,7 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_batch,  &pass_copy,  &pass_cse,  &pass_dce,
+const Pass *const all_passes[] = {&pass_batch,  &pass_copy,  &pass_cse,  &pass_dce,     &pass_fuse,
                                   &pass_inline, &pass_known, &pass_refs, &pass_simplify};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
@@ -16,7 +16,8 @@ static const Pass *const level1[] = {
     &pass_copy,       /* what the two left behind are copies                       */
     &pass_cse,
     &pass_copy,       /* the second of two equals is a copy now                    */
-    &pass_dce,        /* last: sweeps what the others disconnected                 */
+    &pass_dce,        /* sweeps what the others disconnected                       */
+    &pass_fuse,       /* last: the others do not look into what it makes           */
 };
 static const Pass *const level2[] = {
     &pass_inline,     /* first: the others see what calls hide                     */
@@ -30,7 +31,8 @@ static const Pass *const level2[] = {
     &pass_dce,
     &pass_batch,      /* the steps of recursions are plain code now                */
     &pass_copy,
-    &pass_dce,        /* last: sweeps what the others disconnected                 */
+    &pass_dce,        /* sweeps what the others disconnected                       */
+    &pass_fuse,       /* last: the others do not look into what it makes           */
 };
 /* clang-format on */
 enum { N_1 = sizeof level1 / sizeof *level1, N_2 = sizeof level2 / sizeof *level2 };

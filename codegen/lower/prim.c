@@ -62,7 +62,7 @@ static bool body_fits(const Block *b) {
     if (!tensors_only(b->at[i].var->type) || (!op && e->n_oblige)) return false;
     if (e->kind == EX_Proj && e->Proj.tuple.kind != ATOM_Var) return false;
     for (int k = 0; e->kind == EX_Tuple && k < e->Tuple.n_items; k++)
-      if (e->Tuple.items[k].kind != ATOM_Var) return false;
+      if (e->Tuple.items[k].kind != ATOM_Var && e->Tuple.items[k].kind != ATOM_Const) return false;
   }
   return b->result.kind == ATOM_Var && b->n > 0;
 }
