@@ -5,6 +5,7 @@
  * what two kernels both load is loaded once.  Loops of extent 1 disappear.   */
 #include "kernel/fuse_copy.h"
 #include "kernel/build_priv.h"
+#include "kernel/fuse_axes.h"
 #include "kernel/visit.h"
 
 /* ---- memory ------------------------------------------------------------------ */
@@ -48,21 +49,37 @@ static KSplit *split_of(KCopy *c, uint32_t var) {
   return NULL;
 }
 
+/* The extent of the loop that binds var. */
+static KE extent_of(const Kernel *k, uint32_t var) {
+  for (uint32_t i = 0; i < k->n_stmts; i++) {
+    const KStmt *s = &k->stmt[i];
+    if (s->kind == KS_For && s->var == var) return s->a;
+    const uint32_t *p = s->kind == KS_Contract ? k->pool + s->b : NULL;
+    for (uint32_t j = 0; p && j < p[0]; j++)
+      if (p[1 + 2 * j] == var) return p[2 + 2 * j];
+  }
+  return KE_NONE;
+}
+
 bool kcopy_split(KCopy *c, uint32_t var, int n, const KE *extent) {
   const KSplit *old = split_of(c, var);
   if (old) return old->n == n && !memcmp(old->extent, extent, (size_t)n * sizeof *extent);
+  KE whole = extent_of(c->k, var), copy = kcopy_expr(c, whole);
   if (c->n_splits == K_MAX_SPLITS || n > K_MAX_RANK) return false;
+  if (copy == KE_NONE || !axes_same_count(c->b, n, extent, 1, &copy)) return false;
   KSplit *s = &c->split[c->n_splits++];
-  s->var = var, s->n = n;
+  s->var = var, s->n = n, s->whole = whole;
   memcpy(s->extent, extent, (size_t)n * sizeof *extent);
   return true;
 }
 
-/* Axis d of buffer u follows a split when every access there is its variable. */
+/* Axis d of buffer u follows a split when every access there is its variable,
+ * which runs over all of the axis. */
 static void note_access(KCopy *c, uint32_t u, uint32_t pool, uint8_t seen[][K_MAX_RANK]) {
   for (int d = 0; d < c->k->buf[u].rank; d++) {
     const KNode *n = &c->k->node[c->k->pool[pool + (uint32_t)d]];
     const KSplit *s = n->kind == KN_Var ? split_of(c, n->a) : NULL;
+    if (s && s->whole != c->k->buf[u].dim[d]) s = NULL;
     uint8_t is = s ? (uint8_t)(1 + (s - c->split)) : 0;
     c->axis[u][d] = !seen[u][d] || c->axis[u][d] == is ? is : 0;
     seen[u][d] = 1;

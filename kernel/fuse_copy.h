@@ -5,7 +5,10 @@
 #include "kernel/build.h"
 
 /* A loop variable that becomes several, the outermost first. */
-typedef struct { uint32_t var; int n; KE extent[K_MAX_RANK], part[K_MAX_RANK]; } KSplit;
+typedef struct {
+  uint32_t var;  KE whole;             /* its extent, a node of the kernel copied   */
+  int n;  KE extent[K_MAX_RANK], part[K_MAX_RANK];
+} KSplit;
 enum { K_MAX_SPLITS = 8 };
 
 typedef struct KCopy KCopy;
@@ -39,7 +42,8 @@ int  kcopy_dims(KCopy *c, uint32_t buf, KE *dim);
 /* Statements [from, to) of k. */
 void kcopy_body(KCopy *c, uint32_t from, uint32_t to);
 
-/* Variable var as several; false: it is already split otherwise, or too many. */
+/* Variable var as several, of extents whose product is its own; false: it is
+ * already split otherwise, too many, or the extents do not fit. */
 bool kcopy_split(KCopy *c, uint32_t var, int n, const KE *extent);
 /* After all splits: which axes of which buffers follow them. */
 void kcopy_follow(KCopy *c);

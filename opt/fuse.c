@@ -180,6 +180,13 @@ static void emit_group(FuseBlock *f, FuseGroup *g, Bindings *out) {
 
 /* ---- the block --------------------------------------------------------------------------- */
 /* Glue that is made inside a group, or was bound again by its call. */
+static bool is_part_of(const FuseBlock *f, const Atom *a, const FuseGroup *g) {
+  int d = a->kind == ATOM_Var ? fuse_def(f, a->var) : -1;
+  if (d >= 0 && !f->group[d] && fuse_is_glue(f, d) && f->b->at[d].value->kind == EX_Proj)
+    d = fuse_def(f, f->b->at[d].value->Proj.tuple.var);
+  return d >= 0 && f->group[d] == g;
+}
+
 static bool is_absorbed(const FuseBlock *f, int i) {
   if (!fuse_is_glue(f, i)) return false;
   const Expr *e = f->b->at[i].value;
@@ -193,11 +200,8 @@ static bool is_absorbed(const FuseBlock *f, int i) {
     if (u == f->b->n || !f->group[u] || (g && f->group[u] != g)) return false;
     g = f->group[u];
   }
-  for (int k = 0; g && k < e->Tuple.n_items; k++) {
-    int d = e->Tuple.items[k].kind == ATOM_Var ? fuse_def(f, e->Tuple.items[k].var) : -1;
-    if (d >= 0 && f->group[d] == g) return true;
-    if (d >= 0 && f->b->at[d].value->kind == EX_Proj && is_absorbed(f, d)) return true;
-  }
+  for (int k = 0; g && k < e->Tuple.n_items; k++)
+    if (is_part_of(f, &e->Tuple.items[k], g)) return true;
   return false;
 }
 

@@ -48,7 +48,11 @@ static void find_users(FuseBlock *f) {
 bool fuse_is_glue(const FuseBlock *f, int i) {
   const Expr *e = f->b->at[i].value;
   if (e->n_oblige) return false;
-  if (e->kind == EX_Proj) return e->Proj.tuple.kind == ATOM_Var;
+  if (e->kind == EX_Proj) {
+    int d = e->Proj.tuple.kind == ATOM_Var ? fuse_def(f, e->Proj.tuple.var) : -1;
+    const Expr *of = d >= 0 ? f->b->at[d].value : NULL;
+    return of && of->kind == EX_Call && of->Call.callee.kind == ATOM_Op;
+  }
   for (int k = 0; e->kind == EX_Tuple && k < e->Tuple.n_items; k++)
     if (e->Tuple.items[k].kind != ATOM_Var && e->Tuple.items[k].kind != ATOM_Const) return false;
   return e->kind == EX_Tuple;
@@ -169,16 +173,31 @@ static void each_source(const FuseBlock *f, const Atom *a, void (*fn)(void *, in
     fn(ud, d);
 }
 
-typedef struct {
-  const FuseGroup *g;
-  int last;
-} LastInput;
-static void last_input(void *ud, int d) {
-  LastInput *l = ud;
-  if (!is_member(l->g, d) && d > l->last) l->last = d;
+/* Does a, or for a tuple one of its items, come from a member? */
+static bool comes_from(const FuseBlock *f, const Atom *a, const FuseGroup *g) {
+  int d = a->kind == ATOM_Var ? fuse_def(f, a->var) : -1;
+  if (d < 0 || !fuse_is_glue(f, d)) return d >= 0 && is_member(g, d);
+  const Expr *e = f->b->at[d].value;
+  if (e->kind == EX_Proj) return comes_from(f, &e->Proj.tuple, g);
+  for (int i = 0; i < e->Tuple.n_items; i++)
+    if (comes_from(f, &e->Tuple.items[i], g)) return true;
+  return false;
 }
 
-/* Do the members in [from, to) and what is between them allow the move? */
+/* The last binding outside g that operand a needs, or -1. */
+static int last_input(const FuseBlock *f, const Atom *a, const FuseGroup *g) {
+  int d = a->kind == ATOM_Var ? fuse_def(f, a->var) : -1, last = -1;
+  if (d < 0 || is_member(g, d)) return -1;
+  if (!comes_from(f, a, g)) return d;
+  const Expr *e = f->b->at[d].value;
+  for (int i = 0; e->kind == EX_Tuple && i < e->Tuple.n_items; i++) {
+    int l = last_input(f, &e->Tuple.items[i], g);
+    if (l > last) last = l;
+  }
+  return last;
+}
+
+/* May member move to place, past the others in between? */
 static bool may_pass(const FuseBlock *f, const FuseGroup *g, int member, int place) {
   if (is_total(f->b->at[member].value)) return true;
   if (place < member) return false;
@@ -189,16 +208,19 @@ static bool may_pass(const FuseBlock *f, const FuseGroup *g, int member, int pla
 
 static bool find_place(const FuseBlock *f, FuseGroup *g) {
   int last = vec_last(&g->member), use = NOBODY;
-  LastInput in = {g, -1};
+  int input = -1;
   for (int k = 0; k < g->member.n; k++) {
     const ExCall *c = &f->b->at[g->member.at[k]].value->Call;
     int u = first_outside(f, g->member.at[k], g);
     if (u < use) use = u;
-    for (int i = 0; i < c->n_args; i++) each_source(f, &c->args[i], last_input, &in);
+    for (int i = 0; i < c->n_args; i++) {
+      int l = last_input(f, &c->args[i], g);
+      if (l > input) input = l;
+    }
   }
   g->up = use <= last;
   g->place = g->up ? use : last;
-  if (g->up && in.last >= use) return false;
+  if (g->up && input >= use) return false;
   for (int k = 0; k < g->member.n; k++)
     if (!may_pass(f, g, g->member.at[k], g->place)) return false;
   return true;

@@ -220,6 +220,28 @@ static void a_slice_reads_through_to_what_it_was_cut_from(void **state) {
           "}\n");
 }
 
+static void a_buffer_that_is_read_in_part_keeps_its_extents(void **state) {
+  (void)state;
+  becomes(
+      "kernel @first() { in x: f32[36] out t: f32[12] for i in 12 parallel { t[i] = x[i] } }",
+      "kernel @neg() { in t: f32[3, 4] in b: f32[4] out y: f32[3, 4] for i in 3 parallel { for j "
+      "in 4 parallel { y[i, j] = t[i, j] + b[j] } } }",
+      "t",
+      "kernel @first_neg() {\n"
+      "  in x: f32[36]\n"
+      "  in b: f32[4]\n"
+      "  out t: f32[3, 4]\n"
+      "  out y: f32[3, 4]\n"
+      "  for i0 in 3 parallel {\n"
+      "    for i1 in 4 parallel {\n"
+      "      let t0 = x[i0 * 4 + i1]\n"
+      "      t[i0, i1] = t0\n"
+      "      y[i0, i1] = t0 + b[i1]\n"
+      "    }\n"
+      "  }\n"
+      "}\n");
+}
+
 static void axes_that_do_not_match_keep_kernels_apart(void **state) {
   (void)state;
   stays("kernel @f() { in x: f32[4, 6] out t: f32[4, 6] for i in 4 parallel { for j in 6 parallel "
@@ -347,6 +369,7 @@ int main(void) {
       cmocka_unit_test(a_map_stands_behind_the_reduction_it_reads),
       cmocka_unit_test(a_flat_loop_is_split_for_a_producer_with_more_axes),
       cmocka_unit_test(a_slice_reads_through_to_what_it_was_cut_from),
+      cmocka_unit_test(a_buffer_that_is_read_in_part_keeps_its_extents),
       cmocka_unit_test(axes_that_do_not_match_keep_kernels_apart),
       cmocka_unit_test(nothing_is_put_into_the_factors_of_a_contraction),
       cmocka_unit_test(two_kernels_that_may_fail_stay_two),
