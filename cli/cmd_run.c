@@ -11,6 +11,7 @@
 #include "cli/spec.h"
 #include "cli/tensor_file.h"
 #include "cli/watch.h"
+#include "cli/memory.h"
 #include "cli/native.h"
 #include <rvm/rvm.h>
 
@@ -21,7 +22,7 @@ typedef struct {
   NumberOpt rtol, atol;
   uint64_t fuel, memory_limit, call_depth, repeat;
   uint64_t opt;
-  const char *passes, *profile;
+  const char *passes, *profile, *memory;
   bool stats, types, full, quiet;
 } RunCmd;
 #define O(name, arg, help, kind, field)                                                            \
@@ -47,6 +48,8 @@ static const Opt run_opts[] = {
     O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
     O("profile", "FILE.json", "time by kernel, on stderr; also a trace for Chrome or Perfetto",
       OPT_MAYBE, profile),
+    O("memory", "FILE.svg",
+      "what tensors the run made, a plan for them (also as a picture), memory", OPT_MAYBE, memory),
     O("types", NULL, "print the result with its type", OPT_FLAG, types),
     O("full", NULL, "print large tensors whole", OPT_FLAG, full),
     O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
@@ -236,17 +239,21 @@ static int run_loaded(Run *r, double load) {
   if (!read_inputs(r, &info, &code)) return code;
   double *took = NEW_BYTES(sizeof *took * n);
   rvm_value out = {0};
+  MemoryWatch *memory = r->o->memory ? memory_watch(r->vm) : NULL;
   Watch *watch = watch_start(r->vm);
   for (uint64_t i = 0; i < n && st == RVM_OK; i++) {
     if (i) rvm_value_release(r->vm, out);
     st = run_once(r, &info, &out, &took[i], &err);
+    if (memory) memory_run_done(memory);
   }
   watch_end(watch);
   if (st != RVM_OK) return fail_run(r, &err);
   code = deliver(r, out);
   if (r->o->stats) print_stats(r, load, took, n);
   if (r->profile && code == EXIT_OK) code = print_profile(r);
-  return code;
+  if (memory) memory_report(memory, stderr);
+  const char *why = memory && *r->o->memory ? memory_svg(memory, r->o->memory) : NULL;
+  return why ? fail_io(why) : code;
 }
 
 static int find_entry(Run *r, const char *name) {

@@ -21,7 +21,7 @@ enum {
   LARGE_HEAD = 32,
   KEEP_IDLE = 1 << 20,
   KEEP_SCRATCH = 1 << 18, /* bytes kept while unused */
-  SPARE_LEAST = 1 << 16,
+  SPARE_LEAST = 4097,     /* smaller ones have a class    */
   SPARE_MOST = 1 << 28
 };
 
@@ -78,6 +78,7 @@ static void drop_spares(Heap *h, size_t most) {
 static void *ask(Heap *h, void *p, size_t was, size_t want, rvm_kind kind) {
   h->met_limit = false;
   if (!account(h, was, want)) return NULL;
+  h->requests++;
   void *q = h->alloc.fn(h->alloc.user, p, was, want, kind);
   if (!q) h->now = h->now - want + was;
   return q;
@@ -104,12 +105,20 @@ void heap_put(Heap *h, void *p, size_t bytes, rvm_kind kind) {
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-/* Large sizes are rounded by at most a sixteenth, so that they meet again. */
+/* Large sizes are rounded by at most a 32nd or 256 bytes, so that they meet again. */
 static size_t block_size(size_t n) {
   if (n < SPARE_LEAST) return n;
-  size_t step = SPARE_LEAST / 16;
-  while (step <= n / 32) step *= 2;
+  size_t step = 256;
+  while (step <= n / 64) step *= 2;
   return (n + step - 1) & ~(step - 1);
+}
+
+/* Spares of other sizes go rather than that more memory than ever is held. */
+static void make_room(Heap *h, size_t size) {
+  uint64_t want = h->now + size;
+  if (want <= h->peak) return;
+  uint64_t over = want - h->peak;
+  drop_spares(h, over < h->spare_bytes ? h->spare_bytes - (size_t)over : 0);
 }
 
 static void *block_get(Heap *h, size_t n) {
@@ -122,6 +131,7 @@ static void *block_get(Heap *h, size_t n) {
     h->spare_bytes -= size;
     return p;
   }
+  make_room(h, size);
   return heap_get(h, size, RVM_TENSORS);
 }
 
@@ -264,7 +274,9 @@ static void data_put(Heap *h, void *p, size_t n) {
 bool heap_owns(const Tensor *t) { return !t->owner && !(t->h.flags & (CF_LENT | CF_IMMORTAL)); }
 
 static void data_free(Heap *h, Tensor *t) {
-  if (heap_owns(t) && t->count > 0) data_put(h, t->data, data_bytes(t));
+  if (!heap_owns(t) || t->count == 0) return;
+  if (h->watch) h->watch(h->watch_user, t, false);
+  data_put(h, t->data, data_bytes(t));
 }
 
 static Tensor *tensor_cell(Heap *h, DType t, int rank, const int64_t *dim, size_t *bytes) {
@@ -292,6 +304,7 @@ Tensor *heap_tensor(Heap *h, DType t, int rank, const int64_t *dim) {
   }
   if (t == DT_bool) memset(data, 0, bytes);
   x->data = data;
+  if (h->watch) h->watch(h->watch_user, x, true);
   return x;
 }
 

@@ -1,8 +1,9 @@
 /* heap.h -- the memory of one instance.
  *
  * Cells and small tensors come from size classes carved out of chunks; larger
- * blocks from the host's allocator one by one.  Every byte is counted against
- * the limit.  Counting frees a cell when its last owner goes; heap_collect
+ * blocks from the host's allocator one by one; those that die are spares for the
+ * next of their size, as long as no more memory is held than was needed once.
+ * Every byte is counted against the limit.  Counting frees a cell when its last owner goes; heap_collect
  * frees all that the host does not hold, whatever the counts say.  It is used
  * after a failed call, and for the cycles that references can make.          */
 #ifndef RVM_VM_HEAP_H
@@ -15,7 +16,7 @@
 typedef struct { const uint64_t *word; const uint32_t *of_ctor, *of_func; } RefMap;
 
 enum { N_CLASSES = 24, CLASS_LARGE = 31 };   /* classes of 32 .. 4096 bytes    */
-enum { N_SPARE = 16 };
+enum { N_SPARE = 32 };
 typedef struct Chunk Chunk;
 typedef struct {
   rvm_kind kind;
@@ -29,15 +30,19 @@ typedef struct {
   rvm_alloc alloc;
   uint64_t limit, now, peak;                 /* bytes; limit 0: none          */
   uint64_t allocations, live;                /* cells ever, cells now         */
+  uint64_t requests;                         /* blocks asked of the allocator, in all */
   uint64_t held;                             /* the host's ownerships         */
   bool met_limit;                            /* why the last request failed   */
   RefMap map;
   Pool cells, bytes;
   Large *large;
-  /* Large blocks of dead tensors, oldest first: fresh pages are dear. */
+  /* Blocks of dead tensors, oldest first: fresh pages are dear. */
   struct { void *p; size_t size; } spare[N_SPARE];
   uint32_t n_spare;  size_t spare_bytes;
   struct { uint8_t *base; size_t size, top, peak; uint32_t out; } scratch; /* of kernels */
+  /* NULL, or told of each tensor with memory of its own: born, and about to die.
+   * Native code makes small tensors without telling. */
+  void (*watch)(void *user, const Tensor *t, bool born);  void *watch_user;
 } Heap;
 
 void  heap_init(Heap *h, rvm_alloc a, uint64_t limit, RefMap map);
