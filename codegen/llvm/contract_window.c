@@ -39,7 +39,8 @@ static bool read_way(const Con *c, Way *w) {
   if (q % unit || t % unit) return false;
   if (q) w->step = q / unit;
   if (t) w->apart = t / unit;
-  return w->step <= MAX_STRIDE && (w->step <= 1 || w->apart <= 1);
+  if (w->step > MAX_STRIDE || (w->step > 1 && w->apart > 1)) return false;
+  return !q || !t || moves_as(c->e, f, w->out, w->step, w->tap, w->apart);
 }
 
 /* Taps: the reduced axes longer than 1, at most two. */

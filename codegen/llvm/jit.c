@@ -20,7 +20,8 @@ struct LlvmJit {
 LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why) {
   LlvmJit *j = calloc(1, sizeof *j);
   *why = "out of memory";
-  if (j) *why = target_new(&j->target, o && o->level >= 0 && o->level <= 3 ? o->level : 2);
+  int level = o && o->level >= 0 && o->level <= 3 ? o->level : 2;
+  if (j) *why = target_new(&j->target, level, o ? o->cpu : NULL);
   if (!*why) return j;
   free(j);
   return NULL;

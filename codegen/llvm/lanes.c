@@ -215,6 +215,24 @@ bool shares_index(Emit *e, KE root, uint32_t x, uint32_t y) {
   return false;
 }
 
+bool moves_as(Emit *e, KE root, uint32_t x, int64_t per_x, uint32_t y, int64_t per_y) {
+  mark(e, root, false);
+  for (KE at = 0; at <= root; at++) {
+    const KNode *n = &e->k->node[at];
+    if (!e->need[at]) continue;
+    if (n->kind == KN_Var && (n->a == x || n->a == y)) return false;
+    for (uint32_t d = 0; is_load(n) && d < n->rank; d++) {
+      KE i = e->k->pool[n->b + d];
+      find_forms(e, i, x);
+      int64_t coef = e->coef[i];
+      bool ok = e->form[i] != VARYING;
+      find_forms(e, i, y);
+      if (!ok || e->form[i] == VARYING || coef * per_y != e->coef[i] * per_x) return false;
+    }
+  }
+  return true;
+}
+
 static void forms_of_store(Emit *e, const KStmt *s, uint32_t var) {
   for (uint32_t d = 0; d < e->k->buf[s->a].rank; d++) find_forms(e, e->k->pool[s->b + d], var);
 }

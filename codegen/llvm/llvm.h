@@ -15,6 +15,7 @@ typedef struct {
   int level;                                 /* of optimisation, 0..3; -1: the default, 2 */
   int threads;                               /* that compile; 0: one per processor */
   bool functions;                            /* control flow too, not only kernels */
+  const char *cpu;                           /* NULL: this machine's; x86-64-v4, x86-64-v3 or x86-64 */
 } LlvmOptions;
 
 /* image: bytes that rvm_program_load accepts (it is verified again), aligned to

@@ -12,7 +12,13 @@ static Cpu cpu_of(const char *features) {
   return (Cpu){has(features, "+f16c"), has(features, "+fma"), wide, bytes};
 }
 
-const char *target_new(Target *t, int level) {
+/* What a level of x86-64 has, in words of LLVM's feature strings. */
+static const char *level_features(const char *cpu) {
+  if (strcmp(cpu, "x86-64-v4") == 0) return "+f16c,+fma,+avx2,+avx512f,+avx512vl";
+  return strcmp(cpu, "x86-64-v3") == 0 ? "+f16c,+fma,+avx2" : "";
+}
+
+const char *target_new(Target *t, int level, const char *other) {
   static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
                                                LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
   *t = (Target){.level = level};
@@ -25,9 +31,9 @@ const char *target_new(Target *t, int level) {
   if (LLVMGetTargetFromTriple(triple, &target, &message))
     LLVMDisposeMessage(message);
   else
-    t->machine = LLVMCreateTargetMachine(target, triple, cpu, features, levels[level], LLVMRelocPIC,
-                                         LLVMCodeModelSmall);
-  t->cpu = cpu_of(features);
+    t->machine = LLVMCreateTargetMachine(target, triple, other ? other : cpu, other ? "" : features,
+                                         levels[level], LLVMRelocPIC, LLVMCodeModelSmall);
+  t->cpu = cpu_of(other ? level_features(other) : features);
   LLVMDisposeMessage(triple);
   LLVMDisposeMessage(cpu);
   LLVMDisposeMessage(features);

@@ -7,8 +7,8 @@
 /* One thread's: LLVM's target machines and contexts are not for sharing. */
 typedef struct { LLVMTargetMachineRef machine;  LLVMContextRef context;  Cpu cpu;  int level; } Target;
 
-/* NULL, or what is missing. */
-const char *target_new(Target *t, int level);
+/* cpu: as in LlvmOptions.  NULL, or what is missing. */
+const char *target_new(Target *t, int level, const char *cpu);
 void target_free(Target *t);
 /* Triple and data layout. */
 void target_prepare(const Target *t, LLVMModuleRef m);

@@ -1,0 +1,340 @@
+/* contract_test.c -- compiled contractions against the interpreter: products and
+ * convolutions around the borders of tiles and panels, with constant operands,
+ * fused epilogues, fixed and free extents, for each width of vectors.        */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <math.h>
+#include "kernel/build.h"
+#include "kernel/interp.h"
+
+#ifdef RVM_HAVE_LLVM
+#include "codegen/llvm/native.h"
+
+static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
+  (void)user, (void)old_bytes;
+  if (new_bytes) return realloc(old, new_bytes);
+  free(old);
+  return NULL;
+}
+static const KAlloc A = {heap, NULL};
+
+static uint64_t seed = 88172645463325252u;
+static int64_t below(int64_t n) {
+  seed ^= seed << 13;
+  seed ^= seed >> 7;
+  seed ^= seed << 17;
+  return (int64_t)(seed % (uint64_t)n);
+}
+
+/* ---- memory -------------------------------------------------------------------------- */
+static void put(void *p, int64_t i, DType t) {
+  int64_t v = below(41) - 20;
+  if (t == DT_f32) ((float *)p)[i] = (float)v / 8;
+  if (t == DT_f64) ((double *)p)[i] = (double)v / 8;
+  if (t == DT_f16) ((uint16_t *)p)[i] = f32_to_f16((float)v / 8);
+  if (t == DT_i32) ((int32_t *)p)[i] = (int32_t)v;
+  if (t == DT_i8) ((int8_t *)p)[i] = (int8_t)v;
+}
+
+static double get(const void *p, int64_t i, DType t) {
+  if (t == DT_f32) return (double)((const float *)p)[i];
+  if (t == DT_f64) return ((const double *)p)[i];
+  if (t == DT_f16) return (double)f16_to_f32(((const uint16_t *)p)[i]);
+  return t == DT_i32 ? ((const int32_t *)p)[i] : ((const int8_t *)p)[i];
+}
+
+/* Of exactly the buffer's size. */
+static void *filled(const Kernel *k, uint32_t b, const int64_t *sym, size_t *bytes) {
+  int64_t n;
+  DType t = (DType)k->buf[b].dtype;
+  assert_true(kernel_buf_count(k, b, sym, &n));
+  *bytes = (size_t)(n * dtype_bytes(t));
+  void *p = malloc(*bytes + (*bytes == 0));
+  for (int64_t i = 0; i < n; i++) put(p, i, t);
+  return p;
+}
+
+static void compare(const Kernel *k, uint32_t b, const int64_t *sym, const void *got,
+                    const void *want, const char *what) {
+  int64_t n;
+  DType t = (DType)k->buf[b].dtype;
+  double tolerance = t == DT_f64 ? 1e-12 : t == DT_f32 ? 2e-5 : t == DT_f16 ? 4e-3 : 0;
+  assert_true(kernel_buf_count(k, b, sym, &n));
+  for (int64_t i = 0; i < n; i++) {
+    double x = get(got, i, t), y = get(want, i, t);
+    if (!(fabs(x - y) <= tolerance * (1 + fabs(y))))
+      fail_msg("%s: [%lld] is %g, not %g", what, (long long)i, x, y);
+  }
+}
+
+/* ---- running -------------------------------------------------------------------------- */
+enum { WEIGHT = 1, MOST_CONSTANTS = 16 }; /* WEIGHT: the buffer that may be a constant */
+typedef struct {
+  LlvmJit *jit;
+  KernelFn fn;
+  void *ctx;
+  KProg *p;
+  void *constant[MOST_CONSTANTS]; /* they outlive the kernel */
+  int constants;
+} Compiled;
+
+static KStatus interpret(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
+  return kernel_run(((Compiled *)ctx)->p, buf, sym, a, err);
+}
+
+/* Twice, so that a constant is packed and then found. */
+static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant, const char *what) {
+  void *mem[2][K_MAX_BUFS];
+  size_t bytes[K_MAX_BUFS];
+  uint32_t out = k->n_params - 1;
+  KError e = {K_OK, ""};
+  assert_int_equal(kernel_launch_ok(k, sym, A, &e), K_OK);
+  for (uint32_t b = 0; b < k->n_params; b++) {
+    mem[0][b] = filled(k, b, sym, &bytes[b]);
+    mem[1][b] = malloc(bytes[b] + 1);
+    memcpy(mem[1][b], mem[0][b], bytes[b]);
+  }
+  llvm_kernel_constants(c->ctx, constant ? mem[0][WEIGHT] : NULL, constant ? bytes[WEIGHT] : 0);
+  assert_int_equal(kernel_run(c->p, mem[1], sym, A, &e), K_OK);
+  for (int i = 0; i < 2; i++) {
+    memset(mem[0][out], 0x7f, bytes[out]);
+    assert_int_equal(c->fn(c->ctx, mem[0], sym, A, &e), K_OK);
+    compare(k, out, sym, mem[0][out], mem[1][out], what);
+  }
+  for (uint32_t b = 0; b < k->n_params; b++) {
+    if (constant && b == WEIGHT && c->constants < MOST_CONSTANTS)
+      c->constant[c->constants++] = mem[0][b];
+    else
+      free(mem[0][b]);
+    free(mem[1][b]);
+  }
+}
+
+static Compiled compile(const Kernel *k, const char *cpu) {
+  const char *why = NULL;
+  KError e = {K_OK, ""};
+  Compiled c = {0};
+  bool needs;
+  if (kernel_verify(k, A, &needs, &e) != K_OK) fail_msg("%s", e.why);
+  assert_int_equal(kernel_prepare(k, A, &c.p, &e), K_OK);
+  c.jit = llvm_jit_new(&(LlvmOptions){.level = 1, .cpu = cpu}, &why);
+  assert_non_null(c.jit);
+  c.fn = llvm_jit_kernel(c.jit, k, interpret, NULL, &c.ctx, &why);
+  if (!c.fn) fail_msg("%s", why);
+  return c;
+}
+
+static void drop(Compiled *c, Kernel *k) {
+  llvm_jit_free(c->jit);
+  kernel_unprepare(c->p, A);
+  while (c->constants > 0) free(c->constant[--c->constants]);
+  kernel_free(k, A);
+}
+
+static bool runs_here(const char *cpu) {
+#if defined(__x86_64__)
+  if (strcmp(cpu, "x86-64-v4") == 0)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  if (strcmp(cpu, "x86-64-v3") == 0)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return true;
+#else
+  return cpu == NULL;
+#endif
+}
+static const char *const cpu_name[] = {"x86-64-v4", "x86-64-v3", "x86-64"};
+
+/* ---- products ------------------------------------------------------------------------- */
+typedef struct {
+  DType t, in;    /* of the sum and of the factors         */
+  bool nk, fixed; /* the weight is (n, k); extents are constants */
+  int epilogue;   /* 0 none, 1 bias and maximum, 2 residual and a turned result */
+} Form;
+
+static Kernel *product(const Form *f, const int64_t *mnk) {
+  KB *b = kb_new(A, "product");
+  static const char *const name[] = {"m", "n", "k"};
+  KE x[3], par[2], red;
+  for (int i = 0; i < 3; i++) x[i] = f->fixed ? kb_int(b, mnk[i]) : kb_sym(b, name[i]);
+  KE m = x[0], n = x[1], k = x[2];
+  uint32_t a = kb_buf(b, K_IN, "a", f->in, 2, (KE[]){m, k});
+  uint32_t w = kb_buf(b, K_IN, "w", f->in, 2, f->nk ? (KE[]){n, k} : (KE[]){k, n});
+  uint32_t bias = kb_buf(b, K_IN, "bias", f->t, 1, &n);
+  uint32_t rest = kb_buf(b, K_IN, "rest", f->t, 2, (KE[]){m, n});
+  uint32_t y = kb_buf(b, K_OUT, "y", f->t, 2, f->epilogue == 2 ? (KE[]){n, m} : (KE[]){m, n});
+  kb_contract_begin(b, 2, (KE[]){m, n}, par, 1, &k, &red);
+  KE fa = kb_load(b, a, (KE[]){par[0], red});
+  KE fw = kb_load(b, w, f->nk ? (KE[]){par[1], red} : (KE[]){red, par[1]});
+  KE acc = kb_contract_acc(b, f->t, kb_cast(b, fa, f->t), kb_cast(b, fw, f->t));
+  KE at[2] = {par[0], par[1]};
+  if (f->epilogue == 1) {
+    acc = kb_let(b, kb_add(b, acc, kb_load(b, bias, &par[1])));
+    acc = kb_max(b, acc, kb_num(b, f->t, 0));
+  } else if (f->epilogue == 2) {
+    acc = kb_add(b, kb_mul(b, acc, kb_num(b, f->t, 2)), kb_load(b, rest, par));
+    at[0] = par[1], at[1] = par[0];
+  }
+  kb_store(b, y, at, acc);
+  kb_contract_end(b);
+  Kernel *out = kb_done(b);
+  if (!out) fail_msg("builder: %s", kb_error(b));
+  return out;
+}
+
+static const int64_t edge[] = {0, 1, 2, 5, 6, 7, 13, 14, 15, 16, 17, 28, 29, 31, 32, 33, 48, 65};
+enum { EDGES = sizeof edge / sizeof *edge };
+
+static void products(const char *cpu, const Form *f, int kernels, int sizes) {
+  char what[160];
+  for (int i = 0; i < kernels; i++) {
+    int64_t s[3] = {edge[below(EDGES)], edge[below(EDGES)], 1 + below(70)};
+    if (f->fixed)
+      for (int j = 0; j < 2; j++) s[j] += s[j] == 0;
+    Kernel *k = product(f, s);
+    Compiled c = compile(k, cpu);
+    for (int j = 0; j < (f->fixed ? 2 : sizes); j++) {
+      if (!f->fixed)
+        s[0] = edge[below(EDGES)], s[1] = edge[below(EDGES)], s[2] = j == 1 ? 0 : 1 + below(70);
+      snprintf(what, sizeof what, "%s: %s from %s, %s, %s, epilogue %d, %lld x %lld x %lld", cpu,
+               dtype_name(f->t), dtype_name(f->in), f->nk ? "nk" : "kn",
+               f->fixed ? "fixed" : "free", f->epilogue, (long long)s[0], (long long)s[1],
+               (long long)s[2]);
+      run(&c, k, f->fixed ? NULL : s, j & 1, what);
+    }
+    drop(&c, k);
+  }
+}
+
+static void products_around_the_borders_of_tiles(void **state) {
+  (void)state;
+  static const DType type[][2] = {{DT_f32, DT_f32}, {DT_f64, DT_f64}, {DT_f16, DT_f16},
+                                  {DT_i32, DT_i32}, {DT_i32, DT_i8},  {DT_f32, DT_i8}};
+  for (int cpu = 0; cpu < 3; cpu++) {
+    if (!runs_here(cpu_name[cpu])) continue;
+    for (int t = 0; t < 6; t++)
+      for (int nk = 0; nk < 2; nk++) {
+        Form f = {type[t][0], type[t][1], nk, false, (t + nk) % 3};
+        if (f.t == DT_f16) f.epilogue = 0;
+        products(cpu_name[cpu], &f, 1, 12);
+        f.fixed = true;
+        f.epilogue = (t + nk + 1) % 3;
+        if (f.t == DT_f16) f.epilogue = 0;
+        products(cpu_name[cpu], &f, t == 0 ? 4 : 1, 2);
+      }
+  }
+}
+
+/* Deeper than one visit of a tile, and more rows than one block. */
+static void deep_and_tall_products(void **state) {
+  (void)state;
+  static const int64_t size[][3] = {{17, 35, 8200}, {700, 33, 1700}, {1, 40, 9000}, {30, 1, 8193}};
+  Form f = {DT_f32, DT_f32, true, false, 1};
+  Kernel *k = product(&f, NULL);
+  Compiled c = compile(k, NULL);
+  for (int i = 0; i < 4; i++) run(&c, k, size[i], i & 1, "deep");
+  drop(&c, k);
+}
+
+/* ---- convolutions ---------------------------------------------------------------------- */
+typedef struct {
+  int64_t n, g, ic, oc, h, w, kh, kw, stride, pad, dilation;
+  bool last; /* channels last */
+} Conv;
+
+static int64_t out_of(int64_t x, int64_t k, const Conv *c) {
+  return (x + 2 * c->pad - c->dilation * (k - 1) - 1) / c->stride + 1;
+}
+
+static KE window(KB *b, KE q, KE t, const Conv *c) {
+  KE at = kb_add(b, kb_mul(b, q, kb_int(b, c->stride)), kb_mul(b, t, kb_int(b, c->dilation)));
+  return kb_sub(b, at, kb_int(b, c->pad));
+}
+
+static Kernel *convolution(const Conv *c) {
+  KB *b = kb_new(A, "convolution");
+  KE n = kb_int(b, c->n), ci = kb_int(b, c->g * c->ic), co = kb_int(b, c->g * c->oc);
+  KE h = kb_int(b, c->h), w = kb_int(b, c->w), par[5], red[3], zero = kb_float(b, DT_f32, 0);
+  KE kh = kb_int(b, c->kh), kw = kb_int(b, c->kw), g = kb_int(b, c->g);
+  KE oh = kb_int(b, out_of(c->h, c->kh, c)), ow = kb_int(b, out_of(c->w, c->kw, c));
+  KE ic = kb_int(b, c->ic), oc = kb_int(b, c->oc);
+  uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 4, c->last ? (KE[]){n, h, w, ci} : (KE[]){n, ci, h, w});
+  uint32_t wt =
+      kb_buf(b, K_IN, "w", DT_f32, 4, c->last ? (KE[]){kh, kw, ic, co} : (KE[]){co, ic, kh, kw});
+  uint32_t bias = kb_buf(b, K_IN, "bias", DT_f32, 1, &co);
+  uint32_t y =
+      kb_buf(b, K_OUT, "y", DT_f32, 4, c->last ? (KE[]){n, oh, ow, co} : (KE[]){n, co, oh, ow});
+  kb_contract_begin(b, 5, (KE[]){n, g, oc, oh, ow}, par, 3, (KE[]){ic, kh, kw}, red);
+  KE in = kb_add(b, kb_mul(b, par[1], ic), red[0]), out = kb_add(b, kb_mul(b, par[1], oc), par[2]);
+  KE i = window(b, par[3], red[1], c), j = window(b, par[4], red[2], c);
+  KE xi[4] = {par[0], in, i, j}, xl[4] = {par[0], i, j, in};
+  KE wi[4] = {out, red[0], red[1], red[2]}, wl[4] = {red[1], red[2], red[0], out};
+  KE yi[4] = {par[0], out, par[3], par[4]}, yl[4] = {par[0], par[3], par[4], out};
+  KE fx = c->pad ? kb_load_or(b, x, c->last ? xl : xi, zero) : kb_load(b, x, c->last ? xl : xi);
+  KE acc = kb_contract_acc(b, DT_f32, fx, kb_load(b, wt, c->last ? wl : wi));
+  kb_store(b, y, c->last ? yl : yi, kb_max(b, kb_add(b, acc, kb_load(b, bias, &out)), zero));
+  kb_contract_end(b);
+  Kernel *k = kb_done(b);
+  if (!k) fail_msg("builder: %s", kb_error(b));
+  return k;
+}
+
+static void check_conv(const Conv *v, const char *cpu) {
+  char what[200];
+  snprintf(what, sizeof what,
+           "%s: n %lld groups %lld in %lld out %lld, %lldx%lld, kernel %lldx%lld, stride %lld, pad "
+           "%lld, dilation %lld, %s",
+           cpu, (long long)v->n, (long long)v->g, (long long)v->ic, (long long)v->oc,
+           (long long)v->h, (long long)v->w, (long long)v->kh, (long long)v->kw,
+           (long long)v->stride, (long long)v->pad, (long long)v->dilation,
+           v->last ? "channels last" : "channels first");
+  Kernel *k = convolution(v);
+  Compiled c = compile(k, cpu);
+  for (int i = 0; i < 2; i++) run(&c, k, NULL, i, what);
+  drop(&c, k);
+}
+
+static void convolutions_of_all_kinds(void **state) {
+  (void)state;
+  static const Conv fixed[] = {
+      {1, 1, 3, 20, 17, 19, 7, 7, 2, 3, 1, false}, {2, 1, 16, 33, 14, 14, 3, 3, 1, 1, 1, false},
+      {1, 1, 20, 70, 7, 7, 3, 3, 1, 1, 1, false},  {1, 1, 40, 30, 9, 11, 1, 1, 1, 0, 1, false},
+      {1, 1, 40, 30, 9, 11, 1, 1, 2, 0, 1, true},  {1, 4, 4, 4, 14, 14, 3, 3, 1, 1, 1, false},
+      {2, 9, 1, 1, 14, 28, 3, 3, 1, 1, 1, false},  {1, 5, 1, 1, 15, 33, 3, 3, 2, 1, 1, false},
+      {1, 3, 1, 2, 12, 12, 5, 3, 1, 2, 2, false},  {1, 7, 1, 1, 9, 5, 3, 3, 1, 1, 1, false},
+      {1, 3, 1, 1, 30, 7, 7, 1, 1, 2, 1, false},   {1, 8, 1, 1, 9, 9, 3, 3, 1, 1, 1, true}};
+  for (int cpu = 0; cpu < 3; cpu++)
+    for (int i = 0; i < 12 && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
+}
+
+static void random_convolutions(void **state) {
+  (void)state;
+  for (int i = 0; i < 40;) {
+    Conv v = {1 + below(2), 1 + below(3), 1 + below(9), 1 + below(20), 1 + below(20), 1 + below(40),
+              1 + below(4), 1 + below(4), 1 + below(3), below(3),      1 + below(2),  below(2)};
+    if (below(2)) v.g = 1 + below(12), v.ic = 1, v.oc = 1 + below(2);
+    if (v.h + 2 * v.pad < v.dilation * (v.kh - 1) + 1) continue;
+    if (v.w + 2 * v.pad < v.dilation * (v.kw - 1) + 1) continue;
+    i++;
+    check_conv(&v, cpu_name[i % 3 && runs_here(cpu_name[0]) ? 0 : 2]);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(products_around_the_borders_of_tiles),
+      cmocka_unit_test(deep_and_tall_products),
+      cmocka_unit_test(convolutions_of_all_kinds),
+      cmocka_unit_test(random_convolutions),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#else
+int main(void) { return 0; }
+#endif
