@@ -299,6 +299,8 @@ def test_audio():
     check('centre', {'x': z}, z - z.mean(0, dtype=np.float64), atol=1e-5)
     d = z - z.mean(0, dtype=np.float64)
     check('standardise', {'x': z}, d / np.sqrt((d * d).mean(0) + 1e-5), atol=1e-5)
+    all_ = z - z.mean(dtype=np.float64)
+    check('normalise', {'x': z}, all_ / np.sqrt((all_ * all_).mean() + 1e-5), atol=1e-5)
     at = np.arange(len(z))
     check('deltas', {'x': z}, (z[np.minimum(at + 1, len(z) - 1)] - z[np.maximum(at - 1, 0)]) / 2, atol=1e-5)
     for n in (30, 37, 38, 60, 61):
