@@ -65,7 +65,8 @@ static const char *check_options(const TrainOpts *o) {
   if (o->resume && !o->checkpoint) return "--resume needs --checkpoint";
   if (o->checkpoint && !has_suffix(o->checkpoint, ".safetensors"))
     return "--checkpoint is a .safetensors file";
-  if (o->out && !tensor_file_known(o->out)) return "--out is a .safetensors or .npz file";
+  if (o->out && (!tensor_file_known(o->out) || has_suffix(o->out, ".wav")))
+    return "--out is a .safetensors or .npz file";
   if (!o->data.n && !o->print_step) return "--data is missing";
   for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
     if (positive[i]->given && !(positive[i]->value > 0 && isfinite(positive[i]->value)))

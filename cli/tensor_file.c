@@ -2,6 +2,7 @@
 #include "cli/tensor_file.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "cli/wav.h"
 
 /* ---- names ------------------------------------------------------------------- */
 const char *shown(const char *s) {
@@ -76,6 +77,17 @@ static const char *write_npy(const TensorSet *ts, StrBuf *out) {
   return npy_format(ts->at[0].value, out);
 }
 
+static const char *read_wav(const uint8_t *bytes, size_t n, TensorSet *out) {
+  Wav w;
+  const char *why = wav_parse(bytes, n, &w);
+  if (!why) vec_push(out, ((NamedTensor){"", w.samples}));
+  return why;
+}
+static const char *write_wav(const TensorSet *ts, StrBuf *out) {
+  (void)ts, (void)out;
+  return "recordings are read, not written";
+}
+
 static const struct {
   const char *ending;
   const char *(*read)(const uint8_t *bytes, size_t n, TensorSet *out);
@@ -84,6 +96,7 @@ static const struct {
     {".npy", read_npy, write_npy},
     {".npz", npz_parse, npz_format},
     {".safetensors", safetensors_parse, safetensors_format},
+    {".wav", read_wav, write_wav},
 };
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 

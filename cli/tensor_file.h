@@ -1,4 +1,4 @@
-/* tensor_file.h -- tensors in files: .npy, .npz, .safetensors.
+/* tensor_file.h -- tensors in files: .npy, .npz, .safetensors; samples of .wav.
  *
  * The files are untrusted.  Whatever is not exactly as the formats say is
  * refused with a sentence that names the place; of a refused file no tensor is
@@ -9,6 +9,8 @@
  * .npz   a zip archive of .npy; stored or deflated.  Written stored, with
  *        fixed times: equal tensors give equal bytes.
  * .safetensors  with bfloat16; the 8-bit floats are refused.
+ *
+ * .wav   read only: its samples (cli/wav.h) are a tensor named "".
  *
  * numpy has no bfloat16: such a tensor is written to .npy and .npz as float32,
  * which holds every bfloat16 exactly.                                        */

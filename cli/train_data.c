@@ -155,7 +155,8 @@ bool data_read(const TextList *paths, const char *labels, const TextList *classe
                int *code) {
   int files = 0;
   *out = (DataSet){0};
-  for (int i = 0; i < paths->n; i++) files += tensor_file_known(paths->at[i]);
+  for (int i = 0; i < paths->n; i++)
+    files += tensor_file_known(paths->at[i]) && !has_suffix(paths->at[i], ".wav");
   if (files > 0 && files < paths->n)
     return failed("the data is either tensor files or recordings", EXIT_REJECTED, code);
   for (int i = 0; i < files; i++) {

@@ -165,7 +165,7 @@ static void put_state(Derive *v, StrBuf *out) {
             v->p->state ? "@init_state(%params)" : "()");
     return;
   }
-  put_zeros(&v->gen, v->weights, "%params", &zeros);
+  if (slots) put_zeros(&v->gen, v->weights, "%params", &zeros);
   buf_fmt(out, "\n/// The state before the first step.\ndef @init_state(%%params: %s) -> %s {\n  ",
           v->weights_text, v->state_text);
   if (slots == 0)

@@ -285,7 +285,7 @@ static void put_update_function(Gen *g, Type *t, int number, StrBuf *out) {
 void put_functions(Gen *g) {
   for (; g->done < g->known.n; g->done++) {
     Type *t = g->known.at[g->done];
-    put_zeros_function(g, t, g->done, &g->functions);
+    if (g->method->slots) put_zeros_function(g, t, g->done, &g->functions);
     put_update_function(g, t, g->done, &g->functions);
     if (g->o->clip.given) put_norm_function(g, t, g->done, &g->functions);
   }

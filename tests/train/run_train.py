@@ -20,8 +20,8 @@ except ImportError:
     print('numpy is not installed: 0 passed, 0 failed, all skipped')
     sys.exit(77)
 
-RVM, ROOT = os.path.abspath(sys.argv[1]), sys.argv[2]
-HERE = os.path.join(os.path.abspath(ROOT), 'tests/train/programs')
+RVM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+HERE = os.path.join(ROOT, 'tests/train/programs')
 passed = failed = 0
 
 
@@ -57,7 +57,7 @@ def tensors(path):
     with open(path, 'rb') as f:
         data = f.read()
     n = struct.unpack('<Q', data[:8])[0]
-    types = {'F32': '<f4', 'F64': '<f8', 'I64': '<i8', 'U8': 'u1', 'U64': '<u8'}
+    types = {'F32': '<f4', 'I32': '<i4', 'F64': '<f8', 'I64': '<i8', 'U8': 'u1', 'U64': '<u8'}
     out = {}
     for k, v in json.loads(data[8:8 + n]).items():
         a, b = v['data_offsets']
@@ -164,6 +164,48 @@ def test_own_step():
                                  'train.state': np.int64(6)})
     a, b = float(t['w.1.0']), float(t['w.1.1.0.0'])
     result('noise differs from step to step', None if 1 < a < 4 and abs(b - a - 1) < 1e-6 else (a, b))
+
+
+def test_derived():
+    """The gradient of @loss does what the one by hand does."""
+    with open(HERE + '/linear.rly') as f:
+        text = f.read()
+    # By hand it is half of the mean square's: one of two columns.
+    start, end = text.index('def @gradient'), text.index('def @metrics')
+    args = ['--data', 'train.npz', '--batch', 25, '--epochs', 8, '--optimizer', 'sgd', '--out']
+    check('by hand', train(program(text), *args, 'hand.safetensors', '--lr', .05))
+    check('derived', train(program(text[:start] + text[end:]), *args, 'derived.safetensors', '--lr', .05))
+    close('derived gradient', tensors('derived.safetensors'), tensors('hand.safetensors'), 1e-4)
+    np.savez('tree.npz', x=X, y=np.tanh(X @ rng.randn(3, 3)).astype(np.float32))
+    r = train('tree.rly', '--data', 'tree.npz', '--epochs', 40, '--lr', .02, '--clip', 1, '--weight-decay', .001,
+              '--optimizer', 'adamw', '--checkpoint', 'c.safetensors', '--log', 'l.jsonl')
+    check('lists and trees', r)
+    losses = [e['loss'] for e in log_of('l.jsonl')]
+    result('lists and trees learn', losses[-1] > .3 * losses[0] and losses)
+    t = tensors('c.safetensors')
+    for name in ('net.layers.0.weight', 'net.layers.1.bias', 'net.scales.0', 'net.scales.1.0.0',
+                 'train.state.0.layers.1.weight', 'train.state.1.scales.0'):
+        result(name, None if name in t and np.all(t[name] != 0) else 'missing or zero')
+
+
+def test_digits():
+    """The examples, on a few tones for digits."""
+    os.mkdir('tones')
+    for i in range(20):
+        t = np.arange(1200 + 170 * (i % 7)) / 8000
+        digit = i % 2
+        put_wav('tones/%d_%d.wav' % (digit, i), .4 * np.sin(2 * np.pi * (300 + 1500 * digit + 9 * i) * t))
+    for model in ('digits_gru', 'digits_dscnn'):
+        path = os.path.join(ROOT, 'examples/train', model + '.rly')
+        r = train(path, '--data', 'tones', '--validate', 'tones', '--epochs', 10, '--batch', 8, '--lr', .01, '--out',
+                  'w.safetensors', '--log', 'l.jsonl')
+        check(model, r, says='20 examples, 20 to validate')
+        last = log_of('l.jsonl')[-1]['validation'] if r.returncode == 0 else {'accuracy': 0}
+        result(model + ' learns', last['accuracy'] < 1 and last)
+        r = subprocess.run([RVM, 'run', path, '--params', 'w.safetensors', '--input', 'sound=@tones/1_1.wav',
+                            '--output', 'p.npz', '--quiet'], capture_output=True, text=True)
+        check(model + ' on a recording', r)
+        result(model + ' hears', np.load('p.npz')['out'].argmax() != 1 and 'something else')
 
 
 # ---- the same bits -----------------------------------------------------------------------------
@@ -475,7 +517,7 @@ def test_terminal():
         result('the bar has %r' % part, part not in text and text)
 
 
-for test in (test_optimisers, test_own_step, test_seeds, test_resume, test_kill, test_interrupt, test_damage,
+for test in (test_optimisers, test_own_step, test_derived, test_digits, test_seeds, test_resume, test_kill, test_interrupt, test_damage,
              test_patience, test_hold_out, test_sequences, test_recordings, test_errors, test_print_step,
              test_terminal):
     in_folder(test)
