@@ -29,7 +29,7 @@ typedef struct Command {
   int (*run)(void *opts, int n, char **args);
 } Command;
 extern const Command cmd_run, cmd_check, cmd_print, cmd_fmt, cmd_build, cmd_disasm, cmd_info, cmd_ops,
-    cmd_explain, cmd_version, cmd_opt, cmd_grad, cmd_train;
+    cmd_explain, cmd_version, cmd_bench, cmd_opt, cmd_grad, cmd_train;
 
 /* Every command that reads a program has these first. */
 typedef struct { const char *diag; } CommonOpts;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "cli/cli.h"
 #include "cli/profile.h"
+#include "cli/sample.h"
 #include "cli/show.h"
 #include "cli/spec.h"
 #include "cli/tensor_file.h"
@@ -23,7 +24,7 @@ typedef struct {
   uint64_t fuel, memory_limit, call_depth, repeat;
   uint64_t opt;
   const char *passes, *profile, *memory;
-  bool stats, types, full, quiet;
+  bool stats, types, full, quiet, samples;
 } RunCmd;
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(RunCmd, field) }
@@ -53,6 +54,7 @@ static const Opt run_opts[] = {
     O("types", NULL, "print the result with its type", OPT_FLAG, types),
     O("full", NULL, "print large tensors whole", OPT_FLAG, full),
     O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
+    O("samples", NULL, NULL, OPT_FLAG, samples), /* for rvm bench: cli/contender.h */
     O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
 };
 #undef O
@@ -229,6 +231,43 @@ static int print_profile(const Run *r) {
   return why ? fail_io(why) : EXIT_OK;
 }
 
+static const char *engine_label(const Run *r) { return r->o->engine ? r->o->engine : "interp"; }
+
+/* ---- samples for rvm bench ---------------------------------------------------------- */
+typedef struct {
+  Run *r;
+  const rvm_func_info *info;
+  VEC(rvm_value) in; /* of the calls to come, one after the other */
+  rvm_status st;
+  rvm_error err;
+} Calls;
+
+static bool prepare_calls(void *ud, int n) {
+  Calls *c = ud;
+  int each = (int)c->info->n_params;
+  vec_reserve(&c->in, n * each);
+  for (c->in.n = 0; c->in.n < n * each && c->st == RVM_OK; c->in.n += each)
+    c->st = make_inputs(c->r, c->info, c->in.at + c->in.n, &c->err);
+  return c->st == RVM_OK;
+}
+
+static bool make_calls(void *ud, int n) {
+  Calls *c = ud;
+  for (int i = 0; i < n; i++) {
+    rvm_value out, *in = c->in.at + i * (int)c->info->n_params;
+    c->st = rvm_apply(c->r->vm, c->r->f, in, &out, &c->err);
+    if (c->st != RVM_OK) return false;
+    rvm_value_release(c->r->vm, out);
+  }
+  return true;
+}
+
+static int serve_samples(Run *r, const rvm_func_info *info) {
+  Calls c = {.r = r, .info = info};
+  bool ok = sample_serve(&(Sampled){prepare_calls, make_calls, &c}, engine_label(r));
+  return ok ? EXIT_OK : fail_run(r, &c.err);
+}
+
 static int run_loaded(Run *r, double load) {
   rvm_func_info info;
   rvm_error err = {0};
@@ -237,6 +276,7 @@ static int run_loaded(Run *r, double load) {
   uint64_t n = r->o->repeat ? r->o->repeat : 1;
   int code;
   if (!read_inputs(r, &info, &code)) return code;
+  if (r->o->samples) return serve_samples(r, &info);
   double *took = NEW_BYTES(sizeof *took * n);
   rvm_value out = {0};
   MemoryWatch *memory = r->o->memory ? memory_watch(r->vm) : NULL;

@@ -5,8 +5,8 @@
 #include "cli/cli.h"
 
 static const Command *const commands[] = {
-    &cmd_run,   &cmd_train,  &cmd_check, &cmd_print, &cmd_fmt,     &cmd_opt,    &cmd_grad,
-    &cmd_build, &cmd_disasm, &cmd_info,  &cmd_ops,   &cmd_explain, &cmd_version};
+    &cmd_run,  &cmd_bench, &cmd_train,  &cmd_check, &cmd_print, &cmd_fmt,     &cmd_opt,
+    &cmd_grad, &cmd_build, &cmd_disasm, &cmd_info,  &cmd_ops,   &cmd_explain, &cmd_version};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *const footer =
@@ -28,6 +28,7 @@ static void help_command(const Command *c, FILE *to) {
   fprintf(to, "usage: rvm %s %s\n\n%s.\n\n", c->name, c->args, c->summary);
   for (int i = 0; i < c->n_opts; i++) {
     char left[64];
+    if (!c->opts[i].help) continue; /* for other commands' use        */
     bool maybe = c->opts[i].kind == OPT_MAYBE;
     snprintf(left, sizeof left, "--%s%s%s%s", c->opts[i].name,
              maybe            ? "[="
