@@ -63,7 +63,7 @@ static bool join_out(const Con *c, int side, uint32_t outer, uint32_t inner, int
 
 /* Is a reduced variable an index of its own in both factors, as channels are and
  * the taps of a window are not? */
-static bool stands_alone(const Con *c, uint32_t var) {
+bool stands_alone(const Con *c, uint32_t var) {
   for (int i = 0; i < 2; i++)
     for (int j = 0; j < c->side[i].n; j++)
       if (shares_index(c->e, c->factor[i], var, c->side[i].axis[j].var)) return false;
@@ -86,7 +86,7 @@ static int innermost(const Con *c) {
 }
 
 /* Sides and depth as they can be walked. */
-static void join_sets(Con *c) {
+void join_sets(Con *c) {
   int first = innermost(c);
   Axis last = c->red.axis[first];
   for (int i = first; i + 1 < c->red.n; i++) c->red.axis[i] = c->red.axis[i + 1];
@@ -175,16 +175,6 @@ static void orient(Con *c) {
 }
 
 /* ---- the loops --------------------------------------------------------------------------- */
-typedef struct {
-  Con *c;
-  Sub pack[2], out;
-  Val state, packed[2];                  /* packed: all of a side, or NULL at run time       */
-  Val m, n, k, tiles, panels, per_block; /* tiles per block of rows                          */
-  Val rows, panel, sum, room;            /* scratch                                          */
-  Val stride;                            /* of columns in place, or NULL                     */
-  int heights[ROWS_MAX], n_heights;
-  bool exact; /* tiles have nearly equal heights                  */
-} Nest;
 
 static Val div_up(Emit *e, Val x, int64_t by) {
   return LLVMBuildUDiv(e->b, add(e, x, i64_of(e, by - 1)), i64_of(e, by), "");
@@ -239,8 +229,8 @@ static Val choose_tile(const Nest *t, Val height, Val columns) {
   Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, lanes), ""), fn = NULL;
   for (int i = t->n_heights; i-- > 0;) {
     int h = t->heights[i];
-    Val f = tile_function(t->c, h, one ? 1 : 2);
-    if (!even && !one) f = LLVMBuildSelect(e->b, narrow, tile_function(t->c, h, 1), f, "");
+    Val f = tile_function(t->c, h, one ? 1 : 2, false);
+    if (!even && !one) f = LLVMBuildSelect(e->b, narrow, tile_function(t->c, h, 1, false), f, "");
     Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, h), "");
     fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
   }
@@ -253,7 +243,7 @@ static Val as_i64(Emit *e, Val pointer) {
 
 /* The buffer a factor is a load of, if it is only read and picked by nothing from
  * around: it may be a constant of the program. */
-static bool constant_buffer(const Con *c, int side, uint32_t *buf) {
+bool constant_buffer(const Con *c, int side, uint32_t *buf) {
   KE x = c->factor[side];
   const KNode *n = &c->e->k->node[x];
   for (int i = 0; i < c->n_outer; i++)
@@ -265,7 +255,7 @@ static bool constant_buffer(const Con *c, int side, uint32_t *buf) {
 }
 
 /* Elements of one batch of a packed side. */
-static Val side_elements(const Nest *t, int side) {
+Val side_elements(const Nest *t, int side) {
   Emit *e = t->c->e;
   int64_t width = side == ROWS ? t->c->rows_max : 2 * (int)t->c->lanes;
   if (side == ROWS && t->exact) return mul(e, t->m, t->k);
@@ -289,7 +279,7 @@ static void pack_panel(const Nest *t, Val panel, Val base) {
   (void)sub_call(t->c, &t->pack[COLS], arg, 4);
 }
 
-static Val flat_batch(const Con *c) {
+Val flat_batch(const Con *c) {
   Val at = i64_of(c->e, 0);
   for (int i = 0; i < c->batch.n; i++)
     at = add(c->e, mul(c->e, at, c->batch.axis[i].n), c->e->var[c->batch.axis[i].var]);
@@ -307,7 +297,7 @@ void close_batch(const Con *c, Loop *l) {
   for (int i = c->batch.n; i-- > 0;) loop_end(c->e, &l[i]);
 }
 
-static void pack_all(const Nest *t, int side, Val to) {
+void pack_all(const Nest *t, int side, Val to) {
   const Con *c = t->c;
   Emit *e = c->e;
   Loop l[K_MAX_LOOPS];
@@ -324,7 +314,7 @@ static void pack_all(const Nest *t, int side, Val to) {
 
 /* The packed form of a side that is a constant, made now if it is not there;
  * NULL at run time: it is none. */
-static Val packed_side(const Nest *t, int side, uint32_t buf) {
+Val packed_side(const Nest *t, int side, uint32_t buf) {
   const Con *c = t->c;
   Emit *e = c->e;
   Val bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side)));
@@ -367,6 +357,15 @@ static int64_t row_room(const Con *c) {
   return ceil_div(ROWS_MAX, l) * l;
 }
 
+Val take_scratch_bytes(const Con *c, Val bytes) {
+  Emit *e = c->e;
+  Val arg[2] = {e->state, add(e, bytes, i64_of(e, 64))};
+  Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
+  fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
+  Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
+  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &off, 1, "");
+}
+
 static void take_scratch(Nest *t) {
   const Con *c = t->c;
   Emit *e = c->e;
@@ -388,14 +387,10 @@ static void take_scratch(Nest *t) {
   at[1] = scratch_part(c, &total, panel);
   at[2] = scratch_part(c, &total, mul(e, tiles, tile));
   at[3] = scratch_part(c, &total, tile);
-  Val arg[2] = {e->state, add(e, total, i64_of(e, 64))};
-  Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
-  fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
-  Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
+  Val base = take_scratch_bytes(c, total);
   Val *part[4] = {&t->rows, &t->panel, &t->sum, &t->room};
   for (int i = 0; i < 4; i++) {
-    Val o = add(e, off, at[i]);
-    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &o, 1, "");
+    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &at[i], 1, "");
   }
 }
 
@@ -533,8 +528,8 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
   Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
   Val off = add(e, mul(e, sub(e, row, r0), t->k), mul(e, v->k, height));
-  Val arg[6] = {con_at(c, v->rows, off), b, sum, kk, v->stride, first};
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 6, "");
+  Val arg[7] = {con_at(c, v->rows, off), b, sum, kk, v->stride, first, v->rows};
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 7, "");
   Block out = new_block(e, "out"), next = new_block(e, "");
   LLVMBuildCondBr(e->b, last, out, next);
   LLVMPositionBuilderAtEnd(e->b, out);
@@ -648,6 +643,7 @@ bool emit_contract(Emit *e, uint32_t at) {
   if (!describe(&c)) return false;
   if (window_contract(&c)) return true;
   join_sets(&c);
+  if (plane_contract(&c)) return true;
   orient(&c);
   Val worth = worth_it(&c);
   int64_t known;

@@ -70,8 +70,10 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
 
 /* ---- contract_tile.c: functions shared by a module ----------------------------------- */
 /* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
- * in elements, and whether sum starts at zero.  vectors: 1 or 2; sum's rows are 2 vectors apart. */
-Val tile_function(const Con *c, int height, int vectors);
+ * in elements, whether sum starts at zero, and a base: if apart, a is an array of 32-bit offsets
+ * from it, in elements, one per depth, to where the rows lie side by side.  vectors: 1 or 2; sum's
+ * rows are 2 vectors apart. */
+Val tile_function(const Con *c, int height, int vectors, bool apart);
 LLVMTypeRef tile_type(const Emit *e);
 /* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
  * written, lanes of each); from has as many rows as a vector lanes. */
@@ -91,12 +93,59 @@ bool out_function(const Con *c, Sub *s);
 bool choose_epilogue(Con *c);
 
 /* ---- contract_window.c ------------------------------------------------------------------- */
+/* One direction of a window: output q, tap t read position step * q + apart * t. */
+typedef struct {
+  uint32_t out, tap;                         /* variables; KE_NONE: absent    */
+  int64_t n, taps, step, apart;
+} Way;
+/* The data as planes: per channel, per phase (columns a stride keeps apart), rows of pitch. */
+typedef struct {
+  Con *c;
+  int data;                                  /* side                          */
+  Way down, across;
+  uint32_t channel;  int64_t channels;       /* a reduced variable, or KE_NONE and 1 */
+  unsigned lanes;
+  int block;                                 /* output rows at a time         */
+  int64_t pitch, rows, phases;
+  Val plane;
+} Window;
+/* Is factor `data` read through a window, with at most one reduced axis beside the taps
+ * (only if channels)? */
+bool read_window(Con *c, int data, bool channels, Window *w);
+int64_t way_reach(const Way *w);
+/* Copy the planes of all channels to w->plane, the variables before the window's being set. */
+void copy_planes(const Window *w);
+void set_index(Emit *e, uint32_t var, Val v); /* unless var is KE_NONE        */
 /* A contraction over the taps of a small window, few outputs per channel; false:
  * it is none, nothing is emitted. */
 bool window_contract(Con *c);
 
+/* ---- contract_plane.c -------------------------------------------------------------------- */
+/* A convolution by a constant weight; false as above. */
+bool plane_contract(Con *c);
+
 /* ---- contract.c ---------------------------------------------------------------------------- */
+typedef struct {
+  Con *c;
+  Sub pack[2], out;
+  Val packed[2];                             /* all of a side, or NULL at run time */
+  Val m, n, k, tiles, panels, per_block;     /* tiles per block of rows       */
+  Val rows, panel, sum, room;                /* scratch                       */
+  Val stride;                                /* of columns in place, or NULL  */
+  int heights[ROWS_MAX], n_heights;
+  bool exact;                                /* tiles have nearly equal heights */
+} Nest;
 void swap_sides(Con *c);
+void join_sets(Con *c);                      /* after the sides or their order change */
+bool stands_alone(const Con *c, uint32_t var); /* is it an index of its own?  */
+/* Is a factor a load from a buffer that may be a constant of the program? */
+bool constant_buffer(const Con *c, int side, uint32_t *buf);
+/* The packed form of a constant side, made now if it is not there; at run time NULL: it is none. */
+Val packed_side(const Nest *t, int side, uint32_t buf);
+void pack_all(const Nest *t, int side, Val to);
+Val side_elements(const Nest *t, int side);  /* of one batch, packed          */
+Val flat_batch(const Con *c);
+Val take_scratch_bytes(const Con *c, Val bytes); /* 64-byte aligned           */
 void open_batch(const Con *c, Loop *l);      /* loops over the batch           */
 void close_batch(const Con *c, Loop *l);
 void return_failure(Emit *e, Val status);    /* leave the function unless it is 0 */

@@ -26,6 +26,7 @@ static Val tile_arg(const Emit *e, unsigned i) { return LLVMGetParam(e->fn, i); 
 typedef struct {
   const Con *c;
   int height, vectors, n; /* n = height * vectors sums            */
+  bool apart;             /* rows of a are found through offsets  */
   Val sum[2 * ROWS_MAX];
 } Tile;
 
@@ -45,6 +46,21 @@ static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
       *s = multiply_add(e, c->t, v, w, x[j], *s);
     }
   }
+}
+
+/* a: where the rows of this depth are, or where their offset is. */
+static Val rows_at(const Tile *t, Val a) {
+  Emit *e = t->c->e;
+  if (!t->apart) return a;
+  Val off = LLVMBuildLoad2(e->b, int_type(e, 32), a, "");
+  return con_at(t->c, tile_arg(e, 6), LLVMBuildSExt(e->b, off, int_type(e, 64), ""));
+}
+
+static Val next_rows(const Tile *t, Val a) {
+  Emit *e = t->c->e;
+  Val one = i64_of(e, 1);
+  if (!t->apart) return con_at(t->c, a, i64_of(e, t->height));
+  return LLVMBuildInBoundsGEP2(e->b, int_type(e, 32), a, &one, 1, "");
 }
 
 typedef struct {
@@ -74,8 +90,8 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   Val now[3 + 4 * BUSY + 2 * ROWS_MAX];
   memcpy(now, phi, sizeof now);
   for (int s = 0; s < steps; s++) {
-    tile_step(t, now[1], now[2], &now[3 + s % sets * t->n]);
-    now[1] = con_at(c, now[1], i64_of(e, t->height));
+    tile_step(t, rows_at(t, now[1]), now[2], &now[3 + s % sets * t->n]);
+    now[1] = next_rows(t, now[1]);
     now[2] = con_at(c, now[2], tile_arg(e, 4));
   }
   now[0] = add(e, phi[0], i64_of(e, steps));
@@ -125,8 +141,8 @@ static void tile_body(const Tile *t) {
 
 LLVMTypeRef tile_type(const Emit *e) {
   LLVMTypeRef p = ptr_type(e), i64 = int_type(e, 64);
-  LLVMTypeRef arg[6] = {p, p, p, i64, i64, int_type(e, 1)};
-  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 6, false);
+  LLVMTypeRef arg[7] = {p, p, p, i64, i64, int_type(e, 1), p};
+  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 7, false);
 }
 
 /* An internal function of the module that is made once; *new says it has no body. */
@@ -160,17 +176,18 @@ static Con open_shared(const Con *c, Emit *in, Val fn) {
   return own;
 }
 
-Val tile_function(const Con *c, int height, int vectors) {
-  char name[] = "tile.?.?.?";
+Val tile_function(const Con *c, int height, int vectors, bool apart) {
+  char name[] = "tile.?.?.?.?";
   bool fresh;
   name[5] = (char)('a' + (int)c->t);
   name[7] = (char)('a' + height);
   name[9] = (char)('0' + vectors);
+  name[11] = apart ? 'a' : 'p';
   Val fn = shared_function(c, name, tile_type(c->e), &fresh);
   if (!fresh) return fn;
   Emit in;
   Con own = open_shared(c, &in, fn);
-  Tile t = {.c = &own, .height = height, .vectors = vectors, .n = height * vectors};
+  Tile t = {&own, height, vectors, height * vectors, apart, {NULL}};
   tile_body(&t);
   LLVMDisposeBuilder(in.b);
   return fn;

@@ -10,26 +10,10 @@
 
 enum { MAX_TAPS = 50, MAX_BLOCK = 8, MAX_PER_CHANNEL = 4, MAX_STRIDE = 4 };
 
-/* One direction of the window: output q, tap t read position step * q + apart * t. */
-typedef struct {
-  uint32_t out, tap; /* variables; KE_NONE: absent                 */
-  int64_t n, taps, step, apart;
-} Way;
-
-typedef struct {
-  Con *c;
-  Way down, across;
-  unsigned lanes;
-  int block; /* output rows at a time                     */
-  int64_t pitch, rows, phases;
-  Val plane;
-} Window;
-
 /* ---- is it one? --------------------------------------------------------------------- */
 /* step and apart from the strides in memory, in units of the smaller. */
-static bool read_way(const Con *c, Way *w) {
+static bool read_way(const Con *c, KE f, Way *w) {
   int64_t q = 0, t = 0;
-  KE f = c->factor[COLS];
   if (w->out != KE_NONE && !load_stride(c->e, f, w->out, &q)) return false;
   if (w->tap != KE_NONE && !load_stride(c->e, f, w->tap, &t)) return false;
   if (w->out != KE_NONE && q <= 0) return false;
@@ -43,23 +27,30 @@ static bool read_way(const Con *c, Way *w) {
   return !q || !t || moves_as(c->e, f, w->out, w->step, w->tap, w->apart);
 }
 
-/* Taps: the reduced axes longer than 1, at most two. */
-static bool read_taps(const Con *c, Window *w) {
+/* The channels, and the taps: the reduced axes longer than 1, at most two. */
+static bool read_taps(const Con *c, bool channels, Window *w) {
   int n = 0;
   for (int i = c->red.n; i-- > 0;) {
     int64_t ext;
+    uint32_t var = c->red.axis[i].var;
     if (!val_known(c->red.axis[i].n, &ext) || ext < 1) return false;
     if (ext == 1) continue;
+    if (channels && w->channel == KE_NONE && stands_alone(c, var)) {
+      w->channel = var;
+      w->channels = ext;
+      continue;
+    }
     if (n == 2) return false;
     Way *way = n++ ? &w->down : &w->across;
-    way->tap = c->red.axis[i].var;
+    way->tap = var;
     way->taps = ext;
   }
-  return w->down.taps * w->across.taps <= MAX_TAPS;
+  int64_t taps = w->down.taps * w->across.taps;
+  return taps >= 2 && taps <= MAX_TAPS;
 }
 
 static bool read_outputs(const Con *c, Window *w) {
-  const Set *s = &c->side[COLS];
+  const Set *s = &c->side[w->data];
   Way *way[2] = {&w->across, &w->down};
   for (int i = 0; i < 2 && i < s->n; i++) {
     const Axis *a = &s->axis[s->n - 1 - i];
@@ -69,45 +60,49 @@ static bool read_outputs(const Con *c, Window *w) {
   return s->n > 0 && w->across.n > 0 && w->down.n > 0;
 }
 
-/* The depth's last two axes may be exchanged against the outputs': try both. */
+/* Either of the taps may be the one across: try both. */
 static bool read_ways(const Con *c, Window *w) {
-  if (read_way(c, &w->across) && read_way(c, &w->down)) return true;
+  KE f = c->factor[w->data];
+  if (read_way(c, f, &w->across) && read_way(c, f, &w->down)) return true;
   uint32_t tap = w->across.tap;
   int64_t taps = w->across.taps;
   w->across.tap = w->down.tap, w->across.taps = w->down.taps;
   w->down.tap = tap, w->down.taps = taps;
-  return read_way(c, &w->across) && read_way(c, &w->down);
+  return read_way(c, f, &w->across) && read_way(c, f, &w->down);
 }
 
-static bool in_lanes(const Con *c, const Window *w) {
+bool read_window(Con *c, int data, bool channels, Window *w) {
+  int64_t along;
+  *w = (Window){.c = c, .data = data, .channel = KE_NONE, .channels = 1};
+  w->down = w->across = (Way){KE_NONE, KE_NONE, 1, 1, 1, 1};
+  if (!read_taps(c, channels, w) || !read_outputs(c, w) || !read_ways(c, w)) return false;
+  if (!load_stride(c->e, c->factor[data], w->across.out, &along) || along > MAX_STRIDE)
+    return false;
+  for (w->lanes = c->lanes; w->lanes > 4 && w->lanes / 2 >= w->across.n;) w->lanes /= 2;
+  w->phases = w->across.step;
+  w->rows = way_reach(&w->down);
+  w->pitch = (way_reach(&w->across) + w->phases - 1) / w->phases;
   Lanes l = {c->e, w->lanes, w->across.out, NULL};
-  const KStmt *s = &c->e->k->stmt[c->at];
-  return lanes_takes(&l, c->factor[COLS]) && lanes_takes_body(&l, s->var, c->at + 1, s->end);
+  return lanes_takes(&l, c->factor[data]);
 }
 
 static bool find_window(Con *c, Window *w) {
-  int64_t m, along;
-  *w = (Window){.c = c};
-  w->down = w->across = (Way){KE_NONE, KE_NONE, 1, 1, 1, 1};
+  int64_t m;
+  const KStmt *s = &c->e->k->stmt[c->at];
   if (!val_known(c->side[ROWS].total, &m) || m < 1 || m > MAX_PER_CHANNEL) return false;
-  if (!read_taps(c, w) || !read_outputs(c, w) || !read_ways(c, w)) return false;
-  if (w->down.taps * w->across.taps < 2) return false;
-  if (!load_stride(c->e, c->factor[COLS], w->across.out, &along) || along > MAX_STRIDE)
-    return false;
-  for (w->lanes = c->lanes; w->lanes > 4 && w->lanes / 2 >= w->across.n;) w->lanes /= 2;
-  return in_lanes(c, w);
+  if (!read_window(c, COLS, false, w)) return false;
+  Lanes l = {c->e, w->lanes, w->across.out, NULL};
+  return lanes_takes_body(&l, s->var, c->at + 1, s->end);
 }
 
 /* ---- the plane ------------------------------------------------------------------------ */
 static int64_t round_to(int64_t x, int64_t by) { return (x + by - 1) / by * by; }
 
-static int64_t reach(const Way *w) { return w->step * (w->n - 1) + w->apart * (w->taps - 1) + 1; }
+int64_t way_reach(const Way *w) { return w->step * (w->n - 1) + w->apart * (w->taps - 1) + 1; }
 
 static void measure(Window *w) {
   const Con *c = w->c;
   int64_t shift = w->across.apart * (w->across.taps - 1) / w->across.step;
-  w->phases = w->across.step;
-  w->rows = reach(&w->down);
   w->pitch = round_to(round_to(w->across.n, w->lanes) + shift, w->lanes);
   int most = c->e->cpu.wide ? MAX_BLOCK : MAX_BLOCK / 2;
   w->block = w->down.n < most ? (int)w->down.n : most / 2;
@@ -118,7 +113,7 @@ static void measure(Window *w) {
     }
 }
 
-static void set_index(Emit *e, uint32_t var, Val v) {
+void set_index(Emit *e, uint32_t var, Val v) {
   if (var != KE_NONE) set_var(e, var, v);
 }
 
@@ -135,19 +130,21 @@ static void set_way(Emit *e, const Way *w, Val at) {
 static void copy_columns(const Window *w, int64_t p, Val j) {
   const Con *c = w->c;
   Emit *e = c->e;
-  int64_t last = reach(&w->across) - p; /* positions p, p + step ... below reach */
+  int64_t last = way_reach(&w->across) - p; /* positions p, p + step ... below reach */
   int64_t n = last > 0 ? (last - 1) / w->across.step + 1 : 0;
   Lanes l = {e, w->lanes, w->across.out, lanes_below(e, w->lanes, sub(e, i64_of(e, n), j))};
+  Val inside = NULL;
+  if (w->pitch % w->lanes) inside = lanes_below(e, w->lanes, sub(e, i64_of(e, w->pitch), j));
   Loop r = loop_begin(e, i64_of(e, w->rows));
   set_way(e, &w->down, r.i);
   set_index(e, w->across.tap, i64_of(e, p));
   set_index(e, w->across.out, j);
-  Val x = lanes_expr(&l, c->factor[COLS]);
-  x = emit_cast(e, x, (DType)e->k->node[c->factor[COLS]].dtype, c->t);
+  KE f = c->factor[w->data];
+  Val x = emit_cast(e, lanes_expr(&l, f), (DType)e->k->node[f].dtype, c->t);
   Val row = add(e, r.i, i64_of(e, p * w->rows));
   x = LLVMBuildSelect(e->b, l.mask, x, LLVMConstNull(LLVMTypeOf(x)), "");
   Val at = con_at(c, w->plane, add(e, mul(e, row, i64_of(e, w->pitch)), j));
-  store_lanes(e, x, at, NULL, (unsigned)c->bytes);
+  store_lanes(e, x, at, inside, (unsigned)c->bytes);
   loop_end(e, &r);
 }
 
@@ -158,6 +155,16 @@ static void copy_plane(const Window *w) {
     copy_columns(w, p, j.i);
     loop_end(e, &j);
   }
+}
+
+void copy_planes(const Window *w) {
+  Emit *e = w->c->e;
+  Window own = *w;
+  Loop ch = loop_begin(e, i64_of(e, w->channels));
+  set_index(e, w->channel, ch.i);
+  own.plane = con_at(w->c, w->plane, mul(e, ch.i, i64_of(e, w->phases * w->rows * w->pitch)));
+  copy_plane(&own);
+  loop_end(e, &ch);
 }
 
 /* ---- outputs ---------------------------------------------------------------------------- */

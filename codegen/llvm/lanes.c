@@ -215,6 +215,12 @@ bool shares_index(Emit *e, KE root, uint32_t x, uint32_t y) {
   return false;
 }
 
+bool index_uses(Emit *e, KE root, uint32_t var, int64_t *coef) {
+  find_forms(e, root, var);
+  *coef = e->coef[root];
+  return e->form[root] == LINEAR;
+}
+
 bool moves_as(Emit *e, KE root, uint32_t x, int64_t per_x, uint32_t y, int64_t per_y) {
   mark(e, root, false);
   for (KE at = 0; at <= root; at++) {

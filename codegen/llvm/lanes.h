@@ -28,6 +28,8 @@ bool load_stride(Emit *e, KE root, uint32_t var, int64_t *stride);
 bool store_stride(Emit *e, const KStmt *s, uint32_t var, int64_t *stride);
 /* Is there a load in root one index of which depends on both? */
 bool shares_index(Emit *e, KE root, uint32_t x, uint32_t y);
+/* Is root linear in var, and by how much? */
+bool index_uses(Emit *e, KE root, uint32_t var, int64_t *coef);
 /* Does root depend on x and y only through per_x * x + per_y * y, as an index? */
 bool moves_as(Emit *e, KE root, uint32_t x, int64_t per_x, uint32_t y, int64_t per_y);
 /* Can (outer, inner), inner of this extent, be walked as one variable: inner

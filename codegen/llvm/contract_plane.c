@@ -1,0 +1,275 @@
+/* contract_plane.c -- convolutions by a constant weight.
+ *
+ * The weight, packed once, is in the lanes: output channels.  The rows of a tile
+ * are neighbours in a row of the output.  The data is copied once, with what
+ * stands outside it, into planes where such neighbours read neighbours for every
+ * tap, whatever the stride; so nothing is packed per tap, and a table of offsets
+ * leads a tile through taps and channels.  Taps of rows that are outside the
+ * data for a whole row of the output are left out: what they would multiply is
+ * zero.  Group for group this is spatial packing (Gibson et al., Optimizing
+ * Grouped Convolutions on Edge Devices, ASAP 2020).                          */
+#include "codegen/llvm/contract.h"
+
+enum { PLANE_BYTES = 16 << 20, FEWEST_IN_ROW = 6, DEEPEST = 1 << 14 };
+
+typedef struct {
+  Nest nest;
+  Window w;
+  int64_t n, k, segments;
+  Sub copy;
+  Val offsets, weights; /* weights: packed, of all batches        */
+} Plane;
+
+/* ---- is it one? ------------------------------------------------------------------------ */
+static bool first_reduced(const Con *c, uint32_t var) {
+  for (int i = 0; i < c->red.n; i++)
+    if (known_or(c->red.axis[i].n, 0) != 1) return c->red.axis[i].var == var;
+  return false;
+}
+
+static bool find_plane(Plane *p, Con *c, int data, uint32_t *buf) {
+  Window *w = &p->w;
+  if (!constant_buffer(c, !data, buf) || !dtype_is_float(c->t)) return false;
+  if (!val_known(c->side[!data].total, &p->n) || !val_known(c->red.total, &p->k)) return false;
+  if (p->n * 4 < (int64_t)c->lanes * 3 || p->k > DEEPEST) return false;
+  if (!read_window(c, data, true, w) || w->across.n < FEWEST_IN_ROW) return false;
+  int64_t plane = w->channels * w->phases * w->rows * w->pitch;
+  return plane * c->bytes <= PLANE_BYTES;
+}
+
+/* ---- the planes -------------------------------------------------------------------------- */
+/* The axes before the window's: images. */
+static Set images(const Con *c) {
+  Set s = c->side[ROWS];
+  s.n = s.n > 2 ? s.n - 2 : 0;
+  s.n_zero = 0;
+  return s;
+}
+
+static bool copy_function(Plane *p) {
+  Con in;
+  const Con *c = p->w.c;
+  LLVMTypeRef more[2] = {ptr_type(c->e), int_type(c->e, 64)};
+  if (!sub_begin(c, &in, &p->copy, "planes", more, 2)) return false;
+  Window w = p->w;
+  Set s = images(&in);
+  w.c = &in;
+  w.plane = sub_arg(&p->copy, 0);
+  for (int i = 0; i < in.red.n; i++) set_var(in.e, in.red.axis[i].var, i64_of(in.e, 0));
+  set_at(in.e, &s, sub_arg(&p->copy, 1));
+  copy_planes(&w);
+  sub_end(c, &in, &p->copy);
+  return true;
+}
+
+/* For each depth, in the order of the reduced axes: where its tap is, for output 0. */
+static void fill_offsets(const Plane *p) {
+  const Con *c = p->w.c;
+  const Window *w = &p->w;
+  Emit *e = c->e;
+  Loop l[K_MAX_LOOPS];
+  Val flat = i64_of(e, 0), zero = flat, step = i64_of(e, w->across.step);
+  for (int i = 0; i < c->red.n; i++) {
+    l[i] = loop_begin(e, c->red.axis[i].n);
+    set_var(e, c->red.axis[i].var, l[i].i);
+    flat = add(e, mul(e, flat, c->red.axis[i].n), l[i].i);
+  }
+  Val ch = w->channel == KE_NONE ? zero : e->var[w->channel];
+  Val down = w->down.tap == KE_NONE ? zero : e->var[w->down.tap];
+  Val across = w->across.tap == KE_NONE ? zero : e->var[w->across.tap];
+  across = mul(e, across, i64_of(e, w->across.apart));
+  Val phase = LLVMBuildURem(e->b, across, step, ""), shift = LLVMBuildUDiv(e->b, across, step, "");
+  Val at = add(e, mul(e, ch, i64_of(e, w->phases)), phase);
+  at = add(e, mul(e, at, i64_of(e, w->rows)), mul(e, down, i64_of(e, w->down.apart)));
+  at = add(e, mul(e, at, i64_of(e, w->pitch)), shift);
+  Val to = LLVMBuildGEP2(e->b, int_type(e, 32), p->offsets, &flat, 1, "");
+  LLVMBuildStore(e->b, LLVMBuildTrunc(e->b, at, int_type(e, 32), ""), to);
+  for (int i = c->red.n; i-- > 0;) loop_end(e, &l[i]);
+}
+
+/* ---- taps outside the data ------------------------------------------------------------------ */
+/* The load with zeros outside that the data is, or NULL. */
+static const KNode *padded_load(const Con *c) {
+  const KNode *n = &c->e->k->node[c->factor[ROWS]], *other;
+  while (n->kind == KN_Cast) n = &c->e->k->node[n->a];
+  if (n->kind != KN_LoadOr) return NULL;
+  other = &c->e->k->node[n->c];
+  return other->kind == KN_Const && other->bits == 0 ? n : NULL;
+}
+
+/* The position in the data that row 0 and tap 0 read, the extent there, and by how
+ * much a row and a tap move it. */
+typedef struct {
+  int64_t origin, extent, per_row, per_tap;
+} Walk;
+static bool row_walk(const Plane *p, Walk *r) {
+  const Con *c = p->w.c;
+  Emit *e = c->e;
+  const Way *d = &p->w.down;
+  const KNode *n = padded_load(c);
+  if (!n || d->tap == KE_NONE || d->out == KE_NONE || !first_reduced(c, d->tap)) return false;
+  for (uint32_t i = 0; i < n->rank; i++) {
+    KE x = e->k->pool[n->b + i];
+    if (!index_uses(e, x, d->tap, &r->per_tap)) continue;
+    if (!index_uses(e, x, d->out, &r->per_row)) return false;
+    set_var(e, d->out, i64_of(e, 0));
+    set_var(e, d->tap, i64_of(e, 0));
+    return val_known(emit_expr(e, x), &r->origin) && val_known(e->dim[n->a][i], &r->extent);
+  }
+  return false;
+}
+
+/* The depths [from, to) that output row `row` needs. */
+static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
+  Emit *e = p->w.c->e;
+  const Way *d = &p->w.down;
+  Walk walk;
+  *from = i64_of(e, 0);
+  *to = i64_of(e, p->k);
+  if (!row_walk(p, &walk)) return;
+  Val first = add(e, mul(e, row, i64_of(e, walk.per_row)), i64_of(e, walk.origin));
+  Val above = *from, below = *from;
+  for (int64_t t = 0; t < d->taps; t++) {
+    Val at = add(e, first, i64_of(e, walk.per_tap * t));
+    Val out = LLVMBuildICmp(e->b, LLVMIntSLT, at, i64_of(e, 0), "");
+    above = add(e, above, LLVMBuildZExt(e->b, out, int_type(e, 64), ""));
+    out = LLVMBuildICmp(e->b, LLVMIntSGE, at, i64_of(e, walk.extent), "");
+    below = add(e, below, LLVMBuildZExt(e->b, out, int_type(e, 64), ""));
+  }
+  Val per_tap = i64_of(e, p->k / d->taps);
+  *from = mul(e, above, per_tap);
+  *to = mul(e, sub(e, i64_of(e, d->taps), below), per_tap);
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------
+ */
+static Val segment_start(const Plane *p, Val s) {
+  Emit *e = p->w.c->e;
+  return LLVMBuildUDiv(e->b, mul(e, s, i64_of(e, p->w.across.n)), i64_of(e, p->segments), "");
+}
+
+static Val choose_tile(const Plane *p, Val height, Val columns) {
+  const Con *c = p->w.c;
+  Emit *e = c->e;
+  int64_t lanes = c->lanes, low = p->w.across.n / p->segments, rest = p->n % (2 * lanes);
+  Val fn[2];
+  for (int i = 0; i < 2; i++) {
+    int h = (int)low + i;
+    if (i == 1 && p->w.across.n % p->segments == 0) return fn[0];
+    fn[i] = tile_function(c, h, p->n <= lanes ? 1 : 2, true);
+    if (p->n <= lanes || rest == 0 || rest > lanes) continue;
+    Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, lanes), "");
+    fn[i] = LLVMBuildSelect(e->b, narrow, tile_function(c, h, 1, true), fn[i], "");
+  }
+  Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
+  return LLVMBuildSelect(e->b, is, fn[0], fn[1], "");
+}
+
+/* One row of the output, one panel of channels. */
+static void visit_row(const Plane *p, Val image, Val row, Val panel, Val col, Val cols) {
+  const Con *c = p->w.c;
+  const Window *w = &p->w;
+  Emit *e = c->e;
+  Val from, to, width = i64_of(e, 2 * (int)c->lanes), one = i64_of(e, 1);
+  needed_depth(p, row, &from, &to);
+  Val empty = LLVMBuildICmp(e->b, LLVMIntSGE, from, to, "");
+  Val depth = LLVMBuildSelect(e->b, empty, i64_of(e, 0), sub(e, to, from), "");
+  from = LLVMBuildSelect(e->b, empty, i64_of(e, 0), from, "");
+  Val table = LLVMBuildGEP2(e->b, int_type(e, 32), p->offsets, &from, 1, "");
+  Val b = con_at(c, panel, mul(e, from, width));
+  Val line = mul(e, row, i64_of(e, w->down.step * w->pitch));
+  Val first = mul(e, add(e, mul(e, image, i64_of(e, w->down.n)), row), i64_of(e, w->across.n));
+  Loop s = loop_begin(e, i64_of(e, p->segments));
+  Val start = segment_start(p, s.i), height = sub(e, segment_start(p, add(e, s.i, one)), start);
+  Val base = con_at(c, p->nest.rows, add(e, line, start));
+  Val arg[7] = {table, b, p->nest.sum, depth, width, LLVMConstInt(int_type(e, 1), 1, 0), base};
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, height, cols), arg, 7, "");
+  Val more[6] = {p->nest.sum, add(e, first, start), height, col, cols, p->nest.room};
+  return_failure(e, sub_call(c, &p->nest.out, more, 6));
+  loop_end(e, &s);
+}
+
+static void visit_image(const Plane *p, Val image) {
+  const Con *c = p->w.c;
+  Emit *e = c->e;
+  Val width = i64_of(e, 2 * (int)c->lanes), arg[2] = {p->nest.rows, image};
+  (void)sub_call(c, &p->copy, arg, 2);
+  Val weights = con_at(c, p->weights, mul(e, flat_batch(c), side_elements(&p->nest, COLS)));
+  Loop j = loop_begin(e, p->nest.panels);
+  Val col = mul(e, j.i, width), cols = i64_min(e, sub(e, p->nest.n, col), width);
+  Val panel = con_at(c, weights, mul(e, col, p->nest.k));
+  Loop r = loop_begin(e, i64_of(e, p->w.down.n));
+  visit_row(p, image, r.i, panel, col, cols);
+  loop_end(e, &r);
+  loop_end(e, &j);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------
+ */
+static int64_t padded(int64_t bytes) { return (bytes + 63) & ~(int64_t)63; }
+
+/* Scratch: the planes, a tile, a turned tile, offsets, and the weight if it is not packed. */
+static void take_parts(Plane *p) {
+  const Con *c = p->w.c;
+  const Window *w = &p->w;
+  Emit *e = c->e;
+  int64_t lanes = c->lanes, tile = (ROWS_MAX + lanes - 1) / lanes * lanes * 2 * lanes * c->bytes;
+  int64_t size[4] = {padded(w->channels * w->phases * w->rows * w->pitch * c->bytes), tile, tile,
+                     padded(p->k * 4)};
+  Val *part[4] = {&p->nest.rows, &p->nest.sum, &p->nest.room, &p->offsets};
+  Val weights = mul(e, mul(e, c->batch.total, side_elements(&p->nest, COLS)), i64_of(e, c->bytes));
+  Val found = LLVMBuildIsNotNull(e->b, p->nest.packed[COLS], "");
+  weights = LLVMBuildSelect(e->b, found, i64_of(e, 0), weights, "");
+  Val at = take_scratch_bytes(c, add(e, weights, i64_of(e, size[0] + size[1] + size[2] + size[3])));
+  for (int i = 0; i < 4; i++) {
+    Val n = i64_of(e, size[i]);
+    *part[i] = at;
+    at = LLVMBuildGEP2(e->b, int_type(e, 8), at, &n, 1, "");
+  }
+  p->weights = LLVMBuildSelect(e->b, found, p->nest.packed[COLS], at, "");
+  Block pack = new_block(e, "pack"), done = new_block(e, "");
+  LLVMBuildCondBr(e->b, found, done, pack);
+  LLVMPositionBuilderAtEnd(e->b, pack);
+  pack_all(&p->nest, COLS, at);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+}
+
+static bool emit_plane(Plane *p, uint32_t buf) {
+  Con *c = p->w.c;
+  Emit *e = c->e;
+  Loop l[K_MAX_LOOPS];
+  Set s = images(c);
+  Nest *t = &p->nest;
+  int64_t lanes = c->lanes;
+  *t = (Nest){.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
+  t->panels = i64_of(e, (p->n + 2 * lanes - 1) / (2 * lanes));
+  p->segments = (p->w.across.n + c->rows_max - 1) / c->rows_max;
+  (void)choose_epilogue(c);
+  if (!pack_function(c, COLS, &t->pack[COLS]) || !out_function(c, &t->out) || !copy_function(p))
+    return false;
+  t->packed[COLS] = packed_side(t, COLS, buf);
+  take_parts(p);
+  fill_offsets(p);
+  open_batch(c, l);
+  set_values(e, &s);
+  Loop image = loop_begin(e, s.total);
+  visit_image(p, image.i);
+  loop_end(e, &image);
+  close_batch(c, l);
+  return true;
+}
+
+bool plane_contract(Con *c) {
+  Plane p = {.segments = 1};
+  uint32_t buf;
+  bool swapped = false;
+  if (!find_plane(&p, c, ROWS, &buf)) {
+    swapped = find_plane(&p, c, COLS, &buf);
+    if (!swapped) return false;
+    swap_sides(c);
+    join_sets(c);
+    p.w.data = ROWS;
+  }
+  return emit_plane(&p, buf);
+}
