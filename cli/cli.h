@@ -52,6 +52,8 @@ bool    driver_optimise(Driver *d, Module *m, const struct PassOpts *o, int *cod
 bool    driver_differentiate(Driver *d, Module *m, int *code);
 /* Adds grad(@f) to a module without forms; NULL as above. */
 Global *driver_gradient(Driver *d, Module *m, Global *f, int *code);
+/* PassOpts.eval with the interpreter; ud is the Driver. */
+bool    driver_eval(void *ud, Block *closed, Type *t, int n, const Tensor **out);
 void    driver_init(Driver *d, const char *diag_format);
 /* Reads, resolves and (if typed) checks; NULL after reporting. */
 Module *driver_load(Driver *d, const char *path, bool typed);

@@ -23,16 +23,18 @@ static bool parse_passes(const char *text, PassList *out) {
 }
 
 bool driver_optimise(Driver *d, Module *m, const PassOpts *o, int *code) {
-  static const PassOpts plain = {.limit = -1};
+  PassOpts with = o ? *o : (PassOpts){.limit = -1};
   PassList named = {0};
   int n;
   StrBuf why = {0};
+  with.eval = driver_eval;
+  with.eval_ud = d;
   const Pass *const *list = pipeline(d->opt_level, &n);
   if (d->passes) {
     if (!parse_passes(d->passes, &named)) return *code = EXIT_USAGE, false;
     list = named.at, n = named.n;
   }
-  if (n == 0 || passes_run(m, list, n, o ? o : &plain, &why)) return true;
+  if (n == 0 || passes_run(m, list, n, &with, &why)) return true;
   fprintf(stderr, "rvm: a bug of rvm: %s\n", buf_text(&why));
   *code = EXIT_BUG;
   return false;
@@ -51,7 +53,7 @@ typedef struct {
 static const Opt opt_opts[] = {
     O("level", "N", "the pipeline of this level: 1 (default) or 2", OPT_COUNT_OF, level),
     O("passes", "A,B", "these passes instead, in this order", OPT_TEXT, passes),
-    O("list", NULL, "show the passes", OPT_FLAG, list),
+    O("list", NULL, "show the passes; with --level those it runs, in order", OPT_FLAG, list),
     O("print-after", "PASS", "print the program after this pass, to stderr", OPT_TEXT, print_after),
     O("print-changed", NULL, "print the program after every pass that changed it, to stderr",
       OPT_FLAG, changed),
@@ -86,18 +88,24 @@ static void after_pass(void *ud, const Pass *p, const Module *m, int64_t changes
   fprintf(stderr, "// after %s%s\n%s", p->name, changes ? "" : " (unchanged)", buf_text(&b));
 }
 
-static int list_passes(void) {
+/* All, or those of a level in its order. */
+static int list_passes(uint64_t level) {
+  int n;
+  const Pass *const *list = pipeline((int)level, &n);
+  for (int i = 0; level && i < n; i++) printf("%s%s", i ? "," : "", list[i]->name);
+  if (level) return printf("\n"), EXIT_OK;
   for (int i = 0; i < n_all_passes; i++)
-    printf("%-10s  %s\n", all_passes[i]->name, all_passes[i]->doc);
+    printf("%-10s  %s%s\n", all_passes[i]->name, all_passes[i]->doc,
+           all_passes[i]->rounds ? "  (rounding)" : "");
   return EXIT_OK;
 }
 
 static int run_opt(void *opts, int n, char **args) {
   OptCmd *o = opts;
   Driver d;
-  if (o->list) return list_passes();
-  if (n == 0) return fail_usage(&cmd_opt, "which program?");
   if (o->level > OPT_MAX_LEVEL) return fail_usage(&cmd_opt, "--level is at most %d", OPT_MAX_LEVEL);
+  if (o->list) return list_passes(o->level);
+  if (n == 0) return fail_usage(&cmd_opt, "which program?");
   driver_init(&d, o->common.diag);
   Module *m = driver_load(&d, args[0], true);
   int code = driver_report(&d);

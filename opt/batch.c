@@ -182,6 +182,7 @@ static void batch_run(PassCx *cx) {
 const Pass pass_batch = {.name = "batch",
                          .doc = "Products of the elements of a list by one matrix become products "
                                 "of 16 or 4 elements.",
+                         .rounds = true,
                          .needs = FORM_TYPED,
                          .keeps = ~0u,
                          .run = batch_run};

@@ -13,6 +13,9 @@ typedef struct {
   UseCount uses;
   Map dims;
   int by;
+  Map given; /* Sym -> in scope                        */
+  Map first; /* (Var, Sym) -> it is read from this one  */
+  VEC(Dim) in_scope;
 } Dce;
 
 static bool can_go(const Expr *e);
@@ -97,39 +100,80 @@ static void mention_block(void *ud, Block *b) {
   for (int i = 0; i < b->n; i++) mention_binding(ud, &b->at[i]);
 }
 
-/* Symbols that some variable above the binding has as an axis: Dim -> 1. */
-static void gives(void *ud, Dim s) { map_set(ud, map_ptr(s), (void *)1); }
-static void given_by(Map *have, Type *t) {
+/* ---- who gives an extent ---- */
+
+/* A symbol is read from the first variable in scope that has it as an axis;
+ * later ones need not stay for it. */
+static uint64_t giving(const Var *v, Dim s) { return hash_mix(map_ptr(v), map_ptr(s)); }
+
+static void give(Dce *d, const Var *v, Type *t) {
   t = t ? type_resolve(t) : NULL;
-  for (int i = 0; t && t->kind == TY_Tensor && i < t->tensor.rank; i++)
-    if (t->tensor.dim[i]->kind == DIM_Sym) gives(have, t->tensor.dim[i]);
+  for (int i = 0; t && t->kind == TY_Tensor && i < t->tensor.rank; i++) {
+    Dim s = t->tensor.dim[i];
+    if (s->kind != DIM_Sym || map_get(&d->given, map_ptr(s))) continue;
+    map_set(&d->given, map_ptr(s), d);
+    map_set(&d->first, giving(v, s), d);
+    vec_push(&d->in_scope, s);
+  }
+}
+/* Named extents are read from the fields of parameters that are tuples too. */
+static void give_param(Dce *d, const Var *v, Type *t) {
+  t = t ? type_resolve(t) : NULL;
+  give(d, v, t);
+  for (int i = 0; t && t->kind == TY_Tuple && i < t->tuple.n; i++) {
+    Type *f = type_resolve(t->tuple.at[i]);
+    bool named = f->kind == TY_Tuple;
+    for (int k = 0; f->kind == TY_Tensor && k < f->tensor.rank; k++)
+      named = named || (f->tensor.dim[k]->kind == DIM_Sym && f->tensor.dim[k]->name);
+    if (named) give_param(d, v, f);
+  }
+}
+static void give_pattern(Dce *d, const Pattern *p) {
+  if (p->var) give(d, p->var, p->var->type);
+  for (int i = 0; i < p->n; i++) give_pattern(d, p->at[i]);
+}
+static void leave_scope(Dce *d, int n) {
+  while (d->in_scope.n > n) map_set(&d->given, map_ptr(vec_pop(&d->in_scope)), NULL);
 }
 
-typedef struct {
-  Dce *d;
-  const Map *above;
-  bool needed;
-} Needed;
-static Dim needed_sym(void *ud, Dim s) {
-  Needed *n = ud;
-  if (!map_get(n->above, map_ptr(s)) && map_get(&n->d->dims, map_ptr(s))) n->needed = true;
-  return NULL;
+static void give_block(void *ud, Block *b);
+static void give_fn(void *ud, Fn *f) {
+  Dce *d = ud;
+  int mark = d->in_scope.n;
+  for (int i = 0; i < f->n; i++) give_param(d, f->param[i], f->param[i]->type);
+  give_block(d, f->body);
+  leave_scope(d, mark);
+}
+static void give_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, give_block, give_fn};
+  Dce *d = ud;
+  int mark = d->in_scope.n;
+  for (int i = 0; i < b->n; i++) {
+    Expr *e = b->at[i].value;
+    int before = d->in_scope.n;
+    for (int k = 0; e->kind == EX_Match && k < e->Match.n_clauses; k++) {
+      give_pattern(d, e->Match.clauses[k].pat);
+      give_block(d, e->Match.clauses[k].body);
+      leave_scope(d, before);
+    }
+    if (e->kind != EX_Match) ir_visit(e, &visit, d);
+    give(d, b->at[i].var, b->at[i].var->type);
+  }
+  leave_scope(d, mark);
 }
 
-/* Does anything else mention an extent that this binding gives?  Asked while
- * the binding's own mentions are taken away. */
-static bool gives_needed(Dce *d, const Binding *b, const Map *above) {
-  Needed n = {d, above, false};
-  type_subst(d->cx->m->cx->dims, b->var->type, NULL, needed_sym, &n);
-  return n.needed;
+/* Does anything else mention an extent that this binding is the one to give?
+ * Asked while the binding's own mentions are taken away. */
+static bool gives_needed(Dce *d, const Binding *b) {
+  Type *t = b->var->type ? type_resolve(b->var->type) : NULL;
+  for (int i = 0; t && t->kind == TY_Tensor && i < t->tensor.rank; i++) {
+    Dim s = t->tensor.dim[i];
+    if (map_get(&d->first, giving(b->var, s)) && map_get(&d->dims, map_ptr(s))) return true;
+  }
+  return false;
 }
 
 /* ---- the walk ---- */
-
-typedef struct {
-  Dce *d;
-  const Map *above;
-} Within;
 
 static bool unused(Dce *d, const Binding *b) {
   int n = uses_get(&d->uses, b->var);
@@ -139,11 +183,11 @@ static bool unused(Dce *d, const Binding *b) {
   return uses_get(&own, b->var) == n;
 }
 
-static bool drop(Dce *d, const Binding *b, const Map *above) {
+static bool drop(Dce *d, const Binding *b) {
   if (!unused(d, b) || !can_go(b->value)) return false;
   d->by = -1;
   mention_binding(d, b);
-  bool stays = gives_needed(d, b, above) || !pass_may(d->cx);
+  bool stays = gives_needed(d, b) || !pass_may(d->cx);
   d->by = 1;
   if (stays)
     mention_binding(d, b);
@@ -152,35 +196,26 @@ static bool drop(Dce *d, const Binding *b, const Map *above) {
   return !stays;
 }
 
-static void dce_block(void *ud, Block *b);
-
-static void dce_block_under(Dce *d, Block *b, const Map *above) {
-  Within in = {d, above};
+static void dce_block(void *ud, Block *b) {
+  Dce *d = ud;
   Bindings kept = {0};
   bool *gone = NEW_BYTES((size_t)b->n + 1);
   for (int i = b->n - 1; i >= 0; i--) {
-    gone[i] = drop(d, &b->at[i], above);
-    if (!gone[i]) ir_visit(b->at[i].value, &(ExprVisit){NULL, dce_block, NULL}, &in);
+    gone[i] = drop(d, &b->at[i]);
+    if (!gone[i]) ir_visit(b->at[i].value, &(ExprVisit){NULL, dce_block, NULL}, d);
   }
   for (int i = 0; i < b->n; i++)
     if (!gone[i]) vec_push(&kept, b->at[i]);
   b->n = kept.n;
   b->at = kept.at;
 }
-static void dce_block(void *ud, Block *b) {
-  Within *in = ud;
-  dce_block_under(in->d, b, in->above);
-}
 
-/* Above every binding stand the parameters of the global; what they give need
- * not be kept alive by anything else. */
 static void dce_global(void *ud, Global *g) {
   Dce d = {.cx = ud, .by = 1};
-  Map above = {0};
   uses_of_fn(&d.uses, g->fn);
   mention_fn(&d, g->fn);
-  for (int i = 0; i < g->fn->n; i++) given_by(&above, g->fn->param[i]->type);
-  dce_block_under(&d, g->fn->body, &above);
+  give_fn(&d, g->fn);
+  dce_block(&d, g->fn->body);
 }
 static void dce_run(PassCx *cx) { each_global(cx->m, dce_global, cx); }
 

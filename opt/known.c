@@ -31,6 +31,20 @@ const Expr *known_def(const Known *k, const Atom *a) {
   return a->kind == ATOM_Var ? map_get(&k->def, map_ptr(a->var)) : NULL;
 }
 
+/* Lists may be long: only what is near is looked at. */
+static bool has_constant(const Known *k, const Atom *a, int depth) {
+  const Atom *root = known_root(k, a);
+  const Expr *e = root->kind == ATOM_Var ? known_def(k, root) : NULL;
+  if (root->kind == ATOM_Const) return root->cst->rank > 0;
+  bool tuple = e && e->kind == EX_Tuple;
+  bool data = e && e->kind == EX_Call;
+  int n = tuple ? e->Tuple.n_items : data ? e->Call.n_args : 0;
+  for (int i = 0; i < n && i < 16 && depth < 6; i++)
+    if (has_constant(k, tuple ? &e->Tuple.items[i] : &e->Call.args[i], depth + 1)) return true;
+  return false;
+}
+bool known_has_constant(const Known *k, const Atom *a) { return has_constant(k, a, 0); }
+
 typedef enum { FITS, FAILS, UNKNOWN } Fit;
 
 /* The constructor of an atom and its fields, if known. */

@@ -1,13 +1,13 @@
 /* pass.h -- what a pass is, and the runner that holds it to its promises.
  *
  * Requirements on every pass.  The meaning stays exactly the same: floats bit
- * for bit, effects in their order, and an expression that may fail at run time
- * is not dropped, not copied into other control flow, not moved across an
- * effect.  Variables stay bound once; spans and types stay.  An extent's
- * symbol is read from the first variable that has it as an axis, so a pass
- * replaces a variable by another only when their types are the same.  Blocks
- * are walked in loops; only nesting may recurse.  Every rewrite asks
- * pass_may() first, so that --pass-limit can find the one that is wrong.      */
+ * for bit (but for passes that say `rounds`), effects in their order, and an
+ * expression that may fail at run time is not dropped, not copied into other
+ * control flow, not moved across an effect.  Variables stay bound once; spans
+ * and types stay.  An extent's symbol is read from the first variable that has
+ * it as an axis, so a pass replaces a variable by another only when their types
+ * are the same.  Blocks are walked in loops; only nesting may recurse.  Every
+ * rewrite asks pass_may() first, so that --pass-limit can find the wrong one.  */
 #ifndef RVM_OPT_PASS_H
 #define RVM_OPT_PASS_H
 #include "ir/expr.h"
@@ -22,6 +22,7 @@ typedef struct PassCx {
 typedef struct Pass {
   const char *name, *doc;
   unsigned needs, keeps, gives;    /* FORM_ bits                               */
+  bool rounds;                     /* results may differ in rounding           */
   void (*run)(PassCx *cx);         /* edits cx->m in place                     */
 } Pass;
 
@@ -33,6 +34,10 @@ struct PassOpts {
   /* An independent check of the module; false with the reason in why. */
   bool (*recheck)(void *ud, const Module *m, StrBuf *why);
   void *ud;
+  /* Runs a block without free variables whose result is a tuple of n tensors, of
+   * type t, and gives their values.  false: it cannot.  NULL: nothing is folded. */
+  bool (*eval)(void *eval_ud, Block *closed, Type *t, int n, const Tensor **out);
+  void *eval_ud;
 };
 
 /* May one more rewrite be done?  Counts it if so. */
@@ -52,5 +57,5 @@ enum { OPT_MAX_LEVEL = 2 };
 const Pass *const *pipeline(int level, int *n);
 
 extern const Pass pass_dce, pass_copy, pass_known, pass_cse, pass_simplify, pass_inline, pass_refs,
-    pass_batch, pass_fuse;
+    pass_batch, pass_special, pass_unroll, pass_fold, pass_scale, pass_fuse;
 #endif

@@ -2,8 +2,9 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_batch,  &pass_copy,  &pass_cse,  &pass_dce,     &pass_fuse,
-                                  &pass_inline, &pass_known, &pass_refs, &pass_simplify};
+const Pass *const all_passes[] = {
+    &pass_batch, &pass_copy, &pass_cse,   &pass_dce,      &pass_fold,    &pass_fuse,  &pass_inline,
+    &pass_known, &pass_refs, &pass_scale, &pass_simplify, &pass_special, &pass_unroll};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -12,6 +13,8 @@ static const Pass *const level1[] = {
     &pass_refs,       /* before copy: what it leaves are copies                    */
     &pass_copy,       /* fewer names: the next passes see through lets             */
     &pass_known,      /* before cse: projections become plain operands             */
+    &pass_fold,       /* what hangs on constants is a constant                     */
+    &pass_known,      /* ... and may decide an if                                  */
     &pass_simplify,   /* may make two expressions equal                            */
     &pass_copy,       /* what the two left behind are copies                       */
     &pass_cse,
@@ -23,10 +26,19 @@ static const Pass *const level2[] = {
     &pass_inline,     /* first: the others see what calls hide                     */
     &pass_refs, &pass_copy,
     &pass_dce,        /* a function literal may have one use left                  */
-    &pass_inline,     /* ... and one that came out of a ref can be called          */
-    &pass_refs, &pass_copy,
+    &pass_unroll,     /* before special: loops over known lists need no function   */
+    &pass_special,    /* loops over known functions; those become calls in view    */
+    &pass_inline,     /* ... as does one that came out of a ref                    */
+    &pass_copy, &pass_dce,
+    &pass_refs,       /* after dce: closures that are gone share no ref            */
+    &pass_copy,
     &pass_known,      /* a match inside a match shows on second sight              */
-    &pass_simplify,
+    &pass_fold,       /* what hangs on constants is a constant                     */
+    &pass_known,      /* ... and may decide an if                                  */
+    &pass_scale,      /* wants constants in plain view, and leaves new ones ...    */
+    &pass_fold,       /* ... to be computed                                        */
+    &pass_known,      /* the batch norm it took apart was a tuple                  */
+    &pass_simplify,   /* may make two expressions equal                            */
     &pass_copy, &pass_cse, &pass_copy,
     &pass_dce,
     &pass_batch,      /* the steps of recursions are plain code now                */

@@ -6,25 +6,45 @@
  * block around them: their bindings run exactly when the branch or the body
  * would have run.  What is spliced in is walked again, so that a function that
  * arrives through an argument, a tuple or a result is called in turn; nesting
- * and size are bounded.  Functions are taken callees first.                   */
+ * and size are bounded.  Functions are taken callees first.
+ *
+ * A function that calls itself is unrolled over an argument that is known: data
+ * of which every constructor is in view, or a counter.  It ends because each
+ * call is on less than the call around it (fuel, as in Roesch 2020, section on
+ * the partial evaluator), and is undone if a call on something else is left.   */
+#include <string.h>
 #include "ir/order.h"
+#include "opt/build.h"
 #include "opt/expand.h"
 #include "opt/known.h"
 
 enum {
   SMALL = 32,       /* bindings of a function copied to every call          */
   LARGE = 4000,     /* ... to its only call, or if it handles functions     */
+  MEDIUM = 400,     /* ... to a call that makes its extents or weights constant */
   MAX_NESTING = 48, /* bodies inside bodies                                 */
   BUDGET = 50000,   /* bindings added to one function                       */
+  UNROLL = 64,      /* steps of a recursion over something known            */
+  UNROLLED = 2000,  /* ... and bindings that may become                     */
 };
 
+/* A recursion being unrolled: each call must be on less than the one around it. */
+typedef struct Activation {
+  const Global *g;
+  int param, measure;
+  bool failed;
+  struct Activation *up;
+} Activation;
 typedef struct {
   PassCx *cx;
+  bool unroll;
+  Activation *active;
   bool calls; /* splice calls too                                     */
   Known known;
   UseCount uses; /* variables of this global                             */
   Map size;      /* Fn -> bindings                                       */
   Map calls_of;  /* Global -> mentions in the module                     */
+  Map self;      /* Global -> 1: calls only itself                       */
   Map recursive; /* Global -> 1                                          */
   Map given;     /* Sym -> 1 + frame that first has it as an axis        */
   Map frame_of;  /* Fn -> 1 + its frame                                  */
@@ -139,55 +159,165 @@ static bool mentions(const Fn *f, const Var *v) {
   return false;
 }
 
-static bool is_worth(Reduce *r, const Fn *f, bool once) {
+/* Would the copy know its extents, or hold constants where f has parameters? */
+static bool becomes_constant(Reduce *r, const Expr *call) {
+  const TypeArgs *in = call->Call.inst;
+  int64_t v;
+  int n = 0;
+  for (int i = 0; in && i < in->n_dims; i++) n += dim_is_const(in->dim[i], &v);
+  bool all = in && n > 0 && n == in->n_dims;
+  for (int i = 0; i < call->Call.n_args && !all; i++)
+    all = known_has_constant(&r->known, &call->Call.args[i]);
+  return all;
+}
+
+static bool is_worth(Reduce *r, const Fn *f, bool once, const Expr *call) {
   int n = size_of(r, f);
   if (r->depth >= MAX_NESTING || n > r->budget) return false;
   return n <= SMALL || (n <= LARGE && (once || handles_functions(f))) ||
-         attrs_find(&f->attrs, "Inline");
+         attrs_find(&f->attrs, "Inline") || (n <= MEDIUM && becomes_constant(r, call));
+}
+
+/* ---- unrolling ---- */
+
+/* How much is left of a known value: a counter's value, the constructors of
+ * data.  -1: it is not known, or more than UNROLL. */
+static int measure(const Reduce *r, const Atom *a, int left) {
+  const Atom *root = known_root(&r->known, a);
+  const Expr *e = root->kind == ATOM_Var ? known_def(&r->known, root) : NULL;
+  if (root->kind == ATOM_Const) {
+    int64_t v = 0;
+    if (root->cst->rank || !dtype_is_int(root->cst->dtype) || root->cst->dtype == DT_bool)
+      return -1;
+    memcpy(&v, root->cst->bytes, (size_t)dtype_bytes(root->cst->dtype));
+    return v >= 0 && v <= left ? (int)v : -1;
+  }
+  if (!e || e->kind != EX_Call || left <= 0) return -1;
+  int n = 1;
+  for (int i = 0; i < e->Call.n_args; i++) {
+    Type *t = atom_type_of(&e->Call.args[i]);
+    if (!t || type_resolve(t)->kind != TY_Data) continue;
+    int m = measure(r, &e->Call.args[i], left - n);
+    if (m < 0) return -1;
+    n += m;
+  }
+  return n;
+}
+
+static Activation *activation_of(const Reduce *r, const Global *g) {
+  Activation *a = r->active;
+  while (a && a->g != g) a = a->up;
+  return a;
+}
+
+/* Is the argument less than in the call of the same function around this one? */
+static bool goes_on(const Reduce *r, const Expr *call, const Activation *around, Activation *out) {
+  const Atom *arg = &call->Call.args[around->param];
+  *out = (Activation){.g = around->g, .param = around->param, .up = r->active};
+  out->measure = measure(r, arg, UNROLL);
+  return out->measure >= 0 && out->measure < around->measure;
+}
+
+/* Could it be unrolled over this argument? */
+static bool starts(Reduce *r, const Expr *call, const Global *g, int param, Activation *out) {
+  *out = (Activation){.g = g, .param = param, .up = r->active};
+  out->measure = measure(r, &call->Call.args[param], UNROLL);
+  return out->measure >= 0 && size_of(r, g->fn) * (out->measure + 1) <= UNROLLED;
 }
 
 /* The function a call leads to, if it is to be spliced in. */
-static const Fn *callee_of(Reduce *r, const Atom *callee, Sym *name, bool *local) {
-  const Atom *a = known_root(&r->known, callee);
+static const Fn *callee_of(Reduce *r, const Expr *call, Sym *name, bool *local) {
+  const Atom *a = known_root(&r->known, &call->Call.callee);
   *local = a->kind == ATOM_Var;
   if (a->kind == ATOM_Global) {
     const Global *g = a->global;
     *name = g->name;
+    if (r->unroll && map_get(&r->self, map_ptr(g))) return g->fn;
     if (map_get(&r->recursive, map_ptr(g))) return NULL;
     bool once = (intptr_t)map_get(&r->calls_of, map_ptr(g)) == 1;
-    return is_worth(r, g->fn, once) ? g->fn : NULL;
+    return is_worth(r, g->fn, once, call) ? g->fn : NULL;
   }
   const Expr *e = *local ? map_get(&r->known.def, map_ptr(a->var)) : NULL;
   if (!e || e->kind != EX_Fn) return NULL;
   const Fn *f = e->Fn.fn;
   *name = a->var->name;
   bool once = uses_get(&r->uses, a->var) == 1;
-  return map_get(&r->frame_of, map_ptr(f)) && is_worth(r, f, once) && !mentions(f, a->var) ? f
-                                                                                           : NULL;
+  return map_get(&r->frame_of, map_ptr(f)) && is_worth(r, f, once, call) && !mentions(f, a->var)
+             ? f
+             : NULL;
 }
 
-static bool splice_call(Reduce *r, Block *in, const Binding *b, Bindings *out, bool last) {
-  const Expr *e = b->value;
+static void fail_around(Reduce *r, const Global *g) {
+  for (Activation *a = r->active; a; a = a->up)
+    if (a->g == g) a->failed = true;
+}
+
+/* Puts the body of f, as called by e, into out; false: out is as it was. */
+static bool expand_into(Reduce *r, const Expr *e, const Callee *c, Bindings *out, Atom *result) {
   Bindings params = {0};
   Block *body;
-  Sym name;
-  bool local;
-  if (!r->calls || e->kind != EX_Call || r->cx->o->limit == r->cx->changes) return false;
-  const Fn *f = callee_of(r, &e->Call.callee, &name, &local);
-  if (!f) return false;
-  if (!name) name = str_fmt("%s.fn", r->name);
-  Inside inside = {r, local ? (int)(intptr_t)map_get(&r->frame_of, map_ptr(f)) - 1 : 0};
-  Callee c = {f, name, local ? given_inside : NULL, &inside};
-  if (!expand_call(r->cx->m->cx, &c, e, &params, &body) || !pass_may(r->cx)) return false;
-  r->budget -= size_of(r, f);
-  uses_of_expr(&r->uses, b->value, -1);
+  if (!expand_call(r->cx->m->cx, c, e, &params, &body) || !pass_may(r->cx)) return false;
+  r->budget -= size_of(r, c->fn);
+  uses_of_expr(&r->uses, (Expr *)(uintptr_t)e, -1);
   for (int i = 0; i < params.n; i++) uses_of_expr(&r->uses, params.at[i].value, 1);
   uses_of_block(&r->uses, body);
   for (int i = 0; i < params.n; i++) put(r, out, params.at[i]);
   r->depth++;
   reduce_into(r, body, out);
   r->depth--;
-  deliver(r, in, b, body->result, out, is_tail(in, b, last));
+  *result = body->result;
+  return true;
+}
+
+static bool enter(Reduce *r, Activation *a, const Expr *e, const Callee *c, Bindings *out,
+                  Atom *result) {
+  int depth = r->depth;
+  r->active = a;
+  r->depth = depth > 0 ? depth - 1 : 0; /* the measure counts these */
+  bool done = expand_into(r, e, c, out, result);
+  r->depth = depth;
+  r->active = a->up;
+  return done && !a->failed;
+}
+
+/* A call of a function that calls itself; what could not be unrolled to its end
+ * is undone. */
+static bool unroll_into(Reduce *r, const Expr *e, const Callee *c, Bindings *out, Atom *result) {
+  Activation a;
+  const Global *g = known_root(&r->known, &e->Call.callee)->global;
+  const Activation *around = activation_of(r, g);
+  int mark = out->n;
+  if (around) {
+    bool done = goes_on(r, e, around, &a) && enter(r, &a, e, c, out, result);
+    if (!done) fail_around(r, g);
+    return done || (out->n = mark, false);
+  }
+  for (int numbers = 0; numbers < 2; numbers++) /* data first */
+    for (int i = 0; i < e->Call.n_args; i++) {
+      bool number = known_root(&r->known, &e->Call.args[i])->kind == ATOM_Const;
+      if (number != numbers || !starts(r, e, g, i, &a)) continue;
+      if (enter(r, &a, e, c, out, result)) return true;
+      out->n = mark;
+    }
+  return false;
+}
+
+static bool splice_call(Reduce *r, Block *in, const Binding *b, Bindings *out, bool last) {
+  const Expr *e = b->value;
+  Sym name;
+  bool local;
+  Atom result;
+  if (!r->calls || e->kind != EX_Call || r->cx->o->limit == r->cx->changes) return false;
+  const Fn *f = callee_of(r, e, &name, &local);
+  if (!f) return false;
+  if (!name) name = str_fmt("%s.fn", r->name);
+  Inside inside = {r, local ? (int)(intptr_t)map_get(&r->frame_of, map_ptr(f)) - 1 : 0};
+  Callee c = {f, name, local ? given_inside : NULL, &inside};
+  bool recursive =
+      !local && map_get(&r->self, map_ptr(known_root(&r->known, &e->Call.callee)->global));
+  if (recursive ? !unroll_into(r, e, &c, out, &result) : !expand_into(r, e, &c, out, &result))
+    return false;
+  deliver(r, in, b, result, out, is_tail(in, b, last));
   return true;
 }
 
@@ -233,6 +363,32 @@ static void project(Reduce *r, Expr *e) {
   e->Just.value = item;
 }
 
+/* While unrolling, what counters become is computed at once: the next step
+ * depends on it. */
+static void compute_scalar(Reduce *r, Binding *b) {
+  const Expr *e = b->value;
+  const PassOpts *o = r->cx->o;
+  bool op = e->kind == EX_Call && e->Call.callee.kind == ATOM_Op && !e->n_oblige;
+  if (!r->active || !op || !o->eval || !op_call_is_total(e) || !type_is_scalar(b->var->type))
+    return;
+  Atom *arg = NEW_N(Atom, e->Call.n_args + 1);
+  for (int i = 0; i < e->Call.n_args; i++) {
+    Type *t = atom_type_of(&e->Call.args[i]);
+    arg[i] = *known_root(&r->known, &e->Call.args[i]);
+    if (arg[i].kind != ATOM_Const || arg[i].cst->rank || dtype_is_float(arg[i].cst->dtype)) return;
+    arg[i].type = t;
+  }
+  Bindings closed = {0};
+  Maker k = {r->cx->m, e->span, &closed};
+  Atom y = mk_op_like(&k, e, b->var->type, e->Call.n_args, arg);
+  y = mk_tuple(&k, 1, &y);
+  const Tensor *v;
+  if (!o->eval(o->eval_ud, mk_block(&k, y), y.type, 1, &v) || !pass_may(r->cx)) return;
+  Atom a = atom_const(v, e->span);
+  a.type = b->var->type;
+  b->value = bind_copy(b->var, a, b->style, e->span).value;
+}
+
 static void reduce_into(Reduce *r, Block *b, Bindings *out) {
   static const ExprVisit visit = {NULL, reduce_block, reduce_fn};
   for (int i = 0; i < b->n; i++) {
@@ -240,6 +396,7 @@ static void reduce_into(Reduce *r, Block *b, Bindings *out) {
     bool last = i == b->n - 1;
     if (splice_branch(r, b, bd, out, last) || splice_call(r, b, bd, out, last)) continue;
     project(r, bd->value);
+    compute_scalar(r, bd);
     if (bd->value->kind == EX_Fn) known_put(&r->known, bd);
     for (int k = 0; bd->value->kind == EX_Match && k < bd->value->Match.n_clauses; k++)
       enter_pattern(r, bd->value->Match.clauses[k].pat);
@@ -279,26 +436,28 @@ static void mention_block(void *ud, Block *b) {
 }
 
 /* One function of a group calls itself if its mentions grow by reading it. */
-static bool calls_itself(Reduce *r, const Global *g) {
+static bool calls_itself(const Global *g) {
   Reduce own = {0};
-  (void)r;
   mention_block(&own, g->fn->body);
   return map_get(&own.calls_of, map_ptr(g));
 }
 
-static void reduce_run(PassCx *cx, bool calls) {
-  Reduce r = {.cx = cx, .calls = calls, .same = {.cx = cx->m->cx}};
+static void reduce_run(PassCx *cx, bool calls, bool unroll) {
+  Reduce r = {.cx = cx, .calls = calls, .unroll = unroll, .same = {.cx = cx->m->cx}};
   GlobalGroups groups = global_groups(cx->m);
   for (int i = 0; calls && i < cx->m->globals.n; i++)
     mention_block(&r, cx->m->globals.at[i]->fn->body);
   for (int i = 0, at = 0; i < groups.n; at += groups.size[i++])
     for (int k = 0; calls && k < groups.size[i]; k++)
-      if (groups.size[i] > 1 || calls_itself(&r, groups.at[at]))
+      if (groups.size[i] > 1 || calls_itself(groups.at[at])) {
         map_set(&r.recursive, map_ptr(groups.at[at + k]), &r);
+        if (groups.size[i] == 1) map_set(&r.self, map_ptr(groups.at[at]), &r);
+      }
   for (int i = 0; i < cx->m->globals.n; i++) reduce_global(&r, groups.at[i]);
 }
-static void known_run(PassCx *cx) { reduce_run(cx, false); }
-static void inline_run(PassCx *cx) { reduce_run(cx, true); }
+static void known_run(PassCx *cx) { reduce_run(cx, false, false); }
+static void inline_run(PassCx *cx) { reduce_run(cx, true, false); }
+static void unroll_run(PassCx *cx) { reduce_run(cx, true, true); }
 
 const Pass pass_known = {.name = "known",
                          .doc = "Decide projections, matches and ifs whose operand is in view.",
@@ -311,3 +470,10 @@ const Pass pass_inline = {.name = "inline",
                           .needs = FORM_TYPED,
                           .keeps = ~0u,
                           .run = inline_run};
+const Pass pass_unroll = {.name = "unroll",
+                          .doc =
+                              "inline, and recursions over known lists, data and counters become "
+                              "straight code.",
+                          .needs = FORM_TYPED,
+                          .keeps = ~0u,
+                          .run = unroll_run};

@@ -87,6 +87,10 @@ static const struct Rule {
 } rules[] = {
     {"cast", first, 0},
     {"reshape", first, 0},
+    {"reshape_like", first, 0},
+    {"cast_like", first, 0},
+    {"slice_like", first, 0},
+    {"broadcast_to_like", first, 0},
     {"broadcast_to", first, 0},
     {"squeeze", first, 0},
     {"transpose", transposed, 0},

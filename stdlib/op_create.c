@@ -244,7 +244,7 @@ const OpDef op_arange = {
               {"stop", A_Ignored, "None", "the argument counts"},
               {"step", A_Ignored, "None", "the argument counts"},
               {"dtype", A_DType, "None", "element type; None: that of start"}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL_STATIC,
     .pattern = PAT_Opaque,
     .rel = rel_arange,
     .lower = lower_arange,

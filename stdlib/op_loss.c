@@ -104,7 +104,7 @@ static bool lower_nll(OpPlan *p) {
                          .doc = what,                                                              \
                          .args = {{"predictions", "(batch, classes)", false},                      \
                                   {"targets", "(batch, classes)", false}},                         \
-                         .flags = OP_PURE,                                                         \
+                         .flags = OP_PURE | OP_TOTAL_STATIC,                                       \
                          .pattern = PAT_Opaque,                                                    \
                          .rel = rel_cross_entropy,                                                 \
                          .lower = lower_cross_entropy,                                             \

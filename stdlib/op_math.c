@@ -34,7 +34,7 @@ static bool lower_trunc_divide(OpPlan *p) { return relkit_map(p, apply_trunc_div
   const OpDef op_##id = {.name = text,                                                             \
                          .doc = describe,                                                          \
                          .args = {{"x", "any shape", false}},                                      \
-                         .flags = OP_PURE,                                                         \
+                         .flags = OP_PURE | OP_TOTAL,                                              \
                          .pattern = PAT_Elemwise,                                                  \
                          .rel = relation,                                                          \
                          .lower = lowering,                                                        \

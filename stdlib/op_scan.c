@@ -52,7 +52,7 @@ static bool lower_scan(OpPlan *p) {
       .attrs = {{"axis", A_Int, "None", "the axis; None: data is flattened first"},                \
                 {"dtype", A_DType, "None", "element type; None: that of data, int32 for bool"},    \
                 {"exclusive", A_Bool, "False", "leave out the element itself"}},                   \
-      .flags = OP_PURE,                                                                            \
+      .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_Opaque,                                                                       \
       .rel = rel_scan,                                                                             \
       .lower = lower_scan,                                                                         \
