@@ -72,13 +72,22 @@ Atom gr_collapse(GradCx *g, Atom t, int arg) {
   return gr(g, "collapse_sum_like(%a, %a)", t, g->arg[arg]);
 }
 
-Atom gr_again(GradCx *g, const Atom *arg) {
+static Attrs with_zero(const Attrs *given, const char *zero) {
+  Attrs a = {given->n, NEW_N(Attr, given->n + 1)};
+  for (int i = 0; i < a.n; i++) {
+    a.at[i] = given->at[i];
+    if (!strcmp(a.at[i].name, zero)) a.at[i].val = (AttrVal){.kind = AV_Int, .bits = 32};
+  }
+  return a;
+}
+
+Atom gr_again(GradCx *g, const Atom *arg, const char *zero) {
   Expr *e = ir_expr(EX_Call, g->span);
   e->Call.callee = atom_op(g->op, g->span);
   e->Call.n_args = g->n_args;
   e->Call.args = NEW_N(Atom, g->n_args + 1);
   for (int i = 0; i < g->n_args; i++) e->Call.args[i] = arg[i];
-  e->Call.attrs = *g->given;
+  e->Call.attrs = with_zero(g->given, zero);
   return bb_bind(g->cx, g->bb, e, NULL, BIND_Graph);
 }
 

@@ -54,8 +54,9 @@ void gr_give_leaf(GradCx *g, int arg, int leaf, Atom a);
 Atom gr_collapse(GradCx *g, Atom t, int arg);
 /* a, of as many elements, in the shape of operand arg. */
 Atom gr_reshape(GradCx *g, Atom a, int arg);
-/* The call once more, with other operands. */
-Atom gr_again(GradCx *g, const Atom *arg);
+/* The call once more, with other operands, and the attribute `zero` (which it
+ * may not have) zero. */
+Atom gr_again(GradCx *g, const Atom *arg, const char *zero);
 Atom gr_int(GradCx *g, int64_t v);                     /* an int64 scalar       */
 Atom gr_tuple(GradCx *g, int n, const Atom *at);
 Atom gr_part(GradCx *g, Atom tuple, int i);

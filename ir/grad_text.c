@@ -205,8 +205,7 @@ static Atom named(Text *t, const char *name) {
 static DType literal_type(const GradCx *g) {
   Type *y = type_resolve(g->y_type);
   if (y->kind == TY_Tuple) y = type_resolve(y->tuple.at[0]);
-  if (y->kind == TY_Tensor && dtype_is_float(y->tensor.dtype)) return y->tensor.dtype;
-  return gr_dtype(g, 0);
+  return y->kind == TY_Tensor && dtype_is_float(y->tensor.dtype) ? y->tensor.dtype : gr_dtype(g, 0);
 }
 
 static Atom tuple_or_group(Text *t) {

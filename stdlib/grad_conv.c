@@ -368,10 +368,16 @@ static bool global_max(GradCx *g) {
  * What the operator does to one axis is a matrix, found by giving it the unit
  * vectors; the gradient is a product with it for each axis.                     */
 
-static Atom unit_vectors(GradCx *g, int64_t n) {
-  Atom i = gr(g, "arange(%a, %a, %a, dtype=\"int64\")", gr_int(g, 0), gr_int(g, n), gr_int(g, 1));
-  return gr(g, "expand_dims(one_hot(%a, 1, 0, depth=%d, dtype=%s), axis=0)", i, n,
-            dtype_name(gr_dtype(g, 0)));
+static Atom unit_vectors(GradCx *g, int axis) {
+  const char *t = dtype_name(gr_dtype(g, 0));
+  int64_t n;
+  if (dim_is_const(gr_type(g, 0)->tensor.dim[axis], &n)) {
+    Atom i = gr(g, "arange(%a, %a, %a, dtype=\"int64\")", gr_int(g, 0), gr_int(g, n), gr_int(g, 1));
+    return gr(g, "expand_dims(one_hot(%a, 1, 0, depth=%d, dtype=%s), axis=0)", i, n, t);
+  }
+  Atom d = gr(g, "dim(data, %a)", gr_int(g, axis));
+  Atom i = gr(g, "arange(%a, %a, %a, dtype=\"int64\")", gr_int(g, 0), d, gr_int(g, 1));
+  return gr(g, "expand_dims(dyn.one_hot(%a, 1, 0, %a, dtype=%s), axis=0)", i, d, t);
 }
 
 /* (in, out) of the axis; text takes (1, in, in) to (1, in, out). */
@@ -388,15 +394,15 @@ typedef Atom AxisMatrix(GradCx *g, Atom units, int64_t out, int which);
 static bool separable(GradCx *g, AxisMatrix *f) {
   const char *l = attr_str(g->attrs, "layout");
   int rank = gr_rank(g, 0), which = 0;
-  GradInts in, out;
-  if ((int)strlen(l) != rank || !gr_shape(gr_type(g, 0), &in) || !gr_shape(g->y_type, &out))
-    return gr_refuse(g, "the gradient wants extents known when compiling, and no packed layout");
+  if ((int)strlen(l) != rank) return gr_refuse(g, "no gradient for packed layouts");
   Atom d = gr_g(g, 0);
   for (int i = 0; i < rank; i++) {
+    int64_t out = 0;
     if (!strchr("DHW", l[i])) continue;
-    d = axis_back(g, d, f(g, unit_vectors(g, in.at[i]), out.at[i], which++), rank, i);
+    dim_is_const(type_resolve(g->y_type)->tensor.dim[i], &out);
+    d = axis_back(g, d, f(g, unit_vectors(g, i), out, which++), rank, i);
   }
-  gr_give(g, 0, d);
+  gr_give(g, 0, gr_reshape(g, d, 0));
   return true;
 }
 
@@ -439,27 +445,61 @@ static Atom upsample_axis(GradCx *g, Atom units, int64_t out, int which) {
 }
 static bool upsample(GradCx *g) { return separable(g, upsample_axis); }
 
-/* Windows that do not overlap: a pool. */
+/* A maximum over windows [i in / out, ceil((i + 1) in / out)) is one over each
+ * axis after the other. */
+typedef struct {
+  int64_t in, out;
+  int axis;
+} Windows;
+
+static Atom window(GradCx *g, const Windows *w, Atom x, int64_t i) {
+  GradInts from = {1, {i * w->in / w->out}}, to = {1, {((i + 1) * w->in + w->out - 1) / w->out}};
+  GradInts axis = {1, {w->axis}};
+  return gr(g, "strided_slice(%a, begin=%l, end=%l, axes=%l)", x, &from, &to, &axis);
+}
+
+static Atom window_max(GradCx *g, const Windows *w, Atom x) {
+  Atom *at = NEW_N(Atom, w->out + 1);
+  GradInts axis = {1, {w->axis}};
+  for (int64_t i = 0; i < w->out; i++)
+    at[i] = gr(g, "max(%a, axis=%l, keepdims=True)", window(g, w, x, i), &axis);
+  return gr(g, "concatenate(%a, axis=%d)", gr_tuple(g, (int)w->out, at), (int64_t)w->axis);
+}
+
+static Atom window_back(GradCx *g, const Windows *w, Atom d, Atom x, Atom y, int rank) {
+  Atom sum = d;
+  GradInts axis = {1, {w->axis}};
+  for (int64_t i = 0; i < w->out; i++) {
+    GradInts from = {1, {i}}, to = {1, {i + 1}}, pad = {.n = 2 * rank};
+    const char *one = "strided_slice(%a, begin=%l, end=%l, axes=%l)";
+    Atom gi = gr(g, one, d, &from, &to, &axis), yi = gr(g, one, y, &from, &to, &axis);
+    Atom at = gr(g, "cast_like(equal(%a, %a), data)", window(g, w, x, i), yi);
+    Atom di = gr(g, "%a * (%a / sum(%a, axis=%l, keepdims=True))", at, gi, at, &axis);
+    pad.at[2 * w->axis] = i * w->in / w->out;
+    pad.at[2 * w->axis + 1] = w->in - ((i + 1) * w->in + w->out - 1) / w->out;
+    di = gr(g, "nn.pad(%a, 0, pad_width=%p)", di, &pad);
+    sum = i ? gr(g, "%a + %a", sum, di) : di;
+  }
+  return sum;
+}
+
 static bool adaptive_max(GradCx *g) {
   const char *l = attr_str(g->attrs, "layout");
-  GradInts in, out, axes = {0};
-  int rank = gr_rank(g, 0);
+  GradInts in, out;
+  int rank = gr_rank(g, 0), n = 0;
   if (!gr_shape(gr_type(g, 0), &in) || !gr_shape(g->y_type, &out) || (int)strlen(l) != rank)
     return gr_refuse(g, "the gradient wants extents known when compiling, and no packed layout");
-  GradInts cut = {0}, line = {0};
+  Windows w[MAX_SPACE];
+  Atom at[MAX_SPACE + 1] = {g->arg[0]};
   for (int i = 0; i < rank; i++) {
-    line.at[line.n++] = out.at[i];
-    cut.at[cut.n++] = out.at[i];
     if (!strchr("DHW", l[i])) continue;
-    if (in.at[i] % out.at[i]) return gr_refuse(g, "the gradient wants windows that do not overlap");
-    axes.at[axes.n++] = cut.n;
-    cut.at[cut.n++] = in.at[i] / out.at[i];
-    line.at[line.n++] = 1;
+    w[n] = (Windows){in.at[i], out.at[i], i};
+    at[n + 1] = window_max(g, &w[n], at[n]);
+    n++;
   }
-  Atom x = gr(g, "reshape(data, newshape=%l)", &cut), y = gr(g, "reshape(y, newshape=%l)", &line);
-  Atom at = gr(g, "cast_like(equal(%a, %a), data)", x, y);
-  Atom share = gr(g, "reshape(g, newshape=%l) / sum(%a, axis=%l, keepdims=True)", &line, at, &axes);
-  gr_give(g, 0, gr_reshape(g, gr(g, "%a * %a", at, share), 0));
+  Atom d = gr_g(g, 0);
+  while (n-- > 0) d = window_back(g, &w[n], d, at[n], at[n + 1], rank);
+  gr_give(g, 0, d);
   return true;
 }
 

@@ -58,8 +58,14 @@ static bool take(GradCx *g) {
 }
 
 static bool gather_nd(GradCx *g) {
+  const OpAttrVal *m = opattr(g->attrs, "index_rank");
   if (attr_int(g->attrs, "batch_dims") != 0) return grad_mover(g);
-  gr_give(g, 0, gr(g, "scatter_nd(zeros_like(data), indices, g, mode=\"add\")"));
+  Atom i = g->arg[1];
+  if (!m->none && gr_type(g, 1)->tensor.dim[0]->kind != DIM_Const) {
+    GradInts shape = {2, {m->i, -2}}; /* -2: the other axes as they are */
+    i = gr(g, "reshape(%a, newshape=%l)", i, &shape);
+  }
+  gr_give(g, 0, gr(g, "scatter_nd(zeros_like(data), %a, g, mode=\"add\")", i));
   return true;
 }
 

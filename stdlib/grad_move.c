@@ -30,8 +30,7 @@ static Atom numbers(GradCx *g, Atom x, Type *t) {
 /* Sums of the elements of d over their sources (numbers from 1; 0: none), in
  * the shape of x; what has no source goes to *none if that is asked for. */
 static Atom to_sources(GradCx *g, Atom d, Atom source, Atom x, Atom *none) {
-  Atom zeros = gr(g, "nn.pad(%a, %a, pad_width=[[1, 0]])", gr(g, "zeros_like(%a)", flat(g, x)),
-                  gr_const(g, 0, gr_dtype(g, 0)));
+  Atom zeros = gr(g, "nn.pad(%a, 0, pad_width=[[1, 0]])", gr(g, "zeros_like(%a)", flat(g, x)));
   Atom sums = gr(g, "scatter_add(%a, %a, %a, axis=0)", zeros, flat(g, source), flat(g, d));
   if (none) *none = gr(g, "take(%a, %a)", sums, gr_int(g, 0));
   Atom kept = gr(g, "strided_slice(%a, begin=[1], end=[%d])", sums, (int64_t)INT32_MAX);
@@ -65,7 +64,7 @@ static Atom moved_numbers(GradCx *g, int arg, int leaf) {
     }
     with[i] = gr_tuple(g, t->tuple.n, at);
   }
-  return gr_again(g, with);
+  return gr_again(g, with, "pad_value");
 }
 
 static bool mover_leaf(GradCx *g, int result) {

@@ -50,8 +50,9 @@ const OpDef op_cast_like = {
     .pattern = PAT_Elemwise,
     .rel = rel_cast_like,
     .lower = lower_cast,
-    .examples = (const char *const[]){"cast_like(f32[2,3], i8[4])", "cast_like(i64[?4], f16[])",
-                                      "cast_like(f32[0,3], bool[2])", NULL},
+    .examples =
+        (const char *const[]){"cast_like(f32[2,3], i8[4])", "cast_like(i64[?4], f16[])",
+                              "cast_like(f32[0,3], bool[2])", "cast_like(f32[2,3], f64[1])", NULL},
 };
 
 /* ---- operators that give their operand back -------------------------------------------- */

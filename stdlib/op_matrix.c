@@ -71,7 +71,8 @@ const OpDef op_one_hot = {
                               "one_hot(i64[?4]<3, 7, -1, depth=3, axis=0, dtype=\"int8\")",
                               "one_hot(u8[2,3]<4, 1f, 0f, depth=4, axis=1, dtype=\"float16\")",
                               "one_hot(i32[0,3], 1f, 0f, depth=2)",
-                              "one_hot(i32[]<9, 1f, 0f, depth=4)", NULL},
+                              "one_hot(i32[]<9, 1f, 0f, depth=4)",
+                              "one_hot(i32[2,3]<5, f32[], f32[], depth=5)", NULL},
 };
 const OpDef op_dyn_one_hot = {
     .name = "dyn.one_hot",
@@ -88,7 +89,8 @@ const OpDef op_dyn_one_hot = {
     .examples =
         (const char *const[]){"dyn.one_hot(i32[2,3]<5, 1f, 0f, 5)",
                               "dyn.one_hot(i64[?4]<3, 7, -1, i32[]<9, axis=0, dtype=\"int8\")",
-                              "dyn.one_hot(i32[0,3], 1f, 0f, i64[]<4)", NULL},
+                              "dyn.one_hot(i32[0,3], 1f, 0f, i64[]<4)",
+                              "dyn.one_hot(i32[2,3]<5, f32[], f32[], 5)", NULL},
 };
 
 /* ---- trilu -------------------------------------------------------------------------------- */
