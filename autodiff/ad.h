@@ -146,6 +146,8 @@ void  forward_expr(Scope *s, Var *v, Expr *e, BindStyle style);
 void forward_branches(Scope *s, Var *v, Expr *e);
 void sweep_branches(Scope *s, const Step *st, Adj *d);
 Atom forward_closure(Scope *s, const Fn *fn, Var *self);
+/* The type of fn's result in the scope of its body. */
+Type *result_type(Scope *s, const Fn *fn);
 /* The result type of a pullback that gives what belongs to these types, where
  * it has to be said: data nobody contributed to has no type of its own. */
 Type *pullback_type(Frame *f, int n, Type *const *type);

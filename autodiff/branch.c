@@ -29,6 +29,13 @@ Var *cotangent(Scope *s, Type *t, Atom y, Adj **d) {
   return dy;
 }
 
+/* What was said of it, where data is in it: data nobody filled knows less of
+ * its extents than that. */
+Type *result_type(Scope *s, const Fn *fn) {
+  Type *said = fn->ret ? frame_type(s->f, fn->ret) : NULL;
+  return said && ad_has_data(said) ? said : atom_closed(s, &fn->body->result);
+}
+
 Type *pullback_type(Frame *f, int n, Type *const *type) {
   Type **at = NEW_N(Type *, n + 1);
   bool data = false;
@@ -259,7 +266,7 @@ Atom forward_closure(Scope *s, const Fn *fn, Var *self) {
   forward_params(&in, fn->n, fn->param, param, active);
   forward_block(&in, fn->body);
   Atom y = scope_atom(&in, &fn->body->result);
-  Type *ret = atom_closed(&in, &fn->body->result);
+  Type *ret = result_type(&in, fn);
   Adj *d;
   Var *dy = cotangent(&in, ret, y, &d);
   contribute(&in, &fn->body->result, d);

@@ -32,7 +32,7 @@ static void begin(AD *ad, Surface *u, const Fn *fn, const TyEnv *env, bool lifte
     v->plain = ad_special(ad, u->type[i]);
   }
   forward_block(&u->s, fn->body);
-  u->ret = atom_closed(&u->s, &fn->body->result);
+  u->ret = result_type(&u->s, fn);
   u->y = ad->errors ? (Atom){.kind = ATOM_Poison} : scope_atom(&u->s, &fn->body->result);
   if (ad_special(ad, u->ret))
     ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",

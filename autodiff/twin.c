@@ -114,7 +114,7 @@ static void make_twin(AD *ad, Twin *w) {
   for (int i = 0; i < n_caps; i++) frame_val(f, orig[i])->type = type[i];
   forward_block(&s, fn->body);
   Atom y = scope_atom(&s, &fn->body->result);
-  Type *ret = atom_closed(&s, &fn->body->result);
+  Type *ret = result_type(&s, fn);
   Adj *d;
   Var *dy = cotangent(&s, ret, y, &d);
   contribute(&s, &fn->body->result, d);

@@ -1,0 +1,474 @@
+#!/usr/bin/python3
+"""Derivatives of random typed programs against dual numbers.
+
+  grad_programs.py RVM [--count N] [--second N] [--seed S] [--keep FILE] [--engine E]
+
+Each program is drawn from a seed, float64: a function of two vectors and a scalar made of
+arithmetic, if, match, recursion over integers and over a list and a tree, local loops, closures in
+and out of data, higher-order functions, refs, tuples.  The generator writes it as text and evaluates
+it itself over dual numbers (forward mode; nested for second derivatives), statement by statement, so
+it shares nothing with the compiler.  Checked to 1e-10: the value, <grad, v> from grad, the jvp along v,
+<vjp(c), v>; for the first --second programs also the derivative of <grad, u> along v.  The duals are
+checked against central differences to 1e-6 in the same run."""
+import argparse
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+N = 3
+
+
+# ---- dual numbers: value and derivative along one direction; parts may be dual themselves -----------
+class Dual:
+    __slots__ = ('v', 'd', 'level')
+
+    def __init__(self, v, d, level):
+        self.v, self.d, self.level = v, d, level
+
+
+def level(x):
+    return x.level if isinstance(x, Dual) else 0
+
+
+def split(x, lv):
+    return (x.v, x.d) if isinstance(x, Dual) and x.level == lv else (x, 0.0)
+
+
+def unary(f, d):
+    def g(a):
+        if level(a) == 0:
+            return f(a)
+        return Dual(g(a.v), mul(d(a.v), a.d), a.level)
+    return g
+
+
+def add(a, b):
+    lv = max(level(a), level(b))
+    if lv == 0:
+        return a + b
+    (av, ad), (bv, bd) = split(a, lv), split(b, lv)
+    return Dual(add(av, bv), add(ad, bd), lv)
+
+
+def neg(a):
+    return -a if level(a) == 0 else Dual(neg(a.v), neg(a.d), a.level)
+
+
+def sub(a, b):
+    return add(a, neg(b))
+
+
+def mul(a, b):
+    lv = max(level(a), level(b))
+    if lv == 0:
+        return a * b
+    (av, ad), (bv, bd) = split(a, lv), split(b, lv)
+    return Dual(mul(av, bv), add(mul(ad, bv), mul(av, bd)), lv)
+
+
+sin = unary(math.sin, lambda v: cos(v))
+cos = unary(math.cos, lambda v: neg(sin(v)))
+tanh = unary(math.tanh, lambda v: sub(1.0, mul(tanh(v), tanh(v))))
+
+
+def plain(x):
+    while isinstance(x, Dual):
+        x = x.v
+    return x
+
+
+# ---- values: scalars are numbers, vectors lists of N numbers, data tuples ----------------------------
+def each(f, *xs):
+    if any(isinstance(x, list) for x in xs):
+        return [f(*[x[i] if isinstance(x, list) else x for x in xs]) for i in range(N)]
+    return f(*xs)
+
+
+def total(x):
+    s = 0.0
+    for e in x if isinstance(x, list) else [x]:
+        s = add(s, e)
+    return s
+
+
+class Ref:
+    def __init__(self, v):
+        self.v = v
+
+
+# ---- the generator -----------------------------------------------------------------------------------
+# An expression is (text, thunk over an environment).  Types: 's' scalar, 'v' vector.
+PRELUDE = '''type Tree { Leaf(Tensor[(3), float64]), Node(Tree, float64, Tree) }
+type Shape { Circle(float64), Box(float64, Tensor[(3), float64], int32), Empty }
+'''
+T = {'s': 'float64', 'v': 'Tensor[(3), float64]'}
+
+
+class Gen:
+    def __init__(self, seed):
+        self.r = random.Random(seed)
+        self.defs, self.n = [], 0
+
+    def name(self, stem):
+        self.n += 1
+        return '%s%d' % (stem, self.n)
+
+    def const(self):
+        c = round(self.r.uniform(-1.2, 1.2), 3)
+        return '%rf64' % c, lambda env: c
+
+    def var(self, scope, t):
+        names = [n for n, k in scope.items() if k == t]
+        if not names or self.r.random() < 0.15:
+            return self.const() if t == 's' else self.vector(scope)
+        n = self.r.choice(names)
+        return '%' + n, lambda env: env[n]
+
+    def vector(self, scope):
+        names = [n for n, k in scope.items() if k == 'v']
+        n = self.r.choice(names)
+        return '%' + n, lambda env: env[n]
+
+    def condition(self, scope, depth):
+        a = self.expr(scope, 's', depth - 1)
+        c = round(self.r.uniform(-0.5, 0.5), 4)
+        return '%s < %rf64' % (paren(a[0]), c), lambda env: plain(a[1](env)) < c
+
+    def arithmetic(self, scope, t, depth):
+        k = self.r.randrange(6)
+        a, b = self.expr(scope, t, depth - 1), self.expr(scope, self.r.choice('sv') if t == 'v' else 's', depth - 1)
+        if k < 3:
+            op, f = (('+', add), ('-', sub), ('*', mul))[k]
+            return '%s %s %s' % (paren(a[0]), op, paren(b[0])), lambda env: each(f, a[1](env), b[1](env))
+        name, f = (('sin', sin), ('tanh', tanh), ('negative', neg))[k - 3]
+        return '%s(%s)' % (name, a[0]), lambda env: each(f, a[1](env))
+
+    def reduce(self, scope, t, depth):
+        if t == 's':
+            a = self.expr(scope, 'v', depth - 1)
+            return 'sum(%s)' % a[0], lambda env: total(a[1](env))
+        return self.arithmetic(scope, t, depth)
+
+    def branch(self, scope, t, depth):
+        c = self.condition(scope, depth)
+        a, b = self.block(scope, t, depth - 1), self.block(scope, t, depth - 1)
+        return ('if (%s) { %s } else { %s }' % (c[0], a[0], b[0]),
+                lambda env: a[1](env) if c[1](env) else b[1](env))
+
+    def pair(self, scope, t, depth):
+        a, b = self.expr(scope, t, depth - 1), self.expr(scope, self.r.choice('sv'), depth - 1)
+        p = self.name('p')
+        i = self.r.random() < 0.5
+        text = 'let %%%s = (%s, %s); ' % (p, a[0], b[0])
+        ta = 'tanh(%%%s.0)' % p
+        if i:
+            return '(%s%%%s.0 + %s)' % (text, p, ta), lambda env: (b[1](env), (lambda x: each(add, x, each(tanh, x)))(a[1](env)))[1]
+        return '(%s%s)' % (text, ta), lambda env: (lambda x, _: each(tanh, x))(a[1](env), b[1](env))
+
+    def recursion(self, scope, t, depth):
+        """f(x, n) = if n == 0 then x else step(x, y, f(.., n - 1)), a definition."""
+        f = self.name('rec')
+        inner = {'x': t, 'y': 's'}
+        step = self.expr(dict(inner, z=t), t, min(depth - 1, 2))
+        nxt = self.expr(inner, t, 1)
+        tail = self.r.random() < 0.4
+        rest = '@%s(%s, %%y, %%n - 1)' % (f, nxt[0])
+        body = rest if tail else '(let %%z = %s; %s)' % (rest, step[0])
+        first = 'tanh(%x)' if tail else '%x'
+        self.defs.append('def @%s(%%x: %s, %%y: float64, %%n: int32) -> %s {\n  if (%%n == 0) { %s } else { %s }\n}\n'
+                         % (f, T[t], T[t], first, body))
+        n = self.r.randrange(1, 5)
+        a, y = self.expr(scope, t, depth - 1), self.expr(scope, 's', depth - 1)
+
+        def run(x, yv, k):
+            if k == 0:
+                return each(tanh, x) if tail else x
+            z = run(nxt[1]({'x': x, 'y': yv}), yv, k - 1)
+            return z if tail else step[1]({'x': x, 'y': yv, 'z': z})
+        return '@%s(%s, %s, %d)' % (f, a[0], y[0], n), lambda env: run(a[1](env), y[1](env), n)
+
+    def loop(self, scope, t, depth):
+        """A local function that calls itself and uses what surrounds it."""
+        f = self.name('loop')
+        x = self.name('a')
+        step = self.expr(dict(scope, **{x: t}), t, min(depth - 1, 2))
+        start = self.expr(scope, t, depth - 1)
+        n = self.r.randrange(1, 5)
+        text = ('(let %%%s = fn (%%i: int32, %%%s: %s) -> %s { if (%%i == 0) { %%%s } else { %%%s(%%i - 1, tanh(%s)) } }; %%%s(%d, %s))'
+                % (f, x, T[t], T[t], x, f, step[0], f, n, start[0]))
+
+        def run(env):
+            v = start[1](env)
+            for _ in range(n):
+                v = each(tanh, step[1](dict(env, **{x: v})))
+            return v
+        return text, run
+
+    def closure(self, scope, t, depth):
+        """A function value kept in data, applied twice."""
+        f, g, x = self.name('f'), self.name('g'), self.name('b')
+        body = self.expr(dict(scope, **{x: t}), t, min(depth - 1, 2))
+        start = self.expr(scope, t, depth - 1)
+        text = ('(let %%%s = fn (%%%s: %s) -> %s { %s }; let %%%s = (%%%s, 1); %%%s.0(tanh(%%%s(%s))))'
+                % (f, x, T[t], T[t], body[0], g, f, g, f, start[0]))
+
+        def run(env):
+            v = body[1](dict(env, **{x: start[1](env)}))
+            return body[1](dict(env, **{x: each(tanh, v)}))
+        return text, run
+
+    def listed(self, scope, t, depth):
+        """foldl, map and zips over a short list."""
+        x, a, b = self.name('c'), self.name('d'), self.name('e')
+        items = [self.expr(scope, t, depth - 2) for _ in range(self.r.randrange(1, 4))]
+        f = self.expr(dict(scope, **{x: t}), t, 1)
+        g = self.expr(dict(scope, **{a: t, b: t}), t, 1)
+        start = self.expr(scope, t, depth - 2)
+        xs = 'Nil'
+        for i in reversed(items):
+            xs = 'Cons(%s, %s)' % (i[0], xs)
+        text = ('@foldl(fn (%%%s: %s, %%%s: %s) -> %s { %s }, %s, @map(fn (%%%s: %s) -> %s { %s }, %s))'
+                % (a, T[t], b, T[t], T[t], g[0], start[0], x, T[t], T[t], f[0], xs))
+
+        def run(env):
+            v = start[1](env)
+            for y in [f[1](dict(env, **{x: i[1](env)})) for i in items]:
+                v = g[1](dict(env, **{a: v, b: y}))
+            return v
+        return text, run
+
+    def tree(self, scope, t, depth):
+        f = self.name('tree')
+        join = self.expr({'l': 'v', 'w': 's', 'r': 'v'}, 'v', 2)
+        leaf = self.expr({'x': 'v'}, 'v', 2)
+        self.defs.append('def @%s(%%t: Tree) -> Tensor[(3), float64] {\n  match (%%t) {\n    Leaf(%%x) => { %s },\n'
+                         '    Node(%%p, %%w, %%q) => { let %%l = @%s(%%p); let %%r = @%s(%%q); %s },\n  }\n}\n'
+                         % (f, leaf[0], f, f, join[0]))
+
+        def make(k):
+            if k == 0 or self.r.random() < 0.3:
+                e = self.expr(scope, 'v', max(depth - 2, 0))
+                return 'Leaf(%s)' % e[0], lambda env: ('leaf', e[1](env))
+            p, w, q = make(k - 1), self.expr(scope, 's', max(depth - 2, 0)), make(k - 1)
+            return 'Node(%s, %s, %s)' % (p[0], w[0], q[0]), lambda env: ('node', p[1](env), w[1](env), q[1](env))
+
+        def run(v):
+            if v[0] == 'leaf':
+                return leaf[1]({'x': v[1]})
+            return join[1]({'l': run(v[1]), 'w': v[2], 'r': run(v[3])})
+        top = make(2)
+        text, value = '@%s(%s)' % (f, top[0]), lambda env: run(top[1](env))
+        if t == 'v':
+            return text, value
+        return 'sum(%s)' % text, lambda env: total(value(env))
+
+    def shape(self, scope, t, depth):
+        """A match on data chosen while it runs."""
+        c = self.condition(scope, depth)
+        a, b, w = self.expr(scope, 's', depth - 1), self.expr(scope, 's', depth - 1), self.vector(scope)
+        names = dict(scope)
+        x, y, z = self.name('q'), self.name('h'), self.name('k')
+        one_ = self.expr(dict(names, **{x: 's'}), t, depth - 2)
+        two = self.expr(dict(names, **{y: 's', z: 'v'}), t, depth - 2)
+        text = ('match (if (%s) { Circle(%s) } else { Box(%s, %s, 4) }) { Circle(%%%s) => { %s }, Box(%%%s, %%%s, _) => { %s }, Empty => { %s } }'
+                % (c[0], a[0], b[0], w[0], x, one_[0], y, z, two[0], self.expr(scope, t, 0)[0]))
+
+        def run(env):
+            if c[1](env):
+                return one_[1](dict(env, **{x: a[1](env)}))
+            return two[1](dict(env, **{y: b[1](env), z: w[1](env)}))
+        return text, run
+
+    def ref(self, scope, t, depth):
+        r = self.name('r')
+        v = self.name('m')
+        start = self.expr(scope, t, depth - 1)
+        step = self.expr(dict(scope, **{v: t}), t, min(depth - 1, 2))
+        loop = self.r.random() < 0.5
+        if loop:
+            f, n = self.name('w'), self.r.randrange(1, 4)
+            text = ('(let %%%s = ref(%s); let %%%s = fn (%%i: int32) -> () { if (%%i == 0) { () } else { let %%%s = ref_read(%%%s); '
+                    'ref_write(%%%s, tanh(%s)); %%%s(%%i - 1) } }; %%%s(%d); ref_read(%%%s))'
+                    % (r, start[0], f, v, r, r, step[0], f, f, n, r))
+        else:
+            n = 1
+            text = ('(let %%%s = ref(%s); let %%%s = ref_read(%%%s); ref_write(%%%s, tanh(%s)); ref_read(%%%s))'
+                    % (r, start[0], v, r, r, step[0], r))
+
+        def run(env):
+            x = start[1](env)
+            for _ in range(n):
+                x = each(tanh, step[1](dict(env, **{v: x})))
+            return x
+        return text, run
+
+    def expr(self, scope, t, depth):
+        if 'v' not in scope.values() and t == 'v':
+            a = self.expr(scope, 's', depth)
+            return '(%s * ones(shape=[3], dtype="float64"))' % paren(a[0]), lambda env: [a[1](env)] * N
+        if depth <= 0:
+            return self.var(scope, t)
+        if 'v' not in scope.values():
+            kinds = [self.arithmetic, self.branch, self.loop, self.closure]
+        elif depth < 2:
+            kinds = [self.arithmetic, self.reduce]
+        else:
+            kinds = [self.arithmetic, self.arithmetic, self.reduce, self.branch, self.pair, self.recursion, self.loop, self.closure,
+                     self.listed, self.tree, self.shape, self.ref]
+        return self.r.choice(kinds)(scope, t, depth)
+
+    def block(self, scope, t, depth):
+        """let statements, then an expression."""
+        scope, steps, text = dict(scope), [], ''
+        for _ in range(self.r.randrange(0, 3)):
+            k, n = self.r.choice('sv'), self.name('t')
+            e = self.expr(scope, k, depth - 1)
+            text += 'let %%%s = %s; ' % (n, e[0])
+            steps.append((n, e[1]))
+            scope[n] = k
+        last = self.expr(scope, t, depth)
+
+        def run(env):
+            env = dict(env)
+            for n, f in steps:
+                env[n] = f(env)
+            return last[1](env)
+        return text + last[0], run
+
+    def program(self):
+        scope = {'x': 'v', 'y': 'v', 'z': 's'}
+        body = self.block(scope, 's', 4)
+        self.defs.append('def @f(%%x: Tensor[(3), float64], %%y: Tensor[(3), float64], %%z: float64) -> float64 {\n  %s\n}\n' % body[0])
+        return body[1]
+
+
+def paren(s):
+    return s if s.replace('%', '').replace('.', '').replace('_', '').isalnum() else '(%s)' % s
+
+
+PARAMS = '%x: Tensor[(3), float64], %y: Tensor[(3), float64], %z: float64'
+DIRS = '%vx: Tensor[(3), float64], %vy: Tensor[(3), float64], %vz: float64'
+UDIRS = DIRS.replace('%v', '%u')
+MAIN = '''def @dot(%g: (Tensor[(3), float64], Tensor[(3), float64], float64), %a: Tensor[(3), float64], %b: Tensor[(3), float64], %c: float64) -> float64 {
+  sum(%g.0 * %a) + sum(%g.1 * %b) + %g.2 * %c
+}
+def @first(PARAMS, DIRS) -> (float64, float64, float64, float64) {
+  let %g = grad(@f)(%x, %y, %z);
+  let %j = jvp(@f)(%x, %y, %z, %vx, %vy, %vz);
+  let %p = vjp(@f)(%x, %y, %z);
+  (%g.0, @dot(%g.1, %vx, %vy, %vz), %j.1, @dot(%p.1(1.5f64), %vx, %vy, %vz))
+}
+'''.replace('PARAMS', PARAMS).replace('DIRS', DIRS)
+SECOND = '''def @second(PARAMS, UDIRS, DIRS) -> float64 {
+  let %s = fn (PARAMS) -> float64 { @dot(grad(@f)(%x, %y, %z).1, %ux, %uy, %uz) };
+  @dot(grad(%s)(%x, %y, %z).1, %vx, %vy, %vz)
+}
+'''.replace('UDIRS', UDIRS).replace('PARAMS', PARAMS).replace('DIRS', DIRS)
+
+
+def environment(p, dirs):
+    """Inputs as duals: dirs is a list of directions, one level each."""
+    env = {}
+    for n, v in p.items():
+        parts = list(v) if isinstance(v, np.ndarray) and v.ndim else [float(v)]
+        for lv, d in enumerate(dirs, 1):
+            dv = list(d[n]) if isinstance(v, np.ndarray) and v.ndim else [float(d[n])]
+            parts = [Dual(a, float(b), lv) for a, b in zip(parts, dv)]
+        env[n] = parts if isinstance(v, np.ndarray) and v.ndim else parts[0]
+    return env
+
+
+def moved(p, v, h):
+    return {n: p[n] + h * v[n] for n in p}
+
+
+def coefficient(x, lv):
+    return x.d if isinstance(x, Dual) and x.level == lv else 0.0
+
+
+def close(a, b, tol):
+    return abs(a - b) <= tol * max(1.0, abs(a), abs(b))
+
+
+def check(rvm, seed, second, keep, extra):
+    for attempt in range(40):
+        gen = Gen((seed, attempt).__hash__() & 0xffffffff)
+        f = gen.program()
+        rng = np.random.default_rng(seed * 1000 + attempt)
+        p, v, u = [{'x': rng.uniform(-1, 1, N), 'y': rng.uniform(-1, 1, N), 'z': rng.uniform(-1, 1)} for _ in range(3)]
+        y1 = f(environment(p, [v]))
+        value, d1 = float(plain(y1)), float(coefficient(y1, 1))
+        if abs(value) > 1e4 or abs(d1) > 1e5 or abs(d1) < 1e-9 or len(''.join(gen.defs)) > 20000:
+            continue
+        h = 1e-5
+        at = [f(environment(moved(p, v, k * h), [])) for k in (1, -1, 2, -2)]
+        fd = (4 * (at[0] - at[1]) / (2 * h) - (at[2] - at[3]) / (4 * h)) / 3
+        if not close(fd, d1, 1e-4):
+            continue                    # next to a condition that turns
+        if not close(fd, d1, 1e-6):
+            return 'seed %d: duals %.12g, differences %.12g' % (seed, d1, fd)
+        break
+    else:
+        return 'seed %d: no usable program' % seed
+    text = '#[version = "0.0.5"]\n' + PRELUDE + ''.join(gen.defs) + MAIN + (SECOND if second else '')
+    runs = [('first', {**p, **{'v' + n: v[n] for n in v}})]
+    want = {'first': [value, d1, d1, 1.5 * d1]}
+    if second:
+        y2 = f(environment(p, [v, u]))
+        outer = coefficient(y2, 2)
+        want['second'] = [float(coefficient(outer, 1))]
+        runs.append(('second', {**runs[0][1], **{'u' + n: u[n] for n in u}}))
+    with tempfile.TemporaryDirectory() as tmp:
+        src, npz, out = (os.path.join(tmp, n) for n in ('p.rly', 'in.npz', 'out.npz'))
+        open(src, 'w').write(text)
+        if keep:
+            open(keep, 'w').write(text)
+        for entry, inputs in runs:
+            np.savez(npz, **inputs)
+            if keep:
+                np.savez(keep + '.npz', **inputs)
+            r = subprocess.run([rvm, 'run', src, '--entry', entry, '--inputs', npz, '--output', out, *extra],
+                               capture_output=True, text=True, timeout=300)
+            if r.returncode:
+                return 'seed %d, %s: %s' % (seed, entry, (r.stderr.strip() or 'signal %d' % -r.returncode)[-500:])
+            z = np.load(out)
+            got = [float(z['out.%d' % i]) for i in range(4)] if entry == 'first' else [float(z['out'])]
+            for name, g, w in zip(('value', 'grad', 'jvp', 'vjp') if entry == 'first' else ('second derivative',), got, want[entry]):
+                if not close(g, w, 1e-10):
+                    return 'seed %d: %s is %.15g, by duals %.15g' % (seed, name, g, w)
+    return None
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument('rvm')
+    ap.add_argument('--count', type=int, default=300)
+    ap.add_argument('--second', type=int, default=50)
+    ap.add_argument('--seed', type=int, default=1)
+    ap.add_argument('--jobs', type=int, default=2)
+    ap.add_argument('--keep')
+    ap.add_argument('--engine')
+    a = ap.parse_args()
+    sys.setrecursionlimit(10000)
+    extra = ['--engine', a.engine] if a.engine else []
+
+    def go(k):
+        try:
+            return check(os.path.abspath(a.rvm), a.seed + k, k < a.second, a.keep, extra)
+        except Exception as e:
+            return 'seed %d: %r' % (a.seed + k, e)
+    with ThreadPoolExecutor(a.jobs) as pool:
+        bad = [w for w in pool.map(go, range(a.count)) if w]
+    for w in bad:
+        print(w)
+    print('%d programs, %d second derivatives, %d wrong' % (a.count, min(a.second, a.count), len(bad)))
+    sys.exit(bool(bad))
+
+
+main()
