@@ -1,23 +1,11 @@
-/* contract.c -- contractions: what is a row and what a column, and the loops over
- * tiles.
- *
- * For each batch, blocks of rows are packed (or found packed, when they are a
- * constant of the program), then each panel of columns is taken through all
- * tiles of the block while it is in the cache: the product of one tile stays in
- * registers over the depth, and goes through the epilogue at once.  Only a very
- * deep product is cut along its depth; sums then wait in memory.  Panels are
- * independent of each other.  Small products run as plain loops.             */
+/* contract.c -- contractions: what is a row and what a column, in which order the
+ * depth is walked, which of the ways to take.  Small products run as plain loops. */
 #include "codegen/llvm/contract.h"
 
-enum {
-  DEPTH = 8192,          /* of one visit of a tile                          */
-  BLOCK_BYTES = 4 << 20, /* of packed rows at a time                        */
-  SMALL = 2048,          /* multiplications that are not worth packing      */
-  FEW_TILES = 2          /* for so few, columns are never worth packing     */
-};
+enum { SMALL = 2048 }; /* multiplications that are not worth packing */
 
 /* ---- which variable is what ----------------------------------------------------------- */
-static bool uses(Emit *e, KE root, uint32_t var) {
+bool expr_uses(Emit *e, KE root, uint32_t var) {
   uint32_t n = 0;
   bool found = false;
   e->epoch++;
@@ -37,7 +25,8 @@ static bool uses(Emit *e, KE root, uint32_t var) {
 
 static void classify(Con *c, const uint32_t *pair, uint32_t np) {
   for (uint32_t i = 0; i < np; i++) {
-    bool a = uses(c->e, c->factor[0], pair[2 * i]), b = uses(c->e, c->factor[1], pair[2 * i]);
+    bool a = expr_uses(c->e, c->factor[0], pair[2 * i]),
+         b = expr_uses(c->e, c->factor[1], pair[2 * i]);
     Set *s = a == b ? &c->batch : &c->side[a ? ROWS : COLS];
     set_add(s, pair[2 * i], pair[2 * i + 1]);
   }
@@ -125,10 +114,10 @@ static bool find_outer(Con *c) {
   KE x;
   for (uint32_t var = 0; var < e->k->n_vars; var++) {
     if (!e->var[var] || inner_var(c, var)) continue;
-    bool used = uses(e, c->factor[0], var) || uses(e, c->factor[1], var);
+    bool used = expr_uses(e, c->factor[0], var) || expr_uses(e, c->factor[1], var);
     for (uint32_t at = c->at + 1; at < s->end; at++)
       for (uint32_t i = 0; (x = kernel_stmt_expr(e->k, at, i)) != KE_NONE; i++)
-        used = used || uses(e, x, var);
+        used = used || expr_uses(e, x, var);
     if (used && !add_outer(c, var)) return false;
   }
   return true;
@@ -145,7 +134,6 @@ static bool plain_body(const Con *c) {
 }
 
 /* ---- orientation ------------------------------------------------------------------------- */
-static int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
 /* About the time per multiplication, with side `cols` in the lanes. */
 static double cost(const Con *c, int cols) {
@@ -172,421 +160,6 @@ static void orient(Con *c) {
     swap_sides(c);
     join_sets(c);
   }
-}
-
-/* ---- the loops --------------------------------------------------------------------------- */
-
-static Val div_up(Emit *e, Val x, int64_t by) {
-  return LLVMBuildUDiv(e->b, add(e, x, i64_of(e, by - 1)), i64_of(e, by), "");
-}
-
-/* Heights of tiles: exact ones if the rows are known, else a few that hold all. */
-static void choose_heights(Nest *t) {
-  static const uint8_t some[] = {1, 2, 4, 8};
-  const Con *c = t->c;
-  int64_t m, tiles, max = c->rows_max;
-  t->exact = val_known(t->m, &m) && m > 0;
-  if (t->exact) {
-    tiles = ceil_div(m, max);
-    t->heights[t->n_heights++] = (int)(m / tiles);
-    if (m % tiles) t->heights[t->n_heights++] = (int)(m / tiles) + 1;
-    return;
-  }
-  for (int i = 0; i < 4 && some[i] < max; i++) t->heights[t->n_heights++] = some[i];
-  t->heights[t->n_heights++] = (int)max;
-}
-
-static Val first_row(const Nest *t, Val tile) {
-  Emit *e = t->c->e;
-  if (!t->exact) return mul(e, tile, i64_of(e, t->c->rows_max));
-  return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
-}
-
-static Val rows_of(const Nest *t, Val tile) {
-  Emit *e = t->c->e;
-  Val next = i64_min(e, first_row(t, add(e, tile, i64_of(e, 1))), t->m);
-  return sub(e, next, first_row(t, tile));
-}
-
-/* The height that holds so many rows. */
-static Val height_of(const Nest *t, Val rows) {
-  Emit *e = t->c->e;
-  if (t->n_heights == 1) return i64_of(e, t->heights[0]);
-  if (t->exact) return rows;
-  Val h = i64_of(e, t->heights[t->n_heights - 1]);
-  for (int i = t->n_heights - 1; i-- > 0;) {
-    Val fits = LLVMBuildICmp(e->b, LLVMIntSLE, rows, i64_of(e, t->heights[i]), "");
-    h = LLVMBuildSelect(e->b, fits, i64_of(e, t->heights[i]), h, "");
-  }
-  return h;
-}
-
-static Val choose_tile(const Nest *t, Val height, Val columns) {
-  Emit *e = t->c->e;
-  int64_t n, lanes = t->c->lanes;
-  bool even = !val_known(t->n, &n) || n % (2 * lanes) == 0 || n % (2 * lanes) > lanes;
-  bool one = val_known(t->n, &n) && n <= lanes;
-  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, lanes), ""), fn = NULL;
-  for (int i = t->n_heights; i-- > 0;) {
-    int h = t->heights[i];
-    Val f = tile_function(t->c, h, one ? 1 : 2, false);
-    if (!even && !one) f = LLVMBuildSelect(e->b, narrow, tile_function(t->c, h, 1, false), f, "");
-    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, h), "");
-    fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
-  }
-  return fn;
-}
-
-static Val as_i64(Emit *e, Val pointer) {
-  return LLVMBuildPtrToInt(e->b, pointer, int_type(e, 64), "");
-}
-
-/* The buffer a factor is a load of, if it is only read and picked by nothing from
- * around: it may be a constant of the program. */
-bool constant_buffer(const Con *c, int side, uint32_t *buf) {
-  KE x = c->factor[side];
-  const KNode *n = &c->e->k->node[x];
-  for (int i = 0; i < c->n_outer; i++)
-    if (uses(c->e, x, c->outer[i])) return false;
-  while (n->kind == KN_Cast) n = &c->e->k->node[n->a];
-  if (n->kind != KN_Load || c->e->k->buf[n->a].role != K_IN) return false;
-  *buf = n->a;
-  return true;
-}
-
-/* Elements of one batch of a packed side. */
-Val side_elements(const Nest *t, int side) {
-  Emit *e = t->c->e;
-  int64_t width = side == ROWS ? t->c->rows_max : 2 * (int)t->c->lanes;
-  if (side == ROWS && t->exact) return mul(e, t->m, t->k);
-  return mul(e, mul(e, side == ROWS ? t->tiles : t->panels, i64_of(e, width)), t->k);
-}
-
-static Val at_bytes(const Con *c, Val n) { return mul(c->e, n, i64_of(c->e, c->bytes)); }
-
-/* ---- packing ------------------------------------------------------------------------------ */
-/* Row tile `tile`, its first row at `base`. */
-static void pack_tile(const Nest *t, Val tile, Val base) {
-  Val rows = rows_of(t, tile);
-  Val arg[4] = {base, height_of(t, rows), first_row(t, tile), rows};
-  (void)sub_call(t->c, &t->pack[ROWS], arg, 4);
-}
-
-static void pack_panel(const Nest *t, Val panel, Val base) {
-  Emit *e = t->c->e;
-  Val width = i64_of(e, 2 * (int)t->c->lanes), from = mul(e, panel, width);
-  Val arg[4] = {base, width, from, i64_min(e, sub(e, t->n, from), width)};
-  (void)sub_call(t->c, &t->pack[COLS], arg, 4);
-}
-
-Val flat_batch(const Con *c) {
-  Val at = i64_of(c->e, 0);
-  for (int i = 0; i < c->batch.n; i++)
-    at = add(c->e, mul(c->e, at, c->batch.axis[i].n), c->e->var[c->batch.axis[i].var]);
-  return at;
-}
-
-void open_batch(const Con *c, Loop *l) {
-  for (int i = 0; i < c->batch.n; i++) {
-    l[i] = loop_begin(c->e, c->batch.axis[i].n);
-    set_var(c->e, c->batch.axis[i].var, l[i].i);
-  }
-}
-
-void close_batch(const Con *c, Loop *l) {
-  for (int i = c->batch.n; i-- > 0;) loop_end(c->e, &l[i]);
-}
-
-void pack_all(const Nest *t, int side, Val to) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Loop l[K_MAX_LOOPS];
-  open_batch(c, l);
-  Val base = con_at(c, to, mul(e, flat_batch(c), side_elements(t, side)));
-  Loop i = loop_begin(e, side == ROWS ? t->tiles : t->panels);
-  if (side == ROWS)
-    pack_tile(t, i.i, con_at(c, base, mul(e, first_row(t, i.i), t->k)));
-  else
-    pack_panel(t, i.i, con_at(c, base, mul(e, mul(e, i.i, i64_of(e, 2 * (int)c->lanes)), t->k)));
-  loop_end(e, &i);
-  close_batch(c, l);
-}
-
-/* The packed form of a side that is a constant, made now if it is not there;
- * NULL at run time: it is none. */
-Val packed_side(const Nest *t, int side, uint32_t buf) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Val bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side)));
-  Val key = i64_of(e, (int64_t)c->at * 2 + side);
-  Val arg[6] = {e->state, e->buf[buf], key, side == ROWS ? t->m : t->n, t->k, bytes};
-  LLVMTypeRef p = ptr_type(e);
-  Val found = emit_call(e, "rvm.packed", p, arg, 5, false);
-  Block have = LLVMGetInsertBlock(e->b), make = new_block(e, "pack"), fill = new_block(e, "fill");
-  Block done = new_block(e, "packed");
-  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, found, ""), done, make);
-  LLVMPositionBuilderAtEnd(e->b, make);
-  Val room = emit_call(e, "rvm.pack", p, arg, 6, false);
-  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, room, ""), fill, done);
-  LLVMPositionBuilderAtEnd(e->b, fill);
-  pack_all(t, side, room);
-  (void)emit_call(e, "rvm.pack_done", int_type(e, 64), (Val[]){e->state, room}, 2, false);
-  Block filled = LLVMGetInsertBlock(e->b);
-  LLVMBuildBr(e->b, done);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  Val phi = LLVMBuildPhi(e->b, p, "");
-  LLVMAddIncoming(phi, (Val[]){found, room, room}, (Block[]){have, make, filled}, 3);
-  return phi;
-}
-
-/* ---- scratch ------------------------------------------------------------------------------ */
-static Val scratch_part(const Con *c, Val *total, Val elements) {
-  Emit *e = c->e;
-  Val at = *total;
-  Val bytes = LLVMBuildAnd(e->b, add(e, at_bytes(c, elements), i64_of(e, 63)), i64_of(e, -64), "");
-  *total = add(e, at, bytes);
-  return at;
-}
-
-static Val is_deep(const Nest *t) {
-  return LLVMBuildICmp(t->c->e->b, LLVMIntSGT, t->k, i64_of(t->c->e, DEPTH), "");
-}
-
-static int64_t row_room(const Con *c) {
-  int64_t l = c->lanes;
-  return ceil_div(ROWS_MAX, l) * l;
-}
-
-Val take_scratch_bytes(const Con *c, Val bytes) {
-  Emit *e = c->e;
-  Val arg[2] = {e->state, add(e, bytes, i64_of(e, 64))};
-  Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
-  fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
-  Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
-  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &off, 1, "");
-}
-
-static void take_scratch(Nest *t) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Val none = i64_of(e, 0), one = i64_of(e, 1), total = none, at[4];
-  Val width = i64_of(e, 2 * (int)c->lanes), max = i64_of(e, c->rows_max);
-  Val fit = LLVMBuildUDiv(e->b, i64_of(e, BLOCK_BYTES), at_bytes(c, mul(e, t->k, max)), "");
-  fit =
-      add(e, i64_min(e, fit, t->tiles),
-          LLVMBuildZExt(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, fit, none, ""), int_type(e, 64), ""));
-  Val ready = t->packed[ROWS] ? LLVMBuildIsNotNull(e->b, t->packed[ROWS], "") : NULL;
-  Val found = t->packed[COLS] ? LLVMBuildIsNotNull(e->b, t->packed[COLS], "") : NULL;
-  t->per_block = ready ? LLVMBuildSelect(e->b, ready, t->tiles, fit, "") : fit;
-  Val rows = mul(e, mul(e, fit, max), t->k), panel = mul(e, width, t->k);
-  if (ready) rows = LLVMBuildSelect(e->b, ready, none, rows, "");
-  if (found) panel = LLVMBuildSelect(e->b, found, none, panel, "");
-  Val tiles = LLVMBuildSelect(e->b, is_deep(t), t->per_block, one, "");
-  Val tile = mul(e, i64_of(e, row_room(c)), width);
-  at[0] = scratch_part(c, &total, rows);
-  at[1] = scratch_part(c, &total, panel);
-  at[2] = scratch_part(c, &total, mul(e, tiles, tile));
-  at[3] = scratch_part(c, &total, tile);
-  Val base = take_scratch_bytes(c, total);
-  Val *part[4] = {&t->rows, &t->panel, &t->sum, &t->room};
-  for (int i = 0; i < 4; i++) {
-    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &at[i], 1, "");
-  }
-}
-
-/* ---- the loops ---------------------------------------------------------------------------- */
-/* Is a known single row of x where it lies a packed tile? */
-static bool row_in_place(const Con *c) {
-  int64_t down;
-  const KNode *n = &c->e->k->node[c->factor[ROWS]];
-  const Set *d = &c->depth[ROWS];
-  return known_or(c->side[ROWS].total, 0) == 1 && n->kind == KN_Load && (DType)n->dtype == c->t &&
-         d->n == 1 && load_stride(c->e, c->factor[ROWS], d->axis[0].var, &down) && down == 1;
-}
-
-/* The address of a factor that is a load, at position `at` of its side, depth 0. */
-static Val in_place(const Con *c, int side, Val at) {
-  Emit *e = c->e;
-  const KNode *n = &e->k->node[c->factor[side]];
-  Val index[K_MAX_RANK];
-  set_at(e, &c->depth[side], i64_of(e, 0));
-  set_at(e, &c->pack[side], at);
-  for (int i = 0; i < n->rank; i++) index[i] = emit_expr(e, e->k->pool[n->b + (uint32_t)i]);
-  return emit_address(e, n->a, index);
-}
-
-/* Two ways to a pair of values. */
-typedef struct {
-  Block yes, no, done;
-  Val v[2][2];
-  Block end[2];
-} Either;
-static Either either(Emit *e, Val cond) {
-  Either x = {.yes = new_block(e, ""), .no = new_block(e, ""), .done = new_block(e, "")};
-  LLVMBuildCondBr(e->b, cond, x.yes, x.no);
-  LLVMPositionBuilderAtEnd(e->b, x.yes);
-  return x;
-}
-static void either_is(Emit *e, Either *x, int which, Val a, Val b) {
-  x->v[which][0] = a;
-  x->v[which][1] = b;
-  x->end[which] = LLVMGetInsertBlock(e->b);
-  LLVMBuildBr(e->b, x->done);
-  LLVMPositionBuilderAtEnd(e->b, which == 0 ? x->no : x->done);
-}
-static Val either_value(Emit *e, const Either *x, int i) {
-  Val phi = LLVMBuildPhi(e->b, LLVMTypeOf(x->v[0][i]), "");
-  LLVMAddIncoming(phi, (Val[]){x->v[0][i], x->v[1][i]}, (Block[]){x->end[0], x->end[1]}, 2);
-  return phi;
-}
-
-/* Where tiles [from, to) lie packed, the first at the front. */
-static Val block_of_rows(const Nest *t, Val from, Val to) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Val r0 = first_row(t, from);
-  Either x;
-  if (row_in_place(c)) return in_place(c, ROWS, i64_of(e, 0));
-  if (t->packed[ROWS]) {
-    x = either(e, LLVMBuildIsNotNull(e->b, t->packed[ROWS], ""));
-    Val off = mul(e, flat_batch(c), side_elements(t, ROWS));
-    off = add(e, off, mul(e, r0, t->k));
-    either_is(e, &x, 0, con_at(c, t->packed[ROWS], off), NULL);
-  }
-  Loop i = loop_begin(e, sub(e, to, from));
-  Val tile = add(e, from, i.i);
-  pack_tile(t, tile, con_at(c, t->rows, mul(e, sub(e, first_row(t, tile), r0), t->k)));
-  loop_end(e, &i);
-  if (!t->packed[ROWS]) return t->rows;
-  either_is(e, &x, 1, t->rows, NULL);
-  return either_value(e, &x, 0);
-}
-
-/* A panel that is not packed for good: where it is, if that will do, or packed now. */
-static Val panel_now(const Nest *t, Val panel, Val columns, Val *stride) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  int64_t lanes = c->lanes;
-  Val width = i64_of(e, 2 * lanes);
-  *stride = width;
-  if (!t->stride) {
-    pack_panel(t, panel, t->panel);
-    return t->panel;
-  }
-  Val fits = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, columns, width, ""),
-                         LLVMBuildICmp(e->b, LLVMIntEQ, columns, i64_of(e, lanes), ""), "");
-  Val apart = LLVMBuildAnd(e->b, at_bytes(c, t->stride), i64_of(e, 1023), "");
-  Val well = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, apart, i64_of(e, 0), ""),
-                         LLVMBuildICmp(e->b, LLVMIntSLE, t->tiles, i64_of(e, FEW_TILES), ""), "");
-  Either x = either(e, LLVMBuildAnd(e->b, fits, well, ""));
-  either_is(e, &x, 0, in_place(c, COLS, mul(e, panel, width)), t->stride);
-  pack_panel(t, panel, t->panel);
-  either_is(e, &x, 1, t->panel, width);
-  Val at = either_value(e, &x, 0);
-  *stride = either_value(e, &x, 1);
-  return at;
-}
-
-static Val panel_of(const Nest *t, Val panel, Val columns, Val *stride) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  if (!t->packed[COLS]) return panel_now(t, panel, columns, stride);
-  Val width = i64_of(e, 2 * (int)c->lanes), now;
-  Either x = either(e, LLVMBuildIsNotNull(e->b, t->packed[COLS], ""));
-  Val off =
-      add(e, mul(e, flat_batch(c), side_elements(t, COLS)), mul(e, mul(e, panel, width), t->k));
-  either_is(e, &x, 0, con_at(c, t->packed[COLS], off), width);
-  Val at = panel_now(t, panel, columns, &now);
-  either_is(e, &x, 1, at, now);
-  at = either_value(e, &x, 0);
-  *stride = either_value(e, &x, 1);
-  return at;
-}
-
-void return_failure(Emit *e, Val status) {
-  Block bad = new_block(e, "fail"), next = new_block(e, "");
-  LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, status, ""), next, bad);
-  LLVMPositionBuilderAtEnd(e->b, bad);
-  LLVMBuildRet(e->b, status);
-  LLVMPositionBuilderAtEnd(e->b, next);
-}
-
-/* All tiles of a block times one panel, [k, k + kk) of the depth. */
-typedef struct {
-  Val from, to, rows, col, cols, b, stride, k;
-} Visit;
-static void visit_tiles(const Nest *t, const Visit *v) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Val r0 = first_row(t, v->from), kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, DEPTH));
-  Val first = LLVMBuildICmp(e->b, LLVMIntEQ, v->k, i64_of(e, 0), "");
-  Val last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, v->k, kk), t->k, "");
-  Val size = i64_of(e, row_room(c) * 2 * (int)c->lanes);
-  size = LLVMBuildSelect(e->b, is_deep(t), size, i64_of(e, 0), "");
-  Val b = con_at(c, v->b, mul(e, v->k, v->stride));
-  Loop i = loop_begin(e, sub(e, v->to, v->from));
-  Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
-  Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
-  Val off = add(e, mul(e, sub(e, row, r0), t->k), mul(e, v->k, height));
-  Val arg[7] = {con_at(c, v->rows, off), b, sum, kk, v->stride, first, v->rows};
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 7, "");
-  Block out = new_block(e, "out"), next = new_block(e, "");
-  LLVMBuildCondBr(e->b, last, out, next);
-  LLVMPositionBuilderAtEnd(e->b, out);
-  Val more[6] = {sum, row, rows, v->col, v->cols, t->room};
-  return_failure(e, sub_call(c, &t->out, more, 6));
-  LLVMBuildBr(e->b, next);
-  LLVMPositionBuilderAtEnd(e->b, next);
-  loop_end(e, &i);
-}
-
-static void visit_panels(const Nest *t, Val from, Val to) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Visit v = {.from = from, .to = to, .rows = block_of_rows(t, from, to)};
-  Val width = i64_of(e, 2 * (int)c->lanes);
-  Loop j = loop_begin(e, t->panels);
-  v.col = mul(e, j.i, width);
-  v.cols = i64_min(e, sub(e, t->n, v.col), width);
-  v.b = panel_of(t, j.i, v.cols, &v.stride);
-  Loop k = loop_begin_step(e, t->k, DEPTH);
-  v.k = k.i;
-  visit_tiles(t, &v);
-  loop_end(e, &k);
-  loop_end(e, &j);
-}
-
-static bool make_functions(Nest *t) {
-  for (int side = 0; side < 2; side++)
-    if ((side != ROWS || !row_in_place(t->c)) && !pack_function(t->c, side, &t->pack[side]))
-      return false;
-  return out_function(t->c, &t->out);
-}
-
-static void tiled(Nest *t) {
-  Con *c = t->c;
-  Emit *e = c->e;
-  Loop l[K_MAX_LOOPS];
-  uint32_t buf;
-  for (int side = 0; side < 2; side++)
-    if (constant_buffer(c, side, &buf) && !(side == ROWS && row_in_place(c)))
-      t->packed[side] = packed_side(t, side, buf);
-  take_scratch(t);
-  open_batch(c, l);
-  Val slot = new_slot(e, int_type(e, 64));
-  Block head = new_block(e, "rows"), body = new_block(e, ""), done = new_block(e, "");
-  LLVMBuildStore(e->b, i64_of(e, 0), slot);
-  LLVMBuildBr(e->b, head);
-  LLVMPositionBuilderAtEnd(e->b, head);
-  Val from = LLVMBuildLoad2(e->b, int_type(e, 64), slot, "");
-  LLVMBuildCondBr(e->b, less(e, from, t->tiles), body, done);
-  LLVMPositionBuilderAtEnd(e->b, body);
-  Val to = i64_min(e, add(e, from, t->per_block), t->tiles);
-  visit_panels(t, from, to);
-  LLVMBuildStore(e->b, to, slot);
-  LLVMBuildBr(e->b, head);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  close_batch(c, l);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------- */
@@ -623,19 +196,6 @@ static bool describe(Con *c) {
   set_values(e, &c->red);
   for (int i = 0; i < 2; i++) set_values(e, &c->side[i]);
   return c->side[0].n > 0 || c->side[1].n > 0;
-}
-
-static bool tiled_contract(Con *c) {
-  Emit *e = c->e;
-  Nest t = {.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
-  t.tiles = div_up(e, t.m, c->rows_max);
-  t.panels = div_up(e, t.n, 2 * c->lanes);
-  (void)choose_epilogue(c);
-  choose_heights(&t);
-  if (!columns_in_place(c, &t.stride)) t.stride = NULL;
-  if (!make_functions(&t)) return false;
-  tiled(&t);
-  return true;
 }
 
 bool emit_contract(Emit *e, uint32_t at) {

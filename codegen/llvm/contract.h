@@ -21,7 +21,8 @@ typedef struct { uint32_t var;  KE ext;  int64_t times;  Val n; } Axis;
 typedef struct {
   int n, n_zero;
   Axis axis[K_MAX_LOOPS];
-  uint32_t zero[K_MAX_LOOPS];                /* variables that stay 0: one with the next axis, or of extent 1 */
+  uint32_t zero[K_MAX_LOOPS];                /* variables that stay 0: one with the next axis, or
+                                                of extent 1                   */
   Val total;
 } Set;
 
@@ -62,7 +63,11 @@ void runs_end(Emit *e, Runs *r);
 /* An internal function: buffers, symbols, state, outer and batch variables, then
  * n_more arguments of its own.  begin: *in is a copy of *c that emits into it;
  * end gives e back; call passes what c's function has at hand. */
-typedef struct { Val fn;  LLVMTypeRef type;  Emit emit;  Val *var;  bool *in_memory;  unsigned first; } Sub;
+typedef struct {
+  Val fn;  LLVMTypeRef type;  Emit emit;
+  Val *var;  bool *in_memory;                /* of e, meanwhile               */
+  unsigned first;                            /* argument of its own           */
+} Sub;
 bool sub_begin(const Con *c, Con *in, Sub *s, const char *name, LLVMTypeRef *more, unsigned n_more);
 void sub_end(const Con *c, Con *in, Sub *s);
 Val sub_arg(const Sub *s, unsigned i);
@@ -125,6 +130,12 @@ bool window_contract(Con *c);
 bool plane_contract(Con *c);
 
 /* ---- contract.c ---------------------------------------------------------------------------- */
+bool expr_uses(Emit *e, KE root, uint32_t var);
+void swap_sides(Con *c);
+void join_sets(Con *c);                      /* after the sides or their order change */
+bool stands_alone(const Con *c, uint32_t var); /* is it an index of its own?  */
+
+/* ---- contract_nest.c ----------------------------------------------------------------------- */
 typedef struct {
   Con *c;
   Sub pack[2], out;
@@ -135,9 +146,7 @@ typedef struct {
   int heights[ROWS_MAX], n_heights;
   bool exact;                                /* tiles have nearly equal heights */
 } Nest;
-void swap_sides(Con *c);
-void join_sets(Con *c);                      /* after the sides or their order change */
-bool stands_alone(const Con *c, uint32_t var); /* is it an index of its own?  */
+bool tiled_contract(Con *c);                 /* false: no memory              */
 /* Is a factor a load from a buffer that may be a constant of the program? */
 bool constant_buffer(const Con *c, int side, uint32_t *buf);
 /* The packed form of a constant side, made now if it is not there; at run time NULL: it is none. */
@@ -153,6 +162,7 @@ void return_failure(Emit *e, Val status);    /* leave the function unless it is 
 static inline Val con_at(const Con *c, Val base, Val i) {
   return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
 }
+static inline int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
 static inline Val mul(Emit *e, Val x, Val y) { return LLVMBuildMul(e->b, x, y, ""); }
 static inline Val add(Emit *e, Val x, Val y) { return LLVMBuildAdd(e->b, x, y, ""); }
 static inline Val sub(Emit *e, Val x, Val y) { return LLVMBuildSub(e->b, x, y, ""); }

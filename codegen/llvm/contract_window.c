@@ -125,34 +125,89 @@ static void set_way(Emit *e, const Way *w, Val at) {
   set_index(e, w->tap, by_out ? zero : at);
 }
 
+static Val data_in_type(const Window *w, const Lanes *l) {
+  KE f = w->c->factor[w->data];
+  return emit_cast(l->e, lanes_expr(l, f), (DType)l->e->k->node[f].dtype, w->c->t);
+}
+
+/* Columns of phase p: positions p, p + step ... below the reach. */
+static int64_t phase_columns(const Window *w, int64_t p) {
+  int64_t left = way_reach(&w->across) - p;
+  return left > 0 ? (left - 1) / w->across.step + 1 : 0;
+}
+
+/* What stands in columns [j, j + lanes) of phase `phase`, row r; n columns count.  Behind
+ * them is anything: nobody uses it. */
+static void put_columns(const Window *w, Val x, int64_t phase, Val r, Val j, int64_t n) {
+  const Con *c = w->c;
+  Emit *e = c->e;
+  Val row = add(e, r, i64_of(e, phase * w->rows)), mask = NULL;
+  if (round_to(phase_columns(w, 0), w->lanes) > w->pitch)
+    mask = lanes_below(e, w->lanes, sub(e, i64_of(e, n), j));
+  Val at = con_at(c, w->plane, add(e, mul(e, row, i64_of(e, w->pitch)), j));
+  store_lanes(e, x, at, mask, (unsigned)c->bytes);
+}
+
 /* One vector of columns from j, of all rows of phase p: column j of the phase is
  * what tap p of output j reads. */
 static void copy_columns(const Window *w, int64_t p, Val j) {
-  const Con *c = w->c;
-  Emit *e = c->e;
-  int64_t last = way_reach(&w->across) - p; /* positions p, p + step ... below reach */
-  int64_t n = last > 0 ? (last - 1) / w->across.step + 1 : 0;
+  Emit *e = w->c->e;
+  int64_t n = phase_columns(w, p);
   Lanes l = {e, w->lanes, w->across.out, lanes_below(e, w->lanes, sub(e, i64_of(e, n), j))};
-  Val inside = NULL;
-  if (w->pitch % w->lanes) inside = lanes_below(e, w->lanes, sub(e, i64_of(e, w->pitch), j));
   Loop r = loop_begin(e, i64_of(e, w->rows));
   set_way(e, &w->down, r.i);
   set_index(e, w->across.tap, i64_of(e, p));
   set_index(e, w->across.out, j);
-  KE f = c->factor[w->data];
-  Val x = emit_cast(e, lanes_expr(&l, f), (DType)e->k->node[f].dtype, c->t);
-  Val row = add(e, r.i, i64_of(e, p * w->rows));
-  x = LLVMBuildSelect(e->b, l.mask, x, LLVMConstNull(LLVMTypeOf(x)), "");
-  Val at = con_at(c, w->plane, add(e, mul(e, row, i64_of(e, w->pitch)), j));
-  store_lanes(e, x, at, inside, (unsigned)c->bytes);
+  put_columns(w, data_in_type(w, &l), p, r.i, j, n);
   loop_end(e, &r);
+}
+
+/* The same for both phases of a step of two: neighbours in memory, then apart. */
+static void copy_pairs(const Window *w, Val j) {
+  Emit *e = w->c->e;
+  LLVMTypeRef i32 = int_type(e, 32);
+  int64_t lanes = w->lanes, reach = way_reach(&w->across);
+  Val x[2], pick[64], at[2];
+  Lanes l[2];
+  for (int i = 0; i < 2; i++) {
+    at[i] = add(e, mul(e, j, i64_of(e, 2)), i64_of(e, i * lanes));
+    Val left = sub(e, i64_of(e, reach), at[i]);
+    l[i] = (Lanes){e, w->lanes, w->across.tap, lanes_below(e, w->lanes, left)};
+  }
+  Loop r = loop_begin(e, i64_of(e, w->rows));
+  set_way(e, &w->down, r.i);
+  set_index(e, w->across.out, i64_of(e, 0));
+  for (int i = 0; i < 2; i++) {
+    set_index(e, w->across.tap, at[i]);
+    x[i] = data_in_type(w, &l[i]);
+  }
+  for (int64_t p = 0; p < 2; p++) {
+    for (int64_t i = 0; i < lanes; i++) pick[i] = LLVMConstInt(i32, (uint64_t)(2 * i + p), false);
+    Val which = LLVMConstVector(pick, w->lanes);
+    Val y = LLVMBuildShuffleVector(e->b, x[0], x[1], which, "");
+    put_columns(w, y, p, r.i, j, phase_columns(w, p));
+  }
+  loop_end(e, &r);
+}
+
+static bool pairs(const Window *w) {
+  const Con *c = w->c;
+  int64_t along;
+  Lanes l = {c->e, w->lanes, w->across.tap, NULL};
+  return w->phases == 2 && w->across.tap != KE_NONE &&
+         load_stride(c->e, c->factor[w->data], w->across.tap, &along) && along == 1 &&
+         lanes_takes(&l, c->factor[w->data]);
 }
 
 static void copy_plane(const Window *w) {
   Emit *e = w->c->e;
-  for (int64_t p = 0; p < w->phases; p++) {
-    Loop j = loop_begin_step(e, i64_of(e, w->pitch), w->lanes);
-    copy_columns(w, p, j.i);
+  bool paired = pairs(w);
+  for (int64_t p = 0; p < (paired ? 1 : w->phases); p++) {
+    Loop j = loop_begin_step(e, i64_of(e, phase_columns(w, p)), w->lanes);
+    if (paired)
+      copy_pairs(w, j.i);
+    else
+      copy_columns(w, p, j.i);
     loop_end(e, &j);
   }
 }

@@ -7,7 +7,8 @@
 typedef struct {
   Emit *e;
   unsigned n;                                /* lanes                         */
-  uint32_t var;                              /* e->var has its value in lane 0; KE_NONE: no lane differs */
+  uint32_t var;                              /* e->var has its value in lane 0; KE_NONE: no
+                                                lane differs                  */
   Val mask;                                  /* <n x i1>, the lanes that are there; NULL: all are */
 } Lanes;
 

@@ -33,6 +33,7 @@ const Helper kernel_helper[] = {
     H("packed", jit_packed),
     H("pack", jit_pack),
     H("pack_done", jit_pack_done),
+    H("backward", jit_backward),
     M(fmod),
     M(pow),
     M(atan2),

@@ -65,6 +65,14 @@ int64_t jit_pack_done(JitState *s, void *room) {
   return 0;
 }
 
+int64_t jit_backward(JitState *s) {
+  if (!s->asked) {
+    s->asked = true;
+    s->backward = atomic_fetch_add_explicit(&s->native->turn, 1, memory_order_relaxed) & 1;
+  }
+  return s->backward;
+}
+
 /* ---- memory of a launch ------------------------------------------------------------ */
 void *jit_scratch(JitState *s, int64_t bytes) {
   if (bytes < 0) return NULL;

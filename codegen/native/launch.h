@@ -9,6 +9,7 @@ typedef struct Native Native;
 typedef struct {
   KAlloc a;  void *at;  size_t n;
   Native *native;  struct Packed *packing;   /* being filled                  */
+  bool asked, backward;                      /* see jit_backward              */
 } JitState;
 void *jit_scratch(JitState *s, int64_t bytes);
 
@@ -20,6 +21,9 @@ void *jit_scratch(JitState *s, int64_t bytes);
 void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k);
 void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes);
 int64_t jit_pack_done(JitState *s, void *room);
+/* 0 and 1 in turn, launch by launch: a kernel that reads a constant larger than
+ * the cache from alternating ends finds part of it there. */
+int64_t jit_backward(JitState *s);
 
 /* What emit_kernel makes: 0, or a KStatus with the message's offset above bit 8. */
 typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
@@ -31,6 +35,7 @@ struct Native {
   Native *next;
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
   _Atomic(struct Packed *) packed;
+  atomic_uint turn;                          /* launches that asked jit_backward */
 };
 
 /* k must outlive it.  NULL: no memory. */
