@@ -2,7 +2,10 @@
  * depth is walked, which of the ways to take.  Small products run as plain loops. */
 #include "codegen/llvm/contract.h"
 
-enum { SMALL = 2048 }; /* multiplications that are not worth packing */
+enum {
+  SMALL = 2048, /* multiplications that are not worth packing */
+  FEW_ROWS = 3  /* not worth packing columns for, that lie along the depth */
+};
 
 /* ---- which variable is what ----------------------------------------------------------- */
 bool expr_uses(Emit *e, KE root, uint32_t var) {
@@ -174,6 +177,24 @@ static Val worth_it(const Con *c) {
   return LLVMBuildICmp(e->b, LLVMIntSGE, work, i64_of(e, SMALL), "");
 }
 
+/* Are these a few rows times columns that lie along the depth, and are not packed for
+ * good?  Plain loops are sums of products of neighbours then, and read them once. */
+static Val only_sums(const Con *c) {
+  Emit *e = c->e;
+  int64_t m, down;
+  uint32_t buf;
+  const Set *d = &c->depth[COLS];
+  Val no = LLVMConstNull(int_type(e, 1));
+  if (val_known(c->side[ROWS].total, &m) && m > FEW_ROWS) return no;
+  if (d->n != 1 || !load_stride(e, c->factor[COLS], d->axis[0].var, &down) || down != 1) return no;
+  if (!load_stride(e, c->factor[ROWS], d->axis[0].var, &down) || down != 1) return no;
+  Val few = LLVMBuildICmp(e->b, LLVMIntSLE, c->side[ROWS].total, i64_of(e, FEW_ROWS), "");
+  if (!constant_buffer(c, COLS, &buf)) return few;
+  Val arg[2] = {e->state, e->buf[buf]}, constant;
+  constant = emit_call(e, "rvm.is_constant", int_type(e, 64), arg, 2, false);
+  return LLVMBuildAnd(e->b, few, LLVMBuildIsNull(e->b, constant, ""), "");
+}
+
 static bool describe(Con *c) {
   Emit *e = c->e;
   const KStmt *s = &e->k->stmt[c->at];
@@ -205,7 +226,7 @@ bool emit_contract(Emit *e, uint32_t at) {
   join_sets(&c);
   if (plane_contract(&c)) return true;
   orient(&c);
-  Val worth = worth_it(&c);
+  Val worth = LLVMBuildAnd(e->b, worth_it(&c), LLVMBuildNot(e->b, only_sums(&c), ""), "");
   int64_t known;
   if (val_known(worth, &known)) return known && tiled_contract(&c);
   Block yes = new_block(e, "tiled"), no = new_block(e, "plain"), done = new_block(e, "");

@@ -162,10 +162,9 @@ bool columns_in_place(const Con *c, Val *stride) {
   KE f = c->factor[COLS];
   const KNode *n = &e->k->node[f];
   const Set *s = &c->pack[COLS], *depth = &c->depth[COLS];
-  int64_t along, down;
+  int64_t along;
   if (n->kind != KN_Load || (DType)n->dtype != c->t || s->n != 1 || depth->n != 1) return false;
   if (!load_stride(e, f, last_var(s), &along) || along != 1) return false;
-  if (!load_stride(e, f, last_var(depth), &down)) return false;
-  *stride = i64_of(e, down);
-  return true;
+  *stride = load_stride_value(e, f, last_var(depth));
+  return *stride != NULL;
 }

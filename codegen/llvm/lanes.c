@@ -239,6 +239,19 @@ bool moves_as(Emit *e, KE root, uint32_t x, int64_t per_x, uint32_t y, int64_t p
   return true;
 }
 
+Val load_stride_value(Emit *e, KE load, uint32_t var) {
+  const KNode *n = &e->k->node[load];
+  Val s = i64_of(e, 0);
+  find_forms(e, load, var);
+  for (uint32_t d = 0; d < n->rank; d++) {
+    KE i = e->k->pool[n->b + d];
+    if (e->form[i] == VARYING) return NULL;
+    s = LLVMBuildMul(e->b, s, e->dim[n->a][d], "");
+    s = LLVMBuildAdd(e->b, s, i64_of(e, e->coef[i]), "");
+  }
+  return s;
+}
+
 static void forms_of_store(Emit *e, const KStmt *s, uint32_t var) {
   for (uint32_t d = 0; d < e->k->buf[s->a].rank; d++) find_forms(e, e->k->pool[s->b + d], var);
 }

@@ -27,6 +27,8 @@ void lanes_body(const Lanes *l, uint32_t acc, uint32_t from, uint32_t to);
  * does not depend on var moves by 0. */
 bool load_stride(Emit *e, KE root, uint32_t var, int64_t *stride);
 bool store_stride(Emit *e, const KStmt *s, uint32_t var, int64_t *stride);
+/* The same of a load, as a value; NULL: it is not the same everywhere. */
+Val load_stride_value(Emit *e, KE load, uint32_t var);
 /* Is there a load in root one index of which depends on both? */
 bool shares_index(Emit *e, KE root, uint32_t x, uint32_t y);
 /* Is root linear in var, and by how much? */

@@ -45,10 +45,14 @@ void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k
   return NULL;
 }
 
-void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes) {
+int64_t jit_is_constant(JitState *s, const void *src) {
   const Native *f = s->native;
   uintptr_t at = (uintptr_t)src, from = (uintptr_t)f->constants;
-  if (at < from || at - from >= f->n_constants || bytes < 0) return NULL;
+  return at >= from && at - from < f->n_constants;
+}
+
+void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes) {
+  if (!jit_is_constant(s, src) || bytes < 0) return NULL;
   Packed *p = malloc(sizeof *p + 64 + (size_t)bytes);
   if (!p) return NULL;
   void *room = (void *)padded((size_t)(uintptr_t)(p + 1));

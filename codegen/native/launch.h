@@ -21,6 +21,7 @@ void *jit_scratch(JitState *s, int64_t bytes);
 void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k);
 void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes);
 int64_t jit_pack_done(JitState *s, void *room);
+int64_t jit_is_constant(JitState *s, const void *src); /* 0 or 1 */
 /* 0 and 1 in turn, launch by launch: a kernel that reads a constant larger than
  * the cache from alternating ends finds part of it there. */
 int64_t jit_backward(JitState *s);
