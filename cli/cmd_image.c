@@ -1,12 +1,13 @@
 /* cmd_image.c -- build, disasm, info: commands about images.                  */
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/emit.h"
 #include "codegen/lower/lower.h"
 #include <rvm/rvm.h>
 
 typedef struct {
   CommonOpts common;
-  const char *out, *entry, *passes;
+  const char *out, *entry, *passes, *emit;
   TextList params;
   uint64_t opt;
 } BuildCmd;
@@ -20,6 +21,8 @@ static const Opt build_opts[] = {
     {"opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, offsetof(BuildCmd, opt)},
     {"passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT,
      offsetof(BuildCmd, passes)},
+    {"emit", "KIND,...", "text instead, printed or to --out: " EMIT_KINDS, OPT_TEXT,
+     offsetof(BuildCmd, emit)},
     {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(BuildCmd, common.diag)},
 };
 
@@ -42,6 +45,7 @@ static int run_build(void *opts, int n, char **args) {
   Module *m;
   int code;
   TensorSet weights = {0};
+  if (o->emit && !emit_known(o->emit)) return fail_usage(&cmd_build, "--emit takes " EMIT_KINDS);
   for (int i = 0; i < o->params.n; i++)
     if ((code = tensors_read(o->params.at[i], &weights)) != EXIT_OK) return code;
   driver_init(&d, o->common.diag);
@@ -51,6 +55,7 @@ static int run_build(void *opts, int n, char **args) {
   d.stays = none_stays;
   const char *entry = o->entry || !weights.n ? o->entry : "main";
   if (!driver_image(&d, args[0], entry, &bytes, &size, &m, &code)) return code;
+  if (o->emit) return emit_stages(o->emit, o->out, args[0], bytes, size, m);
   const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, bytes, size);
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }

@@ -3,6 +3,7 @@
 #include <strings.h>
 #include "base/diag.h"
 #include "cli/cli.h"
+#include "cli/native.h"
 #include "ir/op.h"
 #include "stdlib/stdlib.h"
 #include <rvm/rvm.h>
@@ -320,6 +321,7 @@ const Command cmd_explain = {"explain",
 static int run_version(void *opts, int n, char **args) {
   (void)opts, (void)n, (void)args;
   printf("rvm 0.1 (language 0.0.5, runtime ABI %u, %d operators)\n", rvm_abi(), stdlib_n_ops);
+  printf("engines: interp%s\n", native_present() ? ", vm, native" : "; built without LLVM");
   return EXIT_OK;
 }
 const Command cmd_version = {"version", "", "Show versions", NULL, NULL, 0, sizeof(CommonOpts),

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "cli/engine.h"
 #include "cli/profile.h"
 #include "cli/sample.h"
 #include "cli/show.h"
@@ -13,7 +14,6 @@
 #include "cli/tensor_file.h"
 #include "cli/watch.h"
 #include "cli/memory.h"
-#include "cli/native.h"
 #include <rvm/rvm.h>
 
 typedef struct {
@@ -24,7 +24,7 @@ typedef struct {
   uint64_t fuel, memory_limit, call_depth, repeat;
   uint64_t opt;
   const char *passes, *profile, *memory;
-  bool stats, types, full, quiet, samples;
+  bool stats, types, full, quiet, samples, no_cache, perf;
 } RunCmd;
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(RunCmd, field) }
@@ -39,7 +39,11 @@ static const Opt run_opts[] = {
       OPT_TEXT, expect),
     O("rtol", "R", "relative tolerance of --expect (default 1e-5)", OPT_NUMBER, rtol),
     O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
-    O("engine", "interp|vm", "interpreted kernels (default), or compiled ones", OPT_TEXT, engine),
+    O("engine", "NAME", "auto (default), interp, vm (compiled kernels) or native (all compiled)",
+      OPT_TEXT, engine),
+    O("no-cache", NULL, "neither look for machine code in the cache nor keep it", OPT_FLAG,
+      no_cache),
+    O("perf", NULL, "tell perf(1) the names of compiled functions", OPT_FLAG, perf),
     O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
     O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
     O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
@@ -71,8 +75,10 @@ typedef struct {
   InValue **in;             /* one per parameter                       */
   /* The program borrows the bytes, and a collector does not see into it. */
   const uint8_t *volatile image;
-  Native *native;
-  Profile *profile; /* or NULL                               */
+  EngineChoice engine;
+  rvm_limits limits;
+  Profile *profile;    /* or NULL                               */
+  MemoryWatch *memory; /* or NULL */
 } Run;
 
 enum { MOST_REPEATS = 1000000 };
@@ -203,8 +209,9 @@ static void print_stats(Run *r, double load, double *took, uint64_t n) {
   rvm_stats s;
   rvm_get_stats(r->vm, &s);
   qsort(took, n, sizeof *took, by_time);
-  fprintf(stderr, "load %.3f ms, run %.3f ms best, %.3f ms median of %llu\n", load * 1e3,
-          took[0] * 1e3, took[n / 2] * 1e3, (unsigned long long)n);
+  fprintf(stderr, "engine %s, load %.3f ms, run %.3f ms best, %.3f ms median of %llu\n",
+          engine_name(&r->engine), load * 1e3, took[0] * 1e3, took[n / 2] * 1e3,
+          (unsigned long long)n);
   fprintf(stderr, "%llu instructions, %llu kernels, %llu fuel, %llu allocations, %llu bytes peak\n",
           (unsigned long long)s.instructions, (unsigned long long)s.kernels,
           (unsigned long long)s.fuel_used, (unsigned long long)s.allocations,
@@ -230,8 +237,6 @@ static int print_profile(const Run *r) {
   const char *why = *r->o->profile ? profile_trace(r->profile, r->o->profile) : NULL;
   return why ? fail_io(why) : EXIT_OK;
 }
-
-static const char *engine_label(const Run *r) { return r->o->engine ? r->o->engine : "interp"; }
 
 /* ---- samples for rvm bench ---------------------------------------------------------- */
 typedef struct {
@@ -264,14 +269,32 @@ static bool make_calls(void *ud, int n) {
 
 static int serve_samples(Run *r, const rvm_func_info *info) {
   Calls c = {.r = r, .info = info};
-  bool ok = sample_serve(&(Sampled){prepare_calls, make_calls, &c}, engine_label(r));
+  if (rvm_instance_new(r->p, &r->limits, host_alloc(), &r->vm, &c.err) != RVM_OK)
+    return fail_run(r, &c.err);
+  bool ok = sample_serve(&(Sampled){prepare_calls, make_calls, &c}, engine_name(&r->engine));
   return ok ? EXIT_OK : fail_run(r, &c.err);
+}
+
+static rvm_status run_all(Run *r, const rvm_func_info *info, uint64_t n, rvm_value *out,
+                          double *took, rvm_error *err) {
+  rvm_limits limits = r->limits;
+  limits.fuel = engine_fuel(&r->engine, limits.fuel);
+  rvm_status st = rvm_instance_new(r->p, &limits, host_alloc(), &r->vm, err);
+  if (st != RVM_OK) return st;
+  if (r->o->memory) r->memory = memory_watch(r->vm);
+  Watch *watch = watch_start(r->vm);
+  for (uint64_t i = 0; i < n && st == RVM_OK; i++) {
+    if (i) rvm_value_release(r->vm, *out);
+    st = run_once(r, info, out, &took[i], err);
+    if (r->memory) memory_run_done(r->memory);
+  }
+  watch_end(watch);
+  return st;
 }
 
 static int run_loaded(Run *r, double load) {
   rvm_func_info info;
   rvm_error err = {0};
-  rvm_status st = RVM_OK;
   rvm_func_describe(r->p, r->f, &info);
   uint64_t n = r->o->repeat ? r->o->repeat : 1;
   int code;
@@ -279,20 +302,18 @@ static int run_loaded(Run *r, double load) {
   if (r->o->samples) return serve_samples(r, &info);
   double *took = NEW_BYTES(sizeof *took * n);
   rvm_value out = {0};
-  MemoryWatch *memory = r->o->memory ? memory_watch(r->vm) : NULL;
-  Watch *watch = watch_start(r->vm);
-  for (uint64_t i = 0; i < n && st == RVM_OK; i++) {
-    if (i) rvm_value_release(r->vm, out);
-    st = run_once(r, &info, &out, &took[i], &err);
-    if (memory) memory_run_done(memory);
+  rvm_status st = run_all(r, &info, n, &out, took, &err);
+  if (st == RVM_NO_FUEL && r->engine.trial) {
+    rvm_instance_free(r->vm);
+    r->vm = NULL;
+    if (engine_again(&r->engine, r->limits.fuel)) st = run_all(r, &info, n, &out, took, &err);
   }
-  watch_end(watch);
   if (st != RVM_OK) return fail_run(r, &err);
   code = deliver(r, out);
   if (r->o->stats) print_stats(r, load, took, n);
   if (r->profile && code == EXIT_OK) code = print_profile(r);
-  if (memory) memory_report(memory, stderr);
-  const char *why = memory && *r->o->memory ? memory_svg(memory, r->o->memory) : NULL;
+  if (r->memory) memory_report(r->memory, stderr);
+  const char *why = r->memory && *r->o->memory ? memory_svg(r->memory, r->o->memory) : NULL;
   return why ? fail_io(why) : code;
 }
 
@@ -304,12 +325,11 @@ static int find_entry(Run *r, const char *name) {
 }
 
 /* ---- engines -------------------------------------------------------------------------- */
-static int use_native(Run *r, size_t size) {
-  const char *why = NULL;
-  NativeOptions o = {.functions = !strcmp(r->o->engine, "native"), .compile = true};
-  r->native = native_open(r->p, (const void *)r->image, size, o, &why);
-  if (r->native) return EXIT_OK;
-  fprintf(stderr, "rvm: --engine %s: %s\n", r->o->engine, why);
+static int use_engine(Run *r, size_t size) {
+  bool at_once = r->o->repeat > 1 || r->o->profile || r->o->samples;
+  if (engine_start(&r->engine, r->p, (const void *)r->image, size, at_once)) return EXIT_OK;
+  fprintf(stderr, "rvm: --engine %s: %s\n", r->o->engine ? r->o->engine : getenv("RVM_ENGINE"),
+          r->engine.why);
   return EXIT_REJECTED;
 }
 
@@ -325,9 +345,9 @@ static int run_run(void *opts, int n, char **args) {
   if (!o->rtol.given) o->rtol.value = 1e-5;
   if (!o->atol.given) o->atol.value = 1e-6;
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
-  bool native = o->engine && (!strcmp(o->engine, "vm") || !strcmp(o->engine, "native"));
-  if (o->engine && !native && strcmp(o->engine, "interp") != 0)
-    return fail_usage(&cmd_run, "--engine is interp, vm or native");
+  if (!engine_kind(o->engine, &r.engine.kind))
+    return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
+  r.engine.no_cache = o->no_cache, r.engine.perf = o->perf;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   for (int i = 0; i < o->input.n; i++)
     if (!strchr(o->input.at[i], '='))
@@ -343,24 +363,22 @@ static int run_run(void *opts, int n, char **args) {
   if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
   r.image = bytes;
   rvm_alloc a = host_alloc();
-  rvm_limits limits = {.fuel = o->fuel,
-                       .memory = o->memory_limit,
-                       .call_depth =
-                           (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX)};
+  r.limits = (rvm_limits){.fuel = o->fuel,
+                          .memory = o->memory_limit,
+                          .call_depth =
+                              (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX)};
   if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
     fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", args[0], err.message,
             (unsigned long long)err.at, err.func, err.pc);
     return r.m ? EXIT_BUG : EXIT_REJECTED;
   }
-  code = native ? use_native(&r, size) : EXIT_OK;
+  code = use_engine(&r, size);
   if (code == EXIT_OK) code = find_entry(&r, entry);
   if (o->profile) r.profile = profile_new(r.p, *o->profile);
-  if (code == EXIT_OK && rvm_instance_new(r.p, &limits, a, &r.vm, &err) != RVM_OK)
-    code = fail_run(&r, &err);
   if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
   rvm_program_free(r.p);
-  native_close(r.native);
+  engine_end(&r.engine);
   (void)r.image;
   return code;
 }

@@ -2,10 +2,13 @@
 #define _GNU_SOURCE
 #include "cli/native.h"
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/mem.h"
 #include "base/str.h"
+#include "cli/cache.h"
 #include "codegen/llvm/llvm.h"
 #ifdef RVM_HAVE_MACHINE
 #include "codegen/native/code.h"
@@ -29,9 +32,10 @@ static const char *own_directory(void) {
   return n > 0 ? str_fmt("%.*s", (int)n, path) : "./";
 }
 
-static void *open_module(void) {
-  void *m = dlopen(str_fmt("%srvm_native.so", own_directory()), RTLD_NOW | RTLD_LOCAL);
-  return m ? m : dlopen(RVM_MODULE_DIR "/rvm_native.so", RTLD_NOW | RTLD_LOCAL);
+/* Beside the command, or installed. */
+static const char *module_path(void) {
+  const char *beside = str_fmt("%srvm_native.so", own_directory());
+  return access(beside, R_OK) == 0 ? beside : RVM_MODULE_DIR "/rvm_native.so";
 }
 
 /* A function of the module; ISO C has no cast from an object pointer to one. */
@@ -43,7 +47,7 @@ static bool find(void *module, const char *name, void *fn) {
 
 /* The module stays loaded until the process ends. */
 static bool load_compiler(Compiler *c, const char **why) {
-  void *m = open_module();
+  void *m = dlopen(module_path(), RTLD_NOW | RTLD_LOCAL);
   *why = "the module rvm_native.so is not there: this rvm was built without LLVM";
   if (!m) return false;
   *why = "rvm_native.so is of another version";
@@ -52,23 +56,53 @@ static bool load_compiler(Compiler *c, const char **why) {
 }
 
 /* ---- machine code ---------------------------------------------------------------- */
+static Native *plug(rvm_program *p, const void *code, size_t n, const char **why) {
+  Native *out = NEW(Native);
+  out->code = code_load(p, code, n, why);
+  return out->code ? out : NULL;
+}
+
 Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
                     const char **why) {
   Compiler c;
+  void *code;
   size_t bytes;
-  if (!load_compiler(&c, why)) return NULL;
-  void *code =
-      c.compile(&(LlvmOptions){.level = -1, .functions = o.functions}, image, n, &bytes, why);
+  CacheKey key = {{0, 0}};
+  o.cache = o.cache && cache_wanted();
+  if (o.cache) {
+    key = cache_key(image, n, module_path(), o.functions ? "whole" : "kernels");
+    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, why) : NULL;
+    if (out) return out;
+  }
+  *why = "it is not in the cache";
+  if (!o.compile || !load_compiler(&c, why)) return NULL;
+  LlvmOptions how = {.level = -1, .functions = o.functions};
+  code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
-  Native *out = NEW(Native);
-  out->code = code_load(p, code, bytes, why);
+  if (o.cache) cache_put(key, code, bytes);
+  Native *out = plug(p, code, bytes, why);
   c.free(code);
-  return out->code ? out : NULL;
+  return out;
 }
 
 void native_close(Native *n) {
   if (n) code_free(n->code);
 }
+
+static void map_line(void *file, const char *name, uintptr_t at, size_t n) {
+  fprintf(file, "%llx %zx %s\n", (unsigned long long)at, n, name);
+}
+
+bool native_perf_map(const Native *n) {
+  int fd = open(str_fmt("/tmp/perf-%ld.map", (long)getpid()),
+                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+  if (!f) return false;
+  code_each(n->code, map_line, f);
+  return fclose(f) == 0;
+}
+
+bool native_present(void) { return access(module_path(), R_OK) == 0; }
 
 char *native_text(const void *image, size_t n, bool assembly, const char **why) {
   Compiler c;
@@ -85,6 +119,11 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   return NULL;
 }
 void native_close(Native *n) { (void)n; }
+bool native_perf_map(const Native *n) {
+  (void)n;
+  return false;
+}
+bool native_present(void) { return false; }
 char *native_text(const void *image, size_t n, bool assembly, const char **why) {
   (void)image, (void)n, (void)assembly;
   *why = none;

@@ -23,6 +23,8 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
 void    native_close(Native *n);             /* NULL is fine                  */
 /* Tell `perf` the names: /tmp/perf-PID.map.  false: it cannot be written. */
 bool    native_perf_map(const Native *n);
-/* All of a program as LLVM IR or assembly.  NULL: *why. */
+/* All of a program as LLVM IR or assembly; release with free.  NULL: *why. */
 char   *native_text(const void *image, size_t n, bool assembly, const char **why);
+/* Is the module there? */
+bool    native_present(void);
 #endif

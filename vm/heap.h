@@ -40,8 +40,7 @@ typedef struct {
   struct { void *p; size_t size; } spare[N_SPARE];
   uint32_t n_spare;  size_t spare_bytes;
   struct { uint8_t *base; size_t size, top, peak; uint32_t out; } scratch; /* of kernels */
-  /* NULL, or told of each tensor with memory of its own: born, and about to die.
-   * Native code makes small tensors without telling. */
+  /* NULL, or told of each tensor with memory of its own: born, and about to die. */
   void (*watch)(void *user, const Tensor *t, bool born);  void *watch_user;
 } Heap;
 

@@ -9,7 +9,8 @@
 #include "vm/image.h"
 
 /* How a kernel is run; the default is kernel_run.  Safe for any number of
- * threads at once.  buf and sym as in kernel/interp.h.                        */
+ * threads at once.  buf and sym as in kernel/interp.h; no written buffer
+ * overlaps another (vm/run_kernel.c: one register alone owns it).             */
 typedef KStatus (*KernelFn)(void *ctx, void *const *buf, const int64_t *sym, KAlloc scratch,
                             KError *err);
 

@@ -18,6 +18,7 @@ enum {
   UNIT_WEIGHT = 1500,    /* of the kernels in a unit, in nodes */
   CONTRACT_WEIGHT = 300, /* a contraction becomes several loop nests */
   INLINE_NODES = 60,     /* a smaller kernel may become part of the function */
+  LONG_FUNCTION = 10000, /* instructions: with such the first unit is hardly optimised */
   MOST_THREADS = 16,
   WHOLE = -1 /* all kernels in the first unit */
 };
@@ -119,11 +120,18 @@ static LLVMModuleRef unit_module(const Job *j, const Target *t, int unit, const 
   return NULL;
 }
 
+/* What LLVM takes grows faster than a function does. */
+static int level_of(const Job *j, uint32_t unit) {
+  for (uint32_t i = 0; unit == 0 && j->o->functions && i < j->im.n_funcs; i++)
+    if (j->im.func[i].n_code > LONG_FUNCTION) return 0;
+  return j->level;
+}
+
 static void *work(void *job) {
   Job *j = job;
   for (uint32_t unit; !j->why && (unit = atomic_fetch_add(&j->next, 1)) < j->n_units;) {
     Target t;
-    const char *why = target_new(&t, j->level, j->o->cpu);
+    const char *why = target_new(&t, level_of(j, unit), j->o->cpu);
     LLVMModuleRef m = why ? NULL : unit_module(j, &t, (int)unit, &why);
     if (m) j->out[unit] = target_emit(&t, m, false, &why);
     if (!j->out[unit]) j->why = why;

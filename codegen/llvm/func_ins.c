@@ -168,7 +168,8 @@ static void ins_refget(Func *f, Ins i) {
 }
 
 static void ins_refset(Func *f, Ins i) {
-  Reg t = f->r[i.b];
+  Reg t = reg_of(
+      f->m, f->m->type[f->r[i.a].ty].result); /* not of b: the old one may be another constructor */
   Val cell = get(f, i.a), at = at_offset(f, cell, offsetof(Record, slot));
   Val old = from_slot(f, t, LLVMBuildLoad2(f->e.b, int_type(&f->e, 64), at, ""));
   LLVMBuildStore(f->e.b, to_slot(f, t, get(f, i.b)), at);

@@ -24,6 +24,7 @@ static const struct {
     {"$data", offsetof(Tensor, data)},
     {"$count", offsetof(Tensor, count)},
     {"$owner", offsetof(Tensor, owner)},
+    {"$watch", offsetof(rvm_instance, heap.watch)},
     {"$others", CF_LENT | CF_IMMORTAL},
     {"$class", CF_CLASS},
 };
@@ -105,6 +106,13 @@ static const char text[] =
     "  call void @push(ptr %list, ptr %c)\n"
     "  ret void\n"
     "}\n"
+    "; Nobody watches the tensors.\n"
+    "define internal i1 @alone(ptr %vm) alwaysinline nounwind {\n"
+    "  %p = getelementptr i8, ptr %vm, i64 $watch\n"
+    "  %f = load ptr, ptr %p, align 8\n"
+    "  %none = icmp eq ptr %f, null\n"
+    "  ret i1 %none\n"
+    "}\n"
     "; A tensor whose elements are `each` bytes.\n"
     "define internal void @free_tensor(ptr %vm, ptr %t, i64 %each) noinline nounwind {\n"
     "  %po = getelementptr i8, ptr %t, i64 $owner\n"
@@ -121,7 +129,9 @@ static const char text[] =
     "  %small = icmp ult i64 %less, 4096\n"
     "  %a = and i1 %own, %plain\n"
     "  %b = and i1 %a, %small\n"
-    "  br i1 %b, label %fast, label %slow\n"
+    "  %alone = call i1 @alone(ptr %vm)\n"
+    "  %c = and i1 %b, %alone\n"
+    "  br i1 %c, label %fast, label %slow\n"
     "fast:\n"
     "  %pd = getelementptr i8, ptr %t, i64 $data\n"
     "  %data = load ptr, ptr %pd, align 8\n"
@@ -191,7 +201,9 @@ static const char text[] =
     " alwaysinline nounwind {\n"
     "  %less = sub i64 %bytes, 1\n"
     "  %small = icmp ult i64 %less, 4096\n"
-    "  br i1 %small, label %try, label %slow\n"
+    "  %alone = call i1 @alone(ptr %vm)\n"
+    "  %quick = and i1 %small, %alone\n"
+    "  br i1 %quick, label %try, label %slow\n"
     "try:\n"
     "  %lists = getelementptr i8, ptr %vm, i64 $cells\n"
     "  %list = getelementptr ptr, ptr %lists, i64 %class\n"

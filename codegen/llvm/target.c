@@ -63,7 +63,8 @@ static bool failed(LLVMErrorRef e) {
 }
 
 const char *target_optimise(const Target *t, LLVMModuleRef m) {
-  static const char *const passes[] = {"default<O0>", "default<O1>", "default<O2>", "default<O3>"};
+  static const char *const passes[] = {"always-inline,function(sroa,early-cse,simplifycfg)",
+                                       "default<O1>", "default<O2>", "default<O3>"};
   char *message = NULL;
   bool bad = LLVMVerifyModule(m, LLVMReturnStatusAction, &message);
   LLVMDisposeMessage(message);

@@ -82,7 +82,7 @@ static bool plug_kernels(NativeCode *c, rvm_program *p) {
     llvm_kernel_constants(f, p->im.data, p->im.n_data);
     f->next = c->all;
     c->all = f;
-    program_set_kernel(p, i, native_launch, f);
+    program_set_kernel(p, i, native_run, f); /* what the VM lets write is apart */
     c->n_kernels++;
   }
   return true;

@@ -112,8 +112,6 @@ static bool overlaps(const Kernel *k, void *const *buf, const int64_t *sym) {
 static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAlloc a, void **block,
                            size_t *size) {
   size_t total = 64, bytes[K_MAX_BUFS];
-  *block = NULL;
-  if (k->n_bufs == k->n_params) return K_OK;
   for (uint32_t i = k->n_params; i < k->n_bufs; i++) {
     bytes[i] = buf_bytes(k, i, sym);
     if (bytes[i] > SIZE_MAX / 128) return K_BAD_SIZE;
@@ -126,22 +124,21 @@ static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAll
   return K_OK;
 }
 
-KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
+KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
   Native *f = ctx;
   const Kernel *k = f->k;
-  void *all[K_MAX_BUFS], *block;
+  void *all[K_MAX_BUFS], *block = NULL;
   size_t size = 0;
-  if (overlaps(k, buf, sym)) {
-    if (f->slow) return f->slow(f->slow_ctx, buf, sym, a, err);
-    if (err) *err = (KError){K_BAD_KERNEL, "an output overlaps another buffer"};
-    return K_BAD_KERNEL;
+  KStatus s = K_OK;
+  if (k->n_bufs > k->n_params) {
+    for (uint32_t i = 0; i < k->n_params; i++) all[i] = buf[i];
+    s = with_locals(k, all, sym, a, &block, &size);
+    buf = all;
   }
-  for (uint32_t i = 0; i < k->n_params; i++) all[i] = buf[i];
-  KStatus s = with_locals(k, all, sym, a, &block, &size);
   const char *why = NULL;
   if (s == K_OK) {
     JitState state = {.a = a, .native = f};
-    uint64_t r = f->code(all, sym, &state);
+    uint64_t r = f->code(buf, sym, &state);
     if (state.at) a.fn(a.user, state.at, state.n, 0);
     s = (KStatus)(r & 255);
     if (s == K_CHECK) why = k->text + (r >> 8);
@@ -151,4 +148,12 @@ KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a,
   if (s == K_BAD_SHIFT) why = "shift amount out of range";
   if (s != K_OK && err) *err = (KError){s, why};
   return s;
+}
+
+KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
+  const Native *f = ctx;
+  if (!overlaps(f->k, buf, sym)) return native_run(ctx, buf, sym, a, err);
+  if (f->slow) return f->slow(f->slow_ctx, buf, sym, a, err);
+  if (err) *err = (KError){K_BAD_KERNEL, "an output overlaps another buffer"};
+  return K_BAD_KERNEL;
 }

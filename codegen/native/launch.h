@@ -47,4 +47,6 @@ void native_free(Native *f);
 void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
 /* A KernelFn; ctx is a Native.  Any number of threads at once. */
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
+/* The same where written buffers are known to be apart from all others. */
+KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
 #endif

@@ -1,0 +1,12 @@
+/* emit.h -- the stages of a compilation as text: rvm build --emit=KIND,...     */
+#ifndef RVM_CLI_EMIT_H
+#define RVM_CLI_EMIT_H
+#include "cli/cli.h"
+
+#define EMIT_KINDS "ir, kernel, llvm, asm"
+bool emit_known(const char *kinds);
+/* The stages named, in that order, to the file out, or NULL for the standard
+ * output.  m: NULL when path is an image.  The exit code; errors are said. */
+int  emit_stages(const char *kinds, const char *out, const char *path, const uint8_t *image,
+                 size_t n, const Module *m);
+#endif

@@ -1,0 +1,55 @@
+/* engine.c -- see engine.h.                                                     */
+#include "cli/engine.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* About 10 to 40 ms of interpretation: less than compiling takes. */
+static const uint64_t trial_fuel = 20000000;
+
+static const char *const names[] = {"auto", "interp", "vm", "native"};
+
+bool engine_kind(const char *name, EngineKind *out) {
+  if (!name) name = getenv("RVM_ENGINE");
+  if (!name || !*name) name = names[ENGINE_AUTO];
+  for (int i = 0; i < 4; i++)
+    if (!strcmp(name, names[i])) {
+      *out = (EngineKind)i;
+      return true;
+    }
+  return false;
+}
+
+const char *engine_name(const EngineChoice *e) {
+  if (!e->native) return names[ENGINE_INTERP];
+  return names[e->kind == ENGINE_VM ? ENGINE_VM : ENGINE_NATIVE];
+}
+
+static bool plug(EngineChoice *e, bool compile) {
+  NativeOptions o = {.functions = e->kind != ENGINE_VM, .cache = !e->no_cache, .compile = compile};
+  e->native = native_open(e->p, e->image, e->n, o, &e->why);
+  const char *perf = getenv("RVM_PERF");
+  if (e->native && (e->perf || (perf && !strcmp(perf, "1")))) native_perf_map(e->native);
+  return e->native != NULL;
+}
+
+bool engine_start(EngineChoice *e, rvm_program *p, const void *image, size_t n, bool long_run) {
+  e->p = p, e->image = image, e->n = n;
+  if (e->kind == ENGINE_INTERP) return true;
+  bool have = plug(e, e->kind != ENGINE_AUTO || long_run);
+  if (have || e->kind != ENGINE_AUTO) return have;
+  e->trial = !long_run;
+  return true;
+}
+
+uint64_t engine_fuel(const EngineChoice *e, uint64_t wanted) {
+  return e->trial && (!wanted || wanted > trial_fuel) ? trial_fuel : wanted;
+}
+
+bool engine_again(EngineChoice *e, uint64_t wanted) {
+  if (!e->trial || engine_fuel(e, wanted) == wanted) return false;
+  e->trial = false;
+  plug(e, true);
+  return true;
+}
+
+void engine_end(EngineChoice *e) { native_close(e->native); }

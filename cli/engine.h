@@ -1,0 +1,35 @@
+/* engine.h -- which engine runs a program.
+ *
+ * interp: bytecode and kernels interpreted; vm: compiled kernels; native: all
+ * compiled.  auto, the default: native if its code is in the cache; else the
+ * program starts interpreted, and is compiled and started anew when it turns
+ * out to be long.  Compiling takes longer than most short runs do.           */
+#ifndef RVM_CLI_ENGINE_H
+#define RVM_CLI_ENGINE_H
+#include "cli/native.h"
+
+typedef enum { ENGINE_AUTO, ENGINE_INTERP, ENGINE_VM, ENGINE_NATIVE } EngineKind;
+#define ENGINE_NAMES "auto, interp, vm or native"
+
+typedef struct {
+  EngineKind kind;
+  bool no_cache, perf;                       /* perf: a map of symbols, too   */
+  rvm_program *p;  const void *image;  size_t n; /* set by engine_start        */
+  Native *native;                            /* NULL: interpreted             */
+  bool trial;                                /* interpreted for a while only  */
+  const char *why;                           /* there is no native code       */
+} EngineChoice;
+
+/* name: NULL for RVM_ENGINE, or auto.  false: no such engine. */
+bool engine_kind(const char *name, EngineKind *out);
+const char *engine_name(const EngineChoice *e);    /* what runs in fact       */
+/* Before the first instance of p is made.  long_run: do not try at first.
+ * false: that engine is not to be had, e->why. */
+bool engine_start(EngineChoice *e, rvm_program *p, const void *image, size_t n, bool long_run);
+/* The limit of fuel to run under, of the one asked for. */
+uint64_t engine_fuel(const EngineChoice *e, uint64_t wanted);
+/* After a run ended with RVM_NO_FUEL, and its instance is gone: is there more
+ * to spend?  Then compile, if possible, and run again. */
+bool engine_again(EngineChoice *e, uint64_t wanted);
+void engine_end(EngineChoice *e);
+#endif

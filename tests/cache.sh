@@ -1,0 +1,87 @@
+#!/bin/sh
+# cache.sh RVM -- machine code kept between runs, and the engine chosen by itself.
+set -u
+rvm=$1
+[ -e "$(dirname "$rvm")/rvm_native.so" ] || { echo "no LLVM"; exit 77; }
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+export XDG_CACHE_HOME="$tmp/cache"
+unset RVM_ENGINE RVM_CACHE
+kept="$tmp/cache/rvm"
+passed=0 failed=0
+check() { # check NAME CONDITION...
+  name=$1
+  shift
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $name"; fi
+}
+entries() { find "$kept" -name '*.code' 2>/dev/null | wc -l; }
+printf 'def @main(%%x: Tensor[(4), float32]) { sum(%%x) }\n' >"$tmp/sum.rly"
+run() { "$rvm" run "$tmp/sum.rly" --input x=f32[4]=ones --engine native "$@"; }
+loads_llvm() { [ "$(LD_DEBUG=files run "$@" 2>&1 | grep -c libLLVM)" -gt 0 ]; }
+gives() { case $(run "$@" 2>/dev/null) in 4*) true ;; *) false ;; esac; }
+
+check "--no-cache keeps nothing" gives --no-cache
+check "  nothing" [ "$(entries)" = 0 ]
+RVM_CACHE=0 check "RVM_CACHE=0 keeps nothing" gives
+check "  nothing" [ "$(entries)" = 0 ]
+check "the first run compiles" loads_llvm
+check "and keeps one entry" [ "$(entries)" = 1 ]
+not() { ! "$@"; }
+check "the second does not load LLVM" not loads_llvm
+check "and is right" gives
+entry=$(find "$kept" -name '*.code')
+cp "$entry" "$tmp/good"
+mode=$(stat -c %a "$entry")
+check "only its owner may write it" [ "$mode" = 600 ]
+
+for at in 0 20 47 48 200 600; do # damage, byte by byte, in head and body
+  cp "$tmp/good" "$entry"
+  printf '\245' | dd of="$entry" bs=1 seek=$at conv=notrunc 2>/dev/null
+  check "damage at $at is found" gives
+  check "and mended ($at)" cmp -s "$tmp/good" "$entry"
+done
+for n in 0 10 48 300; do
+  head -c $n "$tmp/good" >"$entry"
+  check "cut at $n is found" gives
+  check "and mended ($n)" cmp -s "$tmp/good" "$entry"
+done
+cp "$tmp/good" "$entry"
+chmod 666 "$entry"
+check "what others could have written is not run" loads_llvm
+
+rm -rf "$kept"
+for i in 1 2 3 4; do (gives && : >"$tmp/done$i") & done
+wait
+check "four at once" [ "$(ls "$tmp" | grep -c '^done')" = 4 ]
+check "leave one whole entry" not loads_llvm
+check "and nothing else" [ "$(ls "$kept" | wc -l)" = 1 ]
+
+truncate -s 300M "$kept/old.code"
+touch -d '2020-01-01' "$kept/old.code"
+printf 'def @main(%%x: Tensor[(4), float32]) { max(%%x) }\n' >"$tmp/other.rly"
+"$rvm" run "$tmp/other.rly" --input x=f32[4]=ones --engine native --quiet
+check "the oldest goes when there is too much" [ ! -e "$kept/old.code" ]
+check "the others stay" [ "$(entries)" = 2 ]
+XDG_CACHE_HOME=/proc/nowhere check "a folder that cannot be is no failure" gives
+
+cat >"$tmp/loop.rly" <<'RLY'
+def @main(%n: int32) -> int32 { @loop(%n, 0) }
+def @loop(%n: int32, %a: int32) -> int32 { if (%n == 0) { %a } else { @loop(%n - 1, %a + 1) } }
+RLY
+engine() { "$rvm" run "$tmp/loop.rly" --input "n=$1" --stats --quiet 2>&1 | sed -n 's/^engine \([a-z]*\),.*/\1/p'; }
+check "a short run is interpreted" [ "$(engine 10)" = interp ]
+check "a long one is compiled" [ "$(engine 30000000)" = native ]
+check "from then on at once" [ "$(engine 10)" = native ]
+check "its fuel is what was asked for" [ "$("$rvm" run "$tmp/loop.rly" --input n=1000000 --no-cache --fuel 100 2>&1 | grep -c 'fuel is used up')" = 1 ]
+
+perf() { "$rvm" run "$tmp/loop.rly" --input n=10 --perf --engine native --quiet & pid=$!; wait $pid; }
+perf
+check "perf finds names" grep -q ' main' "/tmp/perf-$pid.map"
+rm -f "/tmp/perf-$pid.map"
+
+for kind in llvm asm; do
+  check "--emit=$kind" [ "$("$rvm" build "$tmp/loop.rly" --emit=$kind | grep -c 'e1\|e0')" -gt 0 ]
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
