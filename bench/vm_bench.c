@@ -1,10 +1,10 @@
-/* vm_bench.c -- what the interpreter and the front end cost, as JSON.
+/* vm_bench.c -- what the engines' control flow and the front end cost, as JSON.
  *
  *   vm_bench [RVM]      RVM: the command, for its start-up time
  *
- * ns per iteration of a scalar tail-recursive loop, ns per call (fib), us per
- * parse and check of a program the size of ResNet-50, ms of a whole process
- * that runs a tiny image.  Best and median of many.                            */
+ * With each engine: ns per iteration of a scalar tail-recursive loop, ns per call
+ * (fib), ns per addition of 16 numbers in a chain of 1000.  us per parse and check of a program the
+ * size of ResNet-50, ms of a whole process that runs a tiny image.  Best and median of many. */
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,10 @@
 #include "stdlib/embedded.h"
 #include "stdlib/stdlib.h"
 #include "typeinfer/infer.h"
+#ifdef RVM_HAVE_LLVM
+#include "codegen/llvm/llvm.h"
+#include "codegen/native/code.h"
+#endif
 
 enum { RUNS = 15 };
 static double now(void) {
@@ -58,7 +62,28 @@ static void *host(void *user, void *old, size_t was, size_t want, rvm_kind kind)
   return p;
 }
 
-static void run_program(const char *text, double *ns) {
+typedef enum { INTERP, VM, NATIVE, ENGINES } EngineKind;
+static const char *const engine_name[ENGINES] = {"interp", "vm", "native"};
+
+/* The code stays until the process ends. */
+static bool use_engine(EngineKind e, rvm_program *p, const void *image, size_t n) {
+  if (e == INTERP) return true;
+#ifdef RVM_HAVE_LLVM
+  const char *why;
+  size_t bytes;
+  LlvmOptions o = {.level = -1, .functions = e == NATIVE};
+  void *code = llvm_compile(&o, image, n, &bytes, &why);
+  if (code && code_load(p, code, bytes, &why)) return true;
+  fprintf(stderr, "%s\n", why);
+  exit(1);
+#else
+  (void)p, (void)image, (void)n;
+  return false;
+#endif
+}
+
+/* false: there is no such engine. */
+static bool run_program(EngineKind engine, const char *text, double *ns) {
   IrCtx *cx;
   Module *m = check(&cx, text);
   Image im;
@@ -72,11 +97,12 @@ static void run_program(const char *text, double *ns) {
   rvm_alloc a = {host, NULL};
   if (!lower_module(m, 1, &g, d, &im)) exit(1);
   uint8_t *bytes = image_write(&im, lower_alloc(), &n);
-  if (rvm_program_load(bytes, n, a, &p, &e) || rvm_program_find(p, "main", &f, &e) ||
-      rvm_instance_new(p, NULL, a, &vm, &e)) {
+  if (rvm_program_load(bytes, n, a, &p, &e) || rvm_program_find(p, "main", &f, &e)) {
     fprintf(stderr, "%s\n", e.message);
     exit(1);
   }
+  if (!use_engine(engine, p, bytes, n)) return false;
+  if (rvm_instance_new(p, NULL, a, &vm, &e)) exit(1);
   for (int i = 0; i < RUNS; i++) {
     rvm_value out;
     double t = now();
@@ -86,6 +112,7 @@ static void run_program(const char *text, double *ns) {
   }
   rvm_instance_free(vm);
   rvm_program_free(p);
+  return true;
 }
 
 /* 53 convolutions with batch norm and relu, residual additions, a classifier. */
@@ -133,21 +160,34 @@ static void start_up(const char *rvm, double *ns) {
   remove(rly), remove(cmd);
 }
 
+static const struct {
+  const char *name;
+  double per;
+  const char *text;
+} program[] = {
+    {"loop_iteration", 1e6,
+     "def @main() -> int32 { @loop(1000000, 0) }\n"
+     "def @loop(%n: int32, %a: int32) -> int32 { if (%n == 0) { %a } else { @loop(%n - 1, "
+     "%a + %n) } }\n"},
+    {"call", 150049, /* that fib(24) makes              */
+     "def @main() -> int32 { @fib(24) }\n"
+     "def @fib(%n: int32) -> int32 { if (%n < 2) { %n } else { @fib(%n - 1) + @fib(%n - 2) } }\n"},
+    {"add_of_16", 1000,
+     "def @main() { @chain(1000, zeros(shape=[16], dtype=\"float32\"), ones(shape=[16], "
+     "dtype=\"float32\")) }\n"
+     "def @chain(%n: int32, %x: Tensor[(16), float32], %y: Tensor[(16), float32])\n"
+     "    -> Tensor[(16), float32] { if (%n == 0) { %x } else { @chain(%n - 1, %x + %y, %y) } }\n"},
+};
+
 int main(int argc, char **argv) {
   double ns[RUNS];
   IrCtx *cx;
   mem_init();
   printf("{\n");
-  run_program("def @main() -> int32 { @loop(1000000, 0) }\n"
-              "def @loop(%n: int32, %a: int32) -> int32 { if (%n == 0) { %a } else { @loop(%n - 1, "
-              "%a + %n) } }\n",
-              ns);
-  report("loop_iteration", ns, 1e6, "ns", ",");
-  run_program(
-      "def @main() -> int32 { @fib(24) }\n"
-      "def @fib(%n: int32) -> int32 { if (%n < 2) { %n } else { @fib(%n - 1) + @fib(%n - 2) } }\n",
-      ns);
-  report("call", ns, 150049, "ns", ","); /* calls that fib(24) makes        */
+  for (int e = INTERP; e < ENGINES; e++)
+    for (size_t i = 0; i < sizeof program / sizeof *program; i++)
+      if (run_program((EngineKind)e, program[i].text, ns))
+        report(str_fmt("%s_%s", program[i].name, engine_name[e]), ns, program[i].per, "ns", ",");
   char *text = resnet50();
   for (int i = 0; i < RUNS; i++) {
     double t = now();

@@ -7,6 +7,7 @@
 #include "codegen/native/engine.h"
 #include "codegen/native/helper.h"
 #include "codegen/native/launch.h"
+#include "vm/program.h"
 
 static const char magic[8] = "rvmcode";
 typedef struct {

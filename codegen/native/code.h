@@ -8,7 +8,7 @@
 #ifndef RVM_CODEGEN_NATIVE_CODE_H
 #define RVM_CODEGEN_NATIVE_CODE_H
 #include "codegen/native/object.h"
-#include "vm/program.h"
+#include <rvm/rvm.h>
 
 typedef struct NativeCode NativeCode;
 
