@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,6 +53,23 @@ const char *file_read(const char *path, size_t limit, char **text, size_t *n) {
   if (fd < 0) return why();
   const char *err = read_all(fd, limit, text, n);
   close(fd);
+  return err;
+}
+
+enum { WORTH_MAPPING = 1 << 20 };
+
+const char *file_view(const char *path, size_t limit, const char **bytes, size_t *n) {
+  struct stat st;
+  char *text;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return why();
+  bool large = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= WORTH_MAPPING &&
+               (uint64_t)st.st_size <= limit;
+  void *at = large ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+  const char *err = at == MAP_FAILED ? read_all(fd, limit, &text, n) : NULL;
+  close(fd);
+  if (at != MAP_FAILED) *n = (size_t)st.st_size;
+  if (!err) *bytes = at == MAP_FAILED ? text : at;
   return err;
 }
 

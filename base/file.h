@@ -7,5 +7,8 @@
 #include <stddef.h>
 
 const char *file_read(const char *path, size_t limit, char **text, size_t *n); /* NUL added after n */
+/* The same for a file too large to copy for nothing: its pages are mapped, and
+ * come when they are touched.  Not to be written; stays until the process ends. */
+const char *file_view(const char *path, size_t limit, const char **bytes, size_t *n);
 const char *file_write(const char *path, const void *bytes, size_t n);
 #endif

@@ -200,7 +200,7 @@ bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **byte
                   Module **m, int *code) {
   *m = NULL;
   if (has_suffix(path, ".rvm")) {
-    const char *why = file_read(path, (size_t)4 << 30, (char **)bytes, n);
+    const char *why = file_view(path, (size_t)4 << 30, (const char **)bytes, n);
     if (why) *code = fail_io(str_fmt("%s: %s", path, why));
     return !why;
   }
