@@ -9,6 +9,7 @@
 #include <rvm/rvm.h>
 #include "codegen/llvm/llvm.h"
 #include "codegen/native/code.h"
+#include "vm/program.h"
 
 enum { MOST = 64 };
 static struct { rvm_program *p; NativeCode *code; } loaded[MOST];
