@@ -21,7 +21,7 @@ def @main(%x: Tensor[(n, k), float32], %w: Tensor[(k, k), float32]) {
   max(@step(%x, %w, 7))
 }
 """
-ROW = re.compile(r"^ *([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)  (\S+) +(\S+)")
+ROW = re.compile(r"^ *([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +[\d.]+ +([\d.]+) +([\d.]+) +(\d+)  (\S+) +(\S+)")
 
 
 def check(name, ok, detail=""):
