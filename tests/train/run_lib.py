@@ -229,6 +229,39 @@ def test_sequences():
     check('lengths_of', parts, *[np.int64(len(r)) for r in rows])
 
 
+def lstm_sum(x, p):
+    """In float64: the sum of all states."""
+    sigmoid = lambda z: 1 / (1 + np.exp(-z))
+    h = c = np.zeros((x.shape[1], p[1].shape[1]))
+    total = 0
+    for row in x:
+        i, f, g, o = np.split(row @ p[0].T + p[2] + h @ p[1].T + p[3], 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        total += h.sum()
+    return total
+
+
+def test_recurrence():
+    for n in (1, 2, 5, 8):
+        x = f4(n, 2, 3)
+        check('steps_of', {'x': x}, *x)
+    for n in (1, 6):
+        at = [f4(n, 2, 4), f4(12, 4), f4(12, 3), f4(12), f4(12)]
+        wide = [a.astype(np.float64) for a in at]
+        want = [np.zeros(a.shape) for a in at]
+        for a, w in zip(wide, want):
+            for k in np.ndindex(a.shape):
+                old = a[k]
+                a[k] = old + 1e-5
+                up = lstm_sum(wide[0], wide[1:])
+                a[k] = old - 1e-5
+                w[k] = (up - lstm_sum(wide[0], wide[1:])) / 2e-5
+                a[k] = old
+        tensors = {'x': at[0], **{'p.%d' % i: a for i, a in enumerate(at[1:])}}
+        check('lstm_gradient', tensors, lstm_sum(wide[0], wide[1:]), *want, rtol=1e-4, atol=1e-5)
+
+
 # ---- optimisers ------------------------------------------------------------------------------
 
 def test_optimisers():
@@ -312,7 +345,7 @@ def test_audio():
         check('fit', {'x': z, 'n': np.int64(n), 'value': np.float32(-9)}, want)
 
 
-for test in (test_random, test_init, test_losses, test_sequences, test_optimisers, test_audio):
+for test in (test_random, test_init, test_losses, test_sequences, test_recurrence, test_optimisers, test_audio):
     test()
 print('%d passed, %d failed' % (passed, failed))
 sys.exit(failed != 0)
