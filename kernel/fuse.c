@@ -408,14 +408,15 @@ static bool try_append(Fuse *f) {
 }
 
 /* ---- the result ------------------------------------------------------------------------- */
+/* What was fused, as far as it fits. */
 static void name_of(const KPart *p, const KPart *c, char *to, size_t n) {
   const char *parts[2] = {p->k->text + p->k->name, c->k->text + c->k->name};
   size_t at = 0;
   for (int i = 0; i < 2; i++) {
     const char *s = parts[i];
-    if (!memcmp(s, "nn.", strlen(s) < 3 ? strlen(s) + 1 : 3)) s += 3;
+    if (strlen(s) > 3 && !memcmp(s, "nn.", 3)) s += 3;
     if (at + strlen(s) + 2 > n) break;
-    if (i) to[at++] = '_';
+    if (at) to[at++] = '_';
     memcpy(to + at, s, strlen(s));
     at += strlen(s);
   }
@@ -423,7 +424,7 @@ static void name_of(const KPart *p, const KPart *c, char *to, size_t n) {
 }
 
 static bool open_fuse(Fuse *f, KPart p, KPart c, KWanted wanted, KAlloc a) {
-  char name[96];
+  char name[128];
   memset(f, 0, sizeof *f);
   f->part[PRODUCER] = p, f->part[CONSUMER] = c;
   f->wanted = wanted, f->a = a;

@@ -88,7 +88,11 @@ static bool nested_vars(const Kernel *k, const Around *a, KE e, uint32_t *seen) 
     if (n->kind == KN_Const) return n->bits == 0;
     if (n->kind == KN_Op && n->op == S_add) last = &k->node[n->b], rest = n->a;
     int i = last->kind == KN_Var ? place(a, last->a) : -1;
-    if (i < 0) return last->kind == KN_Var && rest == KE_NONE; /* a loop of extent 1 */
+    if (i < 0 && last->kind == KN_Var && rest != KE_NONE) { /* a loop of extent 1 */
+      e = rest;
+      continue;
+    }
+    if (i < 0) return last->kind == KN_Var;
     if (*seen >> i & 1) return false;
     *seen |= 1u << i;
     if (rest == KE_NONE) return true;

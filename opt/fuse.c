@@ -37,6 +37,7 @@ static bool made_inside(const Making *m, int i) {
   if (i < 0 || !fuse_is_glue(m->f, i)) return false;
   const Expr *e = m->f->b->at[i].value;
   if (e->kind == EX_Proj) return is_member(m, fuse_def(m->f, e->Proj.tuple.var));
+  if (e->kind == EX_Just) return made_inside(m, fuse_def(m->f, e->Just.value.var));
   for (int k = 0; k < e->Tuple.n_items; k++) {
     const Atom *a = &e->Tuple.items[k];
     if (a->kind == ATOM_Var && made_inside(m, fuse_def(m->f, a->var))) return true;
@@ -149,6 +150,40 @@ static Expr *call_of(Making *m, Var *f, Fn *fn) {
   return e;
 }
 
+/* Copies of binding i that others use stand behind the call. */
+static void rebind_copies(Making *m, int i, Bindings *out) {
+  for (int k = 0; k < m->f->users[i].n; k++) {
+    int u = m->f->users[i].at[k];
+    if (u == m->f->b->n || m->f->b->at[u].value->kind != EX_Just || !fuse_is_glue(m->f, u))
+      continue;
+    if (!fuse_escapes(m->f, u, m->g)) continue;
+    vec_push(out, m->f->b->at[u]);
+    rebind_copies(m, u, out);
+  }
+}
+
+/* One variable, or the parts of a tuple. */
+static void bind_results(Making *m, Expr *call, Bindings *out) {
+  const Binding *at = m->f->b->at;
+  if (m->result.n == 1) {
+    const Binding *b = &at[m->result.at[0]];
+    vec_push(out, ((Binding){b->var, call, b->style}));
+    return;
+  }
+  Var *all = ir_var(m->cx, NULL, call->span);
+  all->type = call->type;
+  vec_push(out, ((Binding){all, call, BIND_Graph}));
+  for (int k = 0; k < m->result.n; k++) {
+    const Binding *b = &at[m->result.at[k]];
+    Expr *e = ir_expr(EX_Proj, b->value->span);
+    e->type = b->var->type;
+    e->Proj.tuple = atom_var(all, call->span);
+    e->Proj.tuple.type = all->type;
+    e->Proj.index = k;
+    vec_push(out, ((Binding){b->var, e, b->style}));
+  }
+}
+
 static void emit_group(FuseBlock *f, FuseGroup *g, Bindings *out) {
   Making m = {.f = f, .g = g, .cx = f->cx->m->cx};
   Span span = f->b->at[vec_last(&g->member)].value->span;
@@ -158,42 +193,28 @@ static void emit_group(FuseBlock *f, FuseGroup *g, Bindings *out) {
   }
   for (int k = 0; k < g->member.n; k++) find_results(&m, g->member.at[k]);
   Fn *fn = function_of(&m, span);
-  Expr *call = call_of(&m, bind_function(&m, fn, out), fn);
-  if (m.result.n == 1) {
-    const Binding *b = &f->b->at[m.result.at[0]];
-    vec_push(out, ((Binding){b->var, call, b->style}));
-    return;
-  }
-  Var *all = ir_var(m.cx, NULL, span);
-  all->type = fn->ret;
-  vec_push(out, ((Binding){all, call, BIND_Graph}));
-  for (int k = 0; k < m.result.n; k++) {
-    const Binding *b = &f->b->at[m.result.at[k]];
-    Expr *e = ir_expr(EX_Proj, b->value->span);
-    e->type = b->var->type;
-    e->Proj.tuple = atom_var(all, span);
-    e->Proj.tuple.type = all->type;
-    e->Proj.index = k;
-    vec_push(out, ((Binding){b->var, e, b->style}));
-  }
+  bind_results(&m, call_of(&m, bind_function(&m, fn, out), fn), out);
+  for (int k = 0; k < m.result.n; k++) rebind_copies(&m, m.result.at[k], out);
 }
 
 /* ---- the block --------------------------------------------------------------------------- */
-/* Glue that is made inside a group, or was bound again by its call. */
-static bool is_part_of(const FuseBlock *f, const Atom *a, const FuseGroup *g) {
-  int d = a->kind == ATOM_Var ? fuse_def(f, a->var) : -1;
-  if (d >= 0 && !f->group[d] && fuse_is_glue(f, d) && f->b->at[d].value->kind == EX_Proj)
-    d = fuse_def(f, f->b->at[d].value->Proj.tuple.var);
-  return d >= 0 && f->group[d] == g;
+/* The group of the call that a is the result of, a part of it or a copy. */
+static FuseGroup *group_behind(const FuseBlock *f, const Atom *a) {
+  for (;;) {
+    int d = a->kind == ATOM_Var ? fuse_def(f, a->var) : -1;
+    if (d < 0 || f->group[d] || !fuse_is_glue(f, d)) return d >= 0 ? f->group[d] : NULL;
+    const Expr *e = f->b->at[d].value;
+    if (e->kind == EX_Tuple) return NULL;
+    a = e->kind == EX_Proj ? &e->Proj.tuple : &e->Just.value;
+  }
 }
 
+/* Glue that is made inside a group, or is bound again by its call. */
 static bool is_absorbed(const FuseBlock *f, int i) {
   if (!fuse_is_glue(f, i)) return false;
   const Expr *e = f->b->at[i].value;
-  if (e->kind == EX_Proj) {
-    int d = fuse_def(f, e->Proj.tuple.var);
-    return d >= 0 && f->group[d];
-  }
+  if (e->kind == EX_Proj) return group_behind(f, &e->Proj.tuple) != NULL;
+  if (e->kind == EX_Just) return group_behind(f, &e->Just.value) != NULL;
   FuseGroup *g = NULL;
   for (int k = 0; k < f->users[i].n; k++) {
     int u = f->users[i].at[k];
@@ -201,7 +222,7 @@ static bool is_absorbed(const FuseBlock *f, int i) {
     g = f->group[u];
   }
   for (int k = 0; g && k < e->Tuple.n_items; k++)
-    if (is_part_of(f, &e->Tuple.items[k], g)) return true;
+    if (group_behind(f, &e->Tuple.items[k]) == g) return true;
   return false;
 }
 
@@ -221,14 +242,6 @@ static void ready_block(void *ud, Block *b) {
   ready_atom(ud, &b->result);
 }
 
-/* The group that binds (a part of) binding d. */
-static FuseGroup *maker(const FuseBlock *f, int d) {
-  const Expr *e = f->b->at[d].value;
-  if (f->group[d] || e->kind != EX_Proj) return f->group[d];
-  int t = fuse_def(f, e->Proj.tuple.var);
-  return t >= 0 ? f->group[t] : NULL;
-}
-
 /* The group to give up so that every variable is bound before its uses; NULL:
  * they are. */
 static FuseGroup *out_of_order(FuseBlock *f, const Bindings *out, FuseGroup *const *of) {
@@ -236,7 +249,9 @@ static FuseGroup *out_of_order(FuseBlock *f, const Bindings *out, FuseGroup *con
   for (int i = 0; i < out->n; i++) {
     Ready r = {f, &bound, -1};
     ir_visit(out->at[i].value, &(ExprVisit){ready_atom, ready_block, NULL}, &r);
-    if (r.missing >= 0) return of[i] ? of[i] : maker(f, r.missing);
+    if (r.missing >= 0)
+      return of[i] ? of[i]
+                   : group_behind(f, &(Atom){.kind = ATOM_Var, .var = f->b->at[r.missing].var});
     map_set(&bound, map_ptr(out->at[i].var), f);
   }
   return NULL;

@@ -34,6 +34,6 @@ int  fuse_def(const FuseBlock *f, const Var *v);
 /* Is binding i mentioned by something that is not in g?  Tuples and projections
  * of which every use is inside are inside. */
 bool fuse_escapes(const FuseBlock *f, int i, const FuseGroup *g);
-/* A tuple of variables, or a part of an operator's result: may be made inside. */
+/* A tuple of variables, a part of an operator's result, a copy: may be made inside. */
 bool fuse_is_glue(const FuseBlock *f, int i);
 #endif

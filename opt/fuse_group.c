@@ -48,6 +48,9 @@ static void find_users(FuseBlock *f) {
 bool fuse_is_glue(const FuseBlock *f, int i) {
   const Expr *e = f->b->at[i].value;
   if (e->n_oblige) return false;
+  if (e->kind == EX_Just)
+    return e->Just.value.kind == ATOM_Var && fuse_def(f, e->Just.value.var) >= 0 &&
+           atom_can_be(f->b->at[i].var, &e->Just.value);
   if (e->kind == EX_Proj) {
     int d = e->Proj.tuple.kind == ATOM_Var ? fuse_def(f, e->Proj.tuple.var) : -1;
     const Expr *of = d >= 0 ? f->b->at[d].value : NULL;
@@ -151,7 +154,9 @@ static int first_outside(const FuseBlock *f, int i, const FuseGroup *g) {
   for (int k = 0; k < f->users[i].n; k++) {
     int u = f->users[i].at[k], at = u;
     if (u < f->b->n && is_member(g, u)) continue;
-    if (u < f->b->n && fuse_is_glue(f, u) && f->users[u].n) at = first_outside(f, u, g);
+    bool glue = u < f->b->n && fuse_is_glue(f, u);
+    if (glue && (f->users[u].n || f->b->at[u].value->kind == EX_Just))
+      at = first_outside(f, u, g); /* a copy nobody uses is nobody's use */
     if (at < first) first = at;
   }
   return first;
@@ -165,8 +170,8 @@ static void each_source(const FuseBlock *f, const Atom *a, void (*fn)(void *, in
   int d = a->kind == ATOM_Var ? fuse_def(f, a->var) : -1;
   if (d < 0) return;
   const Expr *e = f->b->at[d].value;
-  if (fuse_is_glue(f, d) && e->kind == EX_Proj)
-    each_source(f, &e->Proj.tuple, fn, ud);
+  if (fuse_is_glue(f, d) && e->kind != EX_Tuple)
+    each_source(f, e->kind == EX_Proj ? &e->Proj.tuple : &e->Just.value, fn, ud);
   else if (fuse_is_glue(f, d))
     for (int i = 0; i < e->Tuple.n_items; i++) each_source(f, &e->Tuple.items[i], fn, ud);
   else
@@ -179,6 +184,7 @@ static bool comes_from(const FuseBlock *f, const Atom *a, const FuseGroup *g) {
   if (d < 0 || !fuse_is_glue(f, d)) return d >= 0 && is_member(g, d);
   const Expr *e = f->b->at[d].value;
   if (e->kind == EX_Proj) return comes_from(f, &e->Proj.tuple, g);
+  if (e->kind == EX_Just) return comes_from(f, &e->Just.value, g);
   for (int i = 0; i < e->Tuple.n_items; i++)
     if (comes_from(f, &e->Tuple.items[i], g)) return true;
   return false;
@@ -190,6 +196,7 @@ static int last_input(const FuseBlock *f, const Atom *a, const FuseGroup *g) {
   if (d < 0 || is_member(g, d)) return -1;
   if (!comes_from(f, a, g)) return d;
   const Expr *e = f->b->at[d].value;
+  if (e->kind == EX_Just) return last_input(f, &e->Just.value, g);
   for (int i = 0; e->kind == EX_Tuple && i < e->Tuple.n_items; i++) {
     int l = last_input(f, &e->Tuple.items[i], g);
     if (l > last) last = l;
@@ -246,10 +253,15 @@ static OpPattern pattern_of(const FuseBlock *f, int i) {
   return f->b->at[i].value->Call.callee.op->pattern;
 }
 
+/* Of an operator with several results the first counts: the others are small
+ * (batch_norm) or like it. */
+static Type *main_result(const FuseBlock *f, int i) {
+  Type *t = type_resolve(f->b->at[i].var->type);
+  return t->kind == TY_Tuple ? type_resolve(t->tuple.at[0]) : t;
+}
 static bool same_extents_as(const FuseBlock *f, int i, int j) {
-  Type *x = type_resolve(f->b->at[i].var->type), *y = type_resolve(f->b->at[j].var->type);
-  if (x->kind != TY_Tensor || y->kind != TY_Tensor || x->tensor.rank != y->tensor.rank)
-    return false;
+  Type *x = main_result(f, i), *y = main_result(f, j);
+  if (x->tensor.rank != y->tensor.rank) return false;
   for (int k = 0; k < x->tensor.rank; k++)
     if (!dim_equal(x->tensor.dim[k], y->tensor.dim[k])) return false;
   return true;
