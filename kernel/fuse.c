@@ -269,7 +269,9 @@ static bool keep_value(KCopy *c, uint32_t s) {
     Link *l = &f->link[i];
     if (l->store != s) continue;
     if (!done) {
-      l->value = kb_let(f->b, kcopy_expr(c, st->c));
+      l->value = kcopy_expr(c, st->c);
+      if (l->value != KE_NONE && f->b->k.node[l->value].kind != KN_Var)
+        l->value = kb_let(f->b, l->value);
       kcopy_index(c, st->a, st->b, at);
       if (l->wanted) kb_store(f->b, c->buf[st->a], at, l->value);
     }

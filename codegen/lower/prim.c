@@ -341,6 +341,40 @@ static OpStep step_of(Prim *p, const KFused *out) {
   return s;
 }
 
+/* ---- constants ---- */
+static bool nobody(void *ud, uint32_t root) { return (void)ud, (void)root, false; }
+
+/* A scalar that is known is a number in the kernel: as if a kernel without a
+ * name had made it. */
+static Kernel *number_kernel(const Tensor *t) {
+  KB *b = kb_new(lower_alloc(), "");
+  uint64_t bits = 0;
+  memcpy(&bits, t->bytes, (size_t)dtype_bytes(t->dtype));
+  uint32_t y = kb_buf(b, K_OUT, "y", t->dtype, 0, NULL);
+  kb_store(b, y, NULL, kb_bits_const(b, t->dtype, bits));
+  return kb_done(b);
+}
+
+static bool put_number(Prim *p, Item *it) {
+  for (int i = 0; i < it->step.n_in; i++) {
+    uint32_t r = (uint32_t)it->step.in[i];
+    const Tensor *t = p->o.p.constant[r];
+    Kernel *k = t && t->rank == 0 ? number_kernel(t) : NULL;
+    KFused out;
+    if (!k || !kernel_fuse((KPart){k, &r, NULL}, part_of(p, &it->step), (KWanted){nobody, NULL},
+                           lower_alloc(), &out))
+      continue;
+    it->step = step_of(p, &out);
+    it->fails = it->fails && step_fails(&it->step);
+    return true;
+  }
+  return false;
+}
+static void put_numbers(Prim *p) {
+  for (int i = 0; i < p->item.n; i++)
+    while (is_kernel(&p->item.at[i]) && put_number(p, &p->item.at[i])) continue;
+}
+
 /* Fuse item lo into item hi; the place of the result, or -1. */
 static int fuse_two(Prim *p, int lo, int hi) {
   Item *a = &p->item.at[lo], *b = &p->item.at[hi];
@@ -479,6 +513,7 @@ bool fl_prim(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   const Fn *fn = fl_val(f, e->Call.callee.var)->fn->fn;
   Prim p = {.o = {.f = f, .p = {.cx = f->L->cx, .span = e->span, .diags = f->L->d}}};
   if (!collect(&p, fn, &e->Call)) return false;
+  put_numbers(&p);
   fuse_all(&p);
   emit(&p);
   for (int i = 0; i < p.result.n; i++)

@@ -125,8 +125,7 @@ static void a_map_goes_into_the_epilogue_of_a_contraction(void **state) {
           "  contract f32 acc0 (i0 in n, i1 in 2, i2 in 3) over (i3 in 8) {\n"
           "    x[i0, i3], w[i1, i2, i3]\n"
           "  } then {\n"
-          "    let t0 = acc0\n"
-          "    y[i0, i1, i2] = max(t0 + b[i1], 0:f32)\n"
+          "    y[i0, i1, i2] = max(acc0 + b[i1], 0:f32)\n"
           "  }\n"
           "}\n");
 }
