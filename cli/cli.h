@@ -55,6 +55,7 @@ Global *driver_gradient(Driver *d, Module *m, Global *f, int *code);
 /* PassOpts.eval with the interpreter; ud is the Driver. */
 bool    driver_eval(void *ud, Block *closed, Type *t, int n, const Tensor **out);
 void    driver_init(Driver *d, const char *diag_format);
+int     driver_level(const NumberOpt *opt);           /* --opt: 0 to 2, 2 if not given */
 /* Reads, resolves and (if typed) checks; NULL after reporting. */
 Module *driver_load(Driver *d, const char *path, bool typed);
 /* The same with the text of the file at hand. */

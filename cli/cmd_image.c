@@ -9,7 +9,7 @@ typedef struct {
   CommonOpts common;
   const char *out, *entry, *passes, *emit;
   TextList params;
-  uint64_t opt;
+  NumberOpt opt;
 } BuildCmd;
 static const Opt build_opts[] = {
     {"out", "FILE.rvm", "where to write (default: beside the source)", OPT_TEXT,
@@ -18,7 +18,7 @@ static const Opt build_opts[] = {
      offsetof(BuildCmd, entry)},
     {"params", "FILE", "weights of --entry (default: main), which the image then holds", OPT_LIST,
      offsetof(BuildCmd, params)},
-    {"opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, offsetof(BuildCmd, opt)},
+    {"opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, offsetof(BuildCmd, opt)},
     {"passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT,
      offsetof(BuildCmd, passes)},
     {"emit", "KIND,...", "text instead, printed or to --out: " EMIT_KINDS, OPT_TEXT,
@@ -49,7 +49,7 @@ static int run_build(void *opts, int n, char **args) {
   for (int i = 0; i < o->params.n; i++)
     if ((code = tensors_read(o->params.at[i], &weights)) != EXIT_OK) return code;
   driver_init(&d, o->common.diag);
-  d.opt_level = o->opt > 2 ? 2 : (int)o->opt;
+  d.opt_level = driver_level(&o->opt);
   d.passes = o->passes;
   d.params = &weights;
   d.stays = none_stays;

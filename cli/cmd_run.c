@@ -22,7 +22,7 @@ typedef struct {
   TextList input, params;
   NumberOpt rtol, atol;
   uint64_t fuel, memory_limit, call_depth, repeat;
-  uint64_t opt;
+  NumberOpt opt;
   const char *passes, *profile, *memory;
   bool stats, types, full, quiet, samples, no_cache, perf;
 } RunCmd;
@@ -47,7 +47,7 @@ static const Opt run_opts[] = {
     O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
     O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
     O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
-    O("opt", "N", "optimise: 0 (default), 1 or 2", OPT_COUNT_OF, opt),
+    O("opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, opt),
     O("passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT, passes),
     O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
     O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
@@ -354,7 +354,7 @@ static int run_run(void *opts, int n, char **args) {
       return fail_usage(&cmd_run, "--input takes NAME=SPEC, found `%s`", o->input.at[i]);
   double t0 = seconds();
   driver_init(&d, o->common.diag);
-  d.opt_level = o->opt > 2 ? 2 : (int)o->opt;
+  d.opt_level = driver_level(&o->opt);
   d.passes = o->passes;
   d.params = &r.params;
   d.stays = given_otherwise;

@@ -5,11 +5,17 @@
 #include "autodiff/autodiff.h"
 #include "cli/bind.h"
 #include "cli/cli.h"
+#include "opt/pass.h"
 #include "codegen/lower/lower.h"
 #include "parser/parser.h"
 #include "stdlib/embedded.h"
 #include "stdlib/stdlib.h"
 #include "typeinfer/infer.h"
+
+int driver_level(const NumberOpt *opt) {
+  if (!opt->given || opt->value > OPT_MAX_LEVEL) return OPT_MAX_LEVEL;
+  return opt->value < 0 ? 0 : (int)opt->value;
+}
 
 void driver_init(Driver *d, const char *diag_format) {
   *d = (Driver){.diag_format = diag_format};

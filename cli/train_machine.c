@@ -24,7 +24,7 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
   rvm_error err = {0};
   *m = (Machine){.path = path};
   driver_init(&m->d, o->common.diag);
-  m->d.opt_level = o->opt.given ? (int)o->opt.value : 2;
+  m->d.opt_level = driver_level(&o->opt);
   if (!driver_image_source(&m->d, path, text ? buf_text(text) : NULL, text ? text->n : 0, entries,
                            &bytes, &n, &module, code))
     return false;

@@ -242,36 +242,43 @@ static void ready_block(void *ud, Block *b) {
   ready_atom(ud, &b->result);
 }
 
-/* The group to give up so that every variable is bound before its uses; NULL:
- * they are. */
-static FuseGroup *out_of_order(FuseBlock *f, const Bindings *out, FuseGroup *const *of) {
+static void give_up(FuseBlock *f, const FuseGroup *g) {
+  for (int k = 0; k < g->member.n; k++) f->group[g->member.at[k]] = NULL;
+}
+
+/* Groups that are called behind a use of what they make, or before what they
+ * read is made, are given up.  Were there any? */
+static bool out_of_order(FuseBlock *f, const Bindings *out, FuseGroup *const *of) {
   Map bound = {0};
+  bool any = false;
   for (int i = 0; i < out->n; i++) {
     Ready r = {f, &bound, -1};
     ir_visit(out->at[i].value, &(ExprVisit){ready_atom, ready_block, NULL}, &r);
-    if (r.missing >= 0)
-      return of[i] ? of[i]
-                   : group_behind(f, &(Atom){.kind = ATOM_Var, .var = f->b->at[r.missing].var});
     map_set(&bound, map_ptr(out->at[i].var), f);
+    if (r.missing < 0) continue;
+    Atom late = {.kind = ATOM_Var, .var = f->b->at[r.missing].var};
+    const FuseGroup *g = of[i] ? of[i] : group_behind(f, &late);
+    if (g) give_up(f, g);
+    any |= g != NULL;
   }
-  return NULL;
-}
-
-static void give_up(FuseBlock *f, const FuseGroup *g) {
-  for (int k = 0; k < g->member.n; k++) f->group[g->member.at[k]] = NULL;
+  return any;
 }
 
 static Bindings rewritten(FuseBlock *f, FuseGroup ***of) {
   Bindings out = {0};
   VEC(FuseGroup *) from = {0};
-  VEC(FuseGroup *) up = {0};
-  for (int i = 0; i < f->b->n; i++)
-    if (f->group[i] && f->group[i]->up && f->group[i]->member.at[0] == i)
-      vec_push(&up, f->group[i]);
+  FuseGroup **up = NEW_N(FuseGroup *, f->b->n + 1);
+  for (int i = 0; i < f->b->n; i++) {
+    FuseGroup *g = f->group[i];
+    if (!g || !g->up || g->member.at[0] != i) continue;
+    g->next = up[g->place];
+    up[g->place] = g;
+  }
   for (int i = 0; i <= f->b->n; i++) {
-    for (int k = 0; k < up.n; k++)
-      if (up.at[k]->place == i) emit_group(f, up.at[k], &out);
-    while (from.n < out.n) vec_push(&from, NULL);
+    for (FuseGroup *g = up[i]; g; g = g->next) {
+      emit_group(f, g, &out);
+      while (from.n < out.n) vec_push(&from, g);
+    }
     if (i == f->b->n) break;
     FuseGroup *g = f->group[i];
     if (g && !g->up && g->place == i) emit_group(f, g, &out);
@@ -313,11 +320,7 @@ static void fuse_block(void *ud, Block *b) {
   while (any_group(&f)) {
     FuseGroup **of;
     Bindings out = rewritten(&f, &of);
-    FuseGroup *bad = out_of_order(&f, &out, of);
-    if (bad) {
-      give_up(&f, bad);
-      continue;
-    }
+    if (out_of_order(&f, &out, of)) continue;
     b->n = out.n;
     b->at = out.at;
     return;

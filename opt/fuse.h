@@ -13,7 +13,7 @@ typedef struct FuseGroup {
   Indices member;
   OpPattern anchor;                    /* Reduce, OutFusable; else none: Elemwise */
   int place;  bool up;
-  bool gone;
+  struct FuseGroup *next;              /* up, at the same place                */
 } FuseGroup;
 
 typedef struct FuseBlock {

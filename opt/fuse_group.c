@@ -158,6 +158,7 @@ static int first_outside(const FuseBlock *f, int i, const FuseGroup *g) {
     if (glue && (f->users[u].n || f->b->at[u].value->kind == EX_Just))
       at = first_outside(f, u, g); /* a copy nobody uses is nobody's use */
     if (at < first) first = at;
+    if (!glue) break; /* users are in order, and glue is used behind itself */
   }
   return first;
 }
