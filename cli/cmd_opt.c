@@ -46,7 +46,7 @@ typedef struct {
   uint64_t level;
   NumberOpt limit;
   const char *passes, *print_after, *out;
-  bool list, changed, time, types, all;
+  bool list, changed, time, types, all, verify;
 } OptCmd;
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(OptCmd, field) }
@@ -59,6 +59,8 @@ static const Opt opt_opts[] = {
       OPT_FLAG, changed),
     O("time-passes", NULL, "what each pass took and changed, to stderr", OPT_FLAG, time),
     O("pass-limit", "N", "stop rewriting after N changes, to find a wrong one", OPT_NUMBER, limit),
+    O("verify", NULL, "after every pass that changed it, read the program back from its text",
+      OPT_FLAG, verify),
     O("out", "FILE", "write the program there instead of printing it", OPT_TEXT, out),
     O("types", NULL, "add the type of every expression as a comment", OPT_FLAG, types),
     O("all", NULL, "also the library functions the program uses", OPT_FLAG, all),
@@ -86,6 +88,18 @@ static void after_pass(void *ud, const Pass *p, const Module *m, int64_t changes
   if (!named && !(o->changed && changes)) return;
   program_text(o, m, &b);
   fprintf(stderr, "// after %s%s\n%s", p->name, changes ? "" : " (unchanged)", buf_text(&b));
+}
+
+/* PassOpts.recheck: the text must read back, and have types. */
+static bool reads_back(void *ud, const Module *m, StrBuf *why) {
+  Driver again;
+  StrBuf b = {0};
+  program_text(&(OptCmd){0}, m, &b);
+  driver_init(&again, ((const OptCmd *)ud)->common.diag);
+  const Module *read = driver_load_text(&again, "optimised.rly", buf_text(&b), b.n, true);
+  if (read) return true;
+  diag_render(again.diags, why, false);
+  return false;
 }
 
 /* All, or those of a level in its order. */
@@ -116,6 +130,7 @@ static int run_opt(void *opts, int n, char **args) {
   PassOpts po = {.limit = o->limit.given ? (int64_t)o->limit.value : -1,
                  .clock = clock_ns,
                  .done = after_pass,
+                 .recheck = o->verify ? reads_back : NULL,
                  .ud = o};
   if (!driver_optimise(&d, m, &po, &code)) return code;
   StrBuf b = {0};
