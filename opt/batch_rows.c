@@ -1,6 +1,5 @@
 /* batch_rows.c -- the code that computes rows of products for batch.c.         */
 #include "opt/batch.h"
-#include "opt/retype.h"
 
 enum { N_SIZES = 2, MAX_ROWS = 16 };
 static const int sizes[N_SIZES] = {16, 4};
@@ -49,12 +48,6 @@ static Fn *new_fn(const Maker *k, int n, Var **param, Type *ret, Block *body) {
   return f;
 }
 
-static Type *fn_type(const Fn *f) {
-  Type **param = NEW_N(Type *, f->n + 1);
-  for (int i = 0; i < f->n; i++) param[i] = f->param[i]->type;
-  return type_fn(f->n_vars, f->var, f->n_dims, f->dim, f->n, param, f->ret);
-}
-
 static Block *constant(const Maker *k, bool v) {
   Block *b = NEW(Block);
   Atom a = atom_const(tensor_scalar_int(DT_bool, v), k->span);
@@ -96,7 +89,7 @@ Global *batch_list_has(Module *m, const BatchWalk *w) {
   g->fn->n_vars = 1;
   g->fn->var = NEW_N(TyVar *, 1);
   g->fn->var[0] = a;
-  g->type = fn_type(g->fn);
+  g->type = fn_type_of(g->fn);
   return g;
 }
 
@@ -271,18 +264,6 @@ static Block *all_rows_taken(Module *m, const BatchWalk *w, const Fn *copy) {
   return mk_block(&k, mk_call(&k, w->f, &in, w->match->type, copy->n, arg));
 }
 
-/* The copy quantifies dims of its own. */
-static void own_names(Module *m, Fn *f) {
-  Retype r = {.cx = m->cx};
-  Dim *dim = NEW_N(Dim, f->n_dims + 1);
-  for (int i = 0; i < f->n_dims; i++) {
-    dim[i] = dim_new_sym(m->cx->dims, f->dim[i]->name, f->dim[i]->level);
-    map_set(&r.dim, map_ptr(f->dim[i]), (void *)(uintptr_t)dim[i]);
-  }
-  retype_fn(&r, f);
-  f->dim = dim;
-}
-
 static void fill_rows_fn(Module *m, const BatchWalk *w, Global *g) {
   Map vars = {0};
   Fn *f = ir_clone_fn(m->cx, w->f->fn, &vars);
@@ -307,9 +288,9 @@ static void fill_rows_fn(Module *m, const BatchWalk *w, Global *g) {
   f->param = param;
   f->n++;
   f->body = mk_block(&k, r);
-  own_names(m, f);
+  fn_own_dims(m, f);
   g->fn = f;
-  g->type = fn_type(f);
+  g->type = fn_type_of(f);
 }
 
 /* ---- the function itself ---- */

@@ -1,5 +1,6 @@
 /* build.c -- new typed code.                                                  */
 #include "opt/build.h"
+#include "opt/retype.h"
 
 Type *atom_type_of(const Atom *a) {
   return a->kind == ATOM_Var && a->var->type ? a->var->type : a->type;
@@ -122,4 +123,21 @@ Global *mk_global(Module *m, const char *base, const char *suffix, Fn *fn, Type 
   vec_push(&m->globals, g);
   map_set(&m->global_by_name, map_ptr(g->name), g);
   return g;
+}
+
+Type *fn_type_of(const Fn *f) {
+  Type **param = NEW_N(Type *, f->n + 1);
+  for (int i = 0; i < f->n; i++) param[i] = f->param[i]->type;
+  return type_fn(f->n_vars, f->var, f->n_dims, f->dim, f->n, param, f->ret);
+}
+
+void fn_own_dims(Module *m, Fn *f) {
+  Retype r = {.cx = m->cx};
+  Dim *dim = NEW_N(Dim, f->n_dims + 1);
+  for (int i = 0; i < f->n_dims; i++) {
+    dim[i] = dim_new_sym(m->cx->dims, f->dim[i]->name, f->dim[i]->level);
+    map_set(&r.dim, map_ptr(f->dim[i]), (void *)(uintptr_t)dim[i]);
+  }
+  retype_fn(&r, f);
+  f->dim = dim;
 }
