@@ -28,9 +28,19 @@ static bool run_one(PassCx *cx, const Pass *p, StrBuf *why) {
   return ok;
 }
 
+/* A pass that found nothing to do finds nothing in the same program again: it is
+ * not run until another has changed something. */
 bool passes_run(Module *m, const Pass *const *pass, int n, const PassOpts *o, StrBuf *why) {
   PassCx cx = {.m = m, .o = o};
-  for (int i = 0; i < n; i++)
+  Map seen = {0}; /* Pass -> 1 + changes before its last run */
+  for (int i = 0; i < n; i++) {
+    void *mark = (void *)(intptr_t)(cx.changes + 1);
+    if (map_get(&seen, map_ptr(pass[i])) == mark) {
+      if (o->done) o->done(o->ud, pass[i], m, 0, 0);
+      continue;
+    }
+    map_set(&seen, map_ptr(pass[i]), mark);
     if (!run_one(&cx, pass[i], why)) return false;
+  }
   return true;
 }

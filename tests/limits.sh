@@ -34,6 +34,7 @@ expect "100000 lets print" 10 0 - "$rvm" print "$tmp/chain.rly"
 "$rvm" print "$tmp/chain.rly" >"$tmp/printed.rly"
 expect "100000 lets print again" 10 0 - "$rvm" check "$tmp/printed.rly"
 expect "100000 lets format" 10 0 - "$rvm" fmt "$tmp/chain.rly"
+expect "100000 lets optimise" 10 0 - "$rvm" opt --level 2 "$tmp/chain.rly"
 
 awk 'BEGIN { print "def @main(%x: float64) -> float64 {\n  %0 = add(%x, %x);"
   for (i = 1; i < 100; i++) printf "  %%%d = add(%%%d, %%%d);\n", i, i - 1, i - 1
