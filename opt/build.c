@@ -36,18 +36,22 @@ static Expr *call(Maker *k, Atom callee, Type *ret, int n, const Atom *args) {
   return e;
 }
 
-Atom mk_op(Maker *k, const char *op, Type *t, int n, const Atom *args, const IntAttr *attrs) {
+Atom mk_op_with(Maker *k, const char *op, Type *t, int n, const Atom *args, Attrs attrs) {
   const OpDef *def = irctx_op(k->m->cx, sym(k->m->cx->syms, op));
   Expr *e = call(k, atom_op(def, k->span), t, n, args);
+  e->Call.attrs = attrs;
+  e->Call.op_attrs = opattrs_bind(def, &attrs, k->span, diags_new(k->m->sources));
+  return mk_bind(k, e, t);
+}
+
+Atom mk_op(Maker *k, const char *op, Type *t, int n, const Atom *args, const IntAttr *attrs) {
   VEC(Attr) list = {0};
   for (; attrs && attrs->name; attrs++) {
     Attr a = {.name = sym(k->m->cx->syms, attrs->name), .span = k->span};
     a.val = (AttrVal){.kind = AV_Int, .bits = 32, .i = attrs->value};
     vec_push(&list, a);
   }
-  e->Call.attrs = (Attrs){list.n, list.at};
-  e->Call.op_attrs = opattrs_bind(def, &e->Call.attrs, k->span, diags_new(k->m->sources));
-  return mk_bind(k, e, t);
+  return mk_op_with(k, op, t, n, args, (Attrs){list.n, list.at});
 }
 
 Atom mk_op_like(Maker *k, const Expr *like, Type *t, int n, const Atom *args) {

@@ -2,10 +2,10 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_batch,    &pass_copy,    &pass_cse,   &pass_dce,
-                                  &pass_fold,     &pass_fuse,    &pass_hoist, &pass_inline,
-                                  &pass_known,    &pass_params,  &pass_refs,  &pass_scale,
-                                  &pass_simplify, &pass_special, &pass_unroll};
+const Pass *const all_passes[] = {&pass_batch,  &pass_combine,  &pass_copy,    &pass_cse,
+                                  &pass_dce,    &pass_fold,     &pass_fuse,    &pass_hoist,
+                                  &pass_inline, &pass_known,    &pass_params,  &pass_refs,
+                                  &pass_scale,  &pass_simplify, &pass_special, &pass_unroll};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -37,6 +37,7 @@ static const Pass *const level2[] = {
     &pass_fold,       /* what hangs on constants is a constant                     */
     &pass_known,      /* ... and may decide an if                                  */
     &pass_scale,      /* wants constants in plain view, and leaves new ones ...    */
+    &pass_combine,    /* ... as does this one, last of those that look at weights  */
     &pass_fold,       /* ... to be computed                                        */
     &pass_known,      /* the batch norm it took apart was a tuple                  */
     &pass_simplify,   /* may make two expressions equal                            */
