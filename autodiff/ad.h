@@ -27,6 +27,7 @@ typedef struct AD {
   Map twin_at;  VEC(Twin *) twins;  int done;
   Map intrinsic, special;           /* DataDef -> answers of types.c                   */
   int errors, n_forms;  Span span;
+  bool last;                        /* no form waits for this round: nothing is differentiated again */
 } AD;
 
 /* ---- types.c ------------------------------------------------------------------- */
@@ -42,6 +43,9 @@ Type *ad_field(AD *ad, Type *data, const Ctor *c, int i);     /* closed type of 
 Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c);
 Ctor *ad_zero_ctor(AD *ad, Type *data);
 Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
+/* A data type of a new name, and a constructor of its n_ctors at most. */
+DataDef *ad_new_def(AD *ad, const char *want, Span at);
+Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors);
 Sym   ad_key(AD *ad, const char *what, Type *t);
 bool  ad_fail(AD *ad, Span at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
@@ -93,6 +97,7 @@ typedef struct Val {
   bool active, plain, has_at;
   int depth;                        /* how many closures around its binding         */
   bool has_acc;  Atom acc;          /* ref where closures add to its adjoint        */
+  bool deferred;                    /* its adjoint is a list of products (defer.c)  */
   LocalFn *fn;
 } Val;
 struct Frame {
@@ -148,16 +153,30 @@ void sweep_branches(Scope *s, const Step *st, Adj *d);
 Atom forward_closure(Scope *s, const Fn *fn, Var *self);
 /* The type of fn's result in the scope of its body. */
 Type *result_type(Scope *s, const Fn *fn);
-/* The result type of a pullback that gives what belongs to these types, where
- * it has to be said: data nobody contributed to has no type of its own. */
-Type *pullback_type(Frame *f, int n, Type *const *type);
+/* The result type of a pullback that gives tangents of these types, where it has to be said: data nobody contributed to has no type of its own. */
+Type *pullback_type(Frame *f, int n, Type *const *tan);
 /* The parameter of a pullback: what is given with respect to y, of type t. */
 Var *cotangent(Scope *s, Type *t, Atom y, Adj **d);
+
+/* ---- defer.c ------------------------------------------------------------------------------- */
+/* May the gradient of v, parameter number param of fn (-1: a capture), be a list
+ * of products?  self: the variable of a local function. */
+bool  can_defer(const Fn *fn, const Var *self, const Var *v, Type *t, int param);
+Type *pairs_type(AD *ad, Type *w);
+Atom  pairs_none(AD *ad, Out o, Type *w);
+Atom  pairs_cons(AD *ad, Out o, Type *w, Atom gy, Atom x, Atom rest);
+Atom  pairs_append(AD *ad, Out o, Type *w, Atom a, Atom b);
+Atom  pairs_sum(AD *ad, Out o, Type *w, Atom pairs, Atom like);
+/* Adjoints of a variable, which may be such a list. */
+Type *val_tan(AD *ad, const Val *v);
+Atom  val_value(AD *ad, Out o, const Val *v, Adj *d);
+Adj  *val_add(AD *ad, Out o, const Val *v, Adj *a, Adj *b);
 
 /* ---- twin.c -------------------------------------------------------------------------------- */
 struct Twin {
   Global *global;  const Fn *fn;  const TyEnv *env;  Frame *from;
   VarList caps;  bool *mask;  Var *self;               /* mask: over caps, then params */
+  bool *defer;                      /* given as a list of products                    */
 };
 Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
               const VarList *caps, const bool *mask);

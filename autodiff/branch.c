@@ -36,11 +36,11 @@ Type *result_type(Scope *s, const Fn *fn) {
   return said && ad_has_data(said) ? said : atom_closed(s, &fn->body->result);
 }
 
-Type *pullback_type(Frame *f, int n, Type *const *type) {
+Type *pullback_type(Frame *f, int n, Type *const *tan) {
   Type **at = NEW_N(Type *, n + 1);
   bool data = false;
   for (int i = 0; i < n; i++) {
-    at[i] = frame_annot(f, ad_tan(f->ad, type[i]));
+    at[i] = frame_annot(f, tan[i]);
     data |= ad_has_data(at[i]);
   }
   return data ? type_tuple(n, at) : NULL;
@@ -142,11 +142,11 @@ static Block *branch(Scope *s, const Branching *k, Block *b, const Pattern *p, P
   Atom *at = NEW_N(Atom, k->gives.n + 2);
   Type **type = NEW_N(Type *, k->gives.n + 2);
   int n = 0;
-  if (k->scrutinee) type[n] = k->data, at[n++] = pattern_tan(&in, p, *made, k->data);
+  if (k->scrutinee) type[n] = ad_tan(ad, k->data), at[n++] = pattern_tan(&in, p, *made, k->data);
   for (int i = 0; i < k->gives.n; i++) {
     Val *v = frame_val(s->f, k->gives.at[i]);
-    type[n] = v->type;
-    at[n++] = adj_value(ad, &rev, v->type, v->at, scope_adj(&in, k->gives.at[i]));
+    type[n] = val_tan(ad, v);
+    at[n++] = val_value(ad, &rev, v, scope_adj(&in, k->gives.at[i]));
   }
   Block *back = bb_done(&rev, em_tuple(ad, &rev, n, at), ad->span);
   Atom pb = em_pullback(ad, &fwd, dy, back, pullback_type(s->f, n, type));
@@ -273,14 +273,15 @@ Atom forward_closure(Scope *s, const Fn *fn, Var *self) {
   sweep(&in);
   give_outside(&in);
   Atom *at = NEW_N(Atom, fn->n + 1);
-  Type **type = NEW_N(Type *, fn->n + 1);
+  Type **type = NEW_N(Type *, fn->n + 1), **tan = NEW_N(Type *, fn->n + 1);
   for (int i = 0; i < fn->n; i++) {
     Val *v = frame_val(s->f, fn->param[i]);
     type[i] = v->type;
+    tan[i] = ad_tan(ad, v->type);
     at[i] = adj_value(ad, &rev, v->type, v->at, scope_adj(&in, fn->param[i]));
   }
   Block *back = bb_done(&rev, em_tuple(ad, &rev, fn->n, at), ad->span);
-  Atom pb = em_pullback(ad, &fwd, dy, back, pullback_type(s->f, fn->n, type));
+  Atom pb = em_pullback(ad, &fwd, dy, back, pullback_type(s->f, fn->n, tan));
   Atom both = em_tuple(ad, &fwd, 2, (Atom[]){y, pb});
   Fn *made = NEW(Fn);
   *made = (Fn){.span = fn->span, .n = fn->n, .param = param};

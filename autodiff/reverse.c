@@ -34,6 +34,13 @@ static bool *full_mask(AD *ad, int n_caps, int n, Type *const *param) {
   return mask;
 }
 
+/* The result type of the pullback of a function of type fn. */
+static Type *tangents_type(Frame *f, Type *fn) {
+  Type **tan = NEW_N(Type *, fn->fn.n + 1);
+  for (int i = 0; i < fn->fn.n; i++) tan[i] = ad_tan(f->ad, fn->fn.param[i]);
+  return pullback_type(f, fn->fn.n, tan);
+}
+
 /* A definition as a value.  Its pullback speaks of all parameters. */
 static Atom dual_global(Scope *s, const Atom *a) {
   AD *ad = s->f->ad;
@@ -46,7 +53,7 @@ static Atom dual_global(Scope *s, const Atom *a) {
   Twin *w = twin_of(ad, fn, a->global->name, env, NULL, NULL, &no_caps, mask);
   Atom call = atom_global(w->global, a->span);
   bool all = true;
-  for (int i = 0; i < t->fn.n; i++) all &= mask[i];
+  for (int i = 0; i < t->fn.n; i++) all &= mask[i] && !w->defer[i];
   if (all) return call;
   /* The twin gives what is active; a value's pullback has a place for each. */
   Var **param = NEW_N(Var *, t->fn.n + 1);
@@ -60,10 +67,12 @@ static Atom dual_global(Scope *s, const Atom *a) {
   Atom y = em_proj(ad, &body, r, 0), pb = em_proj(ad, &body, r, 1);
   Var *dy = ad_var(ad, "dy", frame_annot(s->f, ad_tan(ad, t->fn.ret)));
   Atom dx = em_call(ad, &back, pb, 1, (Atom[]){var_atom(ad, dy)});
-  for (int i = 0, k = 0; i < t->fn.n; i++)
+  for (int i = 0, k = 0; i < t->fn.n; i++) {
     out[i] = mask[i] ? em_proj(ad, &back, dx, k++) : em_unit(ad, &back);
+    if (w->defer[i]) out[i] = pairs_sum(ad, &back, t->fn.param[i], out[i], arg[i]);
+  }
   Atom res = em_tuple(ad, &back, t->fn.n, out);
-  Type *ret = pullback_type(s->f, t->fn.n, t->fn.param);
+  Type *ret = tangents_type(s->f, t);
   Atom wrap = em_pullback(ad, &body, dy, bb_done(&back, res, ad->span), ret);
   Atom both = em_tuple(ad, &body, 2, (Atom[]){y, wrap});
   return em_fn(ad, s->fwd, t->fn.n, param, bb_done(&body, both, ad->span), NULL);
@@ -303,7 +312,7 @@ static void forward_checkpoint(Scope *s, Var *v, Expr *e, BindStyle style) {
   Atom again = em_proj(ad, &back, em_call(ad, &back, f, n, arg), 1);
   Atom dx = em_call(ad, &back, again, 1, (Atom[]){var_atom(ad, dy)});
   Atom y = em_proj(ad, &body, em_call(ad, &body, f, n, arg), 0);
-  Type *ret = pullback_type(s->f, n, t->fn.param);
+  Type *ret = tangents_type(s->f, t);
   Atom pb = em_pullback(ad, &body, dy, bb_done(&back, dx, ad->span), ret);
   Atom both = em_tuple(ad, &body, 2, (Atom[]){y, pb});
   Fn *fn = NEW(Fn);

@@ -223,6 +223,20 @@ static void drop_block(void *ud, Block *b) {
   }
 }
 
+/* Does a form wait for another? */
+static void wait_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, wait_block, NULL};
+  AD *ad = ud;
+  for (int i = 0; i < b->n; i++) {
+    Expr *e = b->at[i].value;
+    ir_visit(e, &visit, ad);
+    if (!is_form(e) || e->Call.n_args != 1) continue;
+    const Fn *fn;
+    behind(ad, &e->Call.args[0], &fn);
+    ad->last &= fn && !holds_form(ad, fn) && diff_kind(e) != DIFF_Jvp;
+  }
+}
+
 static AD *ad_new(Module *m, Diags *d) {
   AD *ad = NEW(AD);
   *ad = (AD){.m = m, .cx = m->cx, .d = d};
@@ -236,6 +250,8 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
   AD *ad = ad_new(m, d);
   Round r = {.ad = ad};
   if (!ad->n_forms) return AUTODIFF_NOTHING;
+  ad->last = true;
+  for (int i = 0; i < m->globals.n; i++) wait_block(ad, m->globals.at[i]->fn->body);
   int n = m->globals.n; /* those made in this round hold no form */
   for (int i = 0; i < n && !ad->errors; i++) round_block(&r, m->globals.at[i]->fn->body);
   if (ad->errors || !twins_finish(ad)) return AUTODIFF_FAILED;
@@ -256,6 +272,7 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
 Global *autodiff_request(Module *m, Global *f, DiffKind k, Diags *d) {
   AD *ad = ad_new(m, d);
   ad->span = f->span;
+  ad->last = true;
   if (has_type_vars(f->type)) {
     ad_fail(ad, f->span, "@%s has type parameters", f->name);
     return NULL;

@@ -8,7 +8,7 @@ Adj *scope_adj(Scope *s, const Var *v) { return map_get(&s->adj, map_ptr(v)); }
 void contribute(Scope *s, const Atom *a, Adj *d) {
   if (!d || !atom_active(s, a)) return;
   Val *v = frame_val(s->f, a->var);
-  Adj *sum = adj_add(s->f->ad, s->rev, v->type, scope_adj(s, a->var), d);
+  Adj *sum = val_add(s->f->ad, s->rev, v, scope_adj(s, a->var), d);
   map_set(&s->adj, map_ptr(a->var), sum);
 }
 
@@ -35,6 +35,21 @@ static void take_leaves(Scope *s, GradCx *g, Adj *d) {
     Adj *p = ad_has_tan(s->f->ad, t->tuple.at[i]) ? adj_part(s->f->ad, s->rev, d, i) : NULL;
     if (p) g->g[i] = (GradAtom){p->at, true};
   }
+}
+
+static bool is_deferred(Scope *s, const Atom *a) {
+  return a->kind == ATOM_Var && frame_val(s->f, a->var)->deferred;
+}
+
+/* The weight of an nn.dense: one more pair. */
+static void defer_product(Scope *s, const ExCall *c, Adj *d) {
+  if (c->n_args < 2 || !is_deferred(s, &c->args[1])) return;
+  AD *ad = s->f->ad;
+  Val *v = frame_val(s->f, c->args[1].var);
+  Adj *rest = scope_adj(s, v->orig);
+  Atom x = c->args[0].kind == ATOM_Var ? frame_val(s->f, c->args[0].var)->at : c->args[0];
+  Atom pair = pairs_cons(ad, s->rev, v->type, d->at, x, val_value(ad, s->rev, v, rest));
+  map_set(&s->adj, map_ptr(v->orig), adj_atom(pair));
 }
 
 static void sweep_op(Scope *s, const Step *st, Adj *d) {
@@ -64,12 +79,13 @@ static void sweep_op(Scope *s, const Step *st, Adj *d) {
   for (int i = 0; i < c->n_args; i++) {
     arg[i] = c->args[i].kind == ATOM_Var ? frame_val(s->f, c->args[i].var)->at : c->args[i];
     g.arg_type[i] = atom_closed(s, &c->args[i]);
-    wants[i] = atom_active(s, &c->args[i]);
+    wants[i] = atom_active(s, &c->args[i]) && !is_deferred(s, &c->args[i]);
     Type *t = type_resolve(g.arg_type[i]);
     if (t->kind == TY_Tuple) g.out_leaf[i] = NEW_N(GradAtom, t->tuple.n + 1);
   }
   g.arg = arg;
   take_leaves(s, &g, d);
+  defer_product(s, c, d);
   if (rule->text)
     gr_rule(&g, rule->text);
   else if (!rule->hook(&g))
@@ -138,6 +154,19 @@ static bool may_touch(Scope *s, const Step *st) {
   return false;
 }
 
+/* Products are summed where they leave the recursion. */
+static void give_to_caller(Scope *s, const Step *st, Atom all) {
+  AD *ad = s->f->ad;
+  const Twin *w = st->twin;
+  for (int i = 0, k = 0; k < st->gives.n; i++) {
+    if (!w->mask[i]) continue;
+    Atom a = atom_var(st->gives.at[k], ad->span), d = em_proj(ad, s->rev, all, k++);
+    Val *v = frame_val(s->f, a.var);
+    if (w->defer[i] && !v->deferred) d = pairs_sum(ad, s->rev, v->type, d, v->at);
+    contribute(s, &a, adj_atom(d));
+  }
+}
+
 static void sweep_call(Scope *s, const Step *st, Adj *d) {
   AD *ad = s->f->ad;
   const ExCall *c = &st->e->Call;
@@ -146,10 +175,7 @@ static void sweep_call(Scope *s, const Step *st, Adj *d) {
   Atom dy = adj_value(ad, s->rev, v->type, v->at, d);
   Atom all = em_call(ad, s->rev, st->pb, 1, &dy);
   if (st->twin) {
-    for (int i = 0; i < st->gives.n; i++) {
-      Atom a = atom_var(st->gives.at[i], ad->span);
-      contribute(s, &a, adj_atom(em_proj(ad, s->rev, all, i)));
-    }
+    give_to_caller(s, st, all);
     return;
   }
   for (int i = 0; i < c->n_args; i++)

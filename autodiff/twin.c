@@ -66,6 +66,13 @@ Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var
   w->global->fn->n = caps->n + fn->n;
   map_set(&ad->twin_at, map_ptr(key), w);
   vec_push(&ad->twins, w);
+  w->defer = NEW_N(bool, caps->n + fn->n + 1);
+  for (int i = 0; i < caps->n + fn->n; i++) {
+    int param = i - caps->n;
+    Var *v = param < 0 ? caps->at[i] : fn->param[param];
+    Type *t = param < 0 ? frame_val(from, v)->type : ad_close(ad, v->type, env);
+    w->defer[i] = ad->last && mask[i] && can_defer(fn, self, v, t, param < 0 ? -1 : param);
+  }
   if (!from) return w;
   Frame *f = w->from = frame_new(ad, env, true);
   know_functions(f, from, fn);
@@ -112,6 +119,7 @@ static void make_twin(AD *ad, Twin *w) {
   forward_params(&s, n, orig, param, w->mask);
   /* A capture's type was closed by the frame around, whose types are gone. */
   for (int i = 0; i < n_caps; i++) frame_val(f, orig[i])->type = type[i];
+  for (int i = 0; i < n; i++) frame_val(f, orig[i])->deferred = w->defer[i];
   forward_block(&s, fn->body);
   Atom y = scope_atom(&s, &fn->body->result);
   Type *ret = result_type(&s, fn);
@@ -125,8 +133,8 @@ static void make_twin(AD *ad, Twin *w) {
   for (int i = 0; i < n; i++) {
     Val *v = frame_val(f, orig[i]);
     if (!w->mask[i]) continue;
-    given[k] = v->type;
-    at[k++] = adj_value(ad, &rev, v->type, v->at, scope_adj(&s, orig[i]));
+    given[k] = val_tan(ad, v);
+    at[k++] = val_value(ad, &rev, v, scope_adj(&s, orig[i]));
   }
   Block *back = bb_done(&rev, em_tuple(ad, &rev, k, at), ad->span);
   Atom pb = em_pullback(ad, &fwd, dy, back, pullback_type(f, k, given));

@@ -149,20 +149,23 @@ static Sym free_name(AD *ad, const Map *taken, const char *want) {
   return s;
 }
 
-static DataDef *new_def(AD *ad, const DataDef *of, const char *suffix) {
+DataDef *ad_new_def(AD *ad, const char *want, Span at) {
   DataDef *d = NEW(DataDef);
-  d->name = free_name(ad, &ad->m->type_by_name, str_fmt("%s_%s", of->name, suffix));
-  d->span = of->span;
-  d->ctor = NEW_N(Ctor *, of->n_ctors + 1);
+  d->name = free_name(ad, &ad->m->type_by_name, want);
+  d->span = at;
   map_set(&ad->m->type_by_name, map_ptr(d->name), d);
   vec_push(&ad->m->types, d);
-  map_set(&ad->made_of, map_ptr(d), (void *)(uintptr_t)of);
   return d;
 }
 
-static Ctor *new_ctor(AD *ad, DataDef *d, const char *name, int n) {
+static DataDef *new_def(AD *ad, const DataDef *of, const char *suffix) {
+  return ad_new_def(ad, str_fmt("%s_%s", of->name, suffix), of->span);
+}
+
+Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors) {
   Ctor *c = NEW(Ctor);
-  *c = (Ctor){.name = free_name(ad, &ad->m->ctor_by_name, name), .span = d->span, .def = d};
+  *c = (Ctor){.name = free_name(ad, &ad->m->ctor_by_name, want), .span = d->span, .def = d};
+  if (!d->ctor) d->ctor = NEW_N(Ctor *, n_ctors);
   c->tag = d->n_ctors;
   c->n = n;
   c->field = NEW_N(Type *, n + 1);
@@ -189,10 +192,10 @@ static DataDef *adj_def(AD *ad, DataDef *of, uint64_t mask) {
   for (int i = 0; i < of->n_vars; i++)
     if (mask >> i & 1) d->var[d->n_vars++] = of->var[i];
   Params p = {of, mask};
-  new_ctor(ad, d, str_fmt("%s_zero", of->name), 0);
+  ad_new_ctor(ad, d, str_fmt("%s_zero", of->name), 0, of->n_ctors + 1);
   for (int i = 0; i < of->n_ctors; i++) {
     const Ctor *c = of->ctor[i];
-    Ctor *made = new_ctor(ad, d, str_fmt("%s_adj", c->name), c->n);
+    Ctor *made = ad_new_ctor(ad, d, str_fmt("%s_adj", c->name), c->n, 0);
     for (int k = 0; k < c->n; k++) made->field[k] = tan_of(ad, c->field[k], &p);
   }
   return d;
@@ -243,7 +246,7 @@ static Type *dual_data(AD *ad, Type *t) {
     d = new_def(ad, of, "dual");
     map_set(&ad->dual, map_ptr(key), d);
     for (int i = 0; i < of->n_ctors; i++)
-      new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n);
+      ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
     for (int i = 0; i < of->n_ctors; i++)
       for (int k = 0; k < of->ctor[i]->n; k++)
         d->ctor[i]->field[k] = ad_dual(ad, ad_field(ad, t, of->ctor[i], k));
