@@ -23,6 +23,7 @@ typedef struct {
   NumberOpt rtol, atol;
   uint64_t fuel, memory_limit, call_depth, repeat;
   NumberOpt opt;
+  uint64_t threads;
   const char *passes, *profile, *memory;
   bool stats, types, full, quiet, samples, no_cache, perf;
 } RunCmd;
@@ -44,6 +45,8 @@ static const Opt run_opts[] = {
     O("no-cache", NULL, "neither look for machine code in the cache nor keep it", OPT_FLAG,
       no_cache),
     O("perf", NULL, "tell perf(1) the names of compiled functions", OPT_FLAG, perf),
+    O("threads", "N", "of large kernels, when compiled; the bits are the same (default: all cores)",
+      OPT_COUNT_OF, threads),
     O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
     O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
     O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
@@ -348,6 +351,7 @@ static int run_run(void *opts, int n, char **args) {
   if (!engine_kind(o->engine, &r.engine.kind))
     return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
   r.engine.no_cache = o->no_cache, r.engine.perf = o->perf;
+  r.engine.threads = o->threads > 64 ? 64 : (int)o->threads;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   for (int i = 0; i < o->input.n; i++)
     if (!strchr(o->input.at[i], '='))

@@ -25,7 +25,10 @@ const char *engine_name(const EngineChoice *e) {
 }
 
 static bool plug(EngineChoice *e, bool compile) {
-  NativeOptions o = {.functions = e->kind != ENGINE_VM, .cache = !e->no_cache, .compile = compile};
+  NativeOptions o = {.functions = e->kind != ENGINE_VM,
+                     .cache = !e->no_cache,
+                     .compile = compile,
+                     .threads = e->threads};
   e->native = native_open(e->p, e->image, e->n, o, &e->why);
   const char *perf = getenv("RVM_PERF");
   if (e->native && (e->perf || (perf && !strcmp(perf, "1")))) native_perf_map(e->native);

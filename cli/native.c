@@ -56,9 +56,10 @@ static bool load_compiler(Compiler *c, const char **why) {
 }
 
 /* ---- machine code ---------------------------------------------------------------- */
-static Native *plug(rvm_program *p, const void *code, size_t n, const char **why) {
+static Native *plug(rvm_program *p, const void *code, size_t n, int threads, const char **why) {
   Native *out = NEW(Native);
   out->code = code_load(p, code, n, why);
+  if (out->code) code_threads(out->code, threads);
   return out->code ? out : NULL;
 }
 
@@ -71,7 +72,7 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   o.cache = o.cache && cache_wanted();
   if (o.cache) {
     key = cache_key(image, n, module_path(), o.functions ? "whole" : "kernels");
-    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, why) : NULL;
+    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, o.threads, why) : NULL;
     if (out) return out;
   }
   *why = "it is not in the cache";
@@ -80,7 +81,7 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
   if (o.cache) cache_put(key, code, bytes);
-  Native *out = plug(p, code, bytes, why);
+  Native *out = plug(p, code, bytes, o.threads, why);
   c.free(code);
   return out;
 }

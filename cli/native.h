@@ -13,6 +13,7 @@ typedef struct {
   bool functions;                            /* control flow too, not only kernels */
   bool cache;                                /* look there, and keep it there */
   bool compile;                              /* if it is not in the cache     */
+  int threads;                               /* of large kernels; 0: one per core */
 } NativeOptions;
 
 typedef struct Native Native;

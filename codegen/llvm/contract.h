@@ -39,6 +39,7 @@ typedef struct {
   uint32_t outer[MAX_OUTER];  int n_outer;   /* variables from around that are used */
   bool by_rows;                              /* the epilogue's lanes are rows */
   bool in_lanes;                             /* the epilogue is taken in lanes */
+  bool split_batch;                          /* the parts of a launch are of the batch */
   int64_t m, n, k;                           /* extents, or -1                */
 } Con;
 
@@ -141,6 +142,7 @@ typedef struct {
   Sub pack[2], out;
   Val packed[2];                             /* all of a side, or NULL at run time */
   Val m, n, k, tiles, panels, per_block;     /* tiles per block of rows       */
+  Part part;                                 /* of the panels, or of an image's rows */
   Val rows, panel, sum, room;                /* scratch                       */
   Val stride;                                /* of columns in place, or NULL  */
   int heights[ROWS_MAX], n_heights;

@@ -126,8 +126,10 @@ Val flat_batch(const Con *c) {
 
 void open_batch(const Con *c, Loop *l) {
   for (int i = 0; i < c->batch.n; i++) {
-    l[i] = loop_begin(c->e, c->batch.axis[i].n);
-    set_var(c->e, c->batch.axis[i].var, l[i].i);
+    Part p = {i64_of(c->e, 0), c->batch.axis[i].n, NULL};
+    if (i == 0 && c->split_batch) p = emit_part(c->e, c->at, p.to);
+    l[i] = loop_begin(c->e, sub(c->e, p.to, p.from));
+    set_var(c->e, c->batch.axis[i].var, add(c->e, p.from, l[i].i));
   }
 }
 
@@ -397,8 +399,8 @@ static void visit_panels(const Nest *t, Val from, Val to) {
   Emit *e = c->e;
   Visit v = {.from = from, .to = to, .rows = block_of_rows(t, from, to)};
   Val width = i64_of(e, 2 * (int)c->lanes), step, first = first_panel(t, &step);
-  Loop j = loop_begin(e, t->panels);
-  Val panel = add(e, first, mul(e, j.i, step));
+  Loop j = loop_begin(e, sub(e, t->part.to, t->part.from));
+  Val panel = add(e, first, mul(e, add(e, t->part.from, j.i), step));
   v.col = mul(e, panel, width);
   v.cols = i64_min(e, sub(e, t->n, v.col), width);
   v.b = panel_of(t, panel, v.cols, &v.stride);
@@ -425,6 +427,7 @@ static void tiled(Nest *t) {
     if (constant_buffer(c, side, &buf) && !(side == ROWS && row_in_place(c)))
       t->packed[side] = packed_side(t, side, buf);
   take_scratch(t);
+  t->part = emit_part(e, c->at, t->panels);
   open_batch(c, l);
   Val slot = new_slot(e, int_type(e, 64));
   Block head = new_block(e, "rows"), body = new_block(e, ""), done = new_block(e, "");

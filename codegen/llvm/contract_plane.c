@@ -198,8 +198,8 @@ static void visit_image(const Plane *p, Val image) {
   Loop j = loop_begin(e, p->nest.panels);
   Val col = mul(e, j.i, width), cols = i64_min(e, sub(e, p->nest.n, col), width);
   Val panel = con_at(c, weights, mul(e, col, p->nest.k));
-  Loop r = loop_begin(e, i64_of(e, p->w.down.n));
-  visit_row(p, image, r.i, panel, col, cols);
+  Loop r = loop_begin(e, sub(e, p->nest.part.to, p->nest.part.from));
+  visit_row(p, image, add(e, p->nest.part.from, r.i), panel, col, cols);
   loop_end(e, &r);
   loop_end(e, &j);
 }
@@ -251,6 +251,7 @@ static bool emit_plane(Plane *p, uint32_t buf) {
   t->packed[COLS] = packed_side(t, COLS, buf);
   take_parts(p);
   fill_offsets(p);
+  t->part = emit_part(e, c->at, i64_of(e, p->w.down.n));
   open_batch(c, l);
   set_values(e, &s);
   Loop image = loop_begin(e, s.total);

@@ -362,9 +362,14 @@ bool window_contract(Con *c) {
   if (!found) return false;
   measure(&w);
   if (!channel_function(&w, &s)) return false;
-  Val plane = take_plane(&w);
+  Val plane = take_plane(&w), one = i64_of(e, 1);
+  Part once = c->batch.n ? (Part){i64_of(e, 0), one, NULL} : emit_part(e, c->at, one);
+  Loop only = loop_begin(e, sub(e, once.to, once.from));
+  c->split_batch = true;
   open_batch(c, l);
   return_failure(e, sub_call(c, &s, &plane, 1));
   close_batch(c, l);
+  c->split_batch = false;
+  loop_end(e, &only);
   return true;
 }

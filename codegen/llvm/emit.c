@@ -5,6 +5,7 @@
  * Loops are rotated and canonical, guarded against no iterations.            */
 #include <stdlib.h>
 #include "codegen/llvm/emit.h"
+#include "codegen/native/launch.h"
 
 LLVMTypeRef int_type(const Emit *e, int bits) { return LLVMIntTypeInContext(e->c, (unsigned)bits); }
 LLVMTypeRef ptr_type(const Emit *e) { return LLVMPointerTypeInContext(e->c, 0); }
@@ -51,6 +52,41 @@ void fail_unless(Emit *e, Val ok, KStatus s, uint32_t message) {
 
 Val i64_min(Emit *e, Val x, Val y) {
   return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""), x, y, "");
+}
+
+/* ---- parts ------------------------------------------------------------------------------ */
+static Val state_field(Emit *e, size_t offset) {
+  Val at = i64_of(e, (int64_t)offset);
+  at = LLVMBuildGEP2(e->b, int_type(e, 8), e->state, &at, 1, "");
+  return LLVMBuildLoad2(e->b, int_type(e, 64), at, "");
+}
+
+Part emit_part(Emit *e, uint32_t at, Val n) {
+  Part p = {i64_of(e, 0), n, NULL};
+  if (at != e->split || at == KE_NONE) return p;
+  LLVMTypeRef i1 = int_type(e, 1);
+  Block here = LLVMGetInsertBlock(e->b), look = new_block(e, "parts"), cut = new_block(e, "part");
+  Block next = new_block(e, "");
+  Val yes = LLVMConstInt(i1, 1, false), zero = p.from;
+  LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, e->state, ""), next, look);
+  LLVMPositionBuilderAtEnd(e->b, look);
+  Val parts = state_field(e, offsetof(JitState, parts));
+  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLE, parts, i64_of(e, 1), ""), next, cut);
+  LLVMPositionBuilderAtEnd(e->b, cut);
+  Val part = state_field(e, offsetof(JitState, part));
+  Val after = LLVMBuildAdd(e->b, part, i64_of(e, 1), "");
+  Val from = LLVMBuildUDiv(e->b, LLVMBuildMul(e->b, n, part, ""), parts, "");
+  Val to = LLVMBuildUDiv(e->b, LLVMBuildMul(e->b, n, after, ""), parts, "");
+  Val last = LLVMBuildICmp(e->b, LLVMIntEQ, after, parts, "");
+  LLVMBuildBr(e->b, next);
+  LLVMPositionBuilderAtEnd(e->b, next);
+  Val value[3][3] = {{zero, zero, from}, {n, n, to}, {yes, yes, last}};
+  Val *out[3] = {&p.from, &p.to, &p.is_last};
+  for (int i = 0; i < 3; i++) {
+    *out[i] = LLVMBuildPhi(e->b, LLVMTypeOf(value[i][0]), "");
+    LLVMAddIncoming(*out[i], value[i], (Block[]){here, look, cut}, 3);
+  }
+  return p;
 }
 
 /* ---- loops -------------------------------------------------------------------------- */
@@ -158,6 +194,7 @@ bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
   Emit e = {.c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu};
   LLVMTypeRef type;
   void *tables = make_tables(&e, k);
+  (void)native_splits(k, &e.split);
   if (!tables) return false;
   e.b = LLVMCreateBuilderInContext(e.c);
   e.fn = inner_function(&e, name, &type);

@@ -23,6 +23,7 @@ typedef struct Emit {
   Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
   uint8_t *form, *need, *var_form;           /* lanes.c: per node, per node, per variable */
   int64_t *coef, *var_coef;  Val *lane;
+  uint32_t split;                            /* the statement that runs in parts, or KE_NONE */
   Val *kept, at_lane;                        /* emit_strips.c: per statement; the lane of the strip */
   Val sym[K_MAX_SYMS], buf[K_MAX_BUFS], dim[K_MAX_BUFS][K_MAX_RANK];
 } Emit;
@@ -47,6 +48,10 @@ Loop loop_begin(Emit *e, Val n);
 Loop loop_begin_step(Emit *e, Val n, int64_t step);
 void loop_end(Emit *e, Loop *l);
 Val i64_min(Emit *e, Val x, Val y);
+/* What of [0, n) this call is to do: everything, unless statement `at` is the one
+ * that is split and the launch is one of several parts. */
+typedef struct { Val from, to, is_last; } Part;  /* is_last: of the parts, i1; NULL: no parts */
+Part emit_part(Emit *e, uint32_t at, Val n);
 
 /* ---- emit_expr.c -------------------------------------------------------------------- */
 Val emit_expr(Emit *e, KE root);

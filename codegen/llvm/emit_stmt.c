@@ -31,8 +31,9 @@ static void emit_carrying(Emit *e, uint32_t at) {
   loop_end(e, &l);
 }
 
-/* times: iterations of the loop around it that is one with this one, or NULL. */
-static void emit_for(Emit *e, uint32_t at, Val times) {
+/* times: iterations of the loops around it that are one with this one, or NULL; top:
+ * the outermost of them. */
+static void emit_for(Emit *e, uint32_t at, uint32_t top, Val times) {
   const KStmt *s = &e->k->stmt[at];
   if (s->b != KE_NONE) {
     emit_carrying(e, at);
@@ -42,12 +43,13 @@ static void emit_for(Emit *e, uint32_t at, Val times) {
   if (times) n = LLVMBuildNSWMul(e->b, times, n, "");
   if (for_merges(e, at)) {
     set_var(e, s->var, i64_of(e, 0));
-    emit_for(e, at + 1, n);
+    emit_for(e, at + 1, top, n);
   } else if (for_suits_strips(e, at, n)) {
-    emit_for_strips(e, at, n);
+    emit_for_strips(e, at, top, n);
   } else {
-    Loop l = loop_begin(e, n);
-    set_var(e, s->var, l.i);
+    Part p = emit_part(e, top, n);
+    Loop l = loop_begin(e, LLVMBuildNSWSub(e->b, p.to, p.from, ""));
+    set_var(e, s->var, LLVMBuildNSWAdd(e->b, p.from, l.i, ""));
     emit_stmts(e, at + 1, s->end);
     loop_end(e, &l);
   }
@@ -77,6 +79,12 @@ void emit_contract_plain(Emit *e, uint32_t at) {
   LoopList outer = all_loops(e, p + 1, np), inner = all_loops(e, red + 1, nr);
   Loop open[K_MAX_LOOPS], depth[K_MAX_LOOPS];
   Val acc = new_slot(e, r.type), f[2];
+  Part part = emit_part(e, at, np ? outer.extent[0] : i64_of(e, 1));
+  Loop first = loop_begin(e, LLVMBuildNSWSub(e->b, part.to, part.from, ""));
+  if (np) {
+    set_var(e, outer.var[0], LLVMBuildNSWAdd(e->b, part.from, first.i, ""));
+    outer = all_loops(e, p + 3, np - 1);
+  }
   open_loops(e, &outer, open);
   LLVMBuildStore(e->b, LLVMConstNull(r.type), acc);
   open_loops(e, &inner, depth);
@@ -91,6 +99,7 @@ void emit_contract_plain(Emit *e, uint32_t at) {
   set_var(e, s->var, reduce_out(e, &r, LLVMBuildLoad2(e->b, r.type, acc, "")));
   emit_stmts(e, at + 1, s->end);
   close_loops(e, &outer, open);
+  loop_end(e, &first);
 }
 
 static void emit_if(Emit *e, uint32_t at) {
@@ -109,7 +118,7 @@ void emit_stmts(Emit *e, uint32_t from, uint32_t to) {
     bool body = false;
     switch ((KStmtKind)s->kind) {
     case KS_For:
-      emit_for(e, at, NULL);
+      emit_for(e, at, at, NULL);
       body = true;
       break;
     case KS_Let: set_var(e, s->var, emit_expr(e, s->a)); break;

@@ -29,8 +29,9 @@ LoopList reduce_loops(Emit *e, const KStmt *s);
 void emit_reduce(Emit *e, const KStmt *s);
 
 /* ---- emit_strips.c ---------------------------------------------------------------------- */
-/* The loop `at` of n iterations, for_suits_strips. */
-void emit_for_strips(Emit *e, uint32_t at, Val n);
+/* The loop `at` of n iterations, for_suits_strips; top: as the outermost of the loops
+ * that are one with it. */
+void emit_for_strips(Emit *e, uint32_t at, uint32_t top, Val n);
 
 /* ---- emit_stmt.c -------------------------------------------------------------------------- */
 void emit_store(Emit *e, const KStmt *s);

@@ -112,15 +112,18 @@ static void statements(Emit *e, const Strip *l, uint32_t from, uint32_t to) {
   }
 }
 
-void emit_for_strips(Emit *e, uint32_t at, Val n) {
+void emit_for_strips(Emit *e, uint32_t at, uint32_t top, Val n) {
   const KStmt *s = &e->k->stmt[at];
   Val width = i64_of(e, LANES), strips = LLVMBuildSDiv(e->b, n, width, "");
   Val whole = LLVMBuildNSWMul(e->b, strips, width, "");
   Val rest = LLVMBuildNSWSub(e->b, n, whole, "");
-  Loop l = loop_begin(e, strips);
-  Strip lanes = {s->var, LLVMBuildNSWMul(e->b, l.i, width, ""), width};
+  Part p = emit_part(e, top, strips);
+  Loop l = loop_begin(e, LLVMBuildNSWSub(e->b, p.to, p.from, ""));
+  Val strip = LLVMBuildNSWAdd(e->b, p.from, l.i, "");
+  Strip lanes = {s->var, LLVMBuildNSWMul(e->b, strip, width, ""), width};
   statements(e, &lanes, at + 1, s->end);
   loop_end(e, &l);
   if (LLVMIsAConstantInt(rest) && LLVMConstIntGetZExtValue(rest) == 0) return;
+  if (p.is_last) rest = LLVMBuildSelect(e->b, p.is_last, rest, i64_of(e, 0), "");
   statements(e, &(Strip){s->var, whole, rest}, at + 1, s->end);
 }

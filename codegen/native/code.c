@@ -20,6 +20,7 @@ struct NativeCode {
   Object *object;
   Native *all; /* of the kernels                */
   EngineEntry *entry;
+  Team *team;
   uint32_t n_kernels;
   bool whole;
 };
@@ -125,8 +126,14 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
   return NULL;
 }
 
+void code_threads(NativeCode *c, int threads) {
+  c->team = team_new(threads ? threads : team_cores());
+  for (Native *f = c->all; f; f = f->next) f->team = c->team;
+}
+
 void code_free(NativeCode *c) {
   if (!c) return;
+  team_free(c->team);
   for (Native *f = c->all, *next; f; f = next) {
     next = f->next;
     native_free(f);

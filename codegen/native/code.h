@@ -18,6 +18,9 @@ void *code_pack(const ObjectFile *file, size_t n, size_t *bytes);
  * of p is made; must outlive them.  A kernel without code stays interpreted.
  * NULL: nothing changed, *why says why. */
 NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **why);
+/* Large kernels run on so many threads (0: as many as there are cores), with the
+ * same bits whatever the number.  Before the first launch. */
+void     code_threads(NativeCode *c, int threads);
 void     code_free(NativeCode *c);           /* NULL is fine                  */
 uint32_t code_kernels(const NativeCode *c);  /* how many have been plugged in */
 bool     code_whole(const NativeCode *c);    /* control flow too?             */

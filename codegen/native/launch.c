@@ -19,7 +19,11 @@ static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
 
 Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx) {
   Native *f = calloc(1, sizeof *f);
-  if (f) f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx;
+  uint32_t at;
+  if (!f) return NULL;
+  f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx;
+  f->splits = native_splits(k, &at);
+  f->cost = k->n_syms ? 0 : kernel_cost(k, NULL);
   return f;
 }
 
@@ -124,6 +128,78 @@ static KStatus with_locals(const Kernel *k, void **all, const int64_t *sym, KAll
   return K_OK;
 }
 
+/* ---- several threads ------------------------------------------------------------------ */
+enum { WORTH_THREADS = 400000 }; /* units of kernel_cost */
+
+bool native_splits(const Kernel *k, uint32_t *at) {
+  uint32_t i = 0;
+  *at = KE_NONE;
+  if (k->n_bufs != k->n_params || (k->n_syms == 0 && kernel_cost(k, NULL) < WORTH_THREADS))
+    return false;
+  while (i < k->n_stmts && (k->stmt[i].kind == KS_Let || k->stmt[i].kind == KS_Check)) i++;
+  if (i == k->n_stmts || k->stmt[i].end != k->n_stmts) return false;
+  const KStmt *s = &k->stmt[i];
+  bool loop = s->kind == KS_For && s->op == K_PARALLEL && s->b == KE_NONE;
+  if (!loop && s->kind != KS_Contract) return false;
+  *at = i;
+  return true;
+}
+
+static void *plain_memory(void *user, void *old, size_t was, size_t want) {
+  (void)user, (void)was;
+  if (want) return realloc(old, want);
+  free(old);
+  return NULL;
+}
+
+typedef struct {
+  Native *f;
+  void *const *buf;
+  const int64_t *sym;
+  KAlloc own; /* of the caller's thread */
+  int64_t parts;
+  bool backward; /* the same for all parts */
+  uint64_t result[64];
+} Split;
+
+static void run_part(void *ctx, int part) {
+  Split *s = ctx;
+  JitState state = {.a = part ? (KAlloc){plain_memory, NULL} : s->own,
+                    .native = s->f,
+                    .asked = s->parts > 1,
+                    .backward = s->backward,
+                    .part = part,
+                    .parts = s->parts};
+  s->result[part] = s->f->code(s->buf, s->sym, &state);
+  if (state.at) state.a.fn(state.a.user, state.at, state.n, 0);
+}
+
+/* The first launch runs alone, so that constants are packed once. */
+static bool wants_threads(Native *f, const int64_t *sym) {
+  if (!f->team || !f->splits) return false;
+  if (!atomic_exchange(&f->warm, true)) return false;
+  return (f->cost ? f->cost : kernel_cost(f->k, sym)) >= WORTH_THREADS;
+}
+
+static uint64_t run_alone(Split *s) {
+  s->parts = 1;
+  run_part(s, 0);
+  return s->result[0];
+}
+
+/* The first part that failed says why; the order of sums does not depend on parts. */
+static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc a) {
+  Split s = {.f = f, .buf = buf, .sym = sym, .own = a, .parts = team_threads(f->team)};
+  if (wants_threads(f, sym)) {
+    s.backward = atomic_fetch_add(&f->turn, 1) & 1;
+    if (!team_run(f->team, run_part, &s)) return run_alone(&s);
+    for (int i = 0; i < s.parts; i++)
+      if (s.result[i]) return s.result[i];
+    return 0;
+  }
+  return run_alone(&s);
+}
+
 KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
   Native *f = ctx;
   const Kernel *k = f->k;
@@ -137,9 +213,7 @@ KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KE
   }
   const char *why = NULL;
   if (s == K_OK) {
-    JitState state = {.a = a, .native = f};
-    uint64_t r = f->code(buf, sym, &state);
-    if (state.at) a.fn(a.user, state.at, state.n, 0);
+    uint64_t r = run_code(f, buf, sym, a);
     s = (KStatus)(r & 255);
     if (s == K_CHECK) why = k->text + (r >> 8);
   }

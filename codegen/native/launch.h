@@ -2,6 +2,7 @@
 #ifndef RVM_CODEGEN_NATIVE_LAUNCH_H
 #define RVM_CODEGEN_NATIVE_LAUNCH_H
 #include <stdatomic.h>
+#include "codegen/native/team.h"
 #include "vm/program.h"
 
 typedef struct Native Native;
@@ -10,6 +11,7 @@ typedef struct {
   KAlloc a;  void *at;  size_t n;
   Native *native;  struct Packed *packing;   /* being filled                  */
   bool asked, backward;                      /* see jit_backward              */
+  int64_t part, parts;                       /* of the statement that is split: below */
 } JitState;
 void *jit_scratch(JitState *s, int64_t bytes);
 
@@ -26,6 +28,11 @@ int64_t jit_is_constant(JitState *s, const void *src); /* 0 or 1 */
  * the cache from alternating ends finds part of it there. */
 int64_t jit_backward(JitState *s);
 
+/* The statement of which the parts may run at the same time: a parallel loop or a
+ * contraction that comes last, with nothing before it but lets and checks, when
+ * there may be enough work.  false: none. */
+bool native_splits(const Kernel *k, uint32_t *at);
+
 /* What emit_kernel makes: 0, or a KStatus with the message's offset above bit 8. */
 typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
 
@@ -37,6 +44,8 @@ struct Native {
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
   _Atomic(struct Packed *) packed;
   atomic_uint turn;                          /* launches that asked jit_backward */
+  Team *team;  bool splits;  uint64_t cost;  /* team: or NULL; cost: 0 if there are symbols */
+  atomic_bool warm;                          /* has been launched             */
 };
 
 /* k must outlive it.  NULL: no memory. */
