@@ -312,8 +312,9 @@ static KStatus walk_for(Launch *l, const KStmt *s, bool *skip) {
 static KStatus walk_reduce(Launch *l, const KStmt *s) {
   const uint32_t *p = l->k->pool + s->b;
   bool empty = false;
-  if (!reach(l, s->a)) return K_BOUNDS;
+  /* Before the start value: its node may stand behind those of the body. */
   if (enter_loops(l, p + 1, p[0], &empty) != K_OK) return K_BAD_SIZE;
+  if (!reach(l, s->a)) return K_BOUNDS;
   bool ok = reach(l, s->c);
   if (s->op == S_min || s->op == S_max)
     l->var[s->var] = empty ? l->range[s->a] : hull(l->range[s->a], l->range[s->c]);
