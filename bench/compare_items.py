@@ -144,6 +144,37 @@ def fbs(c):
                   "fbs_layer", "main", bar=bar, measure=c.against_ours, base="fbs_dense")
 
 
+def random_files(**shapes):
+    """Inputs that are files of small random numbers; a tuple of shapes is a tuple of tensors."""
+    def write(setting, name, shape):
+        import numpy as np
+        if isinstance(shape[0], tuple):
+            return "(" + ", ".join(write(setting, f"{name}_{i}", part) for i, part in enumerate(shape)) + ")"
+        path = f"{setting.work}/{name}_{'x'.join(map(str, shape))}.npy"
+        if not os.path.exists(path):
+            np.save(path, np.random.default_rng(len(path)).normal(0, 0.05, shape).astype("f4"))
+        return "@" + path
+    return lambda setting: {name: write(setting, name, shape) for name, shape in shapes.items()}
+
+
+def training(c):
+    """Forward and backward; the net of dense layers also takes the step."""
+    def mlp(setting):
+        files = random_files(w=(((512, 784), (512,)), ((512, 512), (512,)), ((10, 512), (10,))), x=(64, 784))
+        return dict(files(setting), y="rand:5")
+
+    def lstm(batch):
+        return random_files(p=((2048, 300), (2048, 512), (2048,), (2048,)), x=(32, batch, 300))
+    yield Row("train", "train_mlp_b64", "train/step_mlp.rly", mlp, "", "main", "p10",
+              (f"mlp_784-512-512-10_b64_fwd+bwd+sgd@{TORCH}",), "<= 0.85", measure=c.paired)
+    yield Row("train", "train_lstm_S32_b1", "train/step_lstm.rly", lstm(1), "", "main", "p10",
+              (f"lstm_300_512_S32_b1_fwd+bwd@{TORCH}", f"lstmcell_pyloop_S32_b1_fwd+bwd@{TORCH}"), "<= 0.3", measure=c.paired)
+    yield Row("train", "train_lstm_S32_b16", "train/step_lstm.rly", lstm(16), "", "batch", "p10",
+              (f"lstm_300_512_S32_b16_fwd+bwd@{TORCH}",), "<= 0.6", measure=c.paired)
+    yield Row("train", "train_chain_1000", "train/step_chain.rly", {"x": "rand:1", "y": "rand:2"}, "", "main", "p11",
+              ("add16_x1000_grad-fwd+bwd@torch-eager+mkl",), "<= 0.05", measure=c.paired)
+
+
 def small(c):
     chain = {"x": "rand:1", "y": "rand:2", "n": "1000"}
     yield Row("chain", "chain_1000", "models/chain.rly", chain, "", "main", "p11",
@@ -169,7 +200,7 @@ def small(c):
 
 def rows(compare):
     """compare: the module with the ways to measure."""
-    return [row for group in (gemm, lstm, treelstm, bert, cnn, wake_words, convolutions, fbs, small) for row in group(compare)]
+    return [row for group in (gemm, lstm, treelstm, bert, cnn, wake_words, convolutions, fbs, small, training) for row in group(compare)]
 
 
 # ---- an ONNX file that is no item of the peers ----------------------------------------------------------------------

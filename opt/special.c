@@ -104,6 +104,31 @@ static bool param_stays(const Global *f, int i) {
   return s.stays;
 }
 
+/* Does f call itself at its own extents only?  A version for the extents of
+ * one call would be wrong for a part of them, as in halving a tensor. */
+typedef struct {
+  const Global *f;
+  bool stay;
+} DimsStay;
+static void dims_stay_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, dims_stay_block, NULL};
+  DimsStay *s = ud;
+  for (int i = 0; i < b->n; i++) {
+    const Expr *e = b->at[i].value;
+    ir_visit(b->at[i].value, &visit, s);
+    if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Global) continue;
+    const TypeArgs *in = e->Call.inst;
+    if (e->Call.callee.global != s->f || !in) continue;
+    for (int d = 0; d < in->n_dims && d < s->f->fn->n_dims; d++)
+      if (!dim_equal(in->dim[d], s->f->fn->dim[d])) s->stay = false;
+  }
+}
+static bool dims_stay(const Global *f) {
+  DimsStay s = {f, true};
+  dims_stay_block(&s, f->fn->body);
+  return s.stay;
+}
+
 /* ---- the argument ---- */
 
 static Arg *known_arg(const Special *s, const Atom *a, int *left);
@@ -425,7 +450,8 @@ static void specialise(Special *s, Expr *e) {
   if (k.f == s->in || s->made.n >= MAX_MADE || e->n_oblige || gen >= MAX_GENERATION) return;
   if (in && any_type_var(in->n_types, in->type)) return;
   if (k.f->fn->n_vars > (in ? in->n_types : 0) || e->Call.n_args != k.f->fn->n) return;
-  if (!find_args(&k) || block_size(k.f->fn->body) > MAX_SIZE || !pass_may(s->cx)) return;
+  if (!find_args(&k) || block_size(k.f->fn->body) > MAX_SIZE || !dims_stay(k.f)) return;
+  if (!pass_may(s->cx)) return;
   collect_dims(&k);
   int known = k.dims.n;
   k.g = made_before(s, &k);
