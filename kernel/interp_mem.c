@@ -65,7 +65,11 @@ typedef struct {
   int64_t at, step, bytes;
 } Place;
 
-static char *element(Place p) { return p.mem + p.at * p.bytes; }
+/* In integers: an empty tensor has no memory, and an element of a load_or may
+ * lie outside. */
+static char *element(Place p) {
+  return (char *)((uintptr_t)p.mem + (uintptr_t)p.at * (uintptr_t)p.bytes);
+}
 
 static int64_t dim_step(const Run *r, const AccessDim *d) {
   if (d->factor == NO_REG) return d->coef;
