@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "codegen/native/team.h"
 #include <pthread.h>
+#include <signal.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -84,11 +85,16 @@ Team *team_new(int threads) {
   atomic_flag_clear(&p->busy);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
+  /* Workers take no signals: those are for the thread that waits for them. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   for (int i = 0; i + 1 < threads; i++) {
     p->worker[i] = (Worker){.team = p, .part = i + 1};
     if (pthread_create(&p->worker[i].thread, NULL, work, &p->worker[i]) != 0) break;
     p->n++;
   }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (p->n > 0) return p;
   team_free(p);
   return NULL;
