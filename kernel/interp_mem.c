@@ -76,10 +76,15 @@ static int64_t dim_step(const Run *r, const AccessDim *d) {
   return (int64_t)((uint64_t)d->coef * (uint64_t)reg_i64(r, d->factor));
 }
 
+/* A kernel of scalars has no table of dimensions. */
+static const AccessDim *access_dims(const Run *r, const Access *a) {
+  return a->rank ? r->p->dim + a->dim : NULL;
+}
+
 /* Of the dimensions with constant steps; at lane lo. */
 static Place place_of(const Run *r, const Access *a) {
   const RunBuf *b = &r->buf[a->buf];
-  const AccessDim *d = r->p->dim + a->dim;
+  const AccessDim *d = access_dims(r, a);
   uint64_t at = 0, step = 0;
   for (int i = 0; i < a->rank; i++, d++) {
     if (d->strip) continue;
@@ -95,7 +100,7 @@ static Place place_of(const Run *r, const Access *a) {
 /* Elements from lane to lane, without the values of this run where they are not
  * known yet (known = false: treat as scattered). */
 int64_t access_step(const Run *r, const Access *a, bool *known) {
-  const AccessDim *d = r->p->dim + a->dim;
+  const AccessDim *d = access_dims(r, a);
   int64_t step = 0;
   *known = a->affine;
   for (int i = 0; i < a->rank; i++, d++) {
@@ -110,7 +115,7 @@ int64_t access_step(const Run *r, const Access *a, bool *known) {
 /* Positions of all lanes, for accesses with some dimension in a strip. */
 static void gather_offsets(Run *r, const Access *a, Place p) {
   const RunBuf *b = &r->buf[a->buf];
-  const AccessDim *d = r->p->dim + a->dim;
+  const AccessDim *d = access_dims(r, a);
   uint64_t *o = (uint64_t *)r->tmp;
   for (int64_t l = 0; l < r->n; l++) o[l] = (uint64_t)p.at + (uint64_t)l * (uint64_t)p.step;
   for (int i = 0; i < a->rank; i++, d++) {
@@ -147,7 +152,7 @@ static bool narrow(int64_t h, int64_t c, int64_t n, int64_t *from, int64_t *to) 
 
 static bool inside_interval(const Run *r, const Access *a, int64_t lanes, int64_t *from,
                             int64_t *to) {
-  const AccessDim *d = r->p->dim + a->dim;
+  const AccessDim *d = access_dims(r, a);
   *from = 0, *to = lanes;
   for (int i = 0; i < a->rank; i++, d++) {
     int64_t c = d->coef ? dim_step(r, d) : 0;
@@ -158,7 +163,7 @@ static bool inside_interval(const Run *r, const Access *a, int64_t lanes, int64_
 }
 
 static bool lane_inside(const Run *r, const Access *a, int64_t l) {
-  const AccessDim *d = r->p->dim + a->dim;
+  const AccessDim *d = access_dims(r, a);
   for (int i = 0; i < a->rank; i++, d++) {
     uint64_t c = d->coef ? (uint64_t)dim_step(r, d) : 0;
     uint64_t v = d->strip ? ((const uint64_t *)(const void *)r->reg[d->reg])[l]
