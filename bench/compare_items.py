@@ -119,13 +119,13 @@ def convolutions(c):
     for size in (14, 28):
         for groups in (1, 2, 4, 8, 16, 32, 64):
             name = f"gconv_{size}_256_g{groups}"
-            yield Row("gconv", f"gconv_{size}_g{groups}", "models/conv.rly", {"x": f"f32[1,256,{size},{size}]=rand:1"},
-                      f"gconv_g{groups}", f"g{groups}", "p08", (f"{name}@{TORCH}", f"{name}@torch-ofi+mkl", f"{name}@{ORT}"),
+            yield Row("gconv", f"gconv_{size}_g{groups}", "models/conv_sizes.rly", {"x": "rand:1"},
+                      f"gconv_g{groups}", f"g{groups}_{size}", "p08", (f"{name}@{TORCH}", f"{name}@torch-ofi+mkl", f"{name}@{ORT}"),
                       "<= 0.8" if groups >= 8 else "", measure=c.paired)
     for channels in range(128, 257, 8):
         name = f"prune_{channels}"
         peers = (f"{name}@torch-ofi+mkl", f"{name}@{ORT}") if channels in (128, 184, 256) else ()
-        yield Row("convC", f"convC_{channels}", "models/conv.rly", {"x": "f32[1,256,14,14]=rand:1"}, f"conv_c{channels}", "main",
+        yield Row("convC", f"convC_{channels}", "models/conv_sizes.rly", {"x": "rand:1"}, f"conv_c{channels}", "main_14",
                   "p09", peers, measure=c.paired)
 
 
