@@ -14,6 +14,7 @@ typedef struct Piece {
 
 struct LlvmJit {
   Target target;
+  Room *room;
   Piece *all;
 };
 
@@ -21,8 +22,9 @@ LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why) {
   LlvmJit *j = calloc(1, sizeof *j);
   *why = "out of memory";
   int level = o && o->level >= 0 && o->level <= 3 ? o->level : 2;
-  if (j) *why = target_new(&j->target, level, o ? o->cpu : NULL);
+  if (j && (j->room = room_new())) *why = target_new(&j->target, level, o ? o->cpu : NULL);
   if (!*why) return j;
+  if (j) room_free(j->room);
   free(j);
   return NULL;
 }
@@ -36,6 +38,7 @@ void llvm_jit_free(LlvmJit *j) {
     free(p);
   }
   target_free(&j->target);
+  room_free(j->room);
   free(j);
 }
 
@@ -64,7 +67,8 @@ KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_
   if (!o) return NULL;
   Piece *p = calloc(1, sizeof *p);
   if (p)
-    *p = (Piece){o, native_new((Code)(uintptr_t)object_find(o, "k0"), k, slow, slow_ctx), j->all};
+    *p = (Piece){o, native_new((Code)(uintptr_t)object_find(o, "k0"), k, slow, slow_ctx, j->room),
+                 j->all};
   if (p && p->native) {
     j->all = p;
     *ctx = p->native;

@@ -21,6 +21,7 @@ struct NativeCode {
   Native *all; /* of the kernels                */
   EngineEntry *entry;
   Team *team;
+  Room *room;
   uint32_t n_kernels;
   bool whole;
 };
@@ -79,7 +80,7 @@ static bool plug_kernels(NativeCode *c, rvm_program *p) {
     KernelInfo *k = &p->kernel[i];
     void *at = find_numbered(c, 'k', i);
     if (!at) continue;
-    Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx);
+    Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx, c->room);
     if (!f) return false;
     llvm_kernel_constants(f, p->im.data, p->im.n_data);
     f->next = c->all;
@@ -120,7 +121,8 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
   free(file);
   if (c && c->object) {
     *why = "no memory for the machine code";
-    if (plug_functions(c, p) && plug_kernels(c, p)) return c;
+    c->room = room_new();
+    if (c->room && plug_functions(c, p) && plug_kernels(c, p)) return c;
   }
   code_free(c);
   return NULL;
@@ -138,6 +140,7 @@ void code_free(NativeCode *c) {
     next = f->next;
     native_free(f);
   }
+  room_free(c->room);
   object_free(c->object);
   free(c->entry);
   free(c);

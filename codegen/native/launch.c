@@ -17,24 +17,17 @@ typedef struct Packed {
 
 static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
 
-Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx) {
+Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Room *room) {
   Native *f = calloc(1, sizeof *f);
   uint32_t at;
   if (!f) return NULL;
-  f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx;
+  f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx, f->room = room;
   f->splits = native_splits(k, &at);
   f->cost = k->n_syms ? 0 : kernel_cost(k, NULL);
   return f;
 }
 
-void native_free(Native *f) {
-  Packed *next;
-  for (Packed *p = f ? atomic_load(&f->packed) : NULL; p; p = next) {
-    next = p->next;
-    free(p);
-  }
-  free(f);
-}
+void native_free(Native *f) { free(f); }
 
 void llvm_kernel_constants(void *ctx, const void *from, size_t bytes) {
   Native *f = ctx;
@@ -57,9 +50,9 @@ int64_t jit_is_constant(JitState *s, const void *src) {
 
 void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes) {
   if (!jit_is_constant(s, src) || bytes < 0) return NULL;
-  Packed *p = malloc(sizeof *p + 64 + (size_t)bytes);
-  if (!p) return NULL;
-  void *room = (void *)padded((size_t)(uintptr_t)(p + 1));
+  uint8_t *room = room_take(s->native->room, padded((size_t)bytes) + sizeof(Packed));
+  if (!room) return NULL;
+  Packed *p = (Packed *)(void *)(room + padded((size_t)bytes));
   *p = (Packed){NULL, src, room, key, n, k};
   s->packing = p;
   return room;

@@ -2,6 +2,7 @@
 #ifndef RVM_CODEGEN_NATIVE_LAUNCH_H
 #define RVM_CODEGEN_NATIVE_LAUNCH_H
 #include <stdatomic.h>
+#include "codegen/native/room.h"
 #include "codegen/native/team.h"
 #include "vm/program.h"
 
@@ -15,7 +16,7 @@ typedef struct {
 } JitState;
 void *jit_scratch(JitState *s, int64_t bytes);
 
-/* Packed forms of constant buffers, kept by the kernel.  jit_packed: the form
+/* Packed forms of constant buffers, kept by the kernel in its room.  jit_packed: the form
  * of the buffer at src for one side of a contraction (key) of these extents, or
  * NULL.  jit_pack: room for one, 64-byte aligned, or NULL if src is not a
  * constant or there is no memory; jit_pack_done, when it is filled, shows it to
@@ -42,14 +43,14 @@ struct Native {
   KernelFn slow;  void *slow_ctx;            /* for overlapping buffers; may be NULL */
   Native *next;
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
-  _Atomic(struct Packed *) packed;
+  Room *room;  _Atomic(struct Packed *) packed;
   atomic_uint turn;                          /* launches that asked jit_backward */
   Team *team;  bool splits;  uint64_t cost;  /* team: or NULL; cost: 0 if there are symbols */
   atomic_bool warm;                          /* has been launched             */
 };
 
-/* k must outlive it.  NULL: no memory. */
-Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx);
+/* k and room, where packed constants go, must outlive it.  NULL: no memory. */
+Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Room *room);
 void native_free(Native *f);
 /* Tell a kernel which memory never changes and outlives it: operands of
  * contractions there are packed once.  Before its first launch; ctx: a Native. */
