@@ -77,9 +77,12 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
 /* ---- contract_tile.c: functions shared by a module ----------------------------------- */
 /* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
  * in elements, whether sum starts at zero, and a base: if apart, a is an array of 32-bit offsets
- * from it, in elements, one per depth, to where the rows lie side by side.  vectors: 1 or 2; sum's
- * rows are 2 vectors apart. */
-Val tile_function(const Con *c, int height, int vectors, bool apart);
+ * from it, in elements, one per depth, to where the rows lie side by side.  halves: the columns
+ * that are computed, in half vectors, 1 to 4; sum's rows are 2 vectors apart. */
+Val tile_function(const Con *c, int height, int halves, bool apart);
+/* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
+ * may be a narrower one. */
+Val tile_for(const Con *c, int height, int64_t n, Val columns, bool apart);
 LLVMTypeRef tile_type(const Emit *e);
 /* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
  * written, lanes of each); from has as many rows as a vector lanes. */

@@ -61,15 +61,10 @@ static Val height_of(const Nest *t, Val rows) {
 
 static Val choose_tile(const Nest *t, Val height, Val columns) {
   Emit *e = t->c->e;
-  int64_t n, lanes = t->c->lanes;
-  bool even = !val_known(t->n, &n) || n % (2 * lanes) == 0 || n % (2 * lanes) > lanes;
-  bool one = val_known(t->n, &n) && n <= lanes;
-  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, lanes), ""), fn = NULL;
+  Val fn = NULL;
   for (int i = t->n_heights; i-- > 0;) {
-    int h = t->heights[i];
-    Val f = tile_function(t->c, h, one ? 1 : 2, false);
-    if (!even && !one) f = LLVMBuildSelect(e->b, narrow, tile_function(t->c, h, 1, false), f, "");
-    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, h), "");
+    Val f = tile_for(t->c, t->heights[i], known_or(t->n, -1), columns, false);
+    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[i]), "");
     fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
   }
   return fn;

@@ -10,7 +10,7 @@
  * Grouped Convolutions on Edge Devices, ASAP 2020).                          */
 #include "codegen/llvm/contract.h"
 
-enum { PLANE_BYTES = 16 << 20, FEWEST_IN_ROW = 6, DEEPEST = 1 << 14 };
+enum { PLANE_BYTES = 16 << 20, FEWEST_IN_ROW = 6, DEEPEST = 1 << 14, FEWEST_LANES = 8 };
 
 typedef struct {
   Nest nest;
@@ -27,14 +27,24 @@ static bool first_reduced(const Con *c, uint32_t var) {
   return false;
 }
 
+/* A few output channels take shorter vectors. */
+static unsigned lanes_for(const Con *c, int64_t n) {
+  unsigned lanes = c->lanes;
+  while (lanes > FEWEST_LANES && n <= lanes / 2) lanes /= 2;
+  return lanes;
+}
+
 static bool find_plane(Plane *p, Con *c, int data, uint32_t *buf) {
   Window *w = &p->w;
   if (!constant_buffer(c, !data, buf) || !dtype_is_float(c->t)) return false;
   if (!val_known(c->side[!data].total, &p->n) || !val_known(c->red.total, &p->k)) return false;
-  if (p->n * 4 < (int64_t)c->lanes * 3 || p->k > DEEPEST) return false;
+  unsigned lanes = lanes_for(c, p->n);
+  if (p->n * 4 < (int64_t)lanes * 3 || p->k > DEEPEST) return false;
   if (!read_window(c, data, true, w) || w->across.n < FEWEST_IN_ROW) return false;
   int64_t plane = w->channels * w->phases * w->rows * w->pitch;
-  return plane * c->bytes <= PLANE_BYTES;
+  if (plane * c->bytes > PLANE_BYTES) return false;
+  c->lanes = lanes;
+  return true;
 }
 
 /* ---- the planes -------------------------------------------------------------------------- */
@@ -151,18 +161,11 @@ static Val segment_start(const Plane *p, Val s) {
 static Val choose_tile(const Plane *p, Val height, Val columns) {
   const Con *c = p->w.c;
   Emit *e = c->e;
-  int64_t lanes = c->lanes, low = p->w.across.n / p->segments, rest = p->n % (2 * lanes);
-  Val fn[2];
-  for (int i = 0; i < 2; i++) {
-    int h = (int)low + i;
-    if (i == 1 && p->w.across.n % p->segments == 0) return fn[0];
-    fn[i] = tile_function(c, h, p->n <= lanes ? 1 : 2, true);
-    if (p->n <= lanes || rest == 0 || rest > lanes) continue;
-    Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, lanes), "");
-    fn[i] = LLVMBuildSelect(e->b, narrow, tile_function(c, h, 1, true), fn[i], "");
-  }
+  int64_t low = p->w.across.n / p->segments;
+  Val fn = tile_for(c, (int)low, p->n, columns, true);
+  if (p->w.across.n % p->segments == 0) return fn;
   Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
-  return LLVMBuildSelect(e->b, is, fn[0], fn[1], "");
+  return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, true), "");
 }
 
 /* One row of the output, one panel of channels. */

@@ -26,24 +26,30 @@ static Val tile_arg(const Emit *e, unsigned i) { return LLVMGetParam(e->fn, i); 
 typedef struct {
   const Con *c;
   int height, vectors, n; /* n = height * vectors sums            */
+  int halves;             /* the columns; odd: the last vector is half as long */
   bool apart;             /* rows of a are found through offsets  */
-  Val sum[2 * ROWS_MAX];
 } Tile;
+
+static unsigned lanes_of(const Tile *t, int j) {
+  return j == t->vectors - 1 && t->halves & 1 ? t->c->lanes / 2 : t->c->lanes;
+}
+static LLVMTypeRef vector_of(const Tile *t, int j) {
+  return LLVMVectorType(t->c->type, lanes_of(t, j));
+}
 
 /* sum += a(one depth) * b(one depth) */
 static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
   const Con *c = t->c;
   Emit *e = c->e;
-  LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
   Val x[2];
   for (int j = 0; j < t->vectors; j++)
-    x[j] = load_lanes(e, c->type, c->lanes, con_at(c, b, i64_of(e, j * (int)c->lanes)), NULL,
+    x[j] = load_lanes(e, c->type, lanes_of(t, j), con_at(c, b, i64_of(e, j * (int)c->lanes)), NULL,
                       (unsigned)c->bytes);
   for (int i = 0; i < t->height; i++) {
-    Val w = splat(e, load_one(c, con_at(c, a, i64_of(e, i))), c->lanes);
+    Val one = load_one(c, con_at(c, a, i64_of(e, i)));
     for (int j = 0; j < t->vectors; j++) {
-      Val *s = &sum[i * t->vectors + j];
-      *s = multiply_add(e, c->t, v, w, x[j], *s);
+      Val *s = &sum[i * t->vectors + j], w = splat(e, one, lanes_of(t, j));
+      *s = multiply_add(e, c->t, vector_of(t, j), w, x[j], *s);
     }
   }
 }
@@ -74,7 +80,6 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   const Con *c = t->c;
   Emit *e = c->e;
   LLVMTypeRef i64 = int_type(e, 64), p = ptr_type(e);
-  LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
   Block from = LLVMGetInsertBlock(e->b), body = new_block(e, "depth"), done = new_block(e, "");
   Val start = d->k, in[3 + 4 * BUSY + 2 * ROWS_MAX] = {0}, phi[3 + 4 * BUSY + 2 * ROWS_MAX] = {0};
   int n = 3 + sets * t->n;
@@ -84,7 +89,7 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   LLVMBuildCondBr(e->b, room, body, done);
   LLVMPositionBuilderAtEnd(e->b, body);
   for (int i = 0; i < n; i++) {
-    phi[i] = LLVMBuildPhi(e->b, i == 0 ? i64 : i < 3 ? p : v, "");
+    phi[i] = LLVMBuildPhi(e->b, i == 0 ? i64 : i < 3 ? p : vector_of(t, (i - 3) % t->vectors), "");
     LLVMAddIncoming(phi[i], &in[i], &from, 1);
   }
   Val now[3 + 4 * BUSY + 2 * ROWS_MAX];
@@ -111,7 +116,6 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
 static void tile_body(const Tile *t) {
   const Con *c = t->c;
   Emit *e = c->e;
-  LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
   Depth d = {.k = i64_of(e, 0), .a = tile_arg(e, 0), .b = tile_arg(e, 1)};
   int sets = t->n >= BUSY ? 1 : (BUSY + t->n - 1) / t->n, steps = t->n >= 2 * BUSY ? 1 : 2 * sets;
   Val at[2 * ROWS_MAX], kk = tile_arg(e, 3), first = tile_arg(e, 5);
@@ -122,12 +126,14 @@ static void tile_body(const Tile *t) {
   Block old = new_block(e, "more"), start = new_block(e, ""), here = LLVMGetInsertBlock(e->b);
   LLVMBuildCondBr(e->b, first, start, old);
   LLVMPositionBuilderAtEnd(e->b, old);
-  Val was[2 * ROWS_MAX], zero = LLVMConstNull(v);
+  Val was[2 * ROWS_MAX];
   for (int i = 0; i < t->n; i++)
-    was[i] = load_lanes(e, c->type, c->lanes, at[i], NULL, (unsigned)c->bytes);
+    was[i] = load_lanes(e, c->type, lanes_of(t, i % t->vectors), at[i], NULL, (unsigned)c->bytes);
   LLVMBuildBr(e->b, start);
   LLVMPositionBuilderAtEnd(e->b, start);
   for (int i = 0; i < sets * t->n; i++) {
+    LLVMTypeRef v = vector_of(t, i % t->vectors);
+    Val zero = LLVMConstNull(v);
     d.sum[i] = i < t->n ? LLVMBuildPhi(e->b, v, "") : zero;
     if (i < t->n) LLVMAddIncoming(d.sum[i], (Val[]){zero, was[i]}, (Block[]){here, old}, 2);
   }
@@ -176,18 +182,20 @@ static Con open_shared(const Con *c, Emit *in, Val fn) {
   return own;
 }
 
-Val tile_function(const Con *c, int height, int vectors, bool apart) {
-  char name[] = "tile.?.?.?.?";
+Val tile_function(const Con *c, int height, int halves, bool apart) {
+  char name[] = "tile.?.?.?.?.?";
   bool fresh;
   name[5] = (char)('a' + (int)c->t);
   name[7] = (char)('a' + height);
-  name[9] = (char)('0' + vectors);
-  name[11] = apart ? 'a' : 'p';
+  name[9] = (char)('0' + halves);
+  name[11] = (char)('a' + (int)c->lanes);
+  name[13] = apart ? 'a' : 'p';
   Val fn = shared_function(c, name, tile_type(c->e), &fresh);
   if (!fresh) return fn;
   Emit in;
   Con own = open_shared(c, &in, fn);
-  Tile t = {&own, height, vectors, height * vectors, apart, {NULL}};
+  int vectors = (halves + 1) / 2;
+  Tile t = {&own, height, vectors, height * vectors, halves, apart};
   tile_body(&t);
   LLVMDisposeBuilder(in.b);
   return fn;
@@ -236,10 +244,29 @@ static void turn_body(const Con *c) {
   LLVMBuildRetVoid(e->b);
 }
 
+int tile_halves(const Con *c, int64_t columns) {
+  int64_t half = c->lanes / 2;
+  if (c->lanes < 8) return columns <= (int64_t)c->lanes ? 2 : 4;
+  return columns >= 4 * half ? 4 : (int)ceil_div(columns, half);
+}
+
+Val tile_for(const Con *c, int height, int64_t n, Val columns, bool apart) {
+  Emit *e = c->e;
+  int64_t width = 2 * (int64_t)c->lanes, rest = n < 0 ? 0 : n % width;
+  int last = rest ? tile_halves(c, rest) : 4;
+  if (n >= 0 && n < width) return tile_function(c, height, last, apart);
+  Val fn = tile_function(c, height, 4, apart);
+  if (n < 0) last = 2;
+  if (last == 4) return fn;
+  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, last * (int)c->lanes / 2), "");
+  return LLVMBuildSelect(e->b, narrow, tile_function(c, height, last, apart), fn, "");
+}
+
 Val turn_function(const Con *c) {
-  char name[] = "turn.?";
+  char name[] = "turn.?.?";
   bool fresh;
   name[5] = (char)('a' + (int)c->t);
+  name[7] = (char)('a' + (int)c->lanes);
   Val fn = shared_function(c, name, turn_type(c->e), &fresh);
   if (!fresh) return fn;
   Emit in;
