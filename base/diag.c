@@ -1,5 +1,6 @@
 /* diag.c -- collecting and rendering diagnostics; see diag.h. */
 #include "base/diag.h"
+#include "base/utf8.h"
 #include "base/vec.h"
 #include <string.h>
 
@@ -78,29 +79,6 @@ void diag_help(Diags *d, const char *fmt, ...) {
 
 /* ---- text that is safe to show ---- */
 
-/* The length of the well-formed UTF-8 character at s, its code in *code; 0
- * when the bytes there are not one. */
-static int utf8_char(const char *text, size_t n, uint32_t *code) {
-  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  const unsigned char *s = (const unsigned char *)text;
-  int len = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-  if (len == 0 || (size_t)len > n) return 0;
-  uint32_t c = len == 1 ? s[0] : s[0] & (0x7f >> len);
-  for (int i = 1; i < len; i++) {
-    if ((s[i] & 0xc0) != 0x80) return 0;
-    c = c << 6 | (s[i] & 0x3f);
-  }
-  if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) return 0;
-  *code = c;
-  return len;
-}
-
-/* Control characters, and those that reorder or hide text in a terminal. */
-static bool is_unsafe(uint32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
-         (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
-}
-
 /* Columns a character takes in a terminal: 0 combining, 2 wide. */
 static int char_width(uint32_t c) {
   static const struct {
@@ -130,7 +108,7 @@ static Glyph glyph(const char *s, size_t n, int col) {
   int len = utf8_char(s, n, &c);
   if (len == 0) return (Glyph){1, 4, false};
   if (c == '\t') return (Glyph){1, 4 - col % 4, false};
-  if (is_unsafe(c)) return (Glyph){len, 4 * len, false};
+  if (utf8_is_unsafe(c)) return (Glyph){len, 4 * len, false};
   return (Glyph){len, char_width(c), true};
 }
 
@@ -269,25 +247,6 @@ void diag_render(const Diags *d, StrBuf *out, bool colour) {
 
 /* ---- as JSON, one object per line ---- */
 
-static void put_json_string(StrBuf *out, const char *s) {
-  size_t n = strlen(s);
-  buf_char(out, '"');
-  for (size_t i = 0; i < n;) {
-    uint32_t c = 0;
-    int len = utf8_char(s + i, n - i, &c);
-    if (len == 0)
-      buf_fmt(out, "\\\\x%02x", (unsigned char)s[i]), len = 1;
-    else if (c == '"' || c == '\\')
-      buf_fmt(out, "\\%c", (char)c);
-    else if (is_unsafe(c))
-      buf_fmt(out, "\\u%04x", (unsigned)c);
-    else
-      buf_put(out, s + i, (size_t)len);
-    i += (size_t)len;
-  }
-  buf_char(out, '"');
-}
-
 /* end_col is the column after the span, or after its first line. */
 static void put_json_place(const Diags *d, Span span, StrBuf *out) {
   const Source *f = source_get(d->sources, span.file);
@@ -299,7 +258,7 @@ static void put_json_place(const Diags *d, Span span, StrBuf *out) {
     line_bytes(f, line, &from, &to);
     if (end > to) end = to;
     source_place(d->sources, span.file, (uint32_t)end, &end_line, &end_col);
-    put_json_string(out, f->path);
+    buf_json(out, f->path);
   } else
     buf_str(out, "null");
   buf_fmt(out, ",\"line\":%d,\"col\":%d,\"end_col\":%d", line, col, end_col < col ? col : end_col);
@@ -309,17 +268,17 @@ static void put_json(const Diags *d, const Diagnostic *x, StrBuf *out) {
   put_json_place(d, x->span, out);
   buf_fmt(out, ",\"level\":\"%s\",\"code\":\"%s\",\"message\":",
           x->level == DIAG_ERROR ? "error" : "warning", diag_code_name(x->code));
-  put_json_string(out, x->text);
+  buf_json(out, x->text);
   buf_str(out, ",\"notes\":[");
   for (const DiagNote *n = x->notes; n; n = n->next) {
     put_json_place(d, n->span, out);
     buf_str(out, ",\"message\":");
-    put_json_string(out, n->text);
+    buf_json(out, n->text);
     buf_str(out, n->next ? "}," : "}");
   }
   buf_str(out, "],\"help\":");
   if (x->help)
-    put_json_string(out, x->help);
+    buf_json(out, x->help);
   else
     buf_str(out, "null");
   buf_str(out, "}\n");

@@ -3,11 +3,9 @@
  * with bias and a rectifier in the epilogue.
  *
  *   conv [seconds per layer [name contains]]                                 */
-#define _POSIX_C_SOURCE 200809L
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "bench/bench.h"
+#include "cli/peak.h"
 #include "kernel/build.h"
 #include "kernel/interp.h"
 #ifdef RVM_HAVE_LLVM
@@ -34,17 +32,6 @@ static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
   return realloc(old, new_bytes);
 }
 static const KAlloc A = {heap, NULL};
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void die(const char *why) {
-  fprintf(stderr, "conv: %s\n", why);
-  exit(1);
-}
 
 typedef struct {
   const char *net;
@@ -116,44 +103,8 @@ static Kernel *convolution(const Layer *l) {
   kb_store(b, y, (KE[]){zero, co, par[2], par[3]}, acc);
   kb_contract_end(b);
   Kernel *out = kb_done(b);
-  if (!out) die(kb_error(b));
+  if (!out) die("conv", kb_error(b));
   return out;
-}
-
-/* ---- the peak: independent chains of multiply-add, between the samples ------------- */
-#if defined(__x86_64__)
-typedef float V16 __attribute__((vector_size(64)));
-__attribute__((target("avx512f,fma"), noinline, optimize("fp-contract=fast"))) static double
-peak_work(int64_t n, float *out) {
-  V16 x = (V16){0} + *out, s0 = x, s1 = x + 1, s2 = x + 2, s3 = x + 3, s4 = x + 4, s5 = x + 5,
-      s6 = x + 6, s7 = x + 7, s8 = x + 8, s9 = x + 9;
-  for (int64_t i = 0; i < n; i++) {
-    s0 = s0 * x + x, s1 = s1 * x + x, s2 = s2 * x + x, s3 = s3 * x + x, s4 = s4 * x + x;
-    s5 = s5 * x + x, s6 = s6 * x + x, s7 = s7 * x + x, s8 = s8 * x + x, s9 = s9 * x + x;
-  }
-  s0 += s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9;
-  *out = s0[0];
-  return (double)n * 10 * 16 * 2;
-}
-static double peak(void) {
-  double best = 0;
-  if (!__builtin_cpu_supports("avx512f")) return 0;
-  for (int i = 0; i < 3; i++) {
-    float x = 0.5f;
-    double t = now(), work = peak_work(100000, &x), rate = work / (now() - t);
-    if (rate > best) best = rate;
-  }
-  return best;
-}
-#else
-static double peak(void) { return 0; }
-#endif
-
-static float *filled(int64_t n) {
-  float *p = malloc((size_t)n * sizeof *p);
-  if (!p) die("no memory");
-  for (int64_t i = 0; i < n; i++) p[i] = (float)(i % 97) / 64 - 0.5f;
-  return p;
 }
 
 static void measure(LlvmJit *j, const Layer *l, double seconds, bool first) {
@@ -162,20 +113,20 @@ static void measure(LlvmJit *j, const Layer *l, double seconds, bool first) {
   Kernel *kernel = convolution(l);
   int64_t plane = (int64_t)spatial(l->size, l) * spatial(width_of(l), l);
   int64_t n_w = (int64_t)l->out * l->in / l->groups * l->kernel * l->kernel;
-  double t0 = now();
+  double t0 = clock_seconds();
   KernelFn fn = llvm_jit_kernel(j, kernel, NULL, NULL, &ctx, &why);
-  double compile = now() - t0, best = 1e9, top = 0;
-  if (!fn) die(why);
+  double compile = clock_seconds() - t0, best = 1e9, top = 0;
+  if (!fn) die("conv", why);
   float *x = filled((int64_t)l->in * l->size * width_of(l)), *w = filled(n_w);
   float *bias = filled(l->out), *y = filled(plane * l->out);
   llvm_kernel_constants(ctx, w, (size_t)n_w * sizeof *w);
-  for (double end = now() + seconds; now() < end;) {
-    double p = peak(), t = now();
-    for (int i = 0; i < 3 || now() - t < 0.002; i++) {
+  for (double end = clock_seconds() + seconds; clock_seconds() < end;) {
+    double p = peak_flops(), t = clock_seconds();
+    for (int i = 0; i < 3 || clock_seconds() - t < 0.002; i++) {
       KError e;
-      double t1 = now();
-      if (fn(ctx, (void *[]){x, w, bias, y}, NULL, A, &e) != K_OK) die("failed");
-      double took = now() - t1;
+      double t1 = clock_seconds();
+      if (fn(ctx, (void *[]){x, w, bias, y}, NULL, A, &e) != K_OK) die("conv", "failed");
+      double took = clock_seconds() - t1;
       if (took < best) best = took;
     }
     if (p > top) top = p;
@@ -198,7 +149,7 @@ int main(int argc, char **argv) {
   const char *why;
   bool first = true;
   LlvmJit *j = llvm_jit_new(NULL, &why);
-  if (!j) die(why);
+  if (!j) die("conv", why);
   printf("[\n");
   for (size_t i = 0; i < sizeof layer / sizeof *layer; i++) {
     if (argc > 2 && !strstr(layer[i].net, argv[2])) continue;

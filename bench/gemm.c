@@ -2,71 +2,12 @@
  * core, measured in between (the clock drifts), as JSON.
  *
  *   gemm [seconds per case]                                                  */
-#define _POSIX_C_SOURCE 200809L
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench/bench.h"
+#include "cli/peak.h"
 #include "kernel/build.h"
 #include "kernel/interp.h"
 #ifdef RVM_HAVE_LLVM
 #include "codegen/llvm/native.h"
-
-static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-  (void)user, (void)old_bytes;
-  if (new_bytes) return realloc(old, new_bytes);
-  free(old);
-  return NULL;
-}
-static const KAlloc A = {heap, NULL};
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void die(const char *why) {
-  fprintf(stderr, "gemm: %s\n", why);
-  exit(1);
-}
-
-/* ---- the peak: independent chains of multiply-add ---------------------------------- */
-#if defined(__x86_64__)
-#define CHAINS(NAME, TARGET, BYTES)                                                                \
-  typedef float V##NAME __attribute__((vector_size(BYTES)));                                       \
-  __attribute__((target(TARGET), noinline, optimize("fp-contract=fast"))) static double NAME(      \
-      int64_t n, float *out) {                                                                     \
-    V##NAME x = (V##NAME){0} + *out, s0 = x, s1 = x + 1, s2 = x + 2, s3 = x + 3, s4 = x + 4,       \
-            s5 = x + 5, s6 = x + 6, s7 = x + 7, s8 = x + 8, s9 = x + 9;                            \
-    for (int64_t i = 0; i < n; i++) {                                                              \
-      s0 = s0 * x + x, s1 = s1 * x + x, s2 = s2 * x + x, s3 = s3 * x + x, s4 = s4 * x + x;         \
-      s5 = s5 * x + x, s6 = s6 * x + x, s7 = s7 * x + x, s8 = s8 * x + x, s9 = s9 * x + x;         \
-    }                                                                                              \
-    s0 += s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9;                                              \
-    *out = s0[0];                                                                                  \
-    return (double)n * 10 * (BYTES) / 4 * 2;                                                       \
-  }
-CHAINS(peak512, "avx512f,fma", 64)
-CHAINS(peak256, "avx2,fma", 32)
-static double peak_work(int64_t n, float *out) {
-  return __builtin_cpu_supports("avx512f") ? peak512(n, out) : peak256(n, out);
-}
-#else
-static double peak_work(int64_t n, float *out) {
-  (void)n, (void)out;
-  return 0;
-}
-#endif
-
-static double peak(void) {
-  double best = 0;
-  for (int i = 0; i < 5; i++) {
-    float x = 0.5f;
-    double t = now(), work = peak_work(1000000, &x), rate = work / (now() - t);
-    if (rate > best) best = rate;
-  }
-  return best;
-}
 
 /* ---- products ---------------------------------------------------------------------------- */
 /* Second factor: (k, n); (n, k), as in a dense layer; or that as a constant. */
@@ -79,7 +20,7 @@ typedef struct {
 } Case;
 
 static Kernel *product(const Case *c) {
-  KB *b = kb_new(A, "gemm");
+  KB *b = kb_new(BENCH_ALLOC, "gemm");
   KE m = c->fixed ? kb_int(b, c->m) : kb_sym(b, "m");
   KE n = c->fixed ? kb_int(b, c->n) : kb_sym(b, "n");
   KE k = c->fixed ? kb_int(b, c->k) : kb_sym(b, "k"), par[2], red[1];
@@ -94,15 +35,8 @@ static Kernel *product(const Case *c) {
   kb_store(b, y, par, acc);
   kb_contract_end(b);
   Kernel *out = kb_done(b);
-  if (!out) die(kb_error(b));
+  if (!out) die("gemm", kb_error(b));
   return out;
-}
-
-static float *filled(int64_t n) {
-  float *p = malloc((size_t)n * sizeof *p);
-  if (!p) die("no memory");
-  for (int64_t i = 0; i < n; i++) p[i] = (float)(i % 97) / 64 - 0.5f;
-  return p;
 }
 
 static void measure(LlvmJit *j, const Case *c, double seconds, bool last) {
@@ -110,19 +44,20 @@ static void measure(LlvmJit *j, const Case *c, double seconds, bool last) {
   void *ctx;
   Kernel *kernel = product(c);
   int64_t m = c->m, n = c->n, k = c->k;
-  double t0 = now();
+  double t0 = clock_seconds();
   KernelFn fn = llvm_jit_kernel(j, kernel, NULL, NULL, &ctx, &why);
-  double compile = now() - t0, best = 1e9, top = 0;
-  if (!fn) die(why);
+  double compile = clock_seconds() - t0, best = 1e9, top = 0;
+  if (!fn) die("gemm", why);
   float *x = filled(m * k), *w = filled(n * k), *y = filled(m * n);
   if (c->form == CONSTANT) llvm_kernel_constants(ctx, w, (size_t)(n * k) * sizeof *w);
-  for (double end = now() + seconds; now() < end;) {
-    double p = peak(), t = now();
-    for (int i = 0; i < 3 || now() - t < 0.002; i++) {
+  for (double end = clock_seconds() + seconds; clock_seconds() < end;) {
+    double p = peak_flops(), t = clock_seconds();
+    for (int i = 0; i < 3 || clock_seconds() - t < 0.002; i++) {
       KError e;
-      double t1 = now();
-      if (fn(ctx, (void *[]){x, w, y}, (int64_t[]){m, n, k}, A, &e) != K_OK) die("failed");
-      double took = now() - t1;
+      double t1 = clock_seconds();
+      if (fn(ctx, (void *[]){x, w, y}, (int64_t[]){m, n, k}, BENCH_ALLOC, &e) != K_OK)
+        die("gemm", "failed");
+      double took = clock_seconds() - t1;
       if (took < best) best = took;
     }
     if (p > top) top = p;
@@ -149,7 +84,7 @@ int main(int argc, char **argv) {
   int n = argc > 4 ? 1 : (int)(sizeof size / sizeof *size);
   const char *why;
   LlvmJit *j = llvm_jit_new(NULL, &why);
-  if (!j) die(why);
+  if (!j) die("gemm", why);
   printf("[\n");
   for (int i = 0; i < n * 6; i++) {
     const int *s = size[i / 6];

@@ -1,26 +1,9 @@
 /* kernel_bench.c -- how fast the interpreter of kernels is, as JSON.
  *
  *   kernel_bench [seconds per case]                                          */
-#define _POSIX_C_SOURCE 200809L
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench/bench.h"
 #include "kernel/build.h"
 #include "kernel/interp.h"
-
-static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-  (void)user, (void)old_bytes;
-  if (new_bytes) return realloc(old, new_bytes);
-  free(old);
-  return NULL;
-}
-static const KAlloc A = {heap, NULL};
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* work: how many of `unit` one run does */
 static void measure(const char *name, KB *b, const int64_t *sym, double work, const char *unit,
@@ -29,10 +12,7 @@ static void measure(const char *name, KB *b, const int64_t *sym, double work, co
   KProg *p = NULL;
   KError e = {K_OK, ""};
   void *mem[K_MAX_BUFS] = {0};
-  if (!k || kernel_prepare(k, A, &p, &e) != K_OK) {
-    fprintf(stderr, "%s: %s\n", name, k ? e.why : kb_error(b));
-    exit(1);
-  }
+  if (!k || kernel_prepare(k, BENCH_ALLOC, &p, &e) != K_OK) die(name, k ? e.why : kb_error(b));
   for (uint32_t i = 0; i < k->n_params; i++) {
     int64_t n = 0;
     int size = dtype_bytes((DType)k->buf[i].dtype);
@@ -44,27 +24,24 @@ static void measure(const char *name, KB *b, const int64_t *sym, double work, co
       else
         ((char *)mem[i])[j * size] = (char)(j % 50);
   }
-  double best = 1e9, end = now() + seconds;
-  for (int round = 0; round < 3 || now() < end; round++) {
-    double t = now();
-    KStatus s = kernel_run(p, mem, sym, A, &e);
-    t = now() - t;
-    if (s != K_OK) {
-      fprintf(stderr, "%s: %s\n", name, e.why);
-      exit(1);
-    }
+  double best = 1e9, end = clock_seconds() + seconds;
+  for (int round = 0; round < 3 || clock_seconds() < end; round++) {
+    double t = clock_seconds();
+    KStatus s = kernel_run(p, mem, sym, BENCH_ALLOC, &e);
+    t = clock_seconds() - t;
+    if (s != K_OK) die(name, e.why);
     if (t < best) best = t;
   }
   printf("  {\"name\": \"%s\", \"unit\": \"%s\", \"rate\": %.4g, \"seconds\": %.4g}%s\n", name,
          unit, work / best, best, last ? "" : ",");
   for (uint32_t i = 0; i < k->n_params; i++) free(mem[i]);
-  kernel_unprepare(p, A);
-  kernel_free(k, A);
+  kernel_unprepare(p, BENCH_ALLOC);
+  kernel_free(k, BENCH_ALLOC);
 }
 
 /* y = max(x * a + b, 0) * c - d, or y = op(x) */
 static KB *map(SOp op) {
-  KB *b = kb_new(A, "map");
+  KB *b = kb_new(BENCH_ALLOC, "map");
   KE n = kb_sym(b, "n");
   uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 1, &n), y = kb_buf(b, K_OUT, "y", DT_f32, 1, &n);
   KE i = kb_for(b, n, K_PARALLEL), v = kb_load(b, x, &i);
@@ -82,7 +59,7 @@ static KB *map(SOp op) {
 
 /* y = max(x + row, 0) of (n, m) */
 static KB *add_row(void) {
-  KB *b = kb_new(A, "row");
+  KB *b = kb_new(BENCH_ALLOC, "row");
   KE d[2] = {kb_sym(b, "n"), kb_sym(b, "m")}, i[2];
   uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 2, d), r = kb_buf(b, K_IN, "r", DT_f32, 1, &d[1]);
   uint32_t y = kb_buf(b, K_OUT, "y", DT_f32, 2, d);
@@ -97,7 +74,7 @@ static KB *add_row(void) {
 
 /* Sum of (n, m) over axis 0 or 1 */
 static KB *sum(int axis) {
-  KB *b = kb_new(A, "sum");
+  KB *b = kb_new(BENCH_ALLOC, "sum");
   KE d[2] = {kb_sym(b, "n"), kb_sym(b, "m")}, at[2];
   uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 2, d),
            y = kb_buf(b, K_OUT, "y", DT_f32, 1, &d[1 - axis]);
@@ -112,7 +89,7 @@ static KB *sum(int axis) {
 
 /* y[i, j] = x[j, i] of (n, m) */
 static KB *transpose(void) {
-  KB *b = kb_new(A, "transpose");
+  KB *b = kb_new(BENCH_ALLOC, "transpose");
   KE d[2] = {kb_sym(b, "n"), kb_sym(b, "m")}, e[2] = {d[1], d[0]}, i[2], at[2];
   uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 2, d), y = kb_buf(b, K_OUT, "y", DT_f32, 2, e);
   i[0] = kb_for(b, d[1], K_PARALLEL);
@@ -126,12 +103,12 @@ static KB *transpose(void) {
 
 /* Serial running sum with a clip: five nodes a step */
 static KB *scan(void) {
-  KB *b = kb_new(A, "scan");
-  KE n = kb_sym(b, "n"), init = kb_float(b, DT_f32, 0), now_[1];
+  KB *b = kb_new(BENCH_ALLOC, "scan");
+  KE n = kb_sym(b, "n"), init = kb_float(b, DT_f32, 0), held[1];
   uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 1, &n), y = kb_buf(b, K_OUT, "y", DT_f32, 1, &n);
-  KE i = kb_for_carry(b, n, 1, &init, now_);
+  KE i = kb_for_carry(b, n, 1, &init, held);
   KE next = kb_let(
-      b, kb_min(b, kb_add(b, kb_mul(b, now_[0], kb_float(b, DT_f32, 0.9)), kb_load(b, x, &i)),
+      b, kb_min(b, kb_add(b, kb_mul(b, held[0], kb_float(b, DT_f32, 0.9)), kb_load(b, x, &i)),
                 kb_float(b, DT_f32, 9)));
   kb_store(b, y, &i, next);
   kb_end_carry(b, &next);
@@ -140,7 +117,7 @@ static KB *scan(void) {
 
 /* y = x w^T (nt) or x w, of t accumulated in acc, with bias and relu */
 static KB *matmul(DType t, DType acc, bool nt) {
-  KB *b = kb_new(A, "matmul");
+  KB *b = kb_new(BENCH_ALLOC, "matmul");
   KE m = kb_sym(b, "m"), n = kb_sym(b, "n"), k = kb_sym(b, "k"), xd[2] = {m, k},
      wd[2] = {nt ? n : k, nt ? k : n}, yd[2] = {m, n}, p[2], r;
   uint32_t x = kb_buf(b, K_IN, "x", t, 2, xd), w = kb_buf(b, K_IN, "w", t, 2, wd),
@@ -156,7 +133,7 @@ static KB *matmul(DType t, DType acc, bool nt) {
 
 /* 3 x 3, stride 1, padded; NCHW; c channels each way, or depthwise */
 static KB *conv(int64_t c, int64_t h, bool depthwise) {
-  KB *b = kb_new(A, "conv");
+  KB *b = kb_new(BENCH_ALLOC, "conv");
   KE ch = kb_int(b, c), hh = kb_int(b, h), three = kb_int(b, 3), one = kb_int(b, 1),
      ic = depthwise ? one : ch;
   KE xd[3] = {ch, hh, hh}, wd[4] = {ch, ic, three, three}, rd[3] = {ic, three, three}, p[3], q[3];

@@ -5,21 +5,10 @@
  * Each case is a kernel as operators are lowered to, with its extents in it.
  * Prints JSON: time of one launch, and memory moved per second beside what
  * memcpy moves of the same size.  bench/maps_peer.py does the same work in torch. */
-#define _POSIX_C_SOURCE 200809L
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "bench/bench.h"
 #include "codegen/llvm/native.h"
 #include "kernel/text.h"
-
-static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-  (void)user, (void)old_bytes;
-  if (new_bytes) return realloc(old, new_bytes);
-  free(old);
-  return NULL;
-}
-static const KAlloc A = {heap, NULL};
 
 typedef struct {
   const char *name, *text;
@@ -109,17 +98,6 @@ static const Case cases[] = {
                        "isnan(x[i, k])), k, 768)\n }\n y[i] = i32(r1)\n}\n"},
 };
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void fail(const char *name, const char *why) {
-  fprintf(stderr, "maps: %s: %s\n", name, why);
-  exit(1);
-}
-
 /* Memory of each parameter; the sum of their bytes. */
 static size_t fill(const Kernel *k, void **mem) {
   size_t all = 0;
@@ -146,7 +124,7 @@ typedef struct {
 
 static void launch(const Work *w, const char *name) {
   KError e = {K_OK, ""};
-  if (w->fn(w->ctx, w->mem, NULL, A, &e) != K_OK) fail(name, e.why);
+  if (w->fn(w->ctx, w->mem, NULL, BENCH_ALLOC, &e) != K_OK) die(name, e.why);
 }
 static void copy(const Work *w, const char *name) {
   (void)name;
@@ -156,13 +134,13 @@ static void copy(const Work *w, const char *name) {
 /* The least time of one call; calls are timed in groups of about 20 us. */
 static double best_of(void (*run)(const Work *, const char *), const Work *w, const char *name,
                       double seconds) {
-  double t = now(), best = 1e9, end = t + seconds;
+  double t = clock_seconds(), best = 1e9, end = t + seconds;
   long group = 1;
-  for (run(w, name); now() - t < 2e-5; group++) run(w, name);
-  while (now() < end || best > 1e8) {
-    t = now();
+  for (run(w, name); clock_seconds() - t < 2e-5; group++) run(w, name);
+  while (clock_seconds() < end || best > 1e8) {
+    t = clock_seconds();
     for (long i = 0; i < group; i++) run(w, name);
-    t = (now() - t) / (double)group;
+    t = (clock_seconds() - t) / (double)group;
     if (t < best) best = t;
   }
   return best;
@@ -186,10 +164,10 @@ static void measure(LlvmJit *jit, const Case *c, double seconds, bool first) {
   Work w = {.mem = mem};
   char text[2048];
   int n = snprintf(text, sizeof text, "kernel @k() {\n%s}\n", c->text);
-  Kernel *k = kernel_parse(text, (size_t)n, A, &e);
-  if (!k) fail(c->name, e.why);
+  Kernel *k = kernel_parse(text, (size_t)n, BENCH_ALLOC, &e);
+  if (!k) die(c->name, e.why);
   w.fn = llvm_jit_kernel(jit, k, NULL, NULL, &w.ctx, &why);
-  if (!w.fn) fail(c->name, why);
+  if (!w.fn) die(c->name, why);
   size_t bytes = fill(k, mem);
   double t = best_of(launch, &w, c->name, seconds), m = copy_time(bytes, seconds / 4);
   printf("%s  {\"name\": \"%s\", \"ns\": %.1f, \"gb_per_s\": %.2f, \"memcpy_ns\": %.1f}",
@@ -203,7 +181,7 @@ int main(int argc, char **argv) {
   double seconds = argc > 1 ? atof(argv[1]) : 0.2;
   LlvmJit *jit = llvm_jit_new(NULL, &why);
   bool first = true;
-  if (!jit) fail("LLVM", why);
+  if (!jit) die("LLVM", why);
   printf("[\n");
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     if (!strstr(cases[i].name, part)) continue;

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <rvm/rvm.h>
+#include "cli/clock.h"
 #include "codegen/lower/lower.h"
 #include "parser/parser.h"
 #include "stdlib/embedded.h"
@@ -23,11 +23,7 @@
 #endif
 
 enum { RUNS = 15 };
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
+static double now(void) { return 1e9 * clock_seconds(); }
 static int by_size(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);

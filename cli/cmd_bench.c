@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/contender.h"
 
@@ -157,24 +158,13 @@ static void print_table(const Bench *b, const Summary *s) {
            b->all.at[i].label);
 }
 
-static void json_string(StrBuf *b, const char *s) {
-  buf_char(b, '"');
-  for (; *s; s++) {
-    if ((unsigned char)*s < ' ')
-      buf_fmt(b, "\\u%04x", (unsigned)*s);
-    else
-      buf_fmt(b, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
-  }
-  buf_char(b, '"');
-}
-
 static int write_json(const Bench *b, const Summary *s) {
   StrBuf t = {0};
   for (int i = 0; i < b->all.n; i++) {
     buf_fmt(&t, i ? ",\n  {\"label\": " : "[\n  {\"label\": ");
-    json_string(&t, b->all.at[i].label);
+    buf_json(&t, b->all.at[i].label);
     buf_fmt(&t, ", \"engine\": ");
-    json_string(&t, b->all.at[i].engine);
+    buf_json(&t, b->all.at[i].engine);
     buf_fmt(&t,
             ", \"best_us\": %.6g, \"median_us\": %.6g, \"p90_us\": %.6g, \"p99_us\": %.6g, "
             "\"samples\": %d, \"ratio\": %.6g, \"ratio_median\": %.6g}",

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include "base/diag.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/native.h"
 #include "ir/op.h"
@@ -34,20 +35,9 @@ static const char *attr_type_name(AttrType t) {
 }
 
 static void json_text(const char *s) {
-  if (!s) {
-    fputs("null", stdout);
-    return;
-  }
-  putchar('"');
-  for (; *s; s++) {
-    if (*s == '"' || *s == '\\')
-      printf("\\%c", *s);
-    else if ((unsigned char)*s < 32)
-      printf("\\u%04x", *s);
-    else
-      putchar(*s);
-  }
-  putchar('"');
+  StrBuf b = {0};
+  buf_json(&b, s);
+  fputs(buf_text(&b), stdout);
 }
 
 static void json_op(const OpDef *op) {

@@ -3,9 +3,9 @@
  * Everything goes through the serialised image and include/rvm/rvm.h.         */
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "cli/clock.h"
 #include "cli/engine.h"
 #include "cli/profile.h"
 #include "cli/sample.h"
@@ -85,12 +85,6 @@ typedef struct {
 } Run;
 
 enum { MOST_REPEATS = 1000000 };
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- failures -------------------------------------------------------------------- */
 static int fail_run(Run *r, const rvm_error *e) { return driver_fault(r->d, r->path, e); }
@@ -227,9 +221,9 @@ static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, do
   rvm_status st = make_inputs(r, info, in, err);
   if (st != RVM_OK) return st;
   if (r->profile) profile_begin(r->profile);
-  double t0 = seconds();
+  double t0 = clock_seconds();
   st = rvm_apply(r->vm, r->f, in, out, err);
-  *took = seconds() - t0;
+  *took = clock_seconds() - t0;
   if (r->profile) profile_end(r->profile);
   return st;
 }
@@ -356,7 +350,7 @@ static int run_run(void *opts, int n, char **args) {
   for (int i = 0; i < o->input.n; i++)
     if (!strchr(o->input.at[i], '='))
       return fail_usage(&cmd_run, "--input takes NAME=SPEC, found `%s`", o->input.at[i]);
-  double t0 = seconds();
+  double t0 = clock_seconds();
   driver_init(&d, o->common.diag);
   d.opt_level = driver_level(&o->opt);
   d.passes = o->passes;
@@ -379,7 +373,7 @@ static int run_run(void *opts, int n, char **args) {
   code = use_engine(&r, size);
   if (code == EXIT_OK) code = find_entry(&r, entry);
   if (o->profile) r.profile = profile_new(r.p, *o->profile);
-  if (code == EXIT_OK) code = run_loaded(&r, seconds() - t0);
+  if (code == EXIT_OK) code = run_loaded(&r, clock_seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
   rvm_program_free(r.p);
   engine_end(&r.engine);

@@ -1,27 +1,25 @@
 /* fault.c -- what a call that failed says.                                    */
 #include <unistd.h>
+#include "base/utf8.h"
 #include "cli/cli.h"
 
-static void put_json(FILE *to, const char *key, const char *s) {
-  fprintf(to, "\"%s\": \"", key);
-  for (; *s; s++) {
-    if ((unsigned char)*s < ' ')
-      fprintf(to, "\\u%04x", (unsigned)*s);
-    else
-      fprintf(to, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
-  }
-  fputs("\", ", to);
+static void print_json(const char *file, const rvm_error *e) {
+  StrBuf b = {0};
+  buf_str(&b, "{\"file\": ");
+  buf_json(&b, file);
+  buf_str(&b, ", \"code\": ");
+  buf_json(&b, rvm_status_text(e->status));
+  buf_str(&b, ", \"message\": ");
+  buf_json(&b, e->message);
+  buf_fmt(&b, ", \"level\": \"error\", \"line\": %u, \"col\": %u}\n", e->line, e->col);
+  fputs(buf_text(&b), stderr);
 }
 
 int driver_fault(Driver *d, const char *path, const rvm_error *e) {
   bool json = d->diag_format && !strcmp(d->diag_format, "json");
   const char *file = e->file[0] ? e->file : path;
   if (json) {
-    fputc('{', stderr);
-    put_json(stderr, "file", file);
-    put_json(stderr, "code", rvm_status_text(e->status));
-    put_json(stderr, "message", e->message);
-    fprintf(stderr, "\"level\": \"error\", \"line\": %u, \"col\": %u}\n", e->line, e->col);
+    print_json(file, e);
   } else if (e->line) {
     StrBuf line = {0};
     diag_excerpt(d->diags, file, (int)e->line, (int)e->col, &line, isatty(2));

@@ -3,20 +3,13 @@
  * The same loops for vectors of 64, 32 and 16 bytes; the widest that the CPU has
  * is used.  Multiply-adds run in twelve independent chains, more than latency
  * times throughput of any core; reads in four.                                */
-#define _POSIX_C_SOURCE 200809L
 #include "cli/peak.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "cli/clock.h"
 
 enum { CHAINS = 12, ROUNDS = 5 };
-
-double now_seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Both return something that depends on all of the work. */
 #define LOOPS(BYTES, TARGET)                                                                       \
@@ -70,25 +63,27 @@ static Loops widest(void) {
 }
 
 /* The best of some rounds, the first of which warms up. */
-static double best_flops(const Loops *l, volatile double *sink) {
+double peak_flops(void) {
   const long n = 60000;
+  Loops l = widest();
+  volatile double sink = 0;
   double best = 1e9;
   for (int r = 0; r < ROUNDS * 3; r++) {
-    double t = now_seconds();
-    *sink += l->arithmetic(n);
-    t = now_seconds() - t;
+    double t = clock_seconds();
+    sink += l.arithmetic(n);
+    t = clock_seconds() - t;
     if (t < best) best = t;
   }
-  return 2.0 * CHAINS * l->lanes * (double)n / best;
+  return 2.0 * CHAINS * l.lanes * (double)n / best;
 }
 
 static double best_bytes(const Loops *l, const void *p, size_t n, volatile double *sink) {
   double best = 1e9;
   size_t again = n < (1u << 20) ? (1u << 20) / n : 1;
   for (int r = 0; r < ROUNDS; r++) {
-    double t = now_seconds();
+    double t = clock_seconds();
     for (size_t i = 0; i < again; i++) *sink += l->reading(p, n);
-    t = now_seconds() - t;
+    t = clock_seconds() - t;
     if (t < best) best = t;
   }
   return (double)n * (double)again / best;
@@ -99,9 +94,9 @@ Peak peak_measure(void) {
   Peak p = {0};
   Loops l = widest();
   volatile double sink = 0;
-  double t0 = now_seconds();
+  double t0 = clock_seconds();
   size_t most = block[PEAK_LEVELS - 1];
-  p.flops = best_flops(&l, &sink);
+  p.flops = peak_flops();
   void *data = aligned_alloc(64, most);
   if (data) memset(data, 1, most);
   for (int i = 0; i < PEAK_LEVELS; i++) {
@@ -109,7 +104,7 @@ Peak peak_measure(void) {
     p.bytes[i] = data ? best_bytes(&l, data, block[i], &sink) : p.flops;
   }
   free(data);
-  p.seconds = now_seconds() - t0;
+  p.seconds = clock_seconds() - t0;
   return p;
 }
 

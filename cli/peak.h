@@ -13,7 +13,8 @@ typedef struct {
 
 /* Measures, on the calling thread, in less than a tenth of a second. */
 Peak peak_measure(void);
+/* Peak.flops alone, in a few milliseconds. */
+double peak_flops(void);
 /* Bytes per second that data of this size is read with. */
 double peak_bandwidth(const Peak *p, double bytes);
-double now_seconds(void);                    /* of the monotonic clock        */
 #endif

@@ -10,7 +10,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "base/vec.h"
+#include "cli/clock.h"
 #include "cli/peak.h"
 #include "cli/work.h"
 #include "vm/program.h"
@@ -60,9 +62,9 @@ static KStatus timed_launch(void *ctx, void *const *buf, const int64_t *sym, KAl
                             KError *err) {
   Timed *t = ctx;
   Profile *f = t->of;
-  double start = now_seconds();
+  double start = clock_seconds();
   KStatus s = t->fn(t->ctx, buf, sym, scratch, err);
-  double took = now_seconds() - start - f->clock;
+  double took = clock_seconds() - start - f->clock;
   if (!f->running) return s;
   if (took < 0) took = 0;
   know_work(t, sym);
@@ -81,8 +83,8 @@ static KStatus timed_launch(void *ctx, void *const *buf, const int64_t *sym, KAl
 static double clock_cost(void) {
   double best = 1;
   for (int i = 0; i < 1000; i++) {
-    double t = now_seconds();
-    t = now_seconds() - t;
+    double t = clock_seconds();
+    t = clock_seconds() - t;
     if (t < best) best = t;
   }
   return best;
@@ -134,10 +136,10 @@ Profile *profile_new(rvm_program *p, bool trace) {
 void profile_begin(Profile *f) {
   vec_clear(&f->event);
   f->running = true;
-  f->began = now_seconds();
+  f->began = clock_seconds();
 }
 void profile_end(Profile *f) {
-  f->total += now_seconds() - f->began;
+  f->total += clock_seconds() - f->began;
   f->running = false;
   f->runs++;
 }
@@ -210,17 +212,6 @@ void profile_table(const Profile *f, FILE *to) {
 }
 
 /* ---- the trace ----------------------------------------------------------------------------- */
-static void json_text(StrBuf *b, const char *s) {
-  buf_char(b, '"');
-  for (; *s; s++) {
-    if ((unsigned char)*s < ' ')
-      buf_fmt(b, "\\u%04x", (unsigned)*s);
-    else
-      buf_fmt(b, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
-  }
-  buf_char(b, '"');
-}
-
 const char *profile_trace(const Profile *f, const char *path) {
   StrBuf b = {0};
   buf_fmt(&b, "{\"displayTimeUnit\": \"ns\", \"traceEvents\": [\n");
@@ -229,9 +220,9 @@ const char *profile_trace(const Profile *f, const char *path) {
     const Timed *t = &f->at[e->kernel];
     buf_fmt(&b, "%s{\"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f, \"name\": ",
             i ? ",\n" : "", 1e6 * e->start, 1e6 * e->seconds);
-    json_text(&b, kernel_name(t));
+    buf_json(&b, kernel_name(t));
     buf_fmt(&b, ", \"args\": {\"kernel\": %u, \"source\": ", e->kernel);
-    json_text(&b, str_fmt("%s:%u", base_name(t->file), t->line));
+    buf_json(&b, str_fmt("%s:%u", base_name(t->file), t->line));
     buf_fmt(&b, "}}");
   }
   buf_fmt(&b, "\n]}\n");

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include "base/checked.h"
+#include "base/utf8.h"
 
 enum { HEADER_MAX = 100000000, DEPTH_MAX = 8 };
 
@@ -187,18 +188,6 @@ const char *safetensors_parse(const uint8_t *bytes, size_t n, TensorSet *out) {
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
-static void put_json_name(const char *s, StrBuf *out) {
-  buf_char(out, '"');
-  for (; *s; s++) {
-    if (*s == '"' || *s == '\\') buf_char(out, '\\');
-    if ((unsigned char)*s < ' ')
-      buf_fmt(out, "\\u%04x", (unsigned)*s);
-    else
-      buf_char(out, *s);
-  }
-  buf_char(out, '"');
-}
-
 const char *safetensors_format(const TensorSet *ts, StrBuf *out) {
   StrBuf h = {0};
   int64_t at = 0;
@@ -210,7 +199,7 @@ const char *safetensors_format(const TensorSet *ts, StrBuf *out) {
     for (int k = 0; k < N_TYPES; k++)
       if (types[k].dtype == t->dtype) type = types[k].name;
     if (i) buf_char(&h, ',');
-    put_json_name(ts->at[i].name, &h);
+    buf_json(&h, ts->at[i].name);
     buf_fmt(&h, ":{\"dtype\":\"%s\",\"shape\":[", type);
     for (int k = 0; k < t->rank; k++) buf_fmt(&h, "%s%lld", k ? "," : "", (long long)t->dim[k]);
     buf_fmt(&h, "],\"data_offsets\":[%lld,%lld]}", (long long)at, (long long)(at + bytes));

@@ -2,29 +2,29 @@
 #include "cli/sample.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include "cli/peak.h"
+#include "cli/clock.h"
 
 enum { FEWEST = 5, MOST = 4000, MOST_INNER = 10000 };
 static const double sample_seconds = 100e-6, warm_up = 0.15;
 
 static bool once(const Sampled *s, int inner, double *seconds) {
   if (!s->prepare(s->ud, inner)) return false;
-  double t = now_seconds();
+  double t = clock_seconds();
   if (!s->call(s->ud, inner)) return false;
-  *seconds = (now_seconds() - t) / inner;
+  *seconds = (clock_seconds() - t) / inner;
   return true;
 }
 
 bool sample(const Sampled *s, double seconds, Samples *out) {
-  double one, start = now_seconds();
+  double one, start = clock_seconds();
   do
     if (!once(s, 1, &one)) return false;
-  while (now_seconds() - start < warm_up * seconds);
+  while (clock_seconds() - start < warm_up * seconds);
   if (!once(s, 1, &one)) return false;
   double fit = one > 0 ? sample_seconds / one : MOST_INNER;
   int inner = fit < 1 ? 1 : fit > MOST_INNER ? MOST_INNER : (int)fit;
-  start = now_seconds();
-  for (int i = 0; i < MOST && (i < FEWEST || now_seconds() - start < seconds); i++) {
+  start = clock_seconds();
+  for (int i = 0; i < MOST && (i < FEWEST || clock_seconds() - start < seconds); i++) {
     if (!once(s, inner, &one)) return false;
     vec_push(out, one * 1e6);
   }

@@ -134,7 +134,6 @@ typedef struct {
   const Epoch *last;                 /* NULL: none yet                          */
   uint64_t first, epoch;             /* of this run; now, from 1                */
 } Report;
-double seconds_now(void);
 void   report_step(Report *r, int64_t step, int64_t examples, double loss);
 void   report_epoch(Report *r, uint64_t epoch, const Epoch *e, uint64_t steps);
 void   report_clear(Report *r);      /* before anything else is written         */

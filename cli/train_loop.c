@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "cli/clock.h"
 #include "cli/train_batch.h"
 #include "cli/watch.h"
 
@@ -202,10 +203,10 @@ static bool open_log(Loop *l) {
 static bool run_epoch(Loop *l) {
   Epoch e = {0};
   Tree weights;
-  l->report.began = seconds_now();
+  l->report.began = clock_seconds();
   if (!run_steps(l, &e.loss)) return false;
   if (l->val && l->names->n && !run_check(l, e.measured)) return false;
-  e.seconds = seconds_now() - l->report.began;
+  e.seconds = clock_seconds() - l->report.began;
   l->at.epoch = l->report.epoch;
   vec_push(&l->at.history.at, e);
   if (l->o->checkpoint || l->o->patience) tree_take(l->m, l->params, l->plan->prefix, &weights);

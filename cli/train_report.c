@@ -1,14 +1,9 @@
 /* train_report.c -- how training goes: a bar on a terminal, plain lines elsewhere,
  * a log of JSON lines, a picture.                                             */
 #include <math.h>
-#include <time.h>
+#include "base/utf8.h"
+#include "cli/clock.h"
 #include "cli/train.h"
-
-double seconds_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- text ------------------------------------------------------------------------------- */
 /* 12 s, 3:07, 1:02:45 */
@@ -40,7 +35,7 @@ void report_clear(Report *r) {
 }
 
 void report_step(Report *r, int64_t step, int64_t examples, double loss) {
-  double now = seconds_now();
+  double now = clock_seconds();
   StrBuf b = {0};
   if (!r->bar || (now - r->drawn < REDRAW && step < r->steps)) return;
   r->drawn = now;
@@ -73,7 +68,9 @@ void log_epoch(StrBuf *out, uint64_t epoch, const Epoch *e, const Names *names, 
   put_json_number(out, e->loss);
   if (names->n) buf_str(out, ", \"validation\": {");
   for (int i = 0; i < names->n; i++) {
-    buf_fmt(out, "%s\"%s\": ", i ? ", " : "", names->name[i]);
+    buf_str(out, i ? ", " : "");
+    buf_json(out, names->name[i]);
+    buf_str(out, ": ");
     put_json_number(out, e->measured[i]);
   }
   buf_fmt(out, "%s, \"seconds\": %.3f}\n", names->n ? "}" : "", e->seconds);

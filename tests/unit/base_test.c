@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/source.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "base/vec.h"
 
 static uint64_t seed = 1;
@@ -29,10 +30,26 @@ static uint64_t next_random(void) {
   seed ^= seed >> 7;
   return seed ^= seed << 17;
 }
-static float float_of(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-static double double_of(uint64_t u) { double d; memcpy(&d, &u, 8); return d; }
-static uint32_t float_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static uint64_t double_bits(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }
+static float float_of(uint32_t u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+static double double_of(uint64_t u) {
+  double d;
+  memcpy(&d, &u, 8);
+  return d;
+}
+static uint32_t float_bits(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static uint64_t double_bits(double d) {
+  uint64_t u;
+  memcpy(&u, &d, 8);
+  return u;
+}
 
 /* ---- memory, arrays, maps, names ---- */
 
@@ -109,7 +126,7 @@ static void names_are_equal_exactly_when_their_pointers_are(void **state) {
 
 static void hashes_do_not_depend_on_alignment_and_see_every_byte(void **state) {
   (void)state;
-  char a[40] = { 0 }, b[40] = { 0 };
+  char a[40] = {0}, b[40] = {0};
   for (int n = 0; n < 32; n++) {
     for (int i = 0; i < n; i++) a[i] = b[i + 1] = (char)(i * 7);
     assert_int_equal(hash_bytes(a, (uint64_t)n, 5), hash_bytes(b + 1, (uint64_t)n, 5));
@@ -140,11 +157,11 @@ static void growing_text_stays_terminated(void **state) {
 static void sizes_that_overflow_are_refused(void **state) {
   (void)state;
   int64_t n;
-  assert_true(dims_count((int64_t[]){ 3, 4 }, 2, &n) && n == 12);
+  assert_true(dims_count((int64_t[]){3, 4}, 2, &n) && n == 12);
   assert_true(dims_count(NULL, 0, &n) && n == 1);
-  assert_true(dims_count((int64_t[]){ INT64_MAX, 0 }, 2, &n) && n == 0);
-  assert_false(dims_count((int64_t[]){ 0, INT64_MAX, 2 }, 3, &n));
-  assert_false(dims_count((int64_t[]){ 3, -1 }, 2, &n));
+  assert_true(dims_count((int64_t[]){INT64_MAX, 0}, 2, &n) && n == 0);
+  assert_false(dims_count((int64_t[]){0, INT64_MAX, 2}, 3, &n));
+  assert_false(dims_count((int64_t[]){3, -1}, 2, &n));
   assert_true(range_ok(5, 5, 10));
   assert_false(range_ok(5, UINT64_MAX, 10));
 }
@@ -211,7 +228,7 @@ static void random_doubles_survive_text(void **state) {
   char s[40];
   for (int i = 0; i < 100000; i++) {
     double x = double_of(next_random()), back = 0;
-    if (i % 3 == 0) x = ldexp(x == x ? frexp(x, &(int){ 0 }) : 1, (int)(next_random() % 60) - 30);
+    if (i % 3 == 0) x = ldexp(x == x ? frexp(x, &(int){0}) : 1, (int)(next_random() % 60) - 30);
     int n = num_f64(x, s);
     if (num_read(s, (size_t)n, &back) != n) fail_msg("%s is not read whole", s);
     if (x != x ? back == back : double_bits(x) != double_bits(back)) fail_msg("%a became %s", x, s);
@@ -283,10 +300,25 @@ static void ties_are_broken_by_digits_however_far_away(void **state) {
 
 static void reading_takes_what_is_a_number_and_no_more(void **state) {
   (void)state;
-  static const struct { const char *s; int used; double x; } is[] = {
-    { "12abc", 2, 12 }, { "1e", 1, 1 },      { "1e+", 1, 1 }, { "1.5f", 3, 1.5 },  { ".5", 2, 0.5 },
-    { "", 0, 0 },       { ".", 0, 0 },       { "-", 0, 0 },   { "e5", 0, 0 },      { "-2.", 3, -2 },
-    { "1..2", 2, 1 },   { "1e-400", 6, 0 },  { "0e999999999999999999999", 23, 0 }, { "+7", 2, 7 },
+  static const struct {
+    const char *s;
+    int used;
+    double x;
+  } is[] = {
+      {"12abc", 2, 12},
+      {"1e", 1, 1},
+      {"1e+", 1, 1},
+      {"1.5f", 3, 1.5},
+      {".5", 2, 0.5},
+      {"", 0, 0},
+      {".", 0, 0},
+      {"-", 0, 0},
+      {"e5", 0, 0},
+      {"-2.", 3, -2},
+      {"1..2", 2, 1},
+      {"1e-400", 6, 0},
+      {"0e999999999999999999999", 23, 0},
+      {"+7", 2, 7},
   };
   double x = 0;
   for (size_t i = 0; i < sizeof is / sizeof *is; i++) {
@@ -303,7 +335,7 @@ static void numbers_do_not_know_the_locale(void **state) {
   (void)state;
   char s[40];
   double x;
-  static const char *const comma[] = { "de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8" };
+  static const char *const comma[] = {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8"};
   bool found = false;
   for (size_t i = 0; i < 4 && !found; i++) found = setlocale(LC_NUMERIC, comma[i]) != NULL;
   num_f64(1234.5678, s);
@@ -342,8 +374,10 @@ static void all_halves_survive_the_way_to_float_and_double(void **state) {
     assert_int_equal(f64_to_f16((double)f), nan ? h | 0x200 : h);
     f = bf16_to_f32((uint16_t)h);
     nan = (h & 0x7fff) > 0x7f80;
-    if (!nan) assert_int_equal(f32_to_bf16(f), h);
-    else assert_true(isnan(bf16_to_f32(f32_to_bf16(f))));
+    if (!nan)
+      assert_int_equal(f32_to_bf16(f), h);
+    else
+      assert_true(isnan(bf16_to_f32(f32_to_bf16(f))));
   }
 }
 
@@ -371,7 +405,10 @@ static void halves_round_to_nearest_even(void **state) {
 
 static void casts_saturate(void **state) {
   (void)state;
-  static const struct { double x; DType t; int64_t want;
+  static const struct {
+    double x;
+    DType t;
+    int64_t want;
   } is[] = {
       {127.9, DT_i8, 127},
       {128, DT_i8, 127},
@@ -424,7 +461,7 @@ static Diags *diags_for(const char *path, const char *text, uint32_t *file) {
 }
 
 static Span span_of(uint32_t file, const char *text, const char *part) {
-  return (Span){ file, (uint32_t)(strstr(text, part) - text), (uint32_t)strlen(part) };
+  return (Span){file, (uint32_t)(strstr(text, part) - text), (uint32_t)strlen(part)};
 }
 
 static const char *rendered(const Diags *d) {
@@ -449,7 +486,7 @@ static void places_count_characters_from_one(void **state) {
   assert_int_equal(f, 1);
   assert_null(source_get(&s, 0));
   assert_null(source_get(&s, 2));
-  Span a = { 1, 2, 3 }, b = { 1, 8, 4 }, nowhere = { 0, 0, 0 };
+  Span a = {1, 2, 3}, b = {1, 8, 4}, nowhere = {0, 0, 0};
   assert_int_equal(span_to(a, b).len, 10);
   assert_int_equal(span_to(nowhere, b).at, 8);
   assert_int_equal(span_to(a, nowhere).len, 3);
@@ -463,12 +500,23 @@ static void a_message_shows_place_line_caret_note_and_help(void **state) {
                           "the columns of x and of w", "8", "9"));
   diag_note(d, span_of(f, program, "%w"), "%%w is declared here");
   diag_help(d, "w needs shape (n, %d)", 8);
-  assert_string_equal(rendered(d),
-    "model.rly:3:3: error[E0310]: nn.dense: the columns of x and of w differ: 8 and 9\n"
-    "   3 |   nn.dense(%x, %w)\n"
-    "     |   ^^^^^^^^\n"
-    "model.rly:2:10: note: %w is declared here\n"
-    "help: w needs shape (n, 8)\n");
+  assert_string_equal(
+      rendered(d),
+      "model.rly:3:3: error[E0310]: nn.dense: the columns of x and of w differ: 8 and 9\n"
+      "   3 |   nn.dense(%x, %w)\n"
+      "     |   ^^^^^^^^\n"
+      "model.rly:2:10: note: %w is declared here\n"
+      "help: w needs shape (n, 8)\n");
+}
+
+static void a_json_string_escapes_what_json_or_a_terminal_could_trip_over(void **state) {
+  StrBuf b = {0};
+  (void)state;
+  buf_json(&b, "a\"b\\c\n\x7f \xc3\xa9 \xe2\x80\xae \xff");
+  assert_string_equal(buf_text(&b), "\"a\\\"b\\\\c\\u000a\\u007f \xc3\xa9 \\u202e \\\\xff\"");
+  b.n = 0;
+  buf_json(&b, NULL);
+  assert_string_equal(buf_text(&b), "null");
 }
 
 static void json_holds_the_same_on_one_line(void **state) {
@@ -477,7 +525,7 @@ static void json_holds_the_same_on_one_line(void **state) {
   Diags *d = diags_for("a\"b.rly", program, &f);
   diag_error(d, span_of(f, program, "nn.dense"), E0310, "nn.dense", "x\n\xff", "8", "9");
   diag_note(d, span_of(f, program, "%w"), "here");
-  diag_warning(d, (Span){ 0, 0, 0 }, E0307);
+  diag_warning(d, (Span){0, 0, 0}, E0307);
   StrBuf b = {0};
   diag_render_json(d, &b);
   assert_string_equal(
@@ -512,8 +560,8 @@ static void control_bytes_never_reach_the_terminal(void **state) {
   uint32_t f;
   const char *text = "\x1b[2J \xff\r\n";
   Diags *d = diags_for("t\x1b", text, &f);
-  diag_error(d, (Span){ f, 5, 1 }, E0101, "\x1b\n\x7f");
-  diag_note(d, (Span){ 0, 0, 0 }, "\xe2\x80\xae");
+  diag_error(d, (Span){f, 5, 1}, E0101, "\x1b\n\x7f");
+  diag_note(d, (Span){0, 0, 0}, "\xe2\x80\xae");
   assert_string_equal(rendered(d),
                       "t\\x1b:1:6: error[E0101]: unexpected character \\x1b\\x0a\\x7f\n"
                       "   1 | \\x1b[2J \\xff\n"
@@ -525,10 +573,10 @@ static void spans_at_the_edges_get_one_caret(void **state) {
   (void)state;
   uint32_t f;
   Diags *d = diags_for("t", "ab", &f);
-  diag_error(d, (Span){ f, 2, 0 }, E0103, "x", "the end");
-  diag_error(d, (Span){ f, 0, 0 }, E0103, "x", "y");
-  diag_error(d, (Span){ f, 900, 900 }, E0103, "x", "y");
-  diag_error(d, (Span){ 7, 1, 1 }, E0103, "x", "y");
+  diag_error(d, (Span){f, 2, 0}, E0103, "x", "the end");
+  diag_error(d, (Span){f, 0, 0}, E0103, "x", "y");
+  diag_error(d, (Span){f, 900, 900}, E0103, "x", "y");
+  diag_error(d, (Span){7, 1, 1}, E0103, "x", "y");
   assert_string_equal(rendered(d),
                       "t:1:3: error[E0103]: expected x, found the end\n   1 | ab\n     |   ^\n"
                       "t:1:1: error[E0103]: expected x, found y\n   1 | ab\n     | ^\n"
@@ -540,7 +588,7 @@ static void a_span_of_many_lines_is_underlined_on_its_first(void **state) {
   (void)state;
   uint32_t f;
   Diags *d = diags_for("t", "ab {\n cd\n}", &f);
-  diag_error(d, (Span){ f, 3, 7 }, E0102, "{");
+  diag_error(d, (Span){f, 3, 7}, E0102, "{");
   assert_string_equal(rendered(d),
                       "t:1:4: error[E0102]: { is not closed\n   1 | ab {\n     |    ^\n");
 }
@@ -552,7 +600,7 @@ static void a_very_long_line_is_shown_around_the_span(void **state) {
   memset(text, 'w', 100000);
   memcpy(text + 50000, "HERE", 4);
   Diags *d = diags_for("t", text, &f);
-  diag_error(d, (Span){ f, 50000, 4 }, E0201, text);
+  diag_error(d, (Span){f, 50000, 4}, E0201, text);
   const char *s = rendered(d);
   assert_true(strlen(s) < 4000);
   const char *line = strstr(s, "   1 | "), *mark = strstr(s, "     | ");
@@ -564,8 +612,8 @@ static void after_the_limit_errors_are_counted_but_not_kept(void **state) {
   uint32_t f;
   Diags *d = diags_for("t", "ab", &f);
   for (int i = 0; i < 25; i++) {
-    diag_error(d, (Span){ f, 0, 1 }, E0201, "a");
-    diag_note(d, (Span){ f, 0, 1 }, "note %d", i);
+    diag_error(d, (Span){f, 0, 1}, E0201, "a");
+    diag_note(d, (Span){f, 0, 1}, "note %d", i);
   }
   assert_int_equal(d->n, 20);
   assert_int_equal(d->n_errors, 25);
@@ -619,7 +667,7 @@ static void a_file_reads_back_as_written(void **state) {
   char *text, *bytes = NEW_BYTES(100000);
   size_t n;
   for (int i = 0; i < 100000; i++) bytes[i] = (char)(i * 31);
-  static const size_t size[] = { 0, 1, 4095, 4096, 100000 };
+  static const size_t size[] = {0, 1, 4095, 4096, 100000};
   for (int i = 0; i < 5; i++) {
     assert_null(file_write(in_folder("a"), bytes, size[i]));
     assert_null(file_read(in_folder("a"), 100000, &text, &n));
@@ -700,6 +748,7 @@ int main(void) {
       cmocka_unit_test(casts_saturate),
       cmocka_unit_test(places_count_characters_from_one),
       cmocka_unit_test(a_message_shows_place_line_caret_note_and_help),
+      cmocka_unit_test(a_json_string_escapes_what_json_or_a_terminal_could_trip_over),
       cmocka_unit_test(json_holds_the_same_on_one_line),
       cmocka_unit_test(the_caret_stands_right_under_tabs_and_wide_characters),
       cmocka_unit_test(control_bytes_never_reach_the_terminal),
