@@ -53,4 +53,32 @@ static inline int64_t wrap_int(int64_t x, DType t) {
   }
   return x;
 }
+
+/* ---- elements in memory ---- */
+
+/* Where in a slot, the canonical 64-bit form above or a float's bits, the bytes
+ * of the element are. */
+static inline void *slot_bytes(uint64_t *slot, int bytes) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  return (uint8_t *)slot + 8 - bytes;
+#else
+  (void)bytes;
+  return slot;
+#endif
+}
+
+/* An element in memory as a slot, and back. */
+static inline uint64_t slot_load(const void *p, DType t) {
+  uint64_t x = 0;
+  switch (dtype_bytes(t)) {
+  case 1: { uint8_t v; memcpy(&v, p, 1); x = v; break; }
+  case 2: { uint16_t v; memcpy(&v, p, 2); x = v; break; }
+  case 4: { uint32_t v; memcpy(&v, p, 4); x = v; break; }
+  case 8: memcpy(&x, p, 8); break;
+  }
+  return t <= DT_i64 ? (uint64_t)wrap_int((int64_t)x, t) : x;
+}
+static inline void slot_store(void *p, uint64_t x, DType t) {
+  memcpy(p, slot_bytes(&x, dtype_bytes(t)), (size_t)dtype_bytes(t));
+}
 #endif

@@ -83,6 +83,8 @@ int     driver_fault(Driver *d, const char *path, const rvm_error *e);
 rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            */
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int  fail_io(const char *why);
+/* Text to the file, whole or not at all, or (NULL) to stdout; the exit code. */
+int  text_out(const StrBuf *b, const char *path);
 /* tensor_file_read for a command: EXIT_OK, or the exit code after saying why. */
 int  tensors_read(const char *path, TensorSet *out);
 bool has_suffix(const char *s, const char *suffix);

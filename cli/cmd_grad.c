@@ -1,5 +1,4 @@
 /* cmd_grad.c -- grad: the program with a function's gradient, as text.         */
-#include "base/file.h"
 #include "cli/cli.h"
 
 typedef struct {
@@ -43,9 +42,7 @@ static int run_grad(void *opts, int n, char **args) {
   driver_report(&d); /* warnings */
   StrBuf b = {0};
   ir_print_module(m, &(PrintOpts){.types = o->types, .all = o->all}, &b);
-  if (!o->out) return fwrite(buf_text(&b), 1, b.n, stdout), EXIT_OK;
-  const char *why = file_write(o->out, buf_text(&b), b.n);
-  return why ? fail_io(why) : EXIT_OK;
+  return text_out(&b, o->out);
 }
 
 const Command cmd_grad = {

@@ -1,6 +1,5 @@
 /* cmd_opt.c -- opt: run passes over a program and print what became of it.    */
 #include <inttypes.h>
-#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/clock.h"
 #include "opt/pass.h"
@@ -133,9 +132,7 @@ static int run_opt(void *opts, int n, char **args) {
   if (!driver_optimise(&d, m, &po, &code)) return code;
   StrBuf b = {0};
   program_text(o, m, &b);
-  if (!o->out) return fwrite(buf_text(&b), 1, b.n, stdout), EXIT_OK;
-  const char *why = file_write(o->out, buf_text(&b), b.n);
-  return why ? fail_io(why) : EXIT_OK;
+  return text_out(&b, o->out);
 }
 const Command cmd_opt = {
     "opt",

@@ -52,8 +52,7 @@ static int run_print(void *opts, int n, char **args) {
   if (!m) return code ? code : EXIT_REJECTED;
   StrBuf b = {0};
   ir_print_module(m, &(PrintOpts){o->types, o->relay, o->all}, &b);
-  fwrite(buf_text(&b), 1, b.n, stdout);
-  return EXIT_OK;
+  return text_out(&b, NULL);
 }
 const Command cmd_print = {"print",
                            "FILE.rly [--types] [--relay] [--all]",

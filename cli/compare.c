@@ -1,32 +1,12 @@
 /* compare.c -- tensors of a result against a reference; see show.h.          */
 #include <math.h>
+#include "cli/element.h"
 #include "cli/show.h"
 
 typedef struct {
   double rtol, atol, max_abs, max_rel;
   int64_t first, different;
 } Diff;
-
-static double float_at(const Tensor *t, int64_t i) {
-  const uint8_t *p = (const uint8_t *)t->bytes + i * dtype_bytes(t->dtype);
-  uint16_t h;
-  float f;
-  double d;
-  switch (t->dtype) {
-  case DT_f16: memcpy(&h, p, 2); return (double)f16_to_f32(h);
-  case DT_bf16: memcpy(&h, p, 2); return (double)bf16_to_f32(h);
-  case DT_f32: memcpy(&f, p, 4); return (double)f;
-  default: memcpy(&d, p, 8); return d;
-  }
-}
-
-/* Integers as numbers whose difference is exact enough for a report. */
-static double int_at(const Tensor *t, int64_t i) {
-  int64_t v = 0;
-  memcpy(&v, (const uint8_t *)t->bytes + i * dtype_bytes(t->dtype), (size_t)dtype_bytes(t->dtype));
-  v = wrap_int(v, t->dtype);
-  return t->dtype == DT_u64 ? (double)(uint64_t)v : (double)v;
-}
 
 static void differ(Diff *d, int64_t i) {
   if (d->different++ == 0) d->first = i;
@@ -40,7 +20,7 @@ static void note_error(Diff *d, double got, double want) {
 
 static void compare_floats(const Tensor *got, const Tensor *want, Diff *d) {
   for (int64_t i = 0; i < got->count; i++) {
-    double x = float_at(got, i), y = float_at(want, i);
+    double x = element_get(got, i), y = element_get(want, i);
     if (x == y || (isnan(x) && isnan(y))) continue;
     if (!isfinite(x) || !isfinite(y)) {
       d->max_abs = d->max_rel = INFINITY;
@@ -57,7 +37,7 @@ static void compare_ints(const Tensor *got, const Tensor *want, Diff *d) {
   const uint8_t *x = got->bytes, *y = want->bytes;
   for (int64_t i = 0; i < got->count; i++, x += each, y += each) {
     if (!memcmp(x, y, each)) continue;
-    note_error(d, int_at(got, i), int_at(want, i));
+    note_error(d, element_get(got, i), element_get(want, i));
     differ(d, i);
   }
 }
@@ -65,7 +45,7 @@ static void compare_ints(const Tensor *got, const Tensor *want, Diff *d) {
 /* ---- one tensor ---------------------------------------------------------------------- */
 static void put_element(const Tensor *t, int64_t i, StrBuf *out) {
   Tensor one = {.dtype = t->dtype, .count = 1};
-  one.bytes = (uint8_t *)t->bytes + i * dtype_bytes(t->dtype);
+  one.bytes = element_at(t, i);
   tensor_text(&one, true, out);
 }
 static void put_index(const Tensor *t, int64_t i, StrBuf *out) {

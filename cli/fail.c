@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "cli/cli.h"
 
 int fail_usage(const Command *c, const char *fmt, ...) {
@@ -16,6 +17,14 @@ int fail_usage(const Command *c, const char *fmt, ...) {
 int fail_io(const char *why) {
   fprintf(stderr, "rvm: %s\n", why);
   return EXIT_IO;
+}
+int text_out(const StrBuf *b, const char *path) {
+  const char *why = NULL;
+  if (path)
+    why = file_write(path, buf_text(b), b->n);
+  else
+    fwrite(buf_text(b), 1, b->n, stdout); /* main looks at stdout's state at the end */
+  return why ? fail_io(why) : EXIT_OK;
 }
 bool has_suffix(const char *s, const char *suffix) {
   size_t n = strlen(s), m = strlen(suffix);

@@ -2,6 +2,7 @@
 #include "cli/spec.h"
 #include <math.h>
 #include "base/checked.h"
+#include "cli/element.h"
 #include "cli/show.h"
 
 /* ---- files ------------------------------------------------------------------------------ */
@@ -84,26 +85,18 @@ static uint64_t splitmix64(uint64_t x) {
 }
 
 static void set_element(Tensor *t, int64_t i, double f, int64_t n) {
-  Tensor *one =
-      dtype_is_float(t->dtype) ? tensor_scalar_float(t->dtype, f) : tensor_scalar_int(t->dtype, n);
-  size_t each = (size_t)dtype_bytes(t->dtype);
-  memcpy((uint8_t *)t->bytes + (size_t)i * each, one->bytes, each);
-}
-static void set_float(void *p, DType t, double f) {
-  float g = (float)f;
-  uint16_t h = t == DT_f16 ? f64_to_f16(f) : f32_to_bf16(g);
-  memcpy(p, t == DT_f64 ? (void *)&f : t == DT_f32 ? (void *)&g : &h, (size_t)dtype_bytes(t));
+  if (dtype_is_float(t->dtype))
+    element_put(t, i, f);
+  else
+    slot_store(element_at(t, i), (uint64_t)(t->dtype == DT_bool ? n != 0 : n), t->dtype);
 }
 static void fill_random(Tensor *t, uint64_t seed) {
-  uint8_t *p = t->bytes;
-  int each = dtype_bytes(t->dtype);
-  for (int64_t i = 0; i < t->count; i++, p += each) {
+  for (int64_t i = 0; i < t->count; i++) {
     uint64_t z = splitmix64(seed + (uint64_t)i);
-    int64_t n = t->dtype == DT_bool ? (int64_t)(z >> 63) : (int64_t)((z >> 40) * 10 >> 24);
     if (dtype_is_float(t->dtype))
-      set_float(p, t->dtype, (double)(z >> 40) / (double)(1 << 24) * 2 - 1);
+      element_put(t, i, (double)(z >> 40) / (double)(1 << 24) * 2 - 1);
     else
-      memcpy(p, &n, (size_t)each); /* little-endian hosts         */
+      slot_store(element_at(t, i), t->dtype == DT_bool ? z >> 63 : (z >> 40) * 10 >> 24, t->dtype);
   }
 }
 static void fill_same(Tensor *t, double f, int64_t n) {

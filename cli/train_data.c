@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 #include "base/checked.h"
+#include "cli/element.h"
 #include "cli/show.h"
 #include "cli/train.h"
 #include "cli/train_sound.h"
@@ -50,40 +51,14 @@ const char *column_measure(Column *c, int64_t n) {
   return NULL;
 }
 
-/* Element i of p as a float64, or as an int64 when it is no float. */
-static double float_at(const uint8_t *p, DType t) {
-  uint16_t h;
-  float f;
-  double d;
-  switch (dtype_bytes(t)) {
-  case 2: return memcpy(&h, p, 2), t == DT_f16 ? (double)f16_to_f32(h) : (double)bf16_to_f32(h);
-  case 4: return memcpy(&f, p, 4), f;
-  default: return memcpy(&d, p, 8), d;
-  }
-}
-static int64_t whole_at(const uint8_t *p, DType t) {
-  int64_t v = 0;
-  memcpy(&v, p, (size_t)dtype_bytes(t));
-  return wrap_int(v, t);
-}
-static void put_float(uint8_t *p, DType t, double x) {
-  float f = (float)x;
-  uint16_t h = t == DT_f16 ? f64_to_f16(x) : f32_to_bf16(f);
-  memcpy(p, t == DT_f64 ? (void *)&x : t == DT_f32 ? (void *)&f : &h, (size_t)dtype_bytes(t));
-}
-
+/* An integer keeps its value or is refused. */
 static const char *convert_item(Tensor *t, DType to) {
   uint8_t *out = NEW_BYTES((size_t)t->count * (size_t)dtype_bytes(to) + 1), *q = out;
-  const uint8_t *p = t->bytes;
-  for (int64_t i = 0; i < t->count; i++, p += dtype_bytes(t->dtype), q += dtype_bytes(to)) {
-    if (dtype_is_float(to)) {
-      put_float(q, to,
-                dtype_is_float(t->dtype) ? float_at(p, t->dtype) : (double)whole_at(p, t->dtype));
-      continue;
-    }
-    int64_t v = whole_at(p, t->dtype);
-    if (wrap_int(v, to) != v) return str_fmt("%s does not hold %lld", dtype_name(to), (long long)v);
-    memcpy(q, &v, (size_t)dtype_bytes(to)); /* little-endian hosts         */
+  for (int64_t i = 0; i < t->count; i++, q += dtype_bytes(to)) {
+    uint64_t from = slot_load(element_at(t, i), t->dtype), v = scalar_cast(from, t->dtype, to);
+    if (!dtype_is_float(to) && v != from)
+      return str_fmt("%s does not hold %lld", dtype_name(to), (long long)from);
+    slot_store(q, v, to);
   }
   t->bytes = out, t->dtype = to;
   return NULL;

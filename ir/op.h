@@ -113,8 +113,7 @@ struct OpDef {
   bool (*rel)(struct Rel *r);                /* false after reporting         */
   bool (*lower)(OpPlan *p);                  /* false after reporting; never for well-typed calls */
   int    variant;                            /* free for hooks shared by a family: a scalar op, ... */
-  const char *grad_rly;                      /* gradient, or ...              */
-  const char *not_differentiable;            /* ... why there is none         */
+  const char *not_differentiable;            /* why it has no gradient        */
   const char *const *examples;               /* calls that tests run: see stdlib/README.md */
 };
 #endif

@@ -79,54 +79,46 @@ static Dims *outer_dims(Special *s, Fn *f) {
   return out;
 }
 
-/* ---- which parameters stay ---- */
+/* ---- what calls of the function to itself keep ---- */
 
+typedef bool SelfCallTest(const Global *f, const Expr *call, int param);
 typedef struct {
   const Global *f;
+  SelfCallTest *holds;
   int param;
-  bool stays;
-} Stays;
-static void stays_block(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, stays_block, NULL};
-  Stays *s = ud;
+  bool all;
+} SelfCalls;
+static void self_calls_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, self_calls_block, NULL};
+  SelfCalls *s = ud;
   for (int i = 0; i < b->n; i++) {
     const Expr *e = b->at[i].value;
     ir_visit(b->at[i].value, &visit, s);
-    if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Global) continue;
-    if (e->Call.callee.global != s->f) continue;
-    const Atom *a = &e->Call.args[s->param];
-    if (a->kind != ATOM_Var || a->var != s->f->fn->param[s->param]) s->stays = false;
+    if (e->kind == EX_Call && e->Call.callee.kind == ATOM_Global && e->Call.callee.global == s->f)
+      s->all = s->all && s->holds(s->f, e, s->param);
   }
 }
-static bool param_stays(const Global *f, int i) {
-  Stays s = {f, i, true};
-  stays_block(&s, f->fn->body);
-  return s.stays;
+static bool all_self_calls(const Global *f, SelfCallTest *holds, int param) {
+  SelfCalls s = {f, holds, param, true};
+  self_calls_block(&s, f->fn->body);
+  return s.all;
 }
 
-/* Does f call itself at its own extents only?  A version for the extents of
- * one call would be wrong for a part of them, as in halving a tensor. */
-typedef struct {
-  const Global *f;
-  bool stay;
-} DimsStay;
-static void dims_stay_block(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, dims_stay_block, NULL};
-  DimsStay *s = ud;
-  for (int i = 0; i < b->n; i++) {
-    const Expr *e = b->at[i].value;
-    ir_visit(b->at[i].value, &visit, s);
-    if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Global) continue;
-    const TypeArgs *in = e->Call.inst;
-    if (e->Call.callee.global != s->f || !in) continue;
-    for (int d = 0; d < in->n_dims && d < s->f->fn->n_dims; d++)
-      if (!dim_equal(in->dim[d], s->f->fn->dim[d])) s->stay = false;
-  }
+/* Does the call hand on the parameter it was given? */
+static bool param_stays(const Global *f, const Expr *call, int param) {
+  const Atom *a = &call->Call.args[param];
+  return a->kind == ATOM_Var && a->var == f->fn->param[param];
 }
-static bool dims_stay(const Global *f) {
-  DimsStay s = {f, true};
-  dims_stay_block(&s, f->fn->body);
-  return s.stay;
+
+/* Is the call at f's own extents?  If not, a version for the extents of one call
+ * would be wrong for a part of them, as in halving a tensor. */
+static bool dims_stay(const Global *f, const Expr *call, int param) {
+  (void)param;
+  const TypeArgs *in = call->Call.inst;
+  if (!in) return true;
+  for (int d = 0; d < in->n_dims && d < f->fn->n_dims; d++)
+    if (!dim_equal(in->dim[d], f->fn->dim[d])) return false;
+  return true;
 }
 
 /* ---- the argument ---- */
@@ -435,7 +427,7 @@ static bool find_args(Making *k) {
   for (int i = 0; i < k->f->fn->n; i++) {
     int left = MAX_LEAVES;
     Arg *g = known_arg(k->s, &k->call->Call.args[i], &left);
-    if (!g || !param_stays(k->f, i) || !can_move(k, g)) continue;
+    if (!g || !all_self_calls(k->f, param_stays, i) || !can_move(k, g)) continue;
     k->arg[i] = g;
     any = true;
     if (g->literal) ir_free_vars(g->literal->Fn.fn, &k->captured);
@@ -450,7 +442,8 @@ static void specialise(Special *s, Expr *e) {
   if (k.f == s->in || s->made.n >= MAX_MADE || e->n_oblige || gen >= MAX_GENERATION) return;
   if (in && any_type_var(in->n_types, in->type)) return;
   if (k.f->fn->n_vars > (in ? in->n_types : 0) || e->Call.n_args != k.f->fn->n) return;
-  if (!find_args(&k) || block_size(k.f->fn->body) > MAX_SIZE || !dims_stay(k.f)) return;
+  if (!find_args(&k) || block_size(k.f->fn->body) > MAX_SIZE || !all_self_calls(k.f, dims_stay, -1))
+    return;
   if (!pass_may(s->cx)) return;
   collect_dims(&k);
   int known = k.dims.n;

@@ -7,25 +7,14 @@ static bool rel_bitwise_not(Rel *r) { return relkit_unary(r, "iub"); }
 
 static const char no_gradient[] = "it takes integers";
 
-#define BITS(id, sop, more, relation, describe, ...)                                               \
-  const OpDef op_##id = {                                                                          \
-      .name = #id,                                                                                 \
-      .doc = describe,                                                                             \
-      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
-      .flags = OP_PURE | (more),                                                                   \
-      .pattern = PAT_Broadcast,                                                                    \
-      .rel = relation,                                                                             \
-      .lower = relkit_lower_scalar_op,                                                             \
-      .variant = sop,                                                                              \
-      .not_differentiable = no_gradient,                                                           \
-      .examples = (const char *const[]){__VA_ARGS__, NULL}}
 #define BITWISE(id, sop, describe)                                                                 \
-  BITS(id, sop, OP_TOTAL | OP_COMMUTES, rel_bitwise, describe, #id "(i32[2,3], i32[3])",           \
-       #id "(u8[2,1,4], u8[3,1])", #id "(i64[?4], i64[])", #id "(i16[0,3], i16[3])",               \
-       #id "(bool[4], bool[4])")
+  BROADCAST_OP(id, sop, OP_TOTAL | OP_COMMUTES, rel_bitwise, relkit_lower_scalar_op, no_gradient,  \
+               describe, #id "(i32[2,3], i32[3])", #id "(u8[2,1,4], u8[3,1])",                     \
+               #id "(i64[?4], i64[])", #id "(i16[0,3], i16[3])", #id "(bool[4], bool[4])")
 #define SHIFT(id, sop, describe)                                                                   \
-  BITS(id, sop, 0, rel_shift, describe, #id "(i32[2,3], i32[3]<8)", #id "(u8[2,1,4], u8[3,1]<8)",  \
-       #id "(i64[?4], i64[]<60)", #id "(i16[0,3], i16[3]<8)")
+  BROADCAST_OP(id, sop, 0, rel_shift, relkit_lower_scalar_op, no_gradient, describe,               \
+               #id "(i32[2,3], i32[3]<8)", #id "(u8[2,1,4], u8[3,1]<8)",                           \
+               #id "(i64[?4], i64[]<60)", #id "(i16[0,3], i16[3]<8)")
 
 BITWISE(bitwise_and, S_and, "Bits set in both.");
 BITWISE(bitwise_or, S_or, "Bits set in at least one.");

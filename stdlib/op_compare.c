@@ -36,25 +36,15 @@ static bool lower_where(OpPlan *p) { return relkit_map(p, apply_where, NULL); }
 /* ---- records ---------------------------------------------------------------------------- */
 static const char no_gradient[] = "its result is a truth value";
 
-#define BINARY_OP(id, sop, more, relation, lowering, describe, ...)                                \
-  const OpDef op_##id = {                                                                          \
-      .name = #id,                                                                                 \
-      .doc = describe,                                                                             \
-      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
-      .flags = OP_PURE | OP_TOTAL | (more),                                                        \
-      .pattern = PAT_Broadcast,                                                                    \
-      .rel = relation,                                                                             \
-      .lower = lowering,                                                                           \
-      .variant = sop,                                                                              \
-      .not_differentiable = no_gradient,                                                           \
-      .examples = (const char *const[]){__VA_ARGS__, NULL}}
 #define COMPARE(id, sop, more, lowering, describe)                                                 \
-  BINARY_OP(id, sop, more, rel_compare, lowering, describe, #id "(f32[2,3], f32[3])",              \
-            #id "(i32[2,1,4]<5, i32[3,1]<5)", #id "(f32[?3,2], f32[2])", #id "(f32[0,3], f32[3])", \
-            #id "(bool[4], bool[4])", #id "(f16[3]<3, f16[])")
+  BROADCAST_OP(id, sop, OP_TOTAL | (more), rel_compare, lowering, no_gradient, describe,           \
+               #id "(f32[2,3], f32[3])", #id "(i32[2,1,4]<5, i32[3,1]<5)",                         \
+               #id "(f32[?3,2], f32[2])", #id "(f32[0,3], f32[3])", #id "(bool[4], bool[4])",      \
+               #id "(f16[3]<3, f16[])")
 #define LOGICAL(id, sop, describe)                                                                 \
-  BINARY_OP(id, sop, OP_COMMUTES, rel_logical, relkit_lower_scalar_op, describe,                   \
-            #id "(bool[2,3], bool[3])", #id "(bool[?4], bool[])", #id "(bool[0,3], bool[3])")
+  BROADCAST_OP(id, sop, OP_TOTAL | OP_COMMUTES, rel_logical, relkit_lower_scalar_op, no_gradient,  \
+               describe, #id "(bool[2,3], bool[3])", #id "(bool[?4], bool[])",                     \
+               #id "(bool[0,3], bool[3])")
 
 COMPARE(less, S_lt, 0, relkit_lower_scalar_op, "lhs < rhs; false with NaN.");
 COMPARE(less_equal, S_le, 0, relkit_lower_scalar_op, "lhs <= rhs; false with NaN.");

@@ -84,30 +84,19 @@ MATH(fast_tanh, S_tanh, "tanh, where an approximation would be accepted.", "");
 MATH(fast_erf, S_erf, "erf, where an approximation would be accepted.", "");
 
 /* ---- records: two operands -------------------------------------------------------- */
-#define BINARY_OP(id, sop, more, relation, lowering, describe, ...)                                \
-  const OpDef op_##id = {                                                                          \
-      .name = #id,                                                                                 \
-      .doc = describe,                                                                             \
-      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},                \
-      .flags = OP_PURE | (more),                                                                   \
-      .pattern = PAT_Broadcast,                                                                    \
-      .rel = relation,                                                                             \
-      .lower = lowering,                                                                           \
-      .variant = sop,                                                                              \
-      .examples = (const char *const[]){__VA_ARGS__, NULL}}
 /* range: of the second operand of the integer example, so that none divides by zero */
 #define BINARY_EXAMPLES(id, range)                                                                 \
 #id "(f32[2,3], f32[3])", #id "(i32[2,1,4]<9, i32[3,1]" range ")", #id "(f32[?3,2], f32[2])",    \
       #id "(f32[0,3], f32[3])", #id "(f16[2,3], f16[])", #id "(u8[4]<9, u8[4]" range ")"
 #define BINARY(id, sop, more, lowering, describe, range)                                           \
-  BINARY_OP(id, sop, more, rel_binary_num, lowering, describe, BINARY_EXAMPLES(id, range))
+  BROADCAST_OP(id, sop, more, rel_binary_num, lowering, NULL, describe, BINARY_EXAMPLES(id, range))
 
-BINARY_OP(add, S_add, OP_TOTAL | OP_COMMUTES, rel_binary_any, lower_ring,
-          "Sum; integers wrap; of truth values: or.", BINARY_EXAMPLES(add, "<9"),
-          "add(bool[2,3], bool[3])");
-BINARY_OP(multiply, S_mul, OP_TOTAL | OP_COMMUTES, rel_binary_any, lower_ring,
-          "Product; integers wrap; of truth values: and.", BINARY_EXAMPLES(multiply, "<9"),
-          "multiply(bool[2,3], bool[3])");
+BROADCAST_OP(add, S_add, OP_TOTAL | OP_COMMUTES, rel_binary_any, lower_ring, NULL,
+             "Sum; integers wrap; of truth values: or.", BINARY_EXAMPLES(add, "<9"),
+             "add(bool[2,3], bool[3])");
+BROADCAST_OP(multiply, S_mul, OP_TOTAL | OP_COMMUTES, rel_binary_any, lower_ring, NULL,
+             "Product; integers wrap; of truth values: and.", BINARY_EXAMPLES(multiply, "<9"),
+             "multiply(bool[2,3], bool[3])");
 BINARY(subtract, S_sub, OP_TOTAL, relkit_lower_scalar_op, "Difference; integers wrap.", "<9");
 BINARY(divide, S_div, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "Quotient; of integers truncated, division by zero is an error.", ">0");
@@ -122,11 +111,11 @@ BINARY(floor_mod, S_fmod, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "Remainder of the floored quotient: the sign of rhs.", ">0");
 BINARY(power, S_pow, OP_TOTAL_FLOAT, relkit_lower_scalar_op,
        "lhs to the power of rhs; integers wrap, a negative power truncates.", "<9");
-BINARY_OP(maximum, S_max, OP_TOTAL | OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
-          "The greater of both; NaN if either is NaN.", "maximum(f32[2,3], f32[3])",
-          "maximum(i32[2,1,4]<9, i32[3,1]<9)", "maximum(f32[?3,2], f32[2])",
-          "maximum(f32[0,3], f32[3])", "maximum(f16[2,3], f16[])", "maximum(bool[4], bool[4])");
-BINARY_OP(minimum, S_min, OP_TOTAL | OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op,
-          "The smaller of both; NaN if either is NaN.", "minimum(f32[2,3], f32[3])",
-          "minimum(i32[2,1,4]<9, i32[3,1]<9)", "minimum(f32[?3,2], f32[2])",
-          "minimum(f32[0,3], f32[3])", "minimum(f16[2,3], f16[])", "minimum(bool[4], bool[4])");
+BROADCAST_OP(maximum, S_max, OP_TOTAL | OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op, NULL,
+             "The greater of both; NaN if either is NaN.", "maximum(f32[2,3], f32[3])",
+             "maximum(i32[2,1,4]<9, i32[3,1]<9)", "maximum(f32[?3,2], f32[2])",
+             "maximum(f32[0,3], f32[3])", "maximum(f16[2,3], f16[])", "maximum(bool[4], bool[4])");
+BROADCAST_OP(minimum, S_min, OP_TOTAL | OP_COMMUTES, rel_binary_any, relkit_lower_scalar_op, NULL,
+             "The smaller of both; NaN if either is NaN.", "minimum(f32[2,3], f32[3])",
+             "minimum(i32[2,1,4]<9, i32[3,1]<9)", "minimum(f32[?3,2], f32[2])",
+             "minimum(f32[0,3], f32[3])", "minimum(f16[2,3], f16[])", "minimum(bool[4], bool[4])");

@@ -57,6 +57,20 @@ bool relkit_map(OpPlan *p, MapFn f, const void *ud);
 /* The scalar operation that the record `op` (ud) has as its variant. */
 KE   relkit_apply(OpK *k, const KE *x, const void *op);
 bool relkit_lower_scalar_op(OpPlan *p);
+/* The record of an element-wise operator of two broadcasting operands; the
+ * variable arguments are its examples, why_not is NULL where it has a gradient. */
+#define BROADCAST_OP(id, sop, more, relation, lowering, why_not, describe, ...)          \
+  const OpDef op_##id = {                                                                \
+      .name = #id,                                                                       \
+      .doc = describe,                                                                   \
+      .args = {{"lhs", "any shape", false}, {"rhs", "broadcasts with lhs", false}},      \
+      .flags = OP_PURE | (more),                                                         \
+      .pattern = PAT_Broadcast,                                                          \
+      .rel = relation,                                                                   \
+      .lower = lowering,                                                                 \
+      .variant = sop,                                                                    \
+      .not_differentiable = why_not,                                                     \
+      .examples = (const char *const[]){__VA_ARGS__, NULL}}
 /* Result 0 is argument 0. */
 bool relkit_lower_alias(OpPlan *p);
 

@@ -4,6 +4,7 @@
  * nor that element types go together: each kernel checks what it relies on.  */
 #ifndef RVM_VM_RT_H
 #define RVM_VM_RT_H
+#include "kernel/interp.h"
 #include "vm/heap.h"
 #include "vm/strings.h"
 
@@ -56,8 +57,12 @@ static inline void *rt_at(const RtOut *o, int64_t i) {
 static inline void rt_set(const RtOut *o, int64_t i, uint64_t slot) {
   slot_store(rt_at(o, i), slot, o->t);
 }
-double   rt_to_double(uint64_t slot, DType t);
-uint64_t rt_of_double(double x, DType t);
+static inline double slot_to_double(uint64_t slot, DType t) {
+  return f64_of(scalar_cast(slot, t, DT_f64));
+}
+static inline uint64_t slot_of_double(double x, DType t) {
+  return scalar_cast(f64_bits(x), DT_f64, t);
+}
 
 /* A number that orders as the element does: -0 equals 0, NaN is the largest. */
 uint64_t rt_key(uint64_t slot, DType t);

@@ -13,9 +13,11 @@ typedef struct {
   int64_t boxes, columns;
 } Boxes; /* of one batch entry: see row */
 
-static double rounded(const RtIn *x, double v) { return rt_to_double(rt_of_double(v, x->t), x->t); }
+static double rounded(const RtIn *x, double v) {
+  return slot_to_double(slot_of_double(v, x->t), x->t);
+}
 static double at(const Boxes *b, int64_t row, int64_t column) {
-  return rt_to_double(rt_slot(b->x, row * b->columns + column), b->x->t);
+  return slot_to_double(rt_slot(b->x, row * b->columns + column), b->x->t);
 }
 static double low(double a, double b) { return a < b ? a : b; }
 static double high(double a, double b) { return a > b ? a : b; }
@@ -72,7 +74,7 @@ static void put_row(const RtOut *o, int64_t to, const Boxes *b, int64_t from) {
     rt_set(o, to * b->columns + k, rt_slot(b->x, from * b->columns + k));
 }
 static void put_void(const RtOut *o, int64_t to, int64_t columns) {
-  for (int64_t k = 0; k < columns; k++) rt_set(o, to * columns + k, rt_of_double(-1, o->t));
+  for (int64_t k = 0; k < columns; k++) rt_set(o, to * columns + k, slot_of_double(-1, o->t));
 }
 
 RtStatus rt_valid_counts(RtCall *c) {
@@ -285,14 +287,14 @@ static int64_t choose(All *a, int64_t batch, int64_t class) {
   if (!(a->iou > 0)) return 0;
   for (int64_t j = 0; j < n; j++) {
     uint64_t s = rt_slot(a->score, first + j);
-    if (rt_to_double(s, a->score->t) > a->least)
+    if (slot_to_double(s, a->score->t) > a->least)
       a->key[valid++] = (RtKey){rt_key(s, a->score->t), j};
   }
   rt_sort_keys(a->key, a->key + n, valid, true);
   int64_t most = a->max > 0 ? a->max : valid;
   for (int64_t j = 0; j < valid && kept < most; j++) {
     int64_t row = a->key[j].at;
-    double score = rt_to_double(rt_slot(a->score, first + row), a->score->t);
+    double score = slot_to_double(rt_slot(a->score, first + row), a->score->t);
     bool good = score > -1; /* as TVM, which marks with -1   */
     Corners p = corners(&a->b, batch * n + row, 0);
     for (int64_t k = 0; good && score > 0 && k < kept; k++)

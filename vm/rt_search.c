@@ -5,7 +5,7 @@
 
 static bool is_nonzero(const RtIn *x, int64_t i) {
   uint64_t v = rt_slot(x, i);
-  return dtype_is_float(x->t) ? rt_to_double(v, x->t) != 0 : v != 0;
+  return dtype_is_float(x->t) ? slot_to_double(v, x->t) != 0 : v != 0;
 }
 
 RtStatus rt_argwhere(RtCall *c) {

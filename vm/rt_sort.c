@@ -30,52 +30,6 @@ void rt_put(RtCall *c, void *p, int64_t n, size_t each) {
   if (p) heap_scratch(c->heap, p, (size_t)n * each + 1, 0);
 }
 
-double rt_to_double(uint64_t slot, DType t) {
-  float f;
-  double d;
-  uint32_t u = (uint32_t)slot;
-  switch (t) {
-  case DT_f16: return (double)f16_to_f32((uint16_t)slot);
-  case DT_bf16: return (double)bf16_to_f32((uint16_t)slot);
-  case DT_f32: memcpy(&f, &u, 4); return (double)f;
-  case DT_f64: memcpy(&d, &slot, 8); return d;
-  case DT_u64: return (double)slot;
-  case DT_bool:
-  case DT_i8:
-  case DT_i16:
-  case DT_i32:
-  case DT_i64:
-  case DT_u8:
-  case DT_u16:
-  case DT_u32:
-  case DT_COUNT: break;
-  }
-  return (double)(int64_t)slot;
-}
-
-uint64_t rt_of_double(double x, DType t) {
-  float f = (float)x;
-  uint32_t u;
-  uint64_t bits;
-  switch (t) {
-  case DT_f16: return f64_to_f16(x);
-  case DT_bf16: return f32_to_bf16(f);
-  case DT_f32: memcpy(&u, &f, 4); return u;
-  case DT_f64: memcpy(&bits, &x, 8); return bits;
-  case DT_bool:
-  case DT_i8:
-  case DT_i16:
-  case DT_i32:
-  case DT_i64:
-  case DT_u8:
-  case DT_u16:
-  case DT_u32:
-  case DT_u64:
-  case DT_COUNT: break;
-  }
-  return (uint64_t)cast_f64_to_int(x, t);
-}
-
 bool rt_int(RtCall *c, int i, int64_t *v) {
   const RtIn *x = &c->in[i];
   if (x->count != 1) {
@@ -92,7 +46,7 @@ bool rt_float(RtCall *c, int i, double *v) {
     rt_fail(c, "one number is needed, not ", x->count);
     return false;
   }
-  *v = rt_to_double(rt_slot(x, 0), x->t);
+  *v = slot_to_double(rt_slot(x, 0), x->t);
   return true;
 }
 
@@ -106,7 +60,7 @@ int rt_axis(int64_t axis, int rank) {
 uint64_t rt_key(uint64_t slot, DType t) {
   const uint64_t top = (uint64_t)1 << 63;
   if (!dtype_is_float(t)) return dtype_is_signed(t) ? slot ^ top : slot;
-  double d = rt_to_double(slot, t);
+  double d = slot_to_double(slot, t);
   if (d != d) return UINT64_MAX;
   if (d == 0) d = 0; /* -0 is 0                       */
   uint64_t u;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "cli/cli.h"
+#include "cli/element.h"
 #include "cli/native.h"
 #include "cli/show.h"
 #include "cli/spec.h"
@@ -71,18 +72,6 @@ bool run_way(const Way *w, const char *text, const GProgram *const *p, int n, Ou
 }
 
 /* ---- comparing ------------------------------------------------------------------------ */
-static double element(const Tensor *t, int64_t i) {
-  const uint8_t *at = (const uint8_t *)t->bytes + i * dtype_bytes(t->dtype);
-  float f;
-  double d;
-  uint16_t h;
-  switch (t->dtype) {
-  case DT_f64: return memcpy(&d, at, 8), d;
-  case DT_f32: return memcpy(&f, at, 4), (double)f;
-  case DT_f16: return memcpy(&h, at, 2), (double)f16_to_f32(h);
-  default: return memcpy(&h, at, 2), (double)bf16_to_f32(h);
-  }
-}
 static double tolerance(DType t) {
   switch (t) {
   case DT_f64: return 1e-9;
@@ -94,7 +83,7 @@ static double tolerance(DType t) {
 static bool close(const Tensor *a, const Tensor *b, int64_t *where) {
   double tol = tolerance(a->dtype);
   for (int64_t i = 0; i < a->count; i++) {
-    double x = element(a, i), y = element(b, i);
+    double x = element_get(a, i), y = element_get(b, i);
     *where = i;
     if (x == y || (isnan(x) && isnan(y))) continue;
     if (!(fabs(x - y) <= tol * (1 + fabs(x)))) return false;
