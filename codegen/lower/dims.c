@@ -76,7 +76,9 @@ uint16_t fl_dim(FnLower *f, Dim d) {
   case DIM_Any:
   case DIM_Meta:
   default:
-    fl_unsupported(f, "an extent", "no variable in scope has it as an axis");
+    fl_unsupported(f, "an extent",
+                   d->kind == DIM_Any ? "nothing names it, or it is beyond 2^63 - 1"
+                                      : "no variable in scope has it as an axis");
     reg = fl_int(f, 0);
     break;
   }
