@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "stdlib/grad.h"
+#include "stdlib/layout.h"
 
 enum { MAX_SPACE = 3 };
 typedef struct {
@@ -55,11 +56,10 @@ static Atom permuted(GradCx *g, Atom a, const GradInts *p) {
   return same ? a : gr(g, "transpose(%a, axes=%l)", a, p);
 }
 
-/* The attribute as one value for each of n places. */
+/* The attribute as one value for each of n places, as the operator reads it. */
 static void ints_of(const GradCx *g, const char *attr, int n, GradInts *out) {
-  const OpAttrVal *v = opattr(g->attrs, attr);
   out->n = n;
-  for (int i = 0; i < n; i++) out->at[i] = v->n == 1 ? v->ints[0] : v->ints[i % v->n];
+  window_ints(g->attrs, attr, n, 1, out->at);
 }
 /* All before, then all after. */
 static void padding_of(const GradCx *g, int space, GradInts *out) {

@@ -402,7 +402,8 @@ POOL(nn_avg_pool3d, "nn.avg_pool3d", "Average of each window.", 3 | IS_AVG, "NCD
                          .examples = (const char *const[]){__VA_ARGS__, NULL}}
 GRAD(nn_max_pool2d_grad, "nn.max_pool2d_grad",
      "Gradient of nn.max_pool2d: to the first maximum of each window.", 2, lower_max_grad,
-     "nn.max_pool2d_grad(f32[1,2,4,3], f32[1,2,8,6], pool_size=[2, 2], strides=[2, 2])",
+     "nn.max_pool2d_grad(f32[1,2,4,3], f32[1,2,8,6], pool_size=[2, 2], strides=[2, 2], "
+     "dilation=[])",
      "nn.max_pool2d_grad(f32[1,2,?4,4], f32[1,2,?7,7], pool_size=[3, 3], strides=[2, 2], "
      "padding=[1, 1])");
 GRAD(nn_avg_pool2d_grad, "nn.avg_pool2d_grad",
