@@ -60,6 +60,11 @@ static const Ctor *ctor_of(const Known *k, const Atom *a, int *n, const Atom **f
   return e->Call.callee.ctor;
 }
 
+bool known_is_data(const Known *k, const Atom *a) {
+  const Expr *e = known_def(k, a);
+  return known_root(k, a)->kind == ATOM_Ctor || (e && e->kind == EX_Call);
+}
+
 static Fit fit(const Known *k, const Pattern *p, const Atom *a, Bindings *out);
 
 static Fit fit_all(const Known *k, const Pattern *p, int n, const Atom *at, Bindings *out) {

@@ -17,6 +17,9 @@ const Expr *known_def(const Known *k, const Atom *a);
 /* Is a a constant tensor (not a scalar), or data with such a field? */
 bool known_has_constant(const Known *k, const Atom *a);
 
+/* Is the constructor that made a known? */
+bool known_is_data(const Known *k, const Atom *a);
+
 /* The block of the if or match e that will run, or NULL if that is not known;
  * bound: what its pattern variables are, as copies. */
 Block *known_branch(const Known *k, const Expr *e, Bindings *bound);

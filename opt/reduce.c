@@ -1,6 +1,6 @@
 /* reduce.c -- one walk that computes what is known before the program runs:
- * projections of tuples in view, matches of constructors in view, ifs on
- * constants, calls of functions in view.
+ * projections of tuples in view, matches of constructors in view or that cannot
+ * fail, ifs on constants, calls of functions in view.
  *
  * The branch that is taken, and the body that is called, are spliced into the
  * block around them: their bindings run exactly when the branch or the body
@@ -16,12 +16,14 @@
 #include "ir/order.h"
 #include "opt/build.h"
 #include "opt/expand.h"
+#include "opt/fields.h"
 #include "opt/known.h"
 
 enum {
   SMALL = 32,       /* bindings of a function copied to every call          */
   LARGE = 4000,     /* ... to its only call, or if it handles functions     */
-  MEDIUM = 400,     /* ... to a call that makes its extents or weights constant */
+  MEDIUM = 400,     /* ... to a call that makes its extents or weights constant, or
+                       decides a match                                      */
   MAX_NESTING = 48, /* bodies inside bodies                                 */
   BUDGET = 50000,   /* bindings added to one function                       */
   UNROLL = 64,      /* steps of a recursion over something known            */
@@ -124,6 +126,7 @@ static bool is_tail(const Block *in, const Binding *b, bool last) {
 static bool splice_branch(Reduce *r, Block *in, const Binding *b, Bindings *out, bool last) {
   Bindings bound = {0};
   Block *take = known_branch(&r->known, b->value, &bound);
+  if (!take) take = match_fields(r->cx->m->cx, b->value, &r->given, &bound);
   if (!take || !pass_may(r->cx)) return false;
   for (int i = 0; i < bound.n; i++) put(r, out, bound.at[i]);
   reduce_into(r, take, out);
@@ -171,11 +174,24 @@ static bool becomes_constant(Reduce *r, const Expr *call) {
   return all;
 }
 
+/* Is a match on a parameter decided by the constructor that the call gives? */
+static bool decides_match(Reduce *r, const Fn *f, const Expr *call) {
+  for (int i = 0; i < f->body->n; i++) {
+    const Expr *e = f->body->at[i].value;
+    if (e->kind != EX_Match || e->Match.scrutinee.kind != ATOM_Var) continue;
+    for (int k = 0; k < f->n; k++)
+      if (f->param[k] == e->Match.scrutinee.var && known_is_data(&r->known, &call->Call.args[k]))
+        return true;
+  }
+  return false;
+}
+
 static bool is_worth(Reduce *r, const Fn *f, bool once, const Expr *call) {
   int n = size_of(r, f);
   if (r->depth >= MAX_NESTING || n > r->budget) return false;
   return n <= SMALL || (n <= LARGE && (once || handles_functions(f))) ||
-         attrs_find(&f->attrs, "Inline") || (n <= MEDIUM && becomes_constant(r, call));
+         attrs_find(&f->attrs, "Inline") ||
+         (n <= MEDIUM && (becomes_constant(r, call) || decides_match(r, f, call)));
 }
 
 /* ---- unrolling ---- */

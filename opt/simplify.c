@@ -12,7 +12,7 @@
 typedef struct {
   PassCx *cx;
   Map def;
-} Simplify; /* Var -> Expr *: calls of ops */
+} Simplify; /* Var -> Expr *: calls of ops, copies */
 typedef struct {
   const Simplify *s;
   const Expr *e;
@@ -21,7 +21,7 @@ typedef struct {
 
 static const Expr *call_of(const Site *s, const Atom *a, const char *op) {
   const Expr *e = a->kind == ATOM_Var ? map_get(&s->s->def, map_ptr(a->var)) : NULL;
-  return e && !strcmp(e->Call.callee.op->name, op) ? e : NULL;
+  return e && e->kind == EX_Call && !strcmp(e->Call.callee.op->name, op) ? e : NULL;
 }
 
 /* ---- rules ---- */
@@ -62,23 +62,59 @@ static const Atom *transposed(const Site *s) {
   return &in->Call.args[0];
 }
 
-static bool all_are(const Atom *a, int64_t v) {
-  if (a->kind != ATOM_Const || !dtype_is_int(a->cst->dtype) || a->cst->count == 0) return false;
-  int size = dtype_bytes(a->cst->dtype);
-  for (int64_t i = 0; i < a->cst->count; i++) {
-    int64_t x = 0;
-    memcpy(&x, (const char *)a->cst->bytes + i * size, (size_t)size); /* v is 0 or 1 */
-    if (x != v) return false;
-  }
+/* ---- operands that change nothing ---- */
+
+/* Are all elements the number, 0 or 1?  -0.0 is not 0. */
+static bool all_are(const Tensor *t, int v) {
+  uint8_t want[sizeof(double) * 2] = {0};
+  int size = dtype_bytes(t->dtype);
+  if (t->count == 0 || size > (int)sizeof want) return false;
+  const Tensor *one =
+      dtype_is_float(t->dtype) ? tensor_scalar_float(t->dtype, v) : tensor_scalar_int(t->dtype, v);
+  memcpy(want, one->bytes, (size_t)size);
+  for (int64_t i = 0; i < t->count; i++)
+    if (memcmp((const char *)t->bytes + i * size, want, (size_t)size)) return false;
   return true;
 }
+
+/* The same of an operand; what is made by filling is looked through. */
+static bool is_filled(const Site *s, const Atom *a, int v) {
+  static const struct {
+    const char *op;
+    int value; /* -1: of the first operand */
+  } fills[] = {
+      {"zeros", 0},    {"zeros_like", 0},   {"ones", 1},          {"ones_like", 1},
+      {"full", -1},    {"full_like", -1},   {"broadcast_to", -1}, {"broadcast_to_like", -1},
+      {"reshape", -1}, {"reshape_like", -1}};
+  enum { N = sizeof fills / sizeof *fills, FAR = 8 };
+  for (int depth = 0; depth < FAR && a->kind == ATOM_Var; depth++) {
+    const Expr *e = map_get(&s->s->def, map_ptr(a->var));
+    int i = 0;
+    if (e && e->kind == EX_Just) {
+      a = &e->Just.value;
+      continue;
+    }
+    while (e && i < N && strcmp(e->Call.callee.op->name, fills[i].op)) i++;
+    if (!e || i == N) return false;
+    if (fills[i].value >= 0) return fills[i].value == v;
+    a = &e->Call.args[!strcmp(fills[i].op, "full_like")];
+  }
+  return a->kind == ATOM_Const && all_are(a->cst, v);
+}
+
+static bool is_float(const Site *s) {
+  Type *t = type_resolve(s->e->type);
+  return t->kind == TY_Tensor && dtype_is_float(t->tensor.dtype);
+}
 static const Atom *right_neutral(const Site *s) {
-  return all_are(&s->e->Call.args[1], s->number) ? &s->e->Call.args[0] : NULL;
+  return is_filled(s, &s->e->Call.args[1], s->number) ? &s->e->Call.args[0] : NULL;
 }
 static const Atom *either_neutral(const Site *s) {
   const Atom *x = right_neutral(s);
-  return x ? x : all_are(&s->e->Call.args[0], s->number) ? &s->e->Call.args[1] : NULL;
+  return x ? x : is_filled(s, &s->e->Call.args[0], s->number) ? &s->e->Call.args[1] : NULL;
 }
+/* -0.0 + 0 is 0 */
+static const Atom *added(const Site *s) { return is_float(s) ? NULL : either_neutral(s); }
 
 static const struct Rule {
   const char *op;
@@ -95,7 +131,7 @@ static const struct Rule {
     {"squeeze", first, 0},
     {"transpose", transposed, 0},
     {"copy", first, 0},
-    {"add", either_neutral, 0},
+    {"add", added, 0},
     {"subtract", right_neutral, 0},
     {"multiply", either_neutral, 1},
     {"divide", right_neutral, 1},
@@ -150,9 +186,10 @@ static void simplify_block(void *ud, Block *b) {
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
     ir_visit(e, &visit, s);
-    if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Op || e->n_oblige) continue;
-    try_rules(s, &b->at[i]);
-    if (e->kind == EX_Call) map_set(&s->def, map_ptr(b->at[i].var), e);
+    bool op = e->kind == EX_Call && e->Call.callee.kind == ATOM_Op;
+    if ((!op && e->kind != EX_Just) || e->n_oblige) continue;
+    if (op) try_rules(s, &b->at[i]);
+    map_set(&s->def, map_ptr(b->at[i].var), e);
   }
 }
 

@@ -14,6 +14,9 @@ void grad_axes(GradCx *g, const char *attr, int rank, bool empty_is_all, GradInt
 Atom grad_restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes);
 /* a with the extents of operand arg, to which it can be broadcast. */
 Atom grad_spread(GradCx *g, Atom a, int arg);
+/* How many elements operand `data`, the first, has along the axes: a scalar of its
+ * element type. */
+Atom grad_count(GradCx *g, const GradInts *axes);
 /* For any operator that only moves elements of its float operands. */
 bool grad_mover(GradCx *g);
 /* v as a vector constant. */

@@ -352,12 +352,18 @@ static bool max_pool2d_grad(GradCx *g) {
   return true;
 }
 
-static bool global_max(GradCx *g) {
+/* The axes of space; false: the layout is packed. */
+static bool space_of(GradCx *g, GradInts *axes) {
   const char *l = attr_str(g->attrs, "layout");
-  GradInts axes = {0};
+  axes->n = 0;
   for (int i = 0; l[i]; i++)
-    if (l[i] == 'H' || l[i] == 'W') axes.at[axes.n++] = i;
-  if (axes.n != 2 || strlen(l) != 4) return gr_refuse(g, "no gradient for packed layouts");
+    if (strchr("DHW", l[i])) axes->at[axes->n++] = i;
+  return (int)strlen(l) == gr_rank(g, 0);
+}
+
+static bool global_max(GradCx *g) {
+  GradInts axes;
+  if (!space_of(g, &axes)) return gr_refuse(g, "no gradient for packed layouts");
   Atom at = gr(g, "cast_like(equal(data, y), data)");
   gr_give(g, 0, gr(g, "%a * (g / sum(%a, axis=%l, keepdims=True))", at, at, &axes));
   return true;
@@ -392,15 +398,14 @@ static Atom axis_back(GradCx *g, Atom d, Atom matrix, int rank, int axis) {
 typedef Atom AxisMatrix(GradCx *g, Atom units, int64_t out, int which);
 
 static bool separable(GradCx *g, AxisMatrix *f) {
-  const char *l = attr_str(g->attrs, "layout");
-  int rank = gr_rank(g, 0), which = 0;
-  if ((int)strlen(l) != rank) return gr_refuse(g, "no gradient for packed layouts");
+  GradInts axes;
+  if (!space_of(g, &axes)) return gr_refuse(g, "no gradient for packed layouts");
   Atom d = gr_g(g, 0);
-  for (int i = 0; i < rank; i++) {
+  for (int i = 0; i < axes.n; i++) {
+    int axis = (int)axes.at[i];
     int64_t out = 0;
-    if (!strchr("DHW", l[i])) continue;
-    dim_is_const(type_resolve(g->y_type)->tensor.dim[i], &out);
-    d = axis_back(g, d, f(g, unit_vectors(g, i), out, which++), rank, i);
+    dim_is_const(type_resolve(g->y_type)->tensor.dim[axis], &out);
+    d = axis_back(g, d, f(g, unit_vectors(g, axis), out, i), gr_rank(g, 0), axis);
   }
   gr_give(g, 0, gr_reshape(g, d, 0));
   return true;
@@ -410,7 +415,16 @@ static Atom adaptive_axis(GradCx *g, Atom units, int64_t out, int which) {
   (void)which;
   return gr(g, "nn.adaptive_avg_pool1d(%a, output_size=%l)", units, &(GradInts){1, {out}});
 }
-static bool adaptive_avg(GradCx *g) { return separable(g, adaptive_axis); }
+static bool adaptive_avg(GradCx *g) {
+  GradInts axes;
+  int64_t out;
+  if (!space_of(g, &axes)) return gr_refuse(g, "no gradient for packed layouts");
+  for (int i = 0; i < axes.n; i++)
+    if (!dim_is_const(type_resolve(g->y_type)->tensor.dim[axes.at[i]], &out) || out != 1)
+      return separable(g, adaptive_axis);
+  gr_give(g, 0, grad_spread(g, gr(g, "g / %a", grad_count(g, &axes)), 0));
+  return true;
+}
 
 static Atom resize_axis(GradCx *g, Atom units, int64_t out, int which) {
   (void)which;

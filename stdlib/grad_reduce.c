@@ -59,20 +59,17 @@ static Atom kept(GradCx *g, Atom a) {
   return attr_bool(g->attrs, "keepdims") ? a : grad_restore_axes(g, a, 0, &axes);
 }
 
-/* How many elements of data make one of the result, as a float scalar. */
-static Atom count(GradCx *g) {
-  GradInts axes, shape;
+Atom grad_count(GradCx *g, const GradInts *axes) {
+  GradInts shape;
   DType t = gr_dtype(g, 0);
-  reduced(g, &axes);
   if (gr_shape(gr_type(g, 0), &shape)) {
     double n = 1;
-    for (int i = 0; i < axes.n; i++) n *= (double)shape.at[axes.at[i]];
+    for (int i = 0; i < axes->n; i++) n *= (double)shape.at[axes->at[i]];
     return gr_const(g, n, t);
   }
   Atom n = gr_const(g, 1, t);
-  for (int i = 0; i < axes.n; i++) {
-    Atom axis = atom_const(tensor_scalar_int(DT_i64, axes.at[i]), g->span);
-    Atom d = gr(g, "cast(dim(data, %a), dtype=%s)", axis, dtype_name(t));
+  for (int i = 0; i < axes->n; i++) {
+    Atom d = gr(g, "cast(dim(data, %a), dtype=%s)", gr_int(g, axes->at[i]), dtype_name(t));
     n = gr(g, "multiply(%a, %a)", n, d);
   }
   return n;
@@ -84,7 +81,9 @@ static bool sum(GradCx *g) {
 }
 
 static bool mean(GradCx *g) {
-  Atom share = gr(g, "g / %a", count(g));
+  GradInts axes;
+  reduced(g, &axes);
+  Atom share = gr(g, "g / %a", grad_count(g, &axes));
   gr_give(g, 0, grad_spread(g, kept(g, share), 0));
   return true;
 }
@@ -135,7 +134,9 @@ static bool prod(GradCx *g) {
 
 /* mean((x - m)^2), the mean m being an operand of its own. */
 static bool variance(GradCx *g) {
-  Atom n = count(g);
+  GradInts axes;
+  reduced(g, &axes);
+  Atom n = grad_count(g, &axes);
   if (attr_bool(g->attrs, "unbiased")) n = gr(g, "%a - 1", n);
   Atom d = gr(g, "2 * (data - mean) * (%a / %a)", kept(g, gr_g(g, 0)), n);
   if (g->wants[0]) gr_give(g, 0, d);
