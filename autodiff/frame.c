@@ -65,9 +65,21 @@ static bool is_own(const Fn *own, Dim d) {
   return false;
 }
 
-static void name_dim(Frame *f, const Fn *own, Dim d, DimVec *made) {
+typedef struct {
+  Frame *f;
+  bool yes;
+} Unnamed;
+static void ask_unnamed(void *ud, Dim s) {
+  Unnamed *u = ud;
+  u->yes |= !map_get(&u->f->dim, map_ptr(s));
+}
+
+static void name_dim(Frame *f, const Fn *own, Dim d, bool lone, DimVec *made) {
   if (d->kind == DIM_Const || d->kind == DIM_Any || map_get(&f->dim, map_ptr(d))) return;
-  if (!is_own(own, d)) return;
+  if (!is_own(own, d) || (d->kind == DIM_Sym) != lone) return;
+  Unnamed u = {f, false};
+  dim_visit_syms(d, ask_unnamed, &u);
+  if (!u.yes) return;
   IrCtx *cx = f->ad->cx;
   Sym name = d->kind == DIM_Sym ? d->name : NULL;
   if (!name) name = sym(cx->syms, str_fmt("n%d", made->n));
@@ -81,15 +93,17 @@ static void name_dim(Frame *f, const Fn *own, Dim d, DimVec *made) {
   vec_push(made, to);
 }
 
-static void name_dims(Frame *f, const Fn *own, Type *t, DimVec *made) {
+static void name_dims(Frame *f, const Fn *own, Type *t, bool lone, DimVec *made) {
   t = type_resolve(t);
   if (t->kind == TY_Tensor)
-    for (int i = 0; i < t->tensor.rank; i++) name_dim(f, own, t->tensor.dim[i], made);
+    for (int i = 0; i < t->tensor.rank; i++) name_dim(f, own, t->tensor.dim[i], lone, made);
   if (t->kind == TY_Tuple)
-    for (int i = 0; i < t->tuple.n; i++) name_dims(f, own, t->tuple.at[i], made);
+    for (int i = 0; i < t->tuple.n; i++) name_dims(f, own, t->tuple.at[i], lone, made);
 }
+/* Symbols first: what is made of those that some axis gives needs no name. */
 void frame_dims(Frame *f, const Fn *own, int n, Type *const *type, DimVec *made) {
-  for (int i = 0; i < n; i++) name_dims(f, own, type[i], made);
+  for (int i = 0; i < n; i++) name_dims(f, own, type[i], true, made);
+  for (int i = 0; i < n; i++) name_dims(f, own, type[i], false, made);
 }
 
 /* ---- local functions ------------------------------------------------------------ */

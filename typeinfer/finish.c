@@ -25,13 +25,25 @@ static void climb(Infer *I, CellList *todo, Dim d) {
   vec_push(todo, c);
 }
 
+/* An axis of an operator's result is what the relation says once it can run:
+ * what the relation waits for comes first. */
+static bool is_result(const Cell *c) {
+  for (int i = 0; i < c->in.n; i++) {
+    const Cell *from = cell_of(c->in.at[i].dim);
+    if (!from || !from->maker || from->maker->state == JOB_Failed) return false;
+  }
+  return c->in.n > 0;
+}
+
 /* Some awaited cell that c waits for and that was not seen yet in this climb. */
 static Cell *awaited_above(Infer *I, Cell *c) {
   CellList todo = {0};
   vec_push(&todo, c);
   while (todo.n) {
     Cell *x = vec_pop(&todo);
-    if (x != c && is_awaited(x) && !is_defined(x)) return x;
+    if (x != c && is_awaited(x) && !is_defined(x) && !is_result(x)) return x;
+    for (int i = 0; x->maker && i < x->maker->watching.n; i++)
+      climb(I, &todo, x->maker->watching.at[i]->self);
     for (int i = 0; i < x->in.n; i++) {
       const CellIn *in = &x->in.at[i];
       climb(I, &todo, in->dim);

@@ -325,6 +325,7 @@ static Type *leaf_type(Infer *I, Job *j, const Leaf *l) {
     dim[i] = l->dim[i];
     if (!j->moving) continue;
     Cell *c = cell_new(I, j->level, CELL_GIVEN);
+    c->maker = j;
     vec_push(&j->cells_out, c);
     cell_set(I, c, l->dim[i]);
     dim[i] = c->self;
@@ -344,6 +345,7 @@ static void give(Infer *I, Job *j, Type *t) {
   if (!j->result) return;
   Site *s = site_new(j->expr->span, t, j->result, "the result");
   flow(I, t, j->result, s, POS_Top);
+  if (j->var) var_made(I, j->var, t);
 }
 
 /* A later run: the same structure, other extents. */

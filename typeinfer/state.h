@@ -48,6 +48,7 @@ struct Cell {
   bool known, stuck, queued;     /* stuck: at its top for good                */
   Dim val, self, symbol;         /* symbol: of CELL_OPENS, or what STRICT instantiates */
   Span at;  const char *callee;  /* STRICT: the use                           */
+  Job *maker;                    /* GIVEN: the relation that sets it          */
   VEC(CellIn) in;
   VEC(Work) out;
 };
@@ -58,6 +59,7 @@ struct Job {
   JobKind kind;  JobState state;  bool queued;
   int level, order;  Expr *expr;
   Type *result;                              /* NULL until somebody waits for it */
+  Var *var;                                  /* Rel: who takes the result      */
   /* Rel */
   Type *made;                                /* what the relation gave first   */
   bool moving;                               /* some argument dim is a cell    */
@@ -168,6 +170,7 @@ void  generalise(Infer *I, int n, Type **sig, Span span, int level, int first_jo
 VarInfo *var_info(Infer *I, const Var *v);
 VarInfo *var_enter(Infer *I, const Var *v, int level);
 Type *var_view(Infer *I, Var *v);
+void  var_made(Infer *I, Var *v, Type *made);      /* a relation gives what v is bound to */
 Type *atom_type(Infer *I, Atom *a, TypeArgs **inst);
 bool  flow_atom(Infer *I, Atom *a, Type *to, Site *s);
 const char *var_label(const Var *v);

@@ -79,6 +79,28 @@ Type *var_view(Infer *I, Var *v) {
   return vi->view = t;
 }
 
+static void follow(Infer *I, Type *view, Type *made) {
+  view = type_resolve(view), made = type_resolve(made);
+  if (view->kind != made->kind) return;
+  for (int i = 0; view->kind == TY_Tuple && i < view->tuple.n && i < made->tuple.n; i++)
+    follow(I, view->tuple.at[i], made->tuple.at[i]);
+  if (view->kind != TY_Tensor || view->tensor.rank != made->tensor.rank) return;
+  for (int i = 0; i < view->tensor.rank; i++) {
+    Cell *c = cell_of(view->tensor.dim[i]);
+    if (!c || !(c->flags & CELL_OPENS)) continue;
+    vec_clear(&c->in);
+    cell_input(I, c, (CellIn){made->tensor.dim[i], NULL, false, NULL});
+  }
+}
+
+/* What v was thought to be may have become one with a type of an outer scope,
+ * where the extents of this one cannot be said. */
+void var_made(Infer *I, Var *v, Type *made) {
+  VarInfo *vi = var_info(I, v);
+  v->type = made;
+  if (vi->viewed) follow(I, vi->view, made);
+}
+
 static Type *const_type(const Tensor *c, DimTab *dt) {
   Dim dim[MAX_RANK];
   for (int i = 0; i < c->rank; i++) dim[i] = dim_const(dt, c->dim[i]);
@@ -173,12 +195,20 @@ Type *bounded(Infer *I, Type *t, const Var *v, Span at) {
 
 /* ---- annotated variables ---------------------------------------------------- */
 
+/* The relation that will give value, which was looked at just now. */
+static Job *job_of(Infer *I, const Expr *value) {
+  Job *j = I->jobs.n ? I->jobs.at[I->jobs.n - 1] : NULL;
+  return j && j->kind == JOB_Rel && j->expr == value ? j : NULL;
+}
+
 /* v is bound to a value of type t.  An annotation that the value may not meet
  * (and whose check no `let v = w` can carry) splits the binding: temp takes the
  * value, `let v = temp` carries the check. */
 void bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at) {
   var_enter(I, v, I->level)->value = value;
   v->type = t;
+  Job *job = job_of(I, value);
+  if (job) job->var = v;
   if (!v->annot) {
     v->type = bounded(I, t, v, at);
     var_view(I, v);
@@ -190,6 +220,7 @@ void bind_var(Infer *I, Var *v, Type *t, Expr *value, Span at) {
   Var *temp = alias ? value->Just.value.var : ir_var(I->cx, NULL, v->span);
   if (!alias) temp->type = t;
   if (!alias) var_enter(I, temp, I->level);
+  if (job) job->var = temp;
   Atom a = atom_var(temp, at);
   Site *s = site_new(at, t, want, str_fmt("%s and of its annotation", var_label(v)));
   s->expr = alias ? value : ir_expr(EX_Just, at);

@@ -118,7 +118,59 @@ void fl_check(FnLower *f, OpCode op, Dim a, Dim b, const char *what) {
   check_regs(f, op, x, y, what);
 }
 
+typedef struct {
+  FnLower *f;
+  bool yes;
+} Unread;
+static void ask_unread(void *ud, Dim s) {
+  Unread *u = ud;
+  uint16_t reg;
+  u->yes |= s->kind == DIM_Sym && !known(u->f, s, &reg);
+}
+
+static bool holds_unread(FnLower *f, Type *t) {
+  Unread u = {f, false};
+  t = type_resolve(t);
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++)
+    dim_visit_syms(t->tensor.dim[i], ask_unread, &u);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n && !u.yes; i++)
+    u.yes = holds_unread(f, t->tuple.at[i]);
+  return u.yes;
+}
+
+static void read_fields(FnLower *f, Type *t, uint16_t reg) {
+  t = fl_type(f, t);
+  if (t->kind == TY_Tensor) fl_dims_of_type(f, t, reg);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) {
+    if (!holds_unread(f, t->tuple.at[i])) continue;
+    uint16_t r = fl_reg(f, low_itype(f->L, fl_type(f, t->tuple.at[i])));
+    fl_ins(f, OP_FIELD, r, reg, (uint16_t)i);
+    read_fields(f, t->tuple.at[i], r);
+    fl_drop(f, r);
+  }
+}
+
+static void read_tuple(void *ud, Atom *a) {
+  FnLower *f = ud;
+  Type *t = a->kind == ATOM_Var ? type_resolve(a->var->type) : NULL;
+  Val *val = t && t->kind == TY_Tuple ? fl_val(f, a->var) : NULL;
+  if (val && val->kind == VAL_REG) read_fields(f, t, val->reg);
+}
+
+/* A symbol that is an axis of nothing but a field of a tuple is read when a
+ * check of the tuple asks for it. */
+static void read_unread(FnLower *f, const Expr *e) {
+  static const ExprVisit visit = {.atom = read_tuple};
+  Unread u = {f, false};
+  for (int i = 0; i < e->n_oblige; i++) {
+    dim_visit_syms(e->oblige[i].a, ask_unread, &u);
+    dim_visit_syms(e->oblige[i].b, ask_unread, &u);
+  }
+  if (u.yes && !f->dead) ir_visit((Expr *)(uintptr_t)e, &visit, f);
+}
+
 void fl_obligations(FnLower *f, const Expr *e) {
+  read_unread(f, e);
   static const OpCode op[] = {
       [OBLIGE_Equal] = OP_CHECKEQ, [OBLIGE_Bcast] = OP_CHECKBC, [OBLIGE_AtLeast] = OP_CHECKGE};
   for (int i = 0; i < e->n_oblige; i++) {

@@ -2,7 +2,9 @@
 """run_nn.py RVM ROOT -- the layers of stdlib/nn.rly against NumPy.
 
 The functions of nn.rly are entries: each is run with inputs of an .npz file
-and its outputs are compared with the definitions below, computed in float64."""
+and its outputs are compared with the definitions below, computed in float64.
+Pullbacks of the recurrent layers (grad.rly) are compared with central
+differences of the same definitions, on every engine and read back from text."""
 import math
 import os
 import subprocess
@@ -17,6 +19,7 @@ except ImportError:
 RVM, ROOT = sys.argv[1], sys.argv[2]
 LIB = os.path.join(ROOT, 'stdlib/nn.rly')
 WRAP = os.path.join(ROOT, 'tests/nn/wrap.rly')
+GRAD = os.path.join(ROOT, 'tests/nn/grad.rly')
 rng = np.random.RandomState(7)
 passed = failed = 0
 
@@ -37,9 +40,9 @@ def flat(name, v):
     return out
 
 
-def run(entry, inputs, specs, file):
+def run(entry, inputs, specs, file, more=()):
     with tempfile.TemporaryDirectory() as tmp:
-        args, sets = [RVM, 'run', file, '--entry', entry, '--quiet'], {}
+        args, sets = [RVM, 'run', file, '--entry', entry, '--quiet', *more], {}
         for name, v in inputs.items():
             sets.update(flat(name, v))
         np.savez(tmp + '/in.npz', **sets)
@@ -72,9 +75,9 @@ def differs(got, want):
     return None
 
 
-def check(entry, inputs, want, specs={}, file=LIB):
+def check(entry, inputs, want, specs={}, file=LIB, more=()):
     global passed, failed
-    why = differs(run(entry, inputs, specs, file), want)
+    why = differs(run(entry, inputs, specs, file, more), want)
     if why:
         failed += 1
         print('FAILED %s: %s' % (entry, why))
@@ -306,6 +309,69 @@ def recurrent_cases():
           linear(gru_cell(*d64((x, h, p)))[0], d64(fc)), file=WRAP)
 
 
+# ---- pullbacks -------------------------------------------------------------------
+
+def leaves(v):
+    return [a for part in v for a in leaves(part)] if isinstance(v, (tuple, list)) else [v]
+
+
+def slopes(f, arg, g, eps=1e-6):
+    """d <g, f(arg)> / d arg by central differences; arg is changed in place and back."""
+    if isinstance(arg, (tuple, list)):
+        return type(arg)(slopes(f, a, g) for a in arg)
+    out = np.zeros_like(arg)
+    for at in np.ndindex(arg.shape):
+        was, sums = arg[at], []
+        for step in (eps, -eps):
+            arg[at] = was + step
+            sums.append(sum((a * b).sum() for a, b in zip(leaves(f()), leaves(g))))
+        arg[at] = was
+        out[at] = (sums[0] - sums[1]) / (2 * eps)
+    return out
+
+
+def like(v):
+    return type(v)(like(a) for a in v) if isinstance(v, (tuple, list)) else f32(*np.shape(v))
+
+
+def writable(v):
+    return type(v)(writable(a) for a in v) if isinstance(v, (tuple, list)) else np.array(v, 'f8')
+
+
+def back(name, f, inputs, specs={}, given=None):
+    """The pullback of layer name, f(*inputs): at gradients of all it gives."""
+    args = [writable(v) for v in (given or inputs).values()]
+    g = like(f(*args))
+    want = tuple(slopes(lambda: f(*args), a, writable(g)) for a in args)
+    for file, more in ((GRAD, ()), (GRAD, ('--engine', 'interp', '--opt', '0')),
+                       (GRAD, ('--engine', 'vm', '--opt', '2')), (PRINTED.name, ())):
+        check(name + '_back', dict(inputs, g=g), want, specs, file, more)
+
+
+def backward_cases():
+    kinds = (('rnn', rnn_cell, 1, 'h'), ('gru', gru_cell, 3, 'h'), ('lstm', lstm_cell, 4, 's'))
+    for name, cell, gates, state in kinds:
+        for n, b, d, h in ((1, 1, 3, 4), (5, 2, 3, 4), (0, 2, 3, 4)):
+            p, x = cell_weights(gates, d, h), f32(n, b, d)
+            s = (f32(b, h), f32(b, h)) if name == 'lstm' else f32(b, h)
+
+            def f(x, s, p):
+                return layer(cell, x, s, p)
+            back(name, f, {'x': x, state: s, 'p': p})
+    x, s = f32(3, 2, 3), ((f32(2, 4), f32(2, 4)), (f32(2, 5), f32(2, 5)))
+
+    def two(x, s, p):
+        first = layer(lstm_cell, x, s[0], p[0])
+        second = layer(lstm_cell, first[0], s[1], p[1])
+        return second[0], (first[1], second[1])
+
+    def both(x, s, p):
+        forth = layer(lstm_cell, x, s[0], p[0])[0]
+        return np.concatenate((forth, layer(lstm_cell, x[::-1], s[1], p[1])[0][::-1]), axis=2)
+    back('lstm2', two, dict(x=x, s=s, p=(cell_weights(4, 3, 4), cell_weights(4, 4, 5))))
+    back('bilstm', both, dict(x=x, s=s, p=(cell_weights(4, 3, 4), cell_weights(4, 3, 5))))
+
+
 def tree_text(tree, arrays):
     arrays.append(tree[0])
     text = 'Rose(@%d., ' % (len(arrays) - 1)
@@ -398,7 +464,10 @@ def fbs_cases():
     check('fbs_conv', inputs, (np.zeros((1, 0, 5, 6)), np.zeros(0)))
 
 
-for cases in (simple_cases, recurrent_cases, tree_cases, attention_cases, image_cases, fbs_cases):
+PRINTED = tempfile.NamedTemporaryFile(suffix='.rly')
+subprocess.run([RVM, 'opt', GRAD, '--passes', 'dce', '--all', '--out', PRINTED.name], check=True)
+for cases in (simple_cases, recurrent_cases, backward_cases, tree_cases, attention_cases,
+              image_cases, fbs_cases):
     cases()
 print('%d passed, %d failed' % (passed, failed))
 sys.exit(1 if failed else 0)
