@@ -13,6 +13,7 @@
 
 typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
 typedef struct Twin Twin;
+typedef struct Dual Dual;
 typedef struct AD {
   Module *m;  IrCtx *cx;  Diags *d;
   Map bound;                        /* Var -> Expr it is bound to, in the whole module */
@@ -22,6 +23,7 @@ typedef struct AD {
   Map has_forms;                    /* Fn -> answers of step.c                         */
   Map made_for;                     /* key of a form of a definition -> Global         */
   Map adj, dual;                    /* key -> DataDef made                             */
+  Map forward;                      /* DataDef -> that of its duals (dual.c)           */
   Map made_of;                      /* DataDef made here -> DataDef it is for          */
   Map helper;                       /* key -> Global                                   */
   Map twin_at;  VEC(Twin *) twins;  int done;
@@ -67,6 +69,16 @@ Var *ad_var(AD *ad, const char *name, Type *annot);
 static inline Atom var_atom(AD *ad, Var *v) { return atom_var(v, ad->span); }
 Global *ad_global(AD *ad, const char *want, Fn *fn);
 Atom ad_ctor_atom(AD *ad, Ctor *c);
+/* The type as a parameter of a function of its own can have it: extents that
+ * are not numbers have no name there. */
+Type *nameless(AD *ad, Type *t);
+/* Functions over data: c with a new variable for each field; _; a match. */
+Pattern *pattern_of(AD *ad, Ctor *c, Var **field);
+Pattern *anything(AD *ad);
+typedef struct { Expr *e;  VEC(Clause) at; } Cases;
+Cases cases_of(AD *ad, Atom x);
+void add_case(AD *ad, Cases *c, Pattern *p, BlockBuilder *bb, Atom result);
+Atom end_cases(AD *ad, Out o, Cases *c);
 
 /* ---- tangent.c: values of tangent type ----------------------------------------------- */
 /* x is a dual of type t (closed, of the program differentiated). */
@@ -98,6 +110,7 @@ typedef struct Val {
   int depth;                        /* how many closures around its binding         */
   bool has_acc;  Atom acc;          /* ref where closures add to its adjoint        */
   bool deferred;                    /* its adjoint is a list of products (defer.c)  */
+  Dual *dual;                       /* forward mode (forward.h); NULL: plain        */
   LocalFn *fn;
 } Val;
 struct Frame {
@@ -146,6 +159,14 @@ void  sweep(Scope *s);
 void  contribute(Scope *s, const Atom *a, Adj *d);
 Adj  *scope_adj(Scope *s, const Var *v);
 void  forward_expr(Scope *s, Var *v, Expr *e, BindStyle style);
+/* Also for forward mode: e without what types said of it; v bound to it in the
+ * new function, as it was; the variables that e uses; can fn be kept as it is? */
+Expr *ad_like(const Expr *e);
+Atom  scope_let(Scope *s, Var *v, Expr *e, BindStyle style);
+void  ad_free_of(const Expr *e, VarList *out);
+bool  fn_stays(Scope *s, const Fn *fn, Var *self);
+Atom  plain_atom(Scope *s, const Atom *a);         /* as it was                     */
+bool  op_cuts(Scope *s, const OpDef *op);
 
 /* ---- branch.c ------------------------------------------------------------------------------ */
 void forward_branches(Scope *s, Var *v, Expr *e);
@@ -177,14 +198,21 @@ struct Twin {
   Global *global;  const Fn *fn;  const TyEnv *env;  Frame *from;
   VarList caps;  bool *mask;  Var *self;               /* mask: over caps, then params */
   bool *defer;                      /* given as a list of products                    */
+  Dual *const *shape;               /* forward mode, in place of mask                 */
 };
 Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
               const VarList *caps, const bool *mask);
+/* The same in forward mode: shape, of captures and parameters, for mask. */
+Twin *forward_twin(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
+                   const VarList *caps, Dual *const *shape);
+void  twin_know_self(Frame *f, const Twin *w);
 bool  twins_finish(AD *ad);
+/* ---- forward_fn.c -------------------------------------------------------------------------- */
+void  forward_make_twin(AD *ad, Twin *w);
 /* ---- surface.c ----------------------------------------------------------------------------- */
 /* The function a form (grad, vjp) of fn stands for; lifted: it becomes a
  * definition, else it stands where fn does. */
 Fn   *surface_fn(AD *ad, DiffKind k, const Fn *fn, const TyEnv *env, bool lifted);
-/* The same for jvp of f, of type t: in terms of vjp, to be expanded again. */
-Fn   *surface_jvp(AD *ad, const Atom *f, Type *t);
+/* forward_fn.c: the same for jvp. */
+Fn   *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted);
 #endif

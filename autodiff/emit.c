@@ -81,6 +81,46 @@ Atom ad_ctor_atom(AD *ad, Ctor *c) {
   return a;
 }
 
+/* ---- functions over data ---------------------------------------------------------- */
+
+static Dim forget(void *ud, Dim s) {
+  (void)s;
+  return dim_any(((AD *)ud)->cx->dims);
+}
+Type *nameless(AD *ad, Type *t) { return type_subst(ad->cx->dims, t, NULL, forget, ad); }
+
+Pattern *pattern_of(AD *ad, Ctor *c, Var **field) {
+  Pattern *p = NEW(Pattern);
+  *p = (Pattern){.kind = PAT_Ctor, .span = ad->span, .ctor = c, .n = c->n};
+  p->at = NEW_N(Pattern *, c->n + 1);
+  for (int i = 0; i < c->n; i++) {
+    field[i] = ad_var(ad, "x", NULL);
+    p->at[i] = NEW(Pattern);
+    *p->at[i] = (Pattern){.kind = PAT_Var, .span = ad->span, .var = field[i]};
+  }
+  return p;
+}
+Pattern *anything(AD *ad) {
+  Pattern *p = NEW(Pattern);
+  *p = (Pattern){.kind = PAT_Wild, .span = ad->span};
+  return p;
+}
+
+Cases cases_of(AD *ad, Atom x) {
+  Cases c = {ir_expr(EX_Match, ad->span), {0}};
+  c.e->Match.scrutinee = x;
+  return c;
+}
+void add_case(AD *ad, Cases *c, Pattern *p, BlockBuilder *bb, Atom result) {
+  Clause cl = {p, bb_done(bb, result, ad->span), ad->span};
+  vec_push(&c->at, cl);
+}
+Atom end_cases(AD *ad, Out o, Cases *c) {
+  c->e->Match.n_clauses = c->at.n;
+  c->e->Match.clauses = c->at.at;
+  return em_bind(ad, o, c->e);
+}
+
 /* A new definition; its name is want, or want with a number. */
 Global *ad_global(AD *ad, const char *want, Fn *fn) {
   Module *m = ad->m;

@@ -104,7 +104,7 @@ Atom scope_atom(Scope *s, const Atom *a) {
 }
 
 /* As it was: for code that is not differentiated. */
-static Atom plain_atom(Scope *s, const Atom *a) {
+Atom plain_atom(Scope *s, const Atom *a) {
   if (a->kind != ATOM_Var) return *a;
   Val *v = frame_val(s->f, a->var);
   return v->fn && v->fn->has_plain ? v->fn->plain : v->at;
@@ -119,7 +119,7 @@ static bool stays(Scope *s, Var *v) {
   return !x->active && (x->plain || !ad_special(s->f->ad, x->type));
 }
 
-static bool all_stay(Scope *s, const Fn *fn, Var *self) {
+bool fn_stays(Scope *s, const Fn *fn, Var *self) {
   VarList free = {0};
   if (self) vec_push(&free, self);
   ir_free_vars(fn, &free);
@@ -128,7 +128,7 @@ static bool all_stay(Scope *s, const Fn *fn, Var *self) {
   return true;
 }
 
-static void free_of(const Expr *e, VarList *out) {
+void ad_free_of(const Expr *e, VarList *out) {
   Var v = {.id = -1};
   Binding one = {&v, (Expr *)(uintptr_t)e, BIND_Graph};
   Block b = {1, &one, {.kind = ATOM_Var, .var = &v}, e->span};
@@ -138,7 +138,7 @@ static void free_of(const Expr *e, VarList *out) {
 
 /* ---- expressions ------------------------------------------------------------------------ */
 
-static Expr *like(const Expr *e) {
+Expr *ad_like(const Expr *e) {
   Expr *made = ir_expr(e->kind, e->span);
   *made = *e;
   made->type = NULL;
@@ -153,7 +153,7 @@ static Atom *each_atom(Scope *s, int n, const Atom *at, Atom f(Scope *, const At
   return to;
 }
 
-static Atom bind_as(Scope *s, Var *v, Expr *e, BindStyle style) {
+Atom scope_let(Scope *s, Var *v, Expr *e, BindStyle style) {
   Val *old = map_get(&s->f->val, map_ptr(v));
   (void)old;
   Atom a = bb_bind(s->f->ad->cx, s->fwd, e, v->name, style);
@@ -166,7 +166,7 @@ static void step(Scope *s, Step st) { vec_push(&s->step, st); }
 
 /* Binds v to e and, if a derivative flows through it, remembers the step. */
 static void bound(Scope *s, Var *v, Expr *was, Expr *e, BindStyle style, bool active) {
-  Atom a = bind_as(s, v, e, style);
+  Atom a = scope_let(s, v, e, style);
   if (active) step(s, (Step){.var = v, .e = was});
   scope_bind(s, v, a, active);
 }
@@ -183,13 +183,13 @@ static bool any_special(Scope *s, int n, const Atom *at) {
   return false;
 }
 
-static bool op_cuts(Scope *s, const OpDef *op) {
+bool op_cuts(Scope *s, const OpDef *op) {
   const GradRule *r = irctx_grad(s->f->ad->cx, op);
   return r && r->text && !*r->text;
 }
 
 static void forward_op(Scope *s, Var *v, Expr *e, BindStyle style) {
-  Expr *made = like(e);
+  Expr *made = ad_like(e);
   made->Call.args = each_atom(s, e->Call.n_args, e->Call.args, scope_atom);
   made->Call.op_attrs = NULL;
   bool active = any_active(s, e->Call.n_args, e->Call.args) && !op_cuts(s, e->Call.callee.op);
@@ -197,7 +197,7 @@ static void forward_op(Scope *s, Var *v, Expr *e, BindStyle style) {
 }
 
 static void forward_ctor(Scope *s, Var *v, Expr *e, BindStyle style) {
-  Expr *made = like(e);
+  Expr *made = ad_like(e);
   Type *t = frame_type(s->f, v->type);
   made->Call.callee.ctor = ad_dual_ctor(s->f->ad, t, e->Call.callee.ctor);
   made->Call.callee.type = NULL;
@@ -212,7 +212,7 @@ static void bind_pair(Scope *s, Var *v, Expr *was, Expr *call, Step st, BindStyl
   Atom pair = bb_bind(ad->cx, s->fwd, call, NULL, BIND_Graph);
   Expr *first = ir_expr(EX_Proj, was->span);
   first->Proj.tuple = pair;
-  Atom y = bind_as(s, v, first, style);
+  Atom y = scope_let(s, v, first, style);
   st.pb = em_proj(ad, s->fwd, pair, 1);
   st.var = v;
   st.e = was;
@@ -325,7 +325,7 @@ static void forward_checkpoint(Scope *s, Var *v, Expr *e, BindStyle style) {
 static void forward_fn(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   LocalFn *l = local_fn(s->f, v, e->Fn.fn);
-  bool plain = all_stay(s, e->Fn.fn, v);
+  bool plain = fn_stays(s, e->Fn.fn, v);
   Val *x = scope_bind(s, v, (Atom){0}, false);
   x->fn = l;
   x->has_at = false;
@@ -357,7 +357,7 @@ static bool is_pair(Scope *s, const Atom *ref) {
 static void forward_ref(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   Type *held = type_resolve(frame_type(s->f, v->type))->ref;
-  Expr *made = like(e);
+  Expr *made = ad_like(e);
   made->Ref.value = scope_atom(s, &e->Ref.value);
   if (!ad_has_tan(ad, held)) {
     bound(s, v, e, made, style, false);
@@ -372,24 +372,24 @@ static void forward_ref(Scope *s, Var *v, Expr *e, BindStyle style) {
 
 static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
-  Expr *made = like(e);
+  Expr *made = ad_like(e);
   bool pair = is_pair(s, &e->RefRead.ref);
   Atom r = pair ? scope_atom(s, &e->RefRead.ref) : plain_atom(s, &e->RefRead.ref);
   made->RefRead.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
-  Atom a = bind_as(s, v, made, style);
+  Atom a = scope_let(s, v, made, style);
   if (pair) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
   scope_bind(s, v, a, pair);
 }
 
 static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
-  Expr *made = like(e);
+  Expr *made = ad_like(e);
   bool pair = is_pair(s, &e->RefWrite.ref);
   Atom r = pair ? scope_atom(s, &e->RefWrite.ref) : plain_atom(s, &e->RefWrite.ref);
   made->RefWrite.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
   made->RefWrite.value =
       pair ? scope_atom(s, &e->RefWrite.value) : plain_atom(s, &e->RefWrite.value);
-  Atom a = bind_as(s, v, made, style);
+  Atom a = scope_let(s, v, made, style);
   if (pair) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
   scope_bind(s, v, a, false);
 }
@@ -399,7 +399,7 @@ static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
 static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   VarList free = {0};
-  free_of(e, &free);
+  ad_free_of(e, &free);
   Type *t = frame_type(s->f, v->type);
   bool inert = !ad_special(ad, t);
   for (int i = 0; i < free.n && inert; i++) {
@@ -415,7 +415,7 @@ static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
 }
 
 static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {
-  Expr *made = like(e);
+  Expr *made = ad_like(e);
   bool active = false;
   switch (e->kind) {
   case EX_Just:

@@ -148,7 +148,9 @@ static Global *of_global(AD *ad, DiffKind k, Global *g, Type *t) {
   if (made) return made;
   Fn *fn = surface_fn(ad, k, g->fn, env, true);
   if (!fn) return NULL;
-  made = ad_global(ad, str_fmt(k == DIFF_Grad ? "%s_grad" : "%s_vjp", g->name), fn);
+  static const char *const suffix[] = {
+      [DIFF_Grad] = "grad", [DIFF_Vjp] = "vjp", [DIFF_Jvp] = "jvp"};
+  made = ad_global(ad, str_fmt("%s_%s", g->name, suffix[k]), fn);
   made->span = g->span;
   map_set(&ad->made_for, map_ptr(key), made);
   return made;
@@ -183,14 +185,14 @@ static void expand(Round *r, Expr *e) {
     return;
   }
   r->expanded++;
-  if (k != DIFF_Jvp && target->kind == ATOM_Global) {
+  if (target->kind == ATOM_Global) {
     Global *g = of_global(ad, k, target->global, t);
     *e = (Expr){.kind = EX_Just, .span = e->span};
     if (g) e->Just.value = atom_global(g, e->span);
     return;
   }
   const TyEnv *env = target->kind == ATOM_Var ? ad_match(target->var->type, t, NULL) : NULL;
-  Fn *made = k == DIFF_Jvp ? surface_jvp(ad, f, t) : surface_fn(ad, k, fn, env, false);
+  Fn *made = surface_fn(ad, k, fn, env, false);
   *e = (Expr){.kind = EX_Fn, .span = e->span};
   e->Fn.fn = made;
 }
@@ -233,7 +235,7 @@ static void wait_block(void *ud, Block *b) {
     if (!is_form(e) || e->Call.n_args != 1) continue;
     const Fn *fn;
     behind(ad, &e->Call.args[0], &fn);
-    ad->last &= fn && !holds_form(ad, fn) && diff_kind(e) != DIFF_Jvp;
+    ad->last &= fn && !holds_form(ad, fn);
   }
 }
 

@@ -1,4 +1,4 @@
-/* surface.c -- the functions that grad, vjp and jvp stand for.                */
+/* surface.c -- the functions that grad and vjp stand for.                     */
 #include "autodiff/ad.h"
 
 typedef struct {
@@ -91,38 +91,6 @@ static Fn *surface_vjp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
 }
 
 Fn *surface_fn(AD *ad, DiffKind k, const Fn *fn, const TyEnv *env, bool lifted) {
+  if (k == DIFF_Jvp) return surface_jvp(ad, fn, env, lifted);
   return k == DIFF_Grad ? surface_grad(ad, fn, env, lifted) : surface_vjp(ad, fn, env, lifted);
-}
-
-static Atom form(AD *ad, Out o, const char *name, Atom f) { return em_op(ad, o, name, 1, &f); }
-
-/* The pullback is linear, so its own pullback is the derivative:
- *   fn(x, dx) { (f(x), vjp(fn(dy) { vjp(f)(x).1(dy) })(zeros).1((dx,)).0) }     */
-Fn *surface_jvp(AD *ad, const Atom *f, Type *t) {
-  int n = t->fn.n;
-  BlockBuilder bb = {0}, back = {0};
-  Var **param = NEW_N(Var *, 2 * n + 1), **one = NEW_N(Var *, 1);
-  Atom *x = NEW_N(Atom, n + 1), *dx = NEW_N(Atom, n + 1);
-  for (int i = 0; i < n; i++) {
-    param[i] = ad_var(ad, "x", t->fn.param[i]);
-    param[n + i] = ad_var(ad, "dx", diff_cotangent(t->fn.param[i]));
-    x[i] = var_atom(ad, param[i]);
-    dx[i] = var_atom(ad, param[n + i]);
-  }
-  one[0] = ad_var(ad, "dy", diff_cotangent(t->fn.ret));
-  Atom y = em_call(ad, &bb, *f, n, x);
-  Atom at = em_call(ad, &back, form(ad, &back, "vjp", *f), n, x);
-  Atom r = em_call(ad, &back, em_proj(ad, &back, at, 1), 1, (Atom[]){var_atom(ad, one[0])});
-  Atom q = em_fn(ad, &bb, 1, one, bb_done(&back, r, ad->span), sym(ad->cx->syms, "transposed"));
-  Atom zero = ad_has_tan(ad, t->fn.ret) || ad_has_data(t->fn.ret) ? tan_zero(ad, &bb, t->fn.ret, y)
-                                                                  : (Atom){0};
-  Atom z = tan_out(ad, &bb, t->fn.ret, y, zero);
-  Atom pair = em_call(ad, &bb, form(ad, &bb, "vjp", q), 1, &z);
-  Atom step = em_tuple(ad, &bb, n, dx);
-  Atom dy = em_call(ad, &bb, em_proj(ad, &bb, pair, 1), 1, &step);
-  Atom both = em_tuple(ad, &bb, 2, (Atom[]){y, em_proj(ad, &bb, dy, 0)});
-  Fn *made = NEW(Fn);
-  *made = (Fn){.span = ad->span, .n = 2 * n, .param = param};
-  made->body = bb_done(&bb, both, ad->span);
-  return made;
 }

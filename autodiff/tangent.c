@@ -91,50 +91,6 @@ Atom tan_in(AD *ad, Out o, Type *t, Atom dx) {
 
 /* ---- functions over data ---------------------------------------------------------- */
 
-/* The type as a parameter of a function of its own can have it: extents that
- * are not numbers have no name there. */
-static Dim forget(void *ud, Dim s) {
-  (void)s;
-  return dim_any(((AD *)ud)->cx->dims);
-}
-static Type *nameless(AD *ad, Type *t) { return type_subst(ad->cx->dims, t, NULL, forget, ad); }
-
-static Pattern *pattern_of(AD *ad, Ctor *c, Var **field) {
-  Pattern *p = NEW(Pattern);
-  *p = (Pattern){.kind = PAT_Ctor, .span = ad->span, .ctor = c, .n = c->n};
-  p->at = NEW_N(Pattern *, c->n + 1);
-  for (int i = 0; i < c->n; i++) {
-    field[i] = ad_var(ad, "x", NULL);
-    p->at[i] = NEW(Pattern);
-    *p->at[i] = (Pattern){.kind = PAT_Var, .span = ad->span, .var = field[i]};
-  }
-  return p;
-}
-static Pattern *anything(AD *ad) {
-  Pattern *p = NEW(Pattern);
-  *p = (Pattern){.kind = PAT_Wild, .span = ad->span};
-  return p;
-}
-
-typedef struct {
-  Expr *e;
-  VEC(Clause) at;
-} Cases;
-static Cases cases_of(AD *ad, Atom x) {
-  Cases c = {ir_expr(EX_Match, ad->span), {0}};
-  c.e->Match.scrutinee = x;
-  return c;
-}
-static void add_case(AD *ad, Cases *c, Pattern *p, BlockBuilder *bb, Atom result) {
-  Clause cl = {p, bb_done(bb, result, ad->span), ad->span};
-  vec_push(&c->at, cl);
-}
-static Atom end_cases(AD *ad, Out o, Cases *c) {
-  c->e->Match.n_clauses = c->at.n;
-  c->e->Match.clauses = c->at.at;
-  return em_bind(ad, o, c->e);
-}
-
 /* C(x, ...) => C'(f(x), ...), with the zero for a constructor of tangents. */
 static void map_case(AD *ad, Cases *c, Help h, Type *t, int k) {
   Ctor *from = t->data.def->ctor[k];

@@ -3,7 +3,7 @@
  *
  * A twin is made for each combination of types and of parameters that matter
  * (mask): its pullback gives the gradients of those and of nothing else.      */
-#include "autodiff/ad.h"
+#include "autodiff/forward.h"
 
 enum { MAX_TWINS = 20000 };
 
@@ -24,10 +24,9 @@ static const TyEnv *without_dims(AD *ad, const TyEnv *env) {
   return first;
 }
 
-static Sym twin_key(AD *ad, const Fn *fn, const TyEnv *env, int n, const bool *mask) {
-  StrBuf b = {0};
-  buf_fmt(&b, "%p ", (const void *)fn);
-  for (int i = 0; i < n; i++) buf_char(&b, mask[i] ? '1' : '0');
+/* b: what of captures and parameters matters. */
+static Sym twin_key(AD *ad, const Fn *fn, const TyEnv *env, StrBuf b) {
+  buf_fmt(&b, " %p", (const void *)fn);
   for (; env; env = env->up) buf_fmt(&b, " %s", type_text(env->type));
   return sym(ad->cx->syms, buf_text(&b));
 }
@@ -47,44 +46,68 @@ static void know_functions(Frame *to, Frame *from, const Fn *fn) {
     *made = *v;
     made->fn = l;
     made->has_at = false;
+    made->dual = NULL;
     map_set(&to->val, map_ptr(free.at[i]), made);
     know_functions(to, from, l->fn);
   }
 }
 
-Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
-              const VarList *caps, const bool *mask) {
-  env = without_dims(ad, env);
-  Sym key = twin_key(ad, fn, env, caps->n + fn->n, mask);
+/* The twin with this key; made when there is none, with what it sees of the
+ * functions and variables around it. */
+static Twin *find_twin(AD *ad, Sym key, const Twin *like, const char *name, Frame *from) {
   Twin *w = map_get(&ad->twin_at, map_ptr(key));
   if (w) return w;
   w = NEW(Twin);
-  *w = (Twin){.fn = fn, .env = env, .self = self, .caps = *caps};
-  w->mask = NEW_N(bool, caps->n + fn->n + 1);
-  for (int i = 0; i < caps->n + fn->n; i++) w->mask[i] = mask[i];
-  w->global = ad_global(ad, str_fmt("%s_vjp", name ? name : "fn"), NEW(Fn));
-  w->global->fn->n = caps->n + fn->n;
+  *w = *like;
+  w->global = ad_global(ad, name, NEW(Fn));
   map_set(&ad->twin_at, map_ptr(key), w);
   vec_push(&ad->twins, w);
-  w->defer = NEW_N(bool, caps->n + fn->n + 1);
-  for (int i = 0; i < caps->n + fn->n; i++) {
-    int param = i - caps->n;
-    Var *v = param < 0 ? caps->at[i] : fn->param[param];
-    Type *t = param < 0 ? frame_val(from, v)->type : ad_close(ad, v->type, env);
-    w->defer[i] = ad->last && mask[i] && can_defer(fn, self, v, t, param < 0 ? -1 : param);
-  }
   if (!from) return w;
-  Frame *f = w->from = frame_new(ad, env, true);
-  know_functions(f, from, fn);
-  for (int i = 0; i < caps->n; i++) {
+  Frame *f = w->from = frame_new(ad, w->env, true);
+  know_functions(f, from, w->fn);
+  for (int i = 0; i < w->caps.n; i++) {
     Val *v = NEW(Val);
-    *v = (Val){.orig = caps->at[i], .type = frame_val(from, caps->at[i])->type};
-    map_set(&f->val, map_ptr(caps->at[i]), v);
+    *v = (Val){.orig = w->caps.at[i], .type = frame_val(from, w->caps.at[i])->type};
+    map_set(&f->val, map_ptr(w->caps.at[i]), v);
   }
   return w;
 }
 
-static void know_self(Frame *f, const Twin *w) {
+Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
+              const VarList *caps, const bool *mask) {
+  StrBuf b = {0};
+  int n = caps->n + fn->n;
+  env = without_dims(ad, env);
+  for (int i = 0; i < n; i++) buf_char(&b, mask[i] ? '1' : '0');
+  Twin like = {.fn = fn, .env = env, .self = self, .caps = *caps};
+  const char *said = str_fmt("%s_vjp", name ? name : "fn");
+  Twin *w = find_twin(ad, twin_key(ad, fn, env, b), &like, said, from);
+  if (w->mask) return w;
+  w->global->fn->n = n;
+  w->mask = NEW_N(bool, n + 1);
+  w->defer = NEW_N(bool, n + 1);
+  for (int i = 0; i < n; i++) {
+    int param = i - caps->n;
+    Var *v = param < 0 ? caps->at[i] : fn->param[param];
+    Type *t = param < 0 ? frame_val(from, v)->type : ad_close(ad, v->type, env);
+    w->mask[i] = mask[i];
+    w->defer[i] = ad->last && mask[i] && can_defer(fn, self, v, t, param < 0 ? -1 : param);
+  }
+  return w;
+}
+
+Twin *forward_twin(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
+                   const VarList *caps, Dual *const *shape) {
+  StrBuf b = {0};
+  env = without_dims(ad, env);
+  buf_str(&b, "forward ");
+  for (int i = 0; i < caps->n + fn->n; i++) dual_spell(shape[i], &b);
+  Twin like = {.fn = fn, .env = env, .self = self, .caps = *caps, .shape = shape};
+  const char *said = str_fmt("%s_jvp", name ? name : "fn");
+  return find_twin(ad, twin_key(ad, fn, env, b), &like, said, from);
+}
+
+void twin_know_self(Frame *f, const Twin *w) {
   LocalFn *l = NEW(LocalFn);
   *l = (LocalFn){.fn = w->fn, .self = w->self, .caps = w->caps};
   Val *v = NEW(Val);
@@ -100,7 +123,7 @@ static void make_twin(AD *ad, Twin *w) {
   Fn *made = w->global->fn;
   int n_caps = w->caps.n, n = n_caps + fn->n;
   ad->span = w->global->span = fn->span;
-  if (w->self) know_self(f, w);
+  if (w->self) twin_know_self(f, w);
   Var **orig = NEW_N(Var *, n + 1), **param = NEW_N(Var *, n + 1);
   Type **type = NEW_N(Type *, n + 1);
   for (int i = 0; i < n; i++) {
@@ -148,7 +171,11 @@ bool twins_finish(AD *ad) {
     if (ad->twins.n > MAX_TWINS)
       return ad_fail(ad, ad->twins.at[ad->done]->fn->span,
                      "it would need more than %d transformed functions", MAX_TWINS);
-    make_twin(ad, ad->twins.at[ad->done++]);
+    Twin *w = ad->twins.at[ad->done++];
+    if (w->shape)
+      forward_make_twin(ad, w);
+    else
+      make_twin(ad, w);
   }
   return !ad->errors;
 }

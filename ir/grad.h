@@ -15,11 +15,19 @@
 #include "ir/op.h"
 
 typedef struct GradCx GradCx;
+/* How the derivative along a step, forward mode, follows from the rule. */
+typedef enum {
+  TAN_Transposed,                   /* the rule is linear in g: its own pullback */
+  TAN_Diagonal,                     /* the rule with the step for g: elementwise, or symmetric */
+  TAN_Linear,                       /* the operator, of the steps of its float operands        */
+  TAN_Product                       /* the same for one operand after the other, added         */
+} TangentRule;
 typedef struct GradRule {
   const char *op;
   const char *text;                 /* one of the three                        */
   bool (*hook)(GradCx *g);          /* false: no gradient for these attributes; g->why says so */
   const char *why_not;              /* the operator has none, and why          */
+  TangentRule tangent;
 } GradRule;
 /* Stops at a rule without a name. */
 void irctx_set_grads(IrCtx *cx, const GradRule *rule);
@@ -37,6 +45,7 @@ struct GradCx {
   GradAtom *out;                    /* per operand                             */
   GradAtom **out_leaf;              /* per operand that is a tuple: per field  */
   const char *why;
+  bool along;                       /* g is a step: ~ sums nothing             */
 };
 
 /* A list of integers for %l. */

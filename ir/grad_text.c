@@ -309,7 +309,7 @@ void gr_rule(GradCx *g, const char *text) {
     if (!sum) want(&t, ':');
     if (i < g->n_args && g->wants[i]) {
       Atom a = expr(&t);
-      gr_give(g, i, sum ? gr_collapse(g, a, i) : a);
+      gr_give(g, i, sum && !g->along ? gr_collapse(g, a, i) : a);
     } else {
       skip_part(&t);
     }

@@ -3,9 +3,13 @@
 #include "stdlib/grad.h"
 
 static const GradRule lines[] = {
-#define GRAD(name, said) {.op = name, .text = said},
+#define GRAD(name, said) {.op = name, .text = said, .tangent = TAN_Diagonal},
+#define LINEAR(name, said) {.op = name, .text = said, .tangent = TAN_Linear},
+#define TRANSPOSED(name, said) {.op = name, .text = said},
 #include "stdlib/grad_rules.def"
 #undef GRAD
+#undef LINEAR
+#undef TRANSPOSED
     {0}};
 
 static const GradRule *const tables[] = {lines,           grad_reduce_rules, grad_matrix_rules,

@@ -159,10 +159,10 @@ static bool einsum(GradCx *g) {
 }
 
 const GradRule grad_matrix_rules[] = {
-    {.op = "nn.dense", .hook = dense},
-    {.op = "nn.matmul", .hook = matmul_rule},
-    {.op = "nn.batch_matmul", .hook = batch_matmul},
-    {.op = "einsum", .hook = einsum},
+    {.op = "nn.dense", .hook = dense, .tangent = TAN_Product},
+    {.op = "nn.matmul", .hook = matmul_rule, .tangent = TAN_Product},
+    {.op = "nn.batch_matmul", .hook = batch_matmul, .tangent = TAN_Product},
+    {.op = "einsum", .hook = einsum, .tangent = TAN_Product},
     {.op = "nn.contrib_dense_pack",
      .why_not = "its weight is packed for one machine; differentiate nn.dense"},
     {0}};

@@ -234,7 +234,7 @@ static bool nll_loss(GradCx *g) {
 }
 
 const GradRule grad_nn_rules[] = {
-    {.op = "nn.bias_add", .hook = bias_add},
+    {.op = "nn.bias_add", .hook = bias_add, .tangent = TAN_Linear},
     {.op = "nn.prelu", .hook = prelu},
     {.op = "nn.layer_norm", .hook = layer_norm},
     {.op = "nn.instance_norm", .hook = instance_norm},

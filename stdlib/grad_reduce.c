@@ -178,14 +178,15 @@ static bool collapse(GradCx *g) {
   return true;
 }
 
-const GradRule grad_reduce_rules[] = {{.op = "sum", .hook = sum},
-                                      {.op = "mean", .hook = mean},
-                                      {.op = "max", .hook = extreme},
-                                      {.op = "min", .hook = extreme},
-                                      {.op = "prod", .hook = prod},
-                                      {.op = "variance", .hook = variance},
-                                      {.op = "cumsum", .hook = cumsum},
-                                      {.op = "cumprod", .hook = cumprod},
-                                      {.op = "collapse_sum_like", .hook = collapse},
-                                      {.op = "collapse_sum_to", .hook = collapse},
-                                      {0}};
+const GradRule grad_reduce_rules[] = {
+    {.op = "sum", .hook = sum, .tangent = TAN_Linear},
+    {.op = "mean", .hook = mean, .tangent = TAN_Linear},
+    {.op = "max", .hook = extreme},
+    {.op = "min", .hook = extreme},
+    {.op = "prod", .hook = prod},
+    {.op = "variance", .hook = variance},
+    {.op = "cumsum", .hook = cumsum, .tangent = TAN_Linear},
+    {.op = "cumprod", .hook = cumprod},
+    {.op = "collapse_sum_like", .hook = collapse, .tangent = TAN_Linear},
+    {.op = "collapse_sum_to", .hook = collapse, .tangent = TAN_Linear},
+    {0}};

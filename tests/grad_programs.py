@@ -8,8 +8,9 @@ arithmetic, if, match, recursion over integers and over a list and a tree, local
 and out of data, higher-order functions, refs, tuples.  The generator writes it as text and evaluates
 it itself over dual numbers (forward mode; nested for second derivatives), statement by statement, so
 it shares nothing with the compiler.  Checked to 1e-10: the value, <grad, v> from grad, the jvp along v,
-<vjp(c), v>; for the first --second programs also the derivative of <grad, u> along v.  The duals are
-checked against central differences to 1e-6 in the same run."""
+<vjp(c), v>; reverse and forward mode agree as closely.  For the first --second programs also the second
+derivative along u and v, reverse over reverse, forward over reverse, reverse over forward and forward
+over forward.  The duals are checked against central differences to 1e-6 in the same run."""
 import argparse
 import math
 import os
@@ -365,9 +366,11 @@ def @first(PARAMS, DIRS) -> (float64, float64, float64, float64) {
   (%g.0, @dot(%g.1, %vx, %vy, %vz), %j.1, @dot(%p.1(1.5f64), %vx, %vy, %vz))
 }
 '''.replace('PARAMS', PARAMS).replace('DIRS', DIRS)
-SECOND = '''def @second(PARAMS, UDIRS, DIRS) -> float64 {
+SECOND = '''def @second(PARAMS, UDIRS, DIRS) -> (float64, float64, float64, float64) {
   let %s = fn (PARAMS) -> float64 { @dot(grad(@f)(%x, %y, %z).1, %ux, %uy, %uz) };
-  @dot(grad(%s)(%x, %y, %z).1, %vx, %vy, %vz)
+  let %t = fn (PARAMS) -> float64 { jvp(@f)(%x, %y, %z, %ux, %uy, %uz).1 };
+  (@dot(grad(%s)(%x, %y, %z).1, %vx, %vy, %vz), jvp(%s)(%x, %y, %z, %vx, %vy, %vz).1,
+   @dot(grad(%t)(%x, %y, %z).1, %vx, %vy, %vz), jvp(%t)(%x, %y, %z, %vx, %vy, %vz).1)
 }
 '''.replace('UDIRS', UDIRS).replace('PARAMS', PARAMS).replace('DIRS', DIRS)
 
@@ -422,7 +425,7 @@ def check(rvm, seed, second, keep, extra):
     if second:
         y2 = f(environment(p, [v, u]))
         outer = coefficient(y2, 2)
-        want['second'] = [float(coefficient(outer, 1))]
+        want['second'] = [float(coefficient(outer, 1))] * 4
         runs.append(('second', {**runs[0][1], **{'u' + n: u[n] for n in u}}))
     with tempfile.TemporaryDirectory() as tmp:
         src, npz, out = (os.path.join(tmp, n) for n in ('p.rly', 'in.npz', 'out.npz'))
@@ -438,8 +441,9 @@ def check(rvm, seed, second, keep, extra):
             if r.returncode:
                 return 'seed %d, %s: %s' % (seed, entry, (r.stderr.strip() or 'signal %d' % -r.returncode)[-500:])
             z = np.load(out)
-            got = [float(z['out.%d' % i]) for i in range(4)] if entry == 'first' else [float(z['out'])]
-            for name, g, w in zip(('value', 'grad', 'jvp', 'vjp') if entry == 'first' else ('second derivative',), got, want[entry]):
+            got = [float(z['out.%d' % i]) for i in range(4)]
+            names = ('value', 'grad', 'jvp', 'vjp') if entry == 'first' else ('grad of grad', 'jvp of grad', 'grad of jvp', 'jvp of jvp')
+            for name, g, w in zip(names, got, want[entry]):
                 if not close(g, w, 1e-10):
                     return 'seed %d: %s is %.15g, by duals %.15g' % (seed, name, g, w)
     return None

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""Gradients of operators against finite differences, first and second order.
+"""Derivatives of operators against finite differences, first and second order, and forward mode
+against reverse mode.
 
   run_grads.py RVM [--jobs N] [-v] [NAME...]
 
 Every example of every record that has a gradient (syntax: stdlib/README.md), its floats read as
 float64.  With l(x) = <c, op(x)> for a fixed cotangent c, checked along a random direction v in all
 float operands at once: <grad l, v> against central differences of l, and for s(x) = <grad l, u> the
-same once more.  Differences of two step widths are combined, so that their error is far below the
+same once more.  Forward mode: <c, jvp(op)(x, v)> is the same as <grad l, v>, and the jvp of s along v
+as <grad s, v>, to 1e-12 of the sizes of their terms.  Differences of two step widths are combined, so that their error is far below the
 tolerance.  An operator that is neither declared without gradient nor tested fails.  NAME: only
 operators whose name contains it."""
 import argparse
@@ -92,9 +94,20 @@ def program(e, leaves, second):
             args = ', '.join('%%p%d + %%v%d * %rf64' % (i, i, k * H) if i in floats else '%%p%d' % i
                              for i in range(len(e.params)))
             outs.append('@%s(%s)' % (f, args))
-        dot = ' + '.join('sum(%%d%s.1.%d * %%v%d)' % (f, i, i) for i in floats)
-        outs.append(dot)
+        products = ['%%d%s.1.%d * %%v%d' % (f, i, i) for i in floats]
+        outs.append(' + '.join('sum(%s)' % p for p in products))
+        outs.append(' + '.join('sum(abs(%s))' % p for p in products))
     lets = ''.join('  let %%d%s = grad(@%s)(%s);\n' % (f, f, names) for f in functions)
+    steps = ', '.join('%%v%d' % i if i in floats else '%%p%d' % i for i in range(len(e.params)))
+    lets += '  let %%j = jvp(@op)(%s, %s);\n' % (names, steps)
+    parts = ['%%j.{}.%d' % i if e.is_tuple else '%j.{}' for i, t in enumerate(leaves) if t == 'float64']
+    at = [i for i, t in enumerate(leaves) if t == 'float64']
+    parts = ['%s * %s' % (p.format(1), weights(p.format(0), '0.%d' % (i + 1))) for p, i in zip(parts, at)]
+    outs.insert(6, ' + '.join('sum(%s)' % p for p in parts))
+    outs.insert(7, ' + '.join('sum(abs(%s))' % p for p in parts))
+    if second:
+        lets += '  let %%js = jvp(@s)(%s, %s);\n' % (names, steps)
+        outs += ['%js.1', '0f64']
     text += 'def @main(%s, %s) {\n%s  (%s,)\n}\n' % (params, dirs, lets, ', '.join(outs))
     return text + (run_ops.metadata(e.meta) if e.meta else ''), floats
 
@@ -135,19 +148,21 @@ def check(rvm, text, record, keep, second):
                 return Refused(refused.group(1))
             if r.returncode:
                 return (r.stderr.strip() or 'died of signal %d' % -r.returncode)[-600:]
-            got = [float(np.load(out)['out.%d' % i]) for i in range(10 if second else 5)]
+            got = [float(np.load(out)['out.%d' % i]) for i in range(16 if second else 8)]
             if all(np.isfinite(got)):
                 break
             for i in floats:        # outside its domain: above 1 most functions are defined
                 inputs['p%d' % i] = np.abs(inputs['p%d' % i]) + 1.1
     worst = 0
     for k, order in enumerate(('first', 'second')[:2 if second else 1]):
-        a, b, c, d, dot = got[5 * k:5 * k + 5]
+        a, b, c, d, dot, terms, along, terms2 = got[8 * k:8 * k + 8]
         fd = (4 * (a - b) / (2 * H) - (c - d) / (4 * H)) / 3
         size = max(1.0, abs(fd), abs(dot))
         if not abs(fd - dot) < 1e-6 * size:
             return '%s order: %.12g, by differences %.12g' % (order, dot, fd)
         worst = max(worst, abs(fd - dot) / size)
+        if not abs(along - dot) < 1e-12 * max(1.0, terms, terms2):
+            return '%s order: %.15g, by forward mode %.15g' % (order, dot, along)
     return worst
 
 

@@ -1,0 +1,234 @@
+/* dual.c -- values with tangents while code is made, and the types they have
+ * when it runs.                                                               */
+#include "autodiff/forward.h"
+
+bool ad_moves(AD *ad, Type *t) { return ad_has_tan(ad, t) || ad_special(ad, t); }
+
+/* ---- types --------------------------------------------------------------------- */
+
+static Type **each_type(AD *ad, int n, Type *const *at) {
+  Type **to = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) to[i] = ad_forward(ad, at[i]);
+  return to;
+}
+
+/* Has the type floats, functions or refs of its own, whatever its parameters are? */
+static bool moves_itself(AD *ad, DataDef *def) {
+  Type **var = NEW_N(Type *, def->n_vars + 1);
+  for (int i = 0; i < def->n_vars; i++) var[i] = type_var(def->var[i]);
+  return ad_moves(ad, type_data(def, def->n_vars, var));
+}
+
+static DataDef *forward_def(AD *ad, DataDef *of) {
+  DataDef *d = map_get(&ad->forward, map_ptr(of));
+  if (d) return d;
+  bool own = moves_itself(ad, of);
+  d = own ? ad_new_def(ad, str_fmt("%s_dual", of->name), of->span) : of;
+  map_set(&ad->forward, map_ptr(of), d);
+  if (!own) return d;
+  d->n_vars = of->n_vars;
+  d->var = of->var;
+  for (int i = 0; i < of->n_ctors; i++)
+    ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
+  for (int i = 0; i < of->n_ctors; i++)
+    for (int k = 0; k < of->ctor[i]->n; k++)
+      d->ctor[i]->field[k] = ad_forward(ad, of->ctor[i]->field[k]);
+  return d;
+}
+
+Type *ad_forward(AD *ad, Type *t) {
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Tensor: return dtype_is_float(t->tensor.dtype) ? type_tuple(2, (Type *[]){t, t}) : t;
+  case TY_Tuple: return type_tuple(t->tuple.n, each_type(ad, t->tuple.n, t->tuple.at));
+  case TY_Data:
+    return type_data(forward_def(ad, t->data.def), t->data.n,
+                     each_type(ad, t->data.n, t->data.arg));
+  case TY_Ref: return type_ref(ad_forward(ad, t->ref));
+  case TY_Fn:
+    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, t->fn.n,
+                   each_type(ad, t->fn.n, t->fn.param), ad_forward(ad, t->fn.ret));
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return t;
+}
+
+Ctor *ad_forward_ctor(AD *ad, Type *data, const Ctor *c) {
+  return forward_def(ad, type_resolve(data)->data.def)->ctor[c->tag];
+}
+
+/* ---- shapes --------------------------------------------------------------------- */
+
+static Dual *dual_new(DualKind k) {
+  Dual *d = NEW(Dual);
+  d->kind = k;
+  return d;
+}
+Dual *dual_plain(Atom a) {
+  Dual *d = dual_new(DUAL_Plain);
+  d->at = a;
+  return d;
+}
+Dual *dual_pair(Atom x, Atom dx) {
+  Dual *d = dual_new(DUAL_Pair);
+  d->at = x;
+  d->d = dx;
+  return d;
+}
+Dual *dual_tuple(int n, Dual **part) {
+  Dual *d = dual_new(DUAL_Tuple);
+  d->n = n;
+  d->part = part;
+  return d;
+}
+
+Dual *dual_full(AD *ad, Type *t) {
+  t = type_resolve(t);
+  if (!ad_moves(ad, t)) return dual_new(DUAL_Plain);
+  if (t->kind == TY_Tensor) return dual_new(DUAL_Pair);
+  if (t->kind != TY_Tuple) return dual_new(DUAL_Box);
+  Dual **part = NEW_N(Dual *, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++) part[i] = dual_full(ad, t->tuple.at[i]);
+  return dual_tuple(t->tuple.n, part);
+}
+
+Dual *dual_join(AD *ad, Type *t, Dual *a, Dual *b) {
+  t = type_resolve(t);
+  if (a->kind == DUAL_Plain && b->kind == DUAL_Plain) return dual_new(DUAL_Plain);
+  if (t->kind != TY_Tuple) return dual_full(ad, t);
+  Dual **part = NEW_N(Dual *, t->tuple.n + 1), *plain = dual_new(DUAL_Plain);
+  for (int i = 0; i < t->tuple.n; i++)
+    part[i] = dual_join(ad, t->tuple.at[i], a->kind == DUAL_Tuple ? a->part[i] : plain,
+                        b->kind == DUAL_Tuple ? b->part[i] : plain);
+  return dual_tuple(t->tuple.n, part);
+}
+
+void dual_spell(const Dual *shape, StrBuf *out) {
+  buf_char(out, "_x(b"[shape->kind]);
+  for (int i = 0; i < shape->n; i++) dual_spell(shape->part[i], out);
+  if (shape->kind == DUAL_Tuple) buf_char(out, ')');
+}
+
+/* ---- values ----------------------------------------------------------------------- */
+
+static Atom outsider(AD *ad, const Dual *d) {
+  Sym name = d->at.kind == ATOM_Var ? d->at.var->name : NULL;
+  ad_fail(ad, ad->span,
+          "%s is a function or holds one that is not known here: it comes from outside of what "
+          "is differentiated",
+          name ? str_fmt("%%%s", name) : "a value");
+  return (Atom){.kind = ATOM_Poison};
+}
+
+Atom dual_value(AD *ad, Out o, Type *t, Dual *d) {
+  t = type_resolve(t);
+  if (d->kind == DUAL_Plain || d->kind == DUAL_Pair) return d->at;
+  if (d->kind == DUAL_Box) return ad_special(ad, t) ? outsider(ad, d) : dual_drop(ad, o, t, d->at);
+  Atom *at = NEW_N(Atom, d->n + 1);
+  for (int i = 0; i < d->n; i++) at[i] = dual_value(ad, o, t->tuple.at[i], d->part[i]);
+  return em_tuple(ad, o, d->n, at);
+}
+
+Atom dual_tangent(AD *ad, const Dual *d) {
+  if (d->none) ad_fail(ad, ad->span, "%s", d->none);
+  return d->d;
+}
+
+Dual *dual_part(AD *ad, Out o, Dual *d, int i) {
+  return d->kind == DUAL_Tuple ? d->part[i] : dual_plain(em_proj(ad, o, d->at, i));
+}
+
+static Atom pair_of(AD *ad, Out o, Type *t, Dual *d) {
+  Atom dx = d->kind == DUAL_Pair ? dual_tangent(ad, d) : tan_zero(ad, o, t, d->at);
+  return em_tuple(ad, o, 2, (Atom[]){d->at, dx});
+}
+
+Atom dual_as(AD *ad, Out o, Type *t, Dual *d, const Dual *shape) {
+  t = type_resolve(t);
+  switch (shape->kind) {
+  case DUAL_Plain: break;
+  case DUAL_Pair: return pair_of(ad, o, t, d);
+  case DUAL_Box:
+    if (d->kind == DUAL_Box) return d->at;
+    return ad_special(ad, t) ? outsider(ad, d) : dual_lift(ad, o, t, d->at);
+  case DUAL_Tuple: {
+    Atom *at = NEW_N(Atom, shape->n + 1);
+    for (int i = 0; i < shape->n; i++)
+      at[i] = dual_as(ad, o, t->tuple.at[i], dual_part(ad, o, d, i), shape->part[i]);
+    return em_tuple(ad, o, shape->n, at);
+  }
+  }
+  return dual_value(ad, o, t, d);
+}
+
+Type *dual_type(AD *ad, Type *t, const Dual *shape) {
+  t = type_resolve(t);
+  if (shape->kind == DUAL_Plain) return t;
+  if (shape->kind != DUAL_Tuple) return ad_forward(ad, t);
+  Type **at = NEW_N(Type *, shape->n + 1);
+  for (int i = 0; i < shape->n; i++) at[i] = dual_type(ad, t->tuple.at[i], shape->part[i]);
+  return type_tuple(shape->n, at);
+}
+
+Dual *dual_open(AD *ad, Out o, Type *t, const Dual *shape, Atom a) {
+  t = type_resolve(t);
+  switch (shape->kind) {
+  case DUAL_Plain: break;
+  case DUAL_Pair: return dual_pair(em_proj(ad, o, a, 0), em_proj(ad, o, a, 1));
+  case DUAL_Box: {
+    Dual *d = dual_new(DUAL_Box);
+    d->at = a;
+    return d;
+  }
+  case DUAL_Tuple: {
+    Dual **part = NEW_N(Dual *, shape->n + 1);
+    for (int i = 0; i < shape->n; i++)
+      part[i] = dual_open(ad, o, t->tuple.at[i], shape->part[i], em_proj(ad, o, a, i));
+    return dual_tuple(shape->n, part);
+  }
+  }
+  return dual_plain(a);
+}
+
+/* ---- operands and parameters --------------------------------------------------------- */
+
+void dual_operands(AD *ad, Out o, Type *t, Dual *d, const Dual *shape, AtomVec *out) {
+  t = type_resolve(t);
+  if (shape->kind == DUAL_Tuple) {
+    for (int i = 0; i < shape->n; i++)
+      dual_operands(ad, o, t->tuple.at[i], dual_part(ad, o, d, i), shape->part[i], out);
+    return;
+  }
+  if (shape->kind != DUAL_Pair) {
+    vec_push(out, dual_as(ad, o, t, d, shape));
+    return;
+  }
+  Atom dx = d->kind == DUAL_Pair ? dual_tangent(ad, d) : tan_zero(ad, o, t, d->at);
+  vec_push(out, d->at);
+  vec_push(out, dx);
+}
+
+static Atom new_param(Frame *f, Type *t, Sym name, VarList *out) {
+  Var *v = ir_var(f->ad->cx, name, f->ad->span);
+  v->annot = frame_annot(f, t);
+  vec_push(out, v);
+  return var_atom(f->ad, v);
+}
+
+Dual *dual_params(Frame *f, Type *t, const Dual *shape, const Var *like, VarList *out) {
+  AD *ad = f->ad;
+  t = type_resolve(t);
+  if (shape->kind == DUAL_Tuple) {
+    Dual **part = NEW_N(Dual *, shape->n + 1);
+    for (int i = 0; i < shape->n; i++)
+      part[i] = dual_params(f, t->tuple.at[i], shape->part[i], like, out);
+    return dual_tuple(shape->n, part);
+  }
+  Dual *d = dual_new(shape->kind);
+  d->at = new_param(f, shape->kind == DUAL_Box ? ad_forward(ad, t) : t, like->name, out);
+  if (shape->kind == DUAL_Pair)
+    d->d = new_param(f, t, sym(ad->cx->syms, str_fmt("d%s", like->name ? like->name : "x")), out);
+  return d;
+}

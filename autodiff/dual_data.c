@@ -1,0 +1,107 @@
+/* dual_data.c -- between data and data of duals: functions over the type, made
+ * when first asked for.  The program gives and gets a value and a step (T and
+ * T' of ir/diff.h) where the code made here has one value of ad_forward(T).    */
+#include "autodiff/forward.h"
+
+typedef enum { HELP_Lift, HELP_Join, HELP_Drop, HELP_Step } Help;
+static const char *const help_name[] = {"lift", "join", "drop", "step"};
+static Atom helper(AD *ad, Help h, Type *t);
+
+Atom dual_lift(AD *ad, Out o, Type *t, Atom x) {
+  return em_call(ad, o, helper(ad, HELP_Lift, t), 1, &x);
+}
+Atom dual_drop(AD *ad, Out o, Type *t, Atom x) {
+  return em_call(ad, o, helper(ad, HELP_Drop, t), 1, &x);
+}
+
+Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx) {
+  t = type_resolve(t);
+  if (t->kind == TY_Tuple && ad_moves(ad, t)) {
+    Dual **part = NEW_N(Dual *, t->tuple.n + 1);
+    for (int i = 0; i < t->tuple.n; i++)
+      part[i] = dual_in(ad, o, t->tuple.at[i], em_proj(ad, o, x, i), em_proj(ad, o, dx, i));
+    return dual_tuple(t->tuple.n, part);
+  }
+  if (!ad_has_tan(ad, t) || ad_special(ad, t)) return dual_plain(x);
+  if (t->kind == TY_Tensor) return dual_pair(x, dx);
+  Atom both = em_call(ad, o, helper(ad, HELP_Join, t), 2, (Atom[]){x, dx});
+  return dual_open(ad, o, t, dual_full(ad, t), both);
+}
+
+Atom dual_out(AD *ad, Out o, Type *t, Dual *d) {
+  t = type_resolve(t);
+  if (d->kind == DUAL_Pair) return dual_tangent(ad, d);
+  if (d->kind == DUAL_Box) return em_call(ad, o, helper(ad, HELP_Step, t), 1, &d->at);
+  if (d->kind == DUAL_Plain) return tan_out(ad, o, t, d->at, tan_zero(ad, o, t, d->at));
+  Atom *at = NEW_N(Atom, d->n + 1);
+  for (int i = 0; i < d->n; i++) at[i] = dual_out(ad, o, t->tuple.at[i], d->part[i]);
+  return em_tuple(ad, o, d->n, at);
+}
+
+/* ---- functions over data ------------------------------------------------------------ */
+
+/* C(x, ...) => C'(f(x), ...) */
+static void map_case(AD *ad, Cases *c, Help h, Type *t, Ctor *ctor) {
+  Ctor *dual = ad_forward_ctor(ad, t, ctor);
+  Ctor *from = h == HELP_Lift ? ctor : dual, *to = h == HELP_Lift ? dual : ctor;
+  Var **x = NEW_N(Var *, from->n + 1);
+  Pattern *p = pattern_of(ad, from, x);
+  Atom *at = NEW_N(Atom, from->n + 1);
+  BlockBuilder bb = {0};
+  for (int i = 0; i < from->n; i++) {
+    Type *f = ad_field(ad, t, ctor, i);
+    Dual *full = dual_full(ad, f);
+    Atom v = var_atom(ad, x[i]);
+    Dual *d = h == HELP_Lift ? dual_plain(v) : dual_open(ad, &bb, f, full, v);
+    at[i] = h == HELP_Lift   ? dual_as(ad, &bb, f, d, full)
+            : h == HELP_Drop ? dual_value(ad, &bb, f, d)
+                             : dual_out(ad, &bb, f, d);
+  }
+  add_case(ad, c, p, &bb, em_call(ad, &bb, ad_ctor_atom(ad, to), from->n, at));
+}
+
+/* C(x, ...) => match? (dx) { C(d, ...) => C'(join(x, d), ...) }: a step has the
+ * constructors of the value. */
+static void join_case(AD *ad, Cases *c, Type *t, Ctor *ctor, Atom dx) {
+  Var **x = NEW_N(Var *, ctor->n + 1), **d = NEW_N(Var *, ctor->n + 1);
+  Pattern *p = pattern_of(ad, ctor, x), *q = pattern_of(ad, ctor, d);
+  Atom *at = NEW_N(Atom, ctor->n + 1);
+  BlockBuilder outer = {0}, bb = {0};
+  for (int i = 0; i < ctor->n; i++) {
+    Type *f = ad_field(ad, t, ctor, i);
+    Dual *both = dual_in(ad, &bb, f, var_atom(ad, x[i]), var_atom(ad, d[i]));
+    at[i] = dual_as(ad, &bb, f, both, dual_full(ad, f));
+  }
+  Cases in = cases_of(ad, dx);
+  in.e->Match.partial = true;
+  Atom to = ad_ctor_atom(ad, ad_forward_ctor(ad, t, ctor));
+  add_case(ad, &in, q, &bb, em_call(ad, &bb, to, ctor->n, at));
+  add_case(ad, c, p, &outer, end_cases(ad, &outer, &in));
+}
+
+static Atom helper(AD *ad, Help h, Type *t) {
+  t = nameless(ad, type_resolve(t));
+  Sym key = ad_key(ad, help_name[h], t);
+  Global *g = map_get(&ad->helper, map_ptr(key));
+  if (g) return atom_global(g, ad->span);
+  Type *dual = ad_forward(ad, t), *step = diff_cotangent(t);
+  bool from_dual = h == HELP_Drop || h == HELP_Step;
+  Fn *f = NEW(Fn);
+  g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
+  map_set(&ad->helper, map_ptr(key), g);
+  f->span = ad->span;
+  f->n = h == HELP_Join ? 2 : 1;
+  f->param = NEW_N(Var *, 2);
+  f->param[0] = ad_var(ad, "x", from_dual ? dual : t);
+  f->param[1] = ad_var(ad, "dx", step);
+  f->ret = h == HELP_Drop ? t : h == HELP_Step ? step : dual;
+  BlockBuilder bb = {0};
+  Cases c = cases_of(ad, var_atom(ad, f->param[0]));
+  for (int k = 0; k < t->data.def->n_ctors; k++)
+    if (h == HELP_Join)
+      join_case(ad, &c, t, t->data.def->ctor[k], var_atom(ad, f->param[1]));
+    else
+      map_case(ad, &c, h, t, t->data.def->ctor[k]);
+  f->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  return atom_global(g, ad->span);
+}
