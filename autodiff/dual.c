@@ -111,6 +111,13 @@ void dual_spell(const Dual *shape, StrBuf *out) {
   if (shape->kind == DUAL_Tuple) buf_char(out, ')');
 }
 
+static bool same_shape(const Dual *a, const Dual *b) {
+  if (a->kind != b->kind) return false;
+  for (int i = 0; i < a->n; i++)
+    if (!same_shape(a->part[i], b->part[i])) return false;
+  return true;
+}
+
 /* ---- values ----------------------------------------------------------------------- */
 
 static Atom outsider(AD *ad, const Dual *d) {
@@ -147,6 +154,8 @@ static Atom pair_of(AD *ad, Out o, Type *t, Dual *d) {
 
 Atom dual_as(AD *ad, Out o, Type *t, Dual *d, const Dual *shape) {
   t = type_resolve(t);
+  /* Not taken apart to be put together: a call in tail position stays one. */
+  if (d->is_whole && same_shape(d, shape)) return d->whole;
   switch (shape->kind) {
   case DUAL_Plain: break;
   case DUAL_Pair: return pair_of(ad, o, t, d);
@@ -172,11 +181,17 @@ Type *dual_type(AD *ad, Type *t, const Dual *shape) {
   return type_tuple(shape->n, at);
 }
 
+static Dual *opened_from(Atom a, Dual *d) {
+  d->is_whole = true;
+  d->whole = a;
+  return d;
+}
+
 Dual *dual_open(AD *ad, Out o, Type *t, const Dual *shape, Atom a) {
   t = type_resolve(t);
   switch (shape->kind) {
   case DUAL_Plain: break;
-  case DUAL_Pair: return dual_pair(em_proj(ad, o, a, 0), em_proj(ad, o, a, 1));
+  case DUAL_Pair: return opened_from(a, dual_pair(em_proj(ad, o, a, 0), em_proj(ad, o, a, 1)));
   case DUAL_Box: {
     Dual *d = dual_new(DUAL_Box);
     d->at = a;
@@ -186,7 +201,7 @@ Dual *dual_open(AD *ad, Out o, Type *t, const Dual *shape, Atom a) {
     Dual **part = NEW_N(Dual *, shape->n + 1);
     for (int i = 0; i < shape->n; i++)
       part[i] = dual_open(ad, o, t->tuple.at[i], shape->part[i], em_proj(ad, o, a, i));
-    return dual_tuple(shape->n, part);
+    return opened_from(a, dual_tuple(shape->n, part));
   }
   }
   return dual_plain(a);

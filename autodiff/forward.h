@@ -19,6 +19,7 @@ struct Dual {
   Atom d;                           /* Pair: the tangent                            */
   const char *none;                 /* Pair: why there is none                      */
   int n;  Dual **part;              /* Tuple                                        */
+  bool is_whole;  Atom whole;       /* Pair, Tuple: what it was opened from         */
 };
 typedef VEC(Atom) AtomVec;
 
