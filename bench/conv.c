@@ -2,7 +2,7 @@
  * the peak of multiply-add on one core: batch 1, NCHW, the weight a constant,
  * with bias and a rectifier in the epilogue.
  *
- *   conv [seconds per layer [name contains]]                                 */
+ *   conv [seconds per layer [name contains [fast]]]      fast: as with --fast-math   */
 #include <string.h>
 #include "bench/bench.h"
 #include "cli/peak.h"
@@ -148,7 +148,8 @@ int main(int argc, char **argv) {
   double seconds = argc > 1 ? atof(argv[1]) : 0.5;
   const char *why;
   bool first = true;
-  LlvmJit *j = llvm_jit_new(NULL, &why);
+  LlvmOptions o = {.level = -1, .fast_math = argc > 3 && !strcmp(argv[3], "fast")};
+  LlvmJit *j = llvm_jit_new(&o, &why);
   if (!j) die("conv", why);
   printf("[\n");
   for (size_t i = 0; i < sizeof layer / sizeof *layer; i++) {

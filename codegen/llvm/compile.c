@@ -132,6 +132,7 @@ static void *work(void *job) {
   for (uint32_t unit; !j->why && (unit = atomic_fetch_add(&j->next, 1)) < j->n_units;) {
     Target t;
     const char *why = target_new(&t, level_of(j, unit), j->o->cpu);
+    t.cpu.fast = j->o->fast_math;
     LLVMModuleRef m = why ? NULL : unit_module(j, &t, (int)unit, &why);
     if (m) j->out[unit] = target_emit(&t, m, false, &why);
     if (!j->out[unit]) j->why = why;
@@ -206,6 +207,7 @@ char *llvm_emit_text(const LlvmOptions *o, const void *image, size_t n, bool ass
   char *text = NULL;
   *why = begin(&j, o, image, n);
   if (!*why) *why = target_new(&t, j.level, o->cpu);
+  t.cpu.fast = o->fast_math;
   LLVMModuleRef m = *why ? NULL : unit_module(&j, &t, WHOLE, why);
   if (m && !assembly) {
     char *ir = LLVMPrintModuleToString(m);

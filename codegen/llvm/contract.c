@@ -219,23 +219,33 @@ static bool describe(Con *c) {
   return c->side[0].n > 0 || c->side[1].n > 0;
 }
 
+static bool planes_or_tiles(Con *c) {
+  Emit *e = c->e;
+  if (plane_contract(c)) return true;
+  orient(c);
+  Val worth = LLVMBuildAnd(e->b, worth_it(c), LLVMBuildNot(e->b, only_sums(c), ""), "");
+  int64_t known;
+  if (val_known(worth, &known)) return known && tiled_contract(c);
+  Block yes = new_block(e, "tiled"), no = new_block(e, "plain"), done = new_block(e, "");
+  LLVMBuildCondBr(e->b, worth, yes, no);
+  LLVMPositionBuilderAtEnd(e->b, yes);
+  bool ok = tiled_contract(c);
+  LLVMBuildBr(e->b, ok ? done : no);
+  LLVMPositionBuilderAtEnd(e->b, no);
+  emit_contract_plain(e, c->at);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  return true;
+}
+
 bool emit_contract(Emit *e, uint32_t at) {
   Con c = {.e = e, .at = at};
   if (!describe(&c)) return false;
   if (window_contract(&c)) return true;
   join_sets(&c);
-  if (plane_contract(&c)) return true;
-  orient(&c);
-  Val worth = LLVMBuildAnd(e->b, worth_it(&c), LLVMBuildNot(e->b, only_sums(&c), ""), "");
-  int64_t known;
-  if (val_known(worth, &known)) return known && tiled_contract(&c);
-  Block yes = new_block(e, "tiled"), no = new_block(e, "plain"), done = new_block(e, "");
-  LLVMBuildCondBr(e->b, worth, yes, no);
-  LLVMPositionBuilderAtEnd(e->b, yes);
-  bool ok = tiled_contract(&c);
-  LLVMBuildBr(e->b, ok ? done : no);
-  LLVMPositionBuilderAtEnd(e->b, no);
-  emit_contract_plain(e, at);
+  Block done = winograd_contract(&c);
+  if (!done) return planes_or_tiles(&c);
+  if (!planes_or_tiles(&c)) emit_contract_plain(e, at);
   LLVMBuildBr(e->b, done);
   LLVMPositionBuilderAtEnd(e->b, done);
   return true;

@@ -76,13 +76,15 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
 
 /* ---- contract_tile.c: functions shared by a module ----------------------------------- */
 /* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
- * in elements, whether sum starts at zero, and a base: if apart, a is an array of 32-bit offsets
- * from it, in elements, one per depth, to where the rows lie side by side.  halves: the columns
- * that are computed, in half vectors, 1 to 4; sum's rows are 2 vectors apart. */
-Val tile_function(const Con *c, int height, int halves, bool apart);
+ * in elements, whether sum starts at zero, and a base.  halves: the columns that are computed, in
+ * half vectors, 1 to 4; sum's rows are 2 vectors apart.  way: APART: a is an array of 32-bit
+ * offsets from the base, in elements, one per depth, to where the rows lie side by side;
+ * above 0: rows lie so many elements apart, depths side by side. */
+enum { PACKED, APART = -1 };
+Val tile_function(const Con *c, int height, int halves, int64_t way);
 /* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
  * may be a narrower one. */
-Val tile_for(const Con *c, int height, int64_t n, Val columns, bool apart);
+Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way);
 LLVMTypeRef tile_type(const Emit *e);
 /* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
  * written, lanes of each); from has as many rows as a vector lanes. */
@@ -133,6 +135,20 @@ bool window_contract(Con *c);
 /* A convolution by a constant weight; false as above. */
 bool plane_contract(Con *c);
 
+/* ---- contract_transform.c ---------------------------------------------------------------- */
+/* Winograd's F(m x m, 3 x 3): tiles of alpha = m + 2 in, m out, each way. */
+typedef enum { TRANSFORM_DATA, TRANSFORM_WEIGHT, TRANSFORM_RESULT } Transform;
+enum { MAX_ALPHA = 6 };
+/* x, n by n values (scalars or vectors of floats), to y, of so many by so many as the transform
+ * gives: y[i * its_n + j].  m: 2 or 4. */
+void emit_transform(Emit *e, int m, Transform t, const Val *x, Val *y);
+
+/* ---- contract_winograd.c ----------------------------------------------------------------- */
+/* Code that takes a 3x3 convolution by a constant weight through Winograd's transforms, if it is
+ * one, the options allow it and it pays: then the builder is where the weight is no constant, and
+ * all goes on at the block that is returned.  NULL: nothing is emitted. */
+Block winograd_contract(const Con *c);
+
 /* ---- contract.c ---------------------------------------------------------------------------- */
 bool expr_uses(Emit *e, KE root, uint32_t var);
 void swap_sides(Con *c);
@@ -154,7 +170,11 @@ typedef struct {
 bool tiled_contract(Con *c);                 /* false: no memory              */
 /* Is a factor a load from a buffer that may be a constant of the program? */
 bool constant_buffer(const Con *c, int side, uint32_t *buf);
-/* The packed form of a constant side, made now if it is not there; at run time NULL: it is none. */
+/* What fill makes of a constant buffer, kept with the kernel under key: made now if it is not
+ * there; at run time NULL: the buffer is no constant, or there is no memory. */
+typedef struct { int64_t key;  Val n, k, bytes;  void (*fill)(const void *ctx, Val to);  const void *ctx; } Kept;
+Val kept_form(const Con *c, uint32_t buf, const Kept *f);
+/* The packed form of a constant side, kept. */
 Val packed_side(const Nest *t, int side, uint32_t buf);
 void pack_all(const Nest *t, int side, Val to);
 Val side_elements(const Nest *t, int side);  /* of one batch, packed          */

@@ -63,7 +63,7 @@ static Val choose_tile(const Nest *t, Val height, Val columns) {
   Emit *e = t->c->e;
   Val fn = NULL;
   for (int i = t->n_heights; i-- > 0;) {
-    Val f = tile_for(t->c, t->heights[i], known_or(t->n, -1), columns, false);
+    Val f = tile_for(t->c, t->heights[i], known_or(t->n, -1), columns, PACKED);
     Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[i]), "");
     fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
   }
@@ -147,15 +147,10 @@ void pack_all(const Nest *t, int side, Val to) {
   close_batch(c, l);
 }
 
-/* The packed form of a side that is a constant, made now if it is not there;
- * NULL at run time: it is none. */
-Val packed_side(const Nest *t, int side, uint32_t buf) {
-  const Con *c = t->c;
+Val kept_form(const Con *c, uint32_t buf, const Kept *f) {
   Emit *e = c->e;
-  Val bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side)));
-  Val key = i64_of(e, (int64_t)c->at * 2 + side);
-  Val arg[6] = {e->state, e->buf[buf], key, side == ROWS ? t->m : t->n, t->k, bytes};
   LLVMTypeRef p = ptr_type(e);
+  Val arg[6] = {e->state, e->buf[buf], i64_of(e, f->key), f->n, f->k, f->bytes};
   Val found = emit_call(e, "rvm.packed", p, arg, 5, false);
   Block have = LLVMGetInsertBlock(e->b), make = new_block(e, "pack"), fill = new_block(e, "fill");
   Block done = new_block(e, "packed");
@@ -164,7 +159,7 @@ Val packed_side(const Nest *t, int side, uint32_t buf) {
   Val room = emit_call(e, "rvm.pack", p, arg, 6, false);
   LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, room, ""), fill, done);
   LLVMPositionBuilderAtEnd(e->b, fill);
-  pack_all(t, side, room);
+  f->fill(f->ctx, room);
   (void)emit_call(e, "rvm.pack_done", int_type(e, 64), (Val[]){e->state, room}, 2, false);
   Block filled = LLVMGetInsertBlock(e->b);
   LLVMBuildBr(e->b, done);
@@ -172,6 +167,28 @@ Val packed_side(const Nest *t, int side, uint32_t buf) {
   Val phi = LLVMBuildPhi(e->b, p, "");
   LLVMAddIncoming(phi, (Val[]){found, room, room}, (Block[]){have, make, filled}, 3);
   return phi;
+}
+
+typedef struct {
+  const Nest *t;
+  int side;
+} PackSide;
+static void fill_side(const void *ctx, Val to) {
+  const PackSide *s = ctx;
+  pack_all(s->t, s->side, to);
+}
+
+Val packed_side(const Nest *t, int side, uint32_t buf) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  PackSide s = {t, side};
+  Kept f = {.key = (int64_t)c->at * 2 + side,
+            .n = side == ROWS ? t->m : t->n,
+            .k = t->k,
+            .bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side))),
+            .fill = fill_side,
+            .ctx = &s};
+  return kept_form(c, buf, &f);
 }
 
 /* ---- scratch ------------------------------------------------------------------------------ */

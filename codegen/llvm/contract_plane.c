@@ -162,10 +162,10 @@ static Val choose_tile(const Plane *p, Val height, Val columns) {
   const Con *c = p->w.c;
   Emit *e = c->e;
   int64_t low = p->w.across.n / p->segments;
-  Val fn = tile_for(c, (int)low, p->n, columns, true);
+  Val fn = tile_for(c, (int)low, p->n, columns, APART);
   if (p->w.across.n % p->segments == 0) return fn;
   Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
-  return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, true), "");
+  return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, APART), "");
 }
 
 /* One row of the output, one panel of channels. */

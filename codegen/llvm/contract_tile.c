@@ -2,6 +2,7 @@
  * registers over the depth, and the turning over of squares.  They know nothing
  * of the kernel, so a module has each once.                                  */
 #include "codegen/llvm/contract.h"
+#include <stdio.h>
 
 enum { BUSY = 8 }; /* independent sums that hide the latency of multiply-add */
 
@@ -27,7 +28,7 @@ typedef struct {
   const Con *c;
   int height, vectors, n; /* n = height * vectors sums            */
   int halves;             /* the columns; odd: the last vector is half as long */
-  bool apart;             /* rows of a are found through offsets  */
+  int64_t way;            /* how rows of a are found: PACKED, APART, or their pitch */
 } Tile;
 
 static unsigned lanes_of(const Tile *t, int j) {
@@ -46,7 +47,7 @@ static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
     x[j] = load_lanes(e, c->type, lanes_of(t, j), con_at(c, b, i64_of(e, j * (int)c->lanes)), NULL,
                       (unsigned)c->bytes);
   for (int i = 0; i < t->height; i++) {
-    Val one = load_one(c, con_at(c, a, i64_of(e, i)));
+    Val one = load_one(c, con_at(c, a, i64_of(e, i * (t->way > 0 ? t->way : 1))));
     for (int j = 0; j < t->vectors; j++) {
       Val *s = &sum[i * t->vectors + j], w = splat(e, one, lanes_of(t, j));
       *s = multiply_add(e, c->t, vector_of(t, j), w, x[j], *s);
@@ -57,7 +58,7 @@ static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
 /* a: where the rows of this depth are, or where their offset is. */
 static Val rows_at(const Tile *t, Val a) {
   Emit *e = t->c->e;
-  if (!t->apart) return a;
+  if (t->way != APART) return a;
   Val off = LLVMBuildLoad2(e->b, int_type(e, 32), a, "");
   return con_at(t->c, tile_arg(e, 6), LLVMBuildSExt(e->b, off, int_type(e, 64), ""));
 }
@@ -65,7 +66,7 @@ static Val rows_at(const Tile *t, Val a) {
 static Val next_rows(const Tile *t, Val a) {
   Emit *e = t->c->e;
   Val one = i64_of(e, 1);
-  if (!t->apart) return con_at(t->c, a, i64_of(e, t->height));
+  if (t->way != APART) return con_at(t->c, a, i64_of(e, t->way > 0 ? 1 : t->height));
   return LLVMBuildInBoundsGEP2(e->b, int_type(e, 32), a, &one, 1, "");
 }
 
@@ -182,20 +183,17 @@ static Con open_shared(const Con *c, Emit *in, Val fn) {
   return own;
 }
 
-Val tile_function(const Con *c, int height, int halves, bool apart) {
-  char name[] = "tile.?.?.?.?.?";
+Val tile_function(const Con *c, int height, int halves, int64_t way) {
+  char name[64];
   bool fresh;
-  name[5] = (char)('a' + (int)c->t);
-  name[7] = (char)('a' + height);
-  name[9] = (char)('0' + halves);
-  name[11] = (char)('a' + (int)c->lanes);
-  name[13] = apart ? 'a' : 'p';
+  snprintf(name, sizeof name, "tile.%d.%d.%d.%u.%lld", (int)c->t, height, halves, c->lanes,
+           (long long)way);
   Val fn = shared_function(c, name, tile_type(c->e), &fresh);
   if (!fresh) return fn;
   Emit in;
   Con own = open_shared(c, &in, fn);
   int vectors = (halves + 1) / 2;
-  Tile t = {&own, height, vectors, height * vectors, halves, apart};
+  Tile t = {&own, height, vectors, height * vectors, halves, way};
   tile_body(&t);
   LLVMDisposeBuilder(in.b);
   return fn;
@@ -250,16 +248,16 @@ int tile_halves(const Con *c, int64_t columns) {
   return columns >= 4 * half ? 4 : (int)ceil_div(columns, half);
 }
 
-Val tile_for(const Con *c, int height, int64_t n, Val columns, bool apart) {
+Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way) {
   Emit *e = c->e;
   int64_t width = 2 * (int64_t)c->lanes, rest = n < 0 ? 0 : n % width;
   int last = rest ? tile_halves(c, rest) : 4;
-  if (n >= 0 && n < width) return tile_function(c, height, last, apart);
-  Val fn = tile_function(c, height, 4, apart);
+  if (n >= 0 && n < width) return tile_function(c, height, last, way);
+  Val fn = tile_function(c, height, 4, way);
   if (n < 0) last = 2;
   if (last == 4) return fn;
   Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, last * (int)c->lanes / 2), "");
-  return LLVMBuildSelect(e->b, narrow, tile_function(c, height, last, apart), fn, "");
+  return LLVMBuildSelect(e->b, narrow, tile_function(c, height, last, way), fn, "");
 }
 
 Val turn_function(const Con *c) {

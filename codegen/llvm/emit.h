@@ -11,7 +11,8 @@
 
 typedef LLVMValueRef Val;
 typedef LLVMBasicBlockRef Block;
-typedef struct { bool f16c, fma, wide; int vector_bytes; } Cpu; /* wide: AVX-512 */
+/* What code is made for.  wide: AVX-512; fast: LlvmOptions.fast_math. */
+typedef struct { bool f16c, fma, wide, fast;  int vector_bytes; } Cpu;
 
 typedef struct Emit {
   LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;

@@ -23,6 +23,7 @@ LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why) {
   *why = "out of memory";
   int level = o && o->level >= 0 && o->level <= 3 ? o->level : 2;
   if (j && (j->room = room_new())) *why = target_new(&j->target, level, o ? o->cpu : NULL);
+  if (j) j->target.cpu.fast = o && o->fast_math;
   if (!*why) return j;
   if (j) room_free(j->room);
   free(j);

@@ -15,12 +15,14 @@ typedef struct {
   int level;                                 /* of optimisation, 0..3; -1: the default, 2 */
   int threads;                               /* that compile; 0: one per processor */
   bool functions;                            /* control flow too, not only kernels */
+  bool fast_math;                            /* convolutions may go through Winograd's transforms */
   const char *cpu;                           /* NULL: this machine's; x86-64-v4, x86-64-v3 or x86-64 */
 } LlvmOptions;
 
 /* image: bytes that rvm_program_load accepts (it is verified again), aligned to
  * 8.  The result is a code file (codegen/native/code.h) and depends on the
- * image and the CPU only; release it with llvm_free.  NULL: *why (static text). */
+ * image, the CPU, level, functions and fast_math only; release it with
+ * llvm_free.  NULL: *why (static text). */
 void *llvm_compile(const LlvmOptions *o, const void *image, size_t n, size_t *bytes,
                    const char **why);
 /* The same as optimised LLVM IR, or as the host's assembly; a C string. */

@@ -9,7 +9,7 @@ static bool has(const char *features, const char *f) { return strstr(features, f
 static Cpu cpu_of(const char *features) {
   bool wide = has(features, "+avx512f") && has(features, "+avx512vl");
   int bytes = wide ? 64 : has(features, "+avx2") ? 32 : 16;
-  return (Cpu){has(features, "+f16c"), has(features, "+fma"), wide, bytes};
+  return (Cpu){has(features, "+f16c"), has(features, "+fma"), wide, false, bytes};
 }
 
 /* What a level of x86-64 has, in words of LLVM's feature strings. */

@@ -61,10 +61,11 @@ static void *filled(const Kernel *k, uint32_t b, const int64_t *sym, size_t *byt
 }
 
 static void compare(const Kernel *k, uint32_t b, const int64_t *sym, const void *got,
-                    const void *want, const char *what) {
+                    const void *want, double rounds, const char *what) {
   int64_t n;
   DType t = (DType)k->buf[b].dtype;
   double tolerance = t == DT_f64 ? 1e-12 : t == DT_f32 ? 2e-5 : t == DT_f16 ? 4e-3 : 0;
+  tolerance *= rounds;
   assert_true(kernel_buf_count(k, b, sym, &n));
   for (int64_t i = 0; i < n; i++) {
     double x = get(got, i, t), y = get(want, i, t);
@@ -82,6 +83,7 @@ typedef struct {
   KProg *p;
   void *constant[MOST_CONSTANTS]; /* they outlive the kernel */
   int constants;
+  double rounds; /* so many times the tolerance */
 } Compiled;
 
 static KStatus interpret(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
@@ -105,7 +107,7 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
   for (int i = 0; i < 2; i++) {
     memset(mem[0][out], 0x7f, bytes[out]);
     assert_int_equal(c->fn(c->ctx, mem[0], sym, A, &e), K_OK);
-    compare(k, out, sym, mem[0][out], mem[1][out], what);
+    compare(k, out, sym, mem[0][out], mem[1][out], c->rounds, what);
   }
   for (uint32_t b = 0; b < k->n_params; b++) {
     if (constant && b == WEIGHT && c->constants < MOST_CONSTANTS)
@@ -116,19 +118,21 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
   }
 }
 
-static Compiled compile(const Kernel *k, const char *cpu) {
+static Compiled compile_as(const Kernel *k, const char *cpu, bool fast) {
   const char *why = NULL;
   KError e = {K_OK, ""};
-  Compiled c = {0};
+  Compiled c = {.rounds = fast ? 100 : 1};
   bool needs;
   if (kernel_verify(k, A, &needs, &e) != K_OK) fail_msg("%s", e.why);
   assert_int_equal(kernel_prepare(k, A, &c.p, &e), K_OK);
-  c.jit = llvm_jit_new(&(LlvmOptions){.level = 1, .cpu = cpu}, &why);
+  c.jit = llvm_jit_new(&(LlvmOptions){.level = 1, .cpu = cpu, .fast_math = fast}, &why);
   assert_non_null(c.jit);
   c.fn = llvm_jit_kernel(c.jit, k, interpret, NULL, &c.ctx, &why);
   if (!c.fn) fail_msg("%s", why);
   return c;
 }
+
+static Compiled compile(const Kernel *k, const char *cpu) { return compile_as(k, cpu, false); }
 
 static void drop(Compiled *c, Kernel *k) {
   llvm_jit_free(c->jit);
@@ -286,7 +290,7 @@ static Kernel *convolution(const Conv *c) {
   return k;
 }
 
-static void check_conv(const Conv *v, const char *cpu) {
+static void check_conv_as(const Conv *v, const char *cpu, bool fast) {
   char what[200];
   snprintf(what, sizeof what,
            "%s: n %lld groups %lld in %lld out %lld, %lldx%lld, kernel %lldx%lld, stride %lld, pad "
@@ -296,10 +300,12 @@ static void check_conv(const Conv *v, const char *cpu) {
            (long long)v->stride, (long long)v->pad, (long long)v->dilation,
            v->last ? "channels last" : "channels first");
   Kernel *k = convolution(v);
-  Compiled c = compile(k, cpu);
+  Compiled c = compile_as(k, cpu, fast);
   for (int i = 0; i < 2; i++) run(&c, k, NULL, i, what);
   drop(&c, k);
 }
+
+static void check_conv(const Conv *v, const char *cpu) { check_conv_as(v, cpu, false); }
 
 static void convolutions_of_all_kinds(void **state) {
   (void)state;
@@ -330,12 +336,27 @@ static void random_convolutions(void **state) {
   }
 }
 
+/* Sizes at which the transforms pay: both sizes of tiles, whole and cut ones, several blocks,
+ * groups and images, channels that leave lanes empty, no padding. */
+static void convolutions_by_transforms(void **state) {
+  (void)state;
+  static const Conv fixed[] = {
+      {1, 1, 32, 32, 14, 14, 3, 3, 1, 1, 1, false}, {2, 1, 40, 72, 9, 13, 3, 3, 1, 1, 1, false},
+      {1, 2, 21, 37, 12, 18, 3, 3, 1, 0, 1, false}, {1, 1, 64, 64, 56, 24, 3, 3, 1, 1, 1, false},
+      {1, 1, 130, 96, 6, 6, 3, 3, 1, 1, 1, false},  {1, 3, 17, 16, 20, 37, 3, 3, 1, 2, 1, false}};
+  int n = sizeof fixed / sizeof *fixed;
+  for (int cpu = 0; cpu < 3; cpu++)
+    for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++)
+      check_conv_as(&fixed[i], cpu_name[cpu], true);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_around_the_borders_of_tiles),
       cmocka_unit_test(deep_and_tall_products),
       cmocka_unit_test(convolutions_of_all_kinds),
       cmocka_unit_test(random_convolutions),
+      cmocka_unit_test(convolutions_by_transforms),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
