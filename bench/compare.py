@@ -81,6 +81,8 @@ class Setting:
         args = [self.rvm, "run", program, f"--engine={self.options.engine}", f"--opt={self.options.opt}", f"--entry={row.entry}"]
         if row.weights:
             args.append("--params=" + (row.weights if row.weights.startswith("/") else self.weights(row.weights)))
+        if row.fast:
+            args.append("--fast-math")
         if row.threads > 1:
             if "--threads" not in self.help:
                 raise Missing("this rvm has no --threads")

@@ -18,6 +18,7 @@ class Row:
     peers: tuple = ()                           # NAME@FW of peers.sh list
     bar: str = ""                               # "<= 0.85": of the ratio
     threads: int = 1
+    fast: bool = False                          # --fast-math: a row without a bar
     measure: Callable = None
     peer_class: Any = None
     base: str = ""                              # against_ours: the row that is 1
@@ -103,6 +104,10 @@ def cnn(c):
         yield Row("cnn", name, f"models/{name}.rly", {"x": "f32[1,3,224,224]=rand:1"}, name, "main", "p06",
                   (f"{name}_ort@{ORT}", f"{name}_optimize_for_inference@{TORCH}"), "<= 1.0", measure=c.paired)
 
+    for name in ("resnet18", "resnet50"):
+        yield Row("fast", f"{name}_fast", f"models/{name}.rly", {"x": "f32[1,3,224,224]=rand:1"}, name, "main", "p06",
+                  (f"{name}_ort@{ORT}", f"{name}_optimize_for_inference@{TORCH}"), fast=True, measure=c.paired)
+
 
 def wake_words(c):
     yield Row("dscnn", "dscnn", "models/dscnn.rly", ref_input("dscnn", "x", "x"), "dscnn", "main", "p07",
@@ -122,6 +127,9 @@ def convolutions(c):
             yield Row("gconv", f"gconv_{size}_g{groups}", "models/conv_sizes.rly", {"x": "rand:1"},
                       f"gconv_g{groups}", f"g{groups}_{size}", "p08", (f"{name}@{TORCH}", f"{name}@torch-ofi+mkl", f"{name}@{ORT}"),
                       "<= 0.8" if groups >= 8 else "", measure=c.paired)
+            if groups in (1, 8, 16):
+                yield Row("fast", f"gconv_{size}_g{groups}_fast", "models/conv_sizes.rly", {"x": "rand:1"}, f"gconv_g{groups}",
+                          f"g{groups}_{size}", "p08", (f"{name}@torch-ofi+mkl", f"{name}@{ORT}"), fast=True, measure=c.paired)
     for channels in range(128, 257, 8):
         name = f"prune_{channels}"
         peers = (f"{name}@torch-ofi+mkl", f"{name}@{ORT}") if channels in (128, 184, 256) else ()

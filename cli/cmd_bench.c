@@ -14,7 +14,7 @@ typedef struct {
   TextList input, params, vs;
   NumberOpt seconds;
   uint64_t rounds;
-  bool us;
+  bool us, fast_math;
 } BenchCmd;
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(BenchCmd, field) }
@@ -26,6 +26,7 @@ static const Opt bench_opts[] = {
     O("engine", "NAME", "", OPT_TEXT, engine),
     O("opt", "N", "", OPT_TEXT, opt),
     O("passes", "A,B", "", OPT_TEXT, passes),
+    O("fast-math", NULL, "", OPT_FLAG, fast_math),
     O("vs", "WHAT", "also this, taking turns: 'engine=vm opt=0', 'rvm=PATH', or a command",
       OPT_LIST, vs),
     O("seconds", "S", "how long to measure each (default 2)", OPT_NUMBER, seconds),
@@ -33,7 +34,7 @@ static const Opt bench_opts[] = {
     O("json", "FILE", "write the figures there", OPT_TEXT, json),
     O("us", NULL, "end with a line of best and median in microseconds", OPT_FLAG, us),
 };
-enum { N_OPTS = sizeof bench_opts / sizeof *bench_opts, N_FORWARDED = 7 };
+enum { N_OPTS = sizeof bench_opts / sizeof *bench_opts, N_FORWARDED = 8 };
 #undef O
 
 typedef struct {
@@ -56,6 +57,10 @@ static void forward(const BenchCmd *o, Argv *v) {
       add_setting(v, bench_opts[i].name, *(const char *const *)at);
       continue;
     }
+    if (bench_opts[i].kind == OPT_FLAG) {
+      if (*(const bool *)at) vec_push(v, str_fmt("--%s", bench_opts[i].name));
+      continue;
+    }
     const TextList *list = (const TextList *)at;
     for (int k = 0; k < list->n; k++) add_setting(v, bench_opts[i].name, list->at[k]);
   }
@@ -70,10 +75,11 @@ static char *own_path(void) {
 static bool is_setting(const char *word, size_t n) {
   static const char *const more[] = {"rvm", "model"};
   const char *eq = memchr(word, '=', n);
-  size_t key = eq ? (size_t)(eq - word) : 0;
-  for (int i = 0; key && i < N_FORWARDED + 2; i++) {
+  size_t key = eq ? (size_t)(eq - word) : n;
+  for (int i = 0; i < N_FORWARDED + 2; i++) {
     const char *name = i < N_FORWARDED ? bench_opts[i].name : more[i - N_FORWARDED];
-    if (strlen(name) == key && !strncmp(name, word, key)) return true;
+    bool flag = i < N_FORWARDED && bench_opts[i].kind == OPT_FLAG;
+    if (flag == !eq && strlen(name) == key && !strncmp(name, word, key)) return true;
   }
   return false;
 }

@@ -10,6 +10,7 @@ typedef struct {
   const char *out, *entry, *passes, *emit;
   TextList params;
   NumberOpt opt;
+  bool fast_math;
 } BuildCmd;
 static const Opt build_opts[] = {
     {"out", "FILE.rvm", "where to write (default: beside the source)", OPT_TEXT,
@@ -21,6 +22,8 @@ static const Opt build_opts[] = {
     {"opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, offsetof(BuildCmd, opt)},
     {"passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT,
      offsetof(BuildCmd, passes)},
+    {"fast-math", NULL, "with --emit=llvm,asm: the code of rvm run --fast-math", OPT_FLAG,
+     offsetof(BuildCmd, fast_math)},
     {"emit", "KIND,...", "text instead, printed or to --out: " EMIT_KINDS, OPT_TEXT,
      offsetof(BuildCmd, emit)},
     {"diag", "json", "diagnostics as JSON lines", OPT_TEXT, offsetof(BuildCmd, common.diag)},
@@ -55,7 +58,7 @@ static int run_build(void *opts, int n, char **args) {
   d.stays = none_stays;
   const char *entry = o->entry || !weights.n ? o->entry : "main";
   if (!driver_image(&d, args[0], entry, &bytes, &size, &m, &code)) return code;
-  if (o->emit) return emit_stages(o->emit, o->out, args[0], bytes, size, m);
+  if (o->emit) return emit_stages(o->emit, o->out, args[0], bytes, size, m, o->fast_math);
   const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, bytes, size);
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }

@@ -25,7 +25,7 @@ typedef struct {
   NumberOpt opt;
   uint64_t threads;
   const char *passes, *profile, *memory;
-  bool stats, types, full, quiet, samples, no_cache, perf;
+  bool stats, types, full, quiet, samples, no_cache, perf, fast_math;
 } RunCmd;
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(RunCmd, field) }
@@ -42,6 +42,8 @@ static const Opt run_opts[] = {
     O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
     O("engine", "NAME", "auto (default), interp, vm (compiled kernels) or native (all compiled)",
       OPT_TEXT, engine),
+    O("fast-math", NULL, "compiled 3x3 convolutions may multiply less and round more", OPT_FLAG,
+      fast_math),
     O("no-cache", NULL, "neither look for machine code in the cache nor keep it", OPT_FLAG,
       no_cache),
     O("perf", NULL, "tell perf(1) the names of compiled functions", OPT_FLAG, perf),
@@ -345,6 +347,7 @@ static int run_run(void *opts, int n, char **args) {
   if (!engine_kind(o->engine, &r.engine.kind))
     return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
   r.engine.no_cache = o->no_cache, r.engine.perf = o->perf;
+  r.engine.fast_math = o->fast_math;
   r.engine.threads = o->threads > 64 ? 64 : (int)o->threads;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   for (int i = 0; i < o->input.n; i++)

@@ -10,6 +10,7 @@ typedef struct {
   const uint8_t *image;
   size_t n;
   const Module *m;
+  bool fast_math;
 } Built;
 
 /* Each appends its text, or says why not. */
@@ -33,7 +34,7 @@ static const char *emit_kernels(const Built *b, StrBuf *out) {
 
 static const char *emit_machine(const Built *b, bool assembly, StrBuf *out) {
   const char *why = NULL;
-  char *text = native_text(b->image, b->n, assembly, &why);
+  char *text = native_text(b->image, b->n, assembly, b->fast_math, &why);
   if (text) buf_str(out, text);
   free(text);
   return text ? NULL : why;
@@ -64,8 +65,8 @@ bool emit_known(const char *kinds) {
 }
 
 int emit_stages(const char *kinds, const char *out, const char *path, const uint8_t *image,
-                size_t n, const Module *m) {
-  Built b = {image, n, m};
+                size_t n, const Module *m, bool fast_math) {
+  Built b = {image, n, m, fast_math};
   StrBuf text = {0};
   size_t len;
   for (const char *p = kinds; *p; p += len + (p[len] == ',')) {

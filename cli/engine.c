@@ -28,6 +28,7 @@ static bool plug(EngineChoice *e, bool compile) {
   NativeOptions o = {.functions = e->kind != ENGINE_VM,
                      .cache = !e->no_cache,
                      .compile = compile,
+                     .fast_math = e->fast_math,
                      .threads = e->threads};
   e->native = native_open(e->p, e->image, e->n, o, &e->why);
   const char *perf = getenv("RVM_PERF");

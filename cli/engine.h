@@ -13,7 +13,7 @@ typedef enum { ENGINE_AUTO, ENGINE_INTERP, ENGINE_VM, ENGINE_NATIVE } EngineKind
 
 typedef struct {
   EngineKind kind;
-  bool no_cache, perf;                       /* perf: a map of symbols, too   */
+  bool no_cache, perf, fast_math;            /* perf: a map of symbols, too   */
   int threads;                               /* of large kernels; 0: one per core */
   rvm_program *p;  const void *image;  size_t n; /* set by engine_start        */
   Native *native;                            /* NULL: interpreted             */

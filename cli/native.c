@@ -71,13 +71,14 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   CacheKey key = {{0, 0}};
   o.cache = o.cache && cache_wanted();
   if (o.cache) {
-    key = cache_key(image, n, module_path(), o.functions ? "whole" : "kernels");
+    static const char *const wish[2][2] = {{"kernels", "kernels fast"}, {"whole", "whole fast"}};
+    key = cache_key(image, n, module_path(), wish[o.functions][o.fast_math]);
     Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, o.threads, why) : NULL;
     if (out) return out;
   }
   *why = "it is not in the cache";
   if (!o.compile || !load_compiler(&c, why)) return NULL;
-  LlvmOptions how = {.level = -1, .functions = o.functions};
+  LlvmOptions how = {.level = -1, .functions = o.functions, .fast_math = o.fast_math};
   code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
   if (o.cache) cache_put(key, code, bytes);
@@ -105,10 +106,10 @@ bool native_perf_map(const Native *n) {
 
 bool native_present(void) { return access(module_path(), R_OK) == 0; }
 
-char *native_text(const void *image, size_t n, bool assembly, const char **why) {
+char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
   Compiler c;
-  if (!load_compiler(&c, why)) return NULL;
-  return c.text(&(LlvmOptions){.level = -1, .functions = true}, image, n, assembly, why);
+  LlvmOptions how = {.level = -1, .functions = true, .fast_math = fast_math};
+  return load_compiler(&c, why) ? c.text(&how, image, n, assembly, why) : NULL;
 }
 
 #else
@@ -125,8 +126,8 @@ bool native_perf_map(const Native *n) {
   return false;
 }
 bool native_present(void) { return false; }
-char *native_text(const void *image, size_t n, bool assembly, const char **why) {
-  (void)image, (void)n, (void)assembly;
+char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
+  (void)image, (void)n, (void)assembly, (void)fast_math;
   *why = none;
   return NULL;
 }

@@ -13,6 +13,7 @@ typedef struct {
   bool functions;                            /* control flow too, not only kernels */
   bool cache;                                /* look there, and keep it there */
   bool compile;                              /* if it is not in the cache     */
+  bool fast_math;                            /* see LlvmOptions               */
   int threads;                               /* of large kernels; 0: one per core */
 } NativeOptions;
 
@@ -25,7 +26,7 @@ void    native_close(Native *n);             /* NULL is fine                  */
 /* Tell `perf` the names: /tmp/perf-PID.map.  false: it cannot be written. */
 bool    native_perf_map(const Native *n);
 /* All of a program as LLVM IR or assembly; release with free.  NULL: *why. */
-char   *native_text(const void *image, size_t n, bool assembly, const char **why);
+char   *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why);
 /* Is the module there? */
 bool    native_present(void);
 #endif

@@ -17,7 +17,8 @@ enum {
   BLOCK = 512 << 10,    /* bytes of transformed data at a time, at least     */
   DATA_BYTES = 8 << 20, /* ... and at most                                   */
   PER_VALUE = 6,        /* cycles to transform one vector of data or result  */
-  PER_CYCLE = 4         /* bytes of weights that memory gives beside products */
+  NEAR = 4 << 20,       /* bytes of weights that stay in a cache            */
+  PER_CYCLE = 4         /* bytes that memory gives; a cache four times that */
 };
 
 typedef struct {
@@ -43,7 +44,9 @@ static double cycles(const Winograd *p) {
   double area = (double)(p->alpha * p->alpha), c = (double)p->channels, n = (double)p->n;
   double ways = ceil_div(p->channels, (int64_t)lanes) + 2.0 * (double)ceil_div(p->n, p->width);
   double products = 1.1 * tiles * area * c * n / lanes, moves = PER_VALUE * tiles * area * ways;
-  double bytes = 4 * (double)weight_elements(p), reading = bytes / PER_CYCLE;
+  double bytes = 4 * (double)weight_elements(p);
+  bool near = bytes * (double)known_or(p->w.c->batch.total, 1) <= NEAR;
+  double reading = bytes / (near ? 4 * PER_CYCLE : PER_CYCLE);
   return moves + (reading > products ? reading : products);
 }
 

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""fast_math.py RVM -- what --fast-math costs: convolutions against float64.
+
+The error of an output is measured in units of eps times the largest sum of |data| * |weight| behind an output, so it
+does not depend on the numbers' size."""
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+RVM = os.path.abspath(sys.argv[1])
+EPS = np.finfo(np.float32).eps
+PLAIN, FAST = 4.0, {2: 4.0, 4: 32.0}            # bounds, in those units; of tiles of 2x2 and 4x4
+# images, groups, channels in and out per group, height, width, padding; the tile
+CASES = [(1, 1, 64, 64, 56, 56, 1, 4), (1, 1, 128, 128, 28, 28, 1, 4), (2, 1, 48, 40, 13, 21, 1, 4),
+         (1, 8, 32, 32, 14, 14, 1, 4), (1, 1, 256, 256, 6, 6, 1, 2), (1, 2, 33, 47, 17, 12, 0, 4)]
+
+
+def conv64(x, w, groups, pad):
+    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    w = w.astype(np.float64)
+    n, c, h, wide = x.shape
+    per_in, per_out = c // groups, w.shape[0] // groups
+    out = np.zeros((n, w.shape[0], h - 2, wide - 2))
+    for g in range(groups):
+        part, filters = x[:, g * per_in:(g + 1) * per_in], w[g * per_out:(g + 1) * per_out]
+        for i in range(3):
+            for j in range(3):
+                window = part[:, :, i:i + h - 2, j:j + wide - 2]
+                out[:, g * per_out:(g + 1) * per_out] += np.einsum("nchw,oc->nohw", window, filters[:, :, i, j])
+    return out
+
+
+def run(folder, *options):
+    out = f"{folder}/y.npz"
+    command = [RVM, "run", f"{folder}/m.rly", "--input", f"x=@{folder}/x.npy", "--params", f"{folder}/w.npz", "--quiet",
+               "--output", out, "--engine", "native", *options]
+    subprocess.run(command, check=True, env={**os.environ, "RVM_CACHE": "1", "XDG_CACHE_HOME": f"{folder}/cache"})
+    with np.load(out) as f:
+        return f[f.files[0]]
+
+
+def check(case, folder):
+    images, groups, c, k, h, w, pad, tile = case
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((images, groups * c, h, w)).astype(np.float32)
+    weight = rng.standard_normal((groups * k, c, 3, 3)).astype(np.float32)
+    np.save(f"{folder}/x.npy", x)
+    np.savez(f"{folder}/w.npz", w=weight)
+    with open(f"{folder}/m.rly", "w") as f:
+        f.write(f"def @main(%x: Tensor[{x.shape}, float32], %w: Tensor[{weight.shape}, float32]) {{\n"
+                f"  nn.relu(nn.conv2d(%x, %w, padding=[{pad}, {pad}], groups={groups}))\n}}\n")
+    want, size = np.maximum(conv64(x, weight, groups, pad), 0), conv64(abs(x), abs(weight), groups, pad).max()
+    fast, plain, again = run(folder, "--fast-math"), run(folder), run(folder, "--fast-math")
+    shared = run(folder, "--fast-math", "--threads", "2", "--repeat", "3")
+    error = [float(abs(y - want).max() / (EPS * size)) for y in (plain, fast)]
+    said = f"{case}: {error[0]:.3f} plain, {error[1]:.3f} fast"
+    if error[0] > PLAIN or error[1] > FAST[tile]:
+        return f"{said}: more than {PLAIN} and {FAST[tile]}"
+    if np.array_equal(fast, plain):
+        return f"{said}: the transforms were not used"
+    if not np.array_equal(fast, again):
+        return f"{said}: from the cache it is another result"
+    if not np.array_equal(fast, shared):
+        return f"{said}: on two threads it is another result"
+    print(said)
+    return None
+
+
+def main():
+    if not os.path.exists(os.path.join(os.path.dirname(RVM), "rvm_native.so")):
+        print("no LLVM")
+        sys.exit(77)
+    failed = 0
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            why = check(case, folder)
+        if why:
+            failed += 1
+            print(f"FAILED {why}")
+    print(f"{len(CASES) - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()
