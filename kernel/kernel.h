@@ -11,8 +11,8 @@
  * Buffers are seen with the kernel's own extents: a tensor is accepted when
  * its dtype is equal and its element count is that of the extents; its shape
  * is the caller's business.  A rank-0 buffer is one element.  Outputs may not
- * overlap other buffers unless they are the same buffer accessed only at the
- * same element in each innermost iteration (in-place maps).
+ * overlap other buffers unless they are one with an input that dies
+ * (kernel_in_place).
  *
  * Semantics of scalar operations: kernel/scalar.def.  Every load and store
  * must be inside its buffer: proved when the kernel is verified, or checked by
@@ -110,6 +110,11 @@ typedef struct { KStatus status; const char *why; } KError;   /* why: static tex
  * symbols.  Loop extents, like dims, are over Const, Sym and Op only.
  * scratch: memory returned before the function returns. */
 KStatus kernel_verify(const Kernel *k, KAlloc scratch, bool *needs_launch, KError *err);
+/* *yes: output `out` may lie in the memory of input `in`, when both are of the same
+ * number of elements and no other parameter is there: each element is made once,
+ * from what stands in its place, so every engine gives the same as apart.  On a
+ * verified kernel; linear in its size.  false: no memory. */
+bool kernel_in_place(const Kernel *k, uint32_t in, uint32_t out, KAlloc scratch, bool *yes);
 /* With these symbols: are all extents >= 0 and all unproved accesses inside?
  * Small kernels take nothing from scratch. */
 KStatus kernel_launch_ok(const Kernel *k, const int64_t *sym, KAlloc scratch, KError *err);

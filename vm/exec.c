@@ -138,17 +138,34 @@ static rvm_status do_record(rvm_instance *vm, CellKind kind, uint32_t desc, cons
 
 enum { MAX_RANK = 8 }; /* the verifier's                */
 
-rvm_status vm_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
-  int64_t dim[MAX_RANK];
-  int rank = (int)w[1];
+/* A new tensor of type `type`, unless x, which may be NULL, can serve: when nobody
+ * else sees it and it has as many elements. */
+static rvm_status make_tensor(rvm_instance *vm, uint32_t type, const uint32_t *list, uint64_t *r,
+                              Tensor *x, uint64_t *out) {
+  int64_t dim[MAX_RANK], count;
+  int rank = (int)list[0];
   for (int i = 0; i < rank; i++) {
-    dim[i] = (int64_t)r[w[2 + i]];
+    dim[i] = (int64_t)r[list[1 + i]];
     if (dim[i] < 0) return vm_fault(vm, "a tensor's extent is negative", NULL);
   }
-  Tensor *t = heap_tensor(&vm->heap, (DType)vm->p->im.type[w[0]].dtype, rank, dim);
+  if (x && x->h.u.own.count == 1 && heap_owns(x) && x->h.n == rank &&
+      dims_count(dim, rank, &count) && count == x->count) {
+    memcpy(x->dim, dim, (size_t)rank * 8);
+    *out = cell_value(x);
+    return RVM_OK;
+  }
+  Tensor *t = heap_tensor(&vm->heap, (DType)vm->p->im.type[type].dtype, rank, dim);
   if (!t) return vm_no_memory(vm);
   *out = cell_value(t);
   return RVM_OK;
+}
+
+rvm_status vm_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
+  return make_tensor(vm, w[0], w + 1, r, NULL, out);
+}
+
+rvm_status vm_reuse(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
+  return make_tensor(vm, w[0], w + 2, r, tensor_of(r[w[1]]), out);
 }
 
 rvm_status vm_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
@@ -382,6 +399,10 @@ rvm_status vm_run(rvm_instance *vm) {
     /* ---- tensors ---- */
     case OP_DIM: A = (uint64_t)tensor_of(B)->dim[ip->c]; break;
     case OP_ALLOC: TRY(vm_alloc(vm, pool + ins_w(*ip), r, &A)); break;
+    case OP_REUSE: TRY(vm_reuse(vm, pool + ins_w(*ip), r, &A)); break;
+    case OP_SETTLE:
+      if (A != B) ref_drop(h, A);
+      break;
     case OP_VIEW: TRY(vm_view(vm, pool + ins_w(*ip), r, &A)); break;
     case OP_ELEM: {
       const Tensor *t = tensor_of(B);

@@ -173,7 +173,8 @@ static void prep_ins(Prep *p, uint32_t pc) {
   }
   case OP_CLOSURE:
   case OP_ALLOC:
-  case OP_VIEW: r[i->a] = reg_of(m, w[0]); break;
+  case OP_VIEW:
+  case OP_REUSE: r[i->a] = reg_of(m, w[0]); break;
   case OP_REF: prep_ref(p, i); break;
   case OP_REFGET: {
     Reg c = reg_of(m, m->type[r[i->b].ty].result);
@@ -198,6 +199,7 @@ static void prep_ins(Prep *p, uint32_t pc) {
   case OP_CHECKBC:
   case OP_CHECKGE:
   case OP_FAIL:
+  case OP_SETTLE:
   case OP_COUNT:
   case OP_SCALAR: break;
   }

@@ -32,7 +32,12 @@ typedef struct {
   Cls cls;
   uint16_t ctor;                     /* 1 + known constructor of a data value  */
   bool fresh;                        /* tensor that nothing else refers to     */
+  bool bound;                        /* by REUSE to another: see VBond         */
 } VReg;
+
+/* Two registers between REUSE and SETTLE, and whether `to` has been written. */
+enum { V_BONDS = 32 };
+typedef struct { uint16_t from, to; bool written; } VBond;
 
 typedef struct {
   const Image *m;
@@ -46,6 +51,7 @@ typedef struct {
   VReg *reg;
   uint32_t epoch, n_refs;            /* n_refs: registers that own a reference */
   bool live;                         /* can this point be reached from above?  */
+  VBond bond[V_BONDS];  uint32_t n_bonds;
 } Verify;
 
 bool v_fail(Verify *v, const char *why);
@@ -70,6 +76,7 @@ static inline const IType *v_type(const Verify *v, Cls c, ITypeKind kind) {
 /* registers: verify_code.c */
 bool v_use(Verify *v, uint32_t r, VReg *out);                     /* borrow    */
 bool v_use_cls(Verify *v, uint32_t r, Cls cls, const char *why);
+bool v_look(Verify *v, uint32_t r, VReg *out);                    /* bound or not */
 bool v_take(Verify *v, uint32_t r, VReg *out);                    /* move from */
 bool v_take_cls(Verify *v, uint32_t r, Cls cls, const char *why);
 bool v_put(Verify *v, uint32_t r, Cls cls, uint16_t ctor, bool fresh);

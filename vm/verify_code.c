@@ -12,12 +12,16 @@
 
 static bool held(const Verify *v, uint32_t r) { return v->reg[r].epoch == v->epoch; }
 
-bool v_use(Verify *v, uint32_t r, VReg *out) {
+bool v_look(Verify *v, uint32_t r, VReg *out) {
   *out = (VReg){.epoch = 0};
   if (r >= v->f->n_regs) return v_fail(v, "a register is out of range");
   if (!held(v, r)) return v_fail(v, "an empty register is read");
   *out = v->reg[r];
   return true;
+}
+
+bool v_use(Verify *v, uint32_t r, VReg *out) {
+  return v_look(v, r, out) && (!out->bound || v_fail(v, "a register bound by REUSE is used"));
 }
 
 bool v_use_cls(Verify *v, uint32_t r, Cls cls, const char *why) {
@@ -44,14 +48,14 @@ bool v_put(Verify *v, uint32_t r, Cls cls, uint16_t ctor, bool fresh) {
     return v_fail(v, "a register that owns a reference is overwritten");
   const IType *data = v_type(v, cls, IT_DATA);
   if (data && data->n_ctors == 1) ctor = 1;
-  v->reg[r] = (VReg){v->epoch, cls, ctor, fresh};
+  v->reg[r] = (VReg){v->epoch, cls, ctor, fresh, false};
   if (!cls_is_scalar(cls)) v->n_refs++;
   return true;
 }
 
 static void forget_all(Verify *v) {
   v->epoch++;
-  v->n_refs = 0;
+  v->n_refs = v->n_bonds = 0;
 }
 
 /* ---- labels ------------------------------------------------------------- */
@@ -105,6 +109,7 @@ static bool check_labels(Verify *v) {
 static bool implies(Verify *v, const ILabel *l) {
   uint32_t refs = 0;
   if (!v_spend(v, l->n_regs)) return false;
+  if (v->n_bonds) return v_fail(v, "REUSE: not settled on the way to a label");
   for (uint32_t i = 0; i < l->n_regs; i++) {
     const IRegState *s = &v->m->state[l->first + i];
     const VReg *x = &v->reg[s->reg];

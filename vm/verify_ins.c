@@ -248,6 +248,29 @@ static bool ins_view(Verify *v, Ins i) {
   return v_put(v, i.a, c, 0, false);
 }
 
+static bool ins_reuse(Verify *v, Ins i) {
+  const uint32_t *p = pool_of(v, i);
+  Cls c = v_cls(v, p[0]);
+  VReg x;
+  if (!use_tensor(v, p[1], &x) || !use_extents(v, c, p + 2) || !v_put(v, i.a, c, 0, true))
+    return false;
+  if (cls_dtype(x.cls) != cls_dtype(c)) return v_fail(v, "REUSE: another dtype");
+  if (v->n_bonds == V_BONDS) return v_fail(v, "REUSE: too many at a time");
+  v->bond[v->n_bonds++] = (VBond){(uint16_t)p[1], i.a, false};
+  v->reg[p[1]].bound = v->reg[i.a].bound = true;
+  return true;
+}
+
+static bool ins_settle(Verify *v, Ins i) {
+  VReg x;
+  uint32_t k = 0;
+  while (k < v->n_bonds && (v->bond[k].from != i.a || v->bond[k].to != i.b)) k++;
+  if (k == v->n_bonds) return v_fail(v, "SETTLE: not the registers of a REUSE");
+  v->bond[k] = v->bond[--v->n_bonds];
+  v->reg[i.a].bound = v->reg[i.b].bound = false;
+  return v_take(v, i.a, &x);
+}
+
 static bool ins_elem(Verify *v, Ins i) {
   VReg x;
   return use_tensor(v, i.b, &x) && v_put(v, i.a, cls_scalar(cls_dtype(x.cls)), 0, false);
@@ -296,7 +319,8 @@ static bool use_buffer(Verify *v, const KBuf *b, uint32_t r) {
   VReg x;
   if (b->rank == 0 && b->role == K_OUT) return true;
   if (b->rank == 0) return v_use_cls(v, r, cls_scalar(b->dtype), "KERNEL: a scalar does not fit");
-  if (!use_tensor(v, r, &x)) return false;
+  if (!v_look(v, r, &x)) return false;
+  if (!cls_is_tensor(x.cls)) return v_fail(v, "not a tensor");
   if (cls_dtype(x.cls) != (DType)b->dtype) return v_fail(v, "KERNEL: a tensor of another dtype");
   if (writes(b) && !x.fresh) return v_fail(v, "KERNEL: writes to a tensor others may see");
   return true;
@@ -310,6 +334,35 @@ static bool no_alias(Verify *v, const KBuf *buf, const uint32_t *reg, uint32_t n
   return true;
 }
 
+/* Buffer b, whose register may be one tensor with that of output `out`. */
+static bool in_place(Verify *v, const Kernel *k, uint32_t b, uint32_t out) {
+  bool yes;
+  if (!v_spend(v, (uint64_t)k->n_nodes + k->n_stmts)) return false;
+  if (!kernel_in_place(k, b, out, v->a, &yes)) {
+    v_fail(v, "out of memory");
+    return !(v->err->no_memory = true);
+  }
+  return yes || v_fail(v, "KERNEL: cannot be done in place");
+}
+
+/* A bound pair of registers: the old one is read before the new one is written. */
+static bool use_bond(Verify *v, const Kernel *k, const uint32_t *reg, VBond *d) {
+  uint32_t out = UINT32_MAX;
+  for (uint32_t b = 0; b < k->n_params; b++) {
+    if (k->buf[b].rank == 0 || reg[b] != d->to) continue;
+    if (k->buf[b].role != K_OUT) return v_fail(v, "KERNEL: reads a tensor made by REUSE");
+    out = b;
+  }
+  for (uint32_t b = 0; b < k->n_params; b++) {
+    if (k->buf[b].rank == 0 || reg[b] != d->from) continue;
+    if (writes(&k->buf[b])) return v_fail(v, "KERNEL: writes to a tensor that is reused");
+    if (d->written) return v_fail(v, "KERNEL: reads a tensor that may have been overwritten");
+    if (out != UINT32_MAX && !in_place(v, k, b, out)) return false;
+  }
+  d->written |= out != UINT32_MAX;
+  return true;
+}
+
 static bool ins_kernel(Verify *v, Ins i) {
   const uint32_t *p = pool_of(v, i), *bufs = p + 1, *syms = bufs + 1 + bufs[0];
   const Kernel *k = v->m->kernel[p[0]];
@@ -320,6 +373,8 @@ static bool ins_kernel(Verify *v, Ins i) {
   for (uint32_t s = 0; s < k->n_syms; s++)
     if (!v_use_cls(v, syms[1 + s], i64_cls, "KERNEL: a symbol is not an int64")) return false;
   if (!no_alias(v, k->buf, bufs + 1, k->n_params)) return false;
+  for (uint32_t d = 0; d < v->n_bonds; d++)
+    if (!use_bond(v, k, bufs + 1, &v->bond[d])) return false;
   for (uint32_t b = 0; b < k->n_params; b++)
     if (k->buf[b].rank == 0 && writes(&k->buf[b]) &&
         !v_put(v, bufs[1 + b], cls_scalar(k->buf[b].dtype), 0, false))
@@ -380,7 +435,7 @@ static Rule *const rule[OP_COUNT] = {
     [OP_VIEW] = ins_view,       [OP_ELEM] = ins_elem,     [OP_SELECT] = ins_select,
     [OP_CAST] = ins_cast,       [OP_KERNEL] = ins_kernel, [OP_RUNTIME] = ins_runtime,
     [OP_CHECKEQ] = ins_check,   [OP_CHECKBC] = ins_check, [OP_CHECKGE] = ins_check,
-    [OP_FAIL] = ins_fail,
+    [OP_FAIL] = ins_fail,       [OP_REUSE] = ins_reuse,   [OP_SETTLE] = ins_settle,
 };
 
 bool verify_ins(Verify *v, Ins i) {

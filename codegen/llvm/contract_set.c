@@ -109,7 +109,7 @@ static Val make_function(const Con *c, const char *name, LLVMTypeRef type) {
   LLVMSetLinkage(fn, LLVMInternalLinkage);
   attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
   attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "noinline");
-  for (unsigned i = 0; i < e->k->n_bufs; i++) attribute(e, fn, i + 1, "noalias");
+  emit_noalias(e, fn);
   if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
   if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "min-legal-vector-width", "512");
   return fn;

@@ -121,6 +121,11 @@ static void add_attribute(const Emit *e, Val fn, unsigned at, const char *name) 
   LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->c, kind, 0));
 }
 
+void emit_noalias(const Emit *e, Val fn) {
+  for (uint32_t i = 0; i < e->k->n_bufs; i++)
+    if (!(e->shared >> i & 1)) add_attribute(e, fn, i + 1, "noalias");
+}
+
 static Val inner_function(Emit *e, const char *name, LLVMTypeRef *type) {
   LLVMTypeRef arg[K_MAX_BUFS + K_MAX_SYMS + 1];
   unsigned n = 0;
@@ -134,7 +139,7 @@ static Val inner_function(Emit *e, const char *name, LLVMTypeRef *type) {
   LLVMSetLinkage(fn, LLVMInternalLinkage);
   add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
   add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "noinline");
-  for (unsigned i = 0; i < e->k->n_bufs; i++) add_attribute(e, fn, i + 1, "noalias");
+  emit_noalias(e, fn);
   if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
   return fn;
 }
@@ -190,12 +195,34 @@ static void *make_tables(Emit *e, const Kernel *k) {
   return block;
 }
 
+static void *heap(void *user, void *old, size_t was, size_t want) {
+  (void)user, (void)was;
+  if (want) return realloc(old, want);
+  free(old);
+  return NULL;
+}
+
+/* Which buffers the VM may give the same memory. */
+static bool find_shared(Emit *e) {
+  const Kernel *k = e->k;
+  for (uint32_t out = 0; out < k->n_params; out++)
+    for (uint32_t in = 0; k->buf[out].role == K_OUT && in < k->n_params; in++) {
+      bool yes;
+      if (!kernel_in_place(k, in, out, (KAlloc){heap, NULL}, &yes)) return false;
+      if (yes) e->shared |= (uint64_t)1 << in | (uint64_t)1 << out;
+    }
+  return true;
+}
+
 bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
   Emit e = {.c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu};
   LLVMTypeRef type;
   void *tables = make_tables(&e, k);
   (void)native_splits(k, &e.split);
-  if (!tables) return false;
+  if (!tables || !find_shared(&e)) {
+    free(tables);
+    return false;
+  }
   e.b = LLVMCreateBuilderInContext(e.c);
   e.fn = inner_function(&e, name, &type);
   emit_body(&e);

@@ -24,6 +24,7 @@ typedef struct Emit {
   Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
   uint8_t *form, *need, *var_form;           /* lanes.c: per node, per node, per variable */
   int64_t *coef, *var_coef;  Val *lane;
+  uint64_t shared;                           /* buffers: may be one with another, so not noalias */
   uint32_t split;                            /* the statement that runs in parts, or KE_NONE */
   Val *kept, at_lane;                        /* emit_strips.c: per statement; the lane of the strip */
   Val sym[K_MAX_SYMS], buf[K_MAX_BUFS], dim[K_MAX_BUFS][K_MAX_RANK];
@@ -37,6 +38,8 @@ typedef struct { Block body, exit;  Val i, n;  int64_t step; } Loop;
 /* Emit kernel k as i64 @name(ptr bufs, ptr syms, ptr state): 0, or a KStatus with
  * the message's offset above bit 8.  false: no memory. */
 bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name);
+/* The attributes of a function whose first arguments are the buffers. */
+void emit_noalias(const Emit *e, Val fn);
 LLVMTypeRef reg_type(const Emit *e, DType t);
 LLVMTypeRef mem_type(const Emit *e, DType t);
 LLVMTypeRef int_type(const Emit *e, int bits);

@@ -270,6 +270,8 @@ void emit_ins(Func *f, Ins i) {
       [OP_CHECKBC] = ins_check,
       [OP_CHECKGE] = ins_check,
       [OP_FAIL] = ins_fail,
+      [OP_REUSE] = emit_reuse,
+      [OP_SETTLE] = emit_settle,
   };
   if (i.op >= OP_SCALAR)
     ins_scalar(f, i);

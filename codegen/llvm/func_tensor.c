@@ -23,6 +23,7 @@ uint32_t scratch_slots(const Image *m, Ins i) {
   const uint32_t *w = m->pool + ins_w(i);
   switch (i.op) {
   case OP_ALLOC: return w[1] + 1;
+  case OP_REUSE:
   case OP_VIEW: return w[2] + 1;
   case OP_KERNEL: return w[1] + w[2 + w[1]] + 1;
   case OP_RUNTIME: return w[1] + w[2 + w[1]] + 1;
@@ -80,9 +81,9 @@ void emit_record(Func *f, uint32_t reg, Reg type, uint32_t kind, uint32_t desc,
 }
 
 /* All dims small enough for their product to be a number; then that, else 0. */
-static Val small_count(Func *f, const Val *dim, uint32_t rank) {
+static Val small_count(Func *f, const Val *dim, uint32_t rank, unsigned bits) {
   LLVMBuilderRef b = f->e.b;
-  unsigned bits = rank * SMALL_DIM_BITS <= 60 ? SMALL_DIM_BITS : 60 / rank;
+  if (rank * bits > 60) bits = 60 / rank;
   Val all = i64_of(&f->e, 0), n = i64_of(&f->e, 1), zero = all;
   for (uint32_t k = 0; k < rank; k++) {
     all = LLVMBuildOr(b, all, dim[k], "");
@@ -92,14 +93,11 @@ static Val small_count(Func *f, const Val *dim, uint32_t rank) {
   return LLVMBuildSelect(b, ok, n, zero, "");
 }
 
-void emit_alloc(Func *f, Ins i) {
-  const uint32_t *w = f->m->pool + ins_w(i);
-  uint32_t rank = w[1], words[2 + K_MAX_RANK] = {w[0], rank};
-  DType t = (DType)f->m->type[w[0]].dtype;
+static void new_tensor(Func *f, uint32_t reg, uint32_t type, uint32_t rank, const Val *dim) {
+  uint32_t words[2 + K_MAX_RANK] = {type, rank};
+  DType t = (DType)f->m->type[type].dtype;
   int class = heap_class(sizeof(Tensor) + (size_t)rank * 8);
-  Val dim[K_MAX_RANK];
-  for (uint32_t k = 0; k < rank; k++) dim[k] = get(f, w[2 + k]);
-  Val n = small_count(f, dim, rank);
+  Val n = small_count(f, dim, rank, SMALL_DIM_BITS);
   Val bytes = LLVMBuildMul(f->e.b, n, i64_of(&f->e, dtype_bytes(t)), "");
   Val head = header(f, (uint32_t)t, rank, CK_Tensor, class);
   Val fast = lib(f, "take_tensor", (Val[]){f->vm, i64_of(&f->e, class), head, n, bytes}, 5);
@@ -117,7 +115,58 @@ void emit_alloc(Func *f, Ins i) {
   }
   Val arg[2] = {const_words(f, words, 2 + rank), f->scratch};
   Val slow = runtime_call(f, "rvm.alloc", ptr_type(&f->e), arg, 2, false);
-  set(f, i.a, reg_of(f->m, w[0]), either(f, &c, fast, slow));
+  set(f, reg, reg_of(f->m, type), either(f, &c, fast, slow));
+}
+
+static void get_all(Func *f, const uint32_t *list, Val *v) {
+  for (uint32_t k = 0; k < list[0]; k++) v[k] = get(f, list[1 + k]);
+}
+
+void emit_alloc(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  Val dim[K_MAX_RANK];
+  get_all(f, w + 1, dim);
+  new_tensor(f, i.a, w[0], w[1], dim);
+}
+
+/* As make_tensor of vm/exec.c: x itself, or a new tensor. */
+void emit_reuse(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  LLVMBuilderRef b = f->e.b;
+  Val dim[K_MAX_RANK], x = get(f, w[1]);
+  Reg type = reg_of(f->m, w[0]);
+  get_all(f, w + 2, dim);
+  if (f->m->type[f->r[w[1]].ty].rank != w[2] || w[2] == 0) {
+    new_tensor(f, i.a, w[0], w[2], dim);
+    return;
+  }
+  Val has = load_field(f, i64_type(f), x, offsetof(Tensor, count));
+  Val n = small_count(f, dim, w[2], 60);
+  Val fits = LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntEQ, n, has, ""),
+                          LLVMBuildICmp(b, LLVMIntNE, n, i64_of(&f->e, 0), ""), "");
+  Val alone = lib(f, "only_owner", &x, 1);
+  Block same = new_block(&f->e, "same"), other = new_block(&f->e, "other"),
+        next = new_block(&f->e, "");
+  LLVMBuildCondBr(b, LLVMBuildAnd(b, fits, alone, ""), same, other);
+  LLVMPositionBuilderAtEnd(b, same);
+  for (uint32_t k = 0; k < w[2]; k++)
+    store_field(f, dim[k], x, offsetof(Tensor, dim) + (size_t)k * 8);
+  set(f, i.a, type, x);
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, other);
+  new_tensor(f, i.a, w[0], w[2], dim);
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, next);
+}
+
+void emit_settle(Func *f, Ins i) {
+  Val old = get(f, i.a), v = get(f, i.b);
+  Block drop = new_block(&f->e, "drop"), next = new_block(&f->e, "");
+  LLVMBuildCondBr(f->e.b, LLVMBuildICmp(f->e.b, LLVMIntEQ, old, v, ""), next, drop);
+  LLVMPositionBuilderAtEnd(f->e.b, drop);
+  drop_ref(f, f->r[i.a], old);
+  LLVMBuildBr(f->e.b, next);
+  LLVMPositionBuilderAtEnd(f->e.b, next);
 }
 
 void emit_view(Func *f, Ins i) {

@@ -177,6 +177,7 @@ static void captured_dims(FnLower *f) {
 static void store_function(FnLower *f, const IFunc *head) {
   Lower *L = f->L;
   IFunc fn = *head;
+  fl_reuse(f);
   resolve_labels(f);
   fn.n_regs = (uint32_t)f->reg.n;
   fn.code = (uint32_t)L->code.n, fn.n_code = (uint32_t)f->code.n;

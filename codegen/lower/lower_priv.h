@@ -121,6 +121,9 @@ RegSave  fl_save(FnLower *f);
 void     fl_restore(FnLower *f, const RegSave *s);
 bool     fl_unsupported(FnLower *f, const char *what, const char *why);
 
+/* reuse.c: finished code, labels not yet resolved, with in-place updates */
+void     fl_reuse(FnLower *f);
+
 /* dims.c */
 uint16_t fl_dim(FnLower *f, Dim d);                    /* borrowed: do not release  */
 void     fl_dim_bind(FnLower *f, Dim sym, uint16_t reg);  /* takes the register over */

@@ -109,6 +109,10 @@ static const char everything[] = TYPES
   "    const r18 c1\n"
   "    drop r18\n"
   "    callc r13 r1 [ r13 ]\n"
+  "    reuse r18 t2 r0 [ r2 ]\n"
+  "    kernel k0 [ r0 r18 r4 ] [ r2 ]\n"
+  "    settle r0 r18\n"
+  "    move r0 r18\n"
   "    unless r15 L9\n"
   "    jump L8\n"
   "  L8 { r3 t2 r13 t0 r0 t2 }\n"
@@ -537,6 +541,65 @@ static void kernels_write_only_to_fresh_tensors(void **state) {
                               "drop r8\n" DROP_ALL "ret r5\n"));
 }
 
+/* What is bound by REUSE has two names until SETTLE: nothing may see it change. */
+static void reuse_is_only_for_kernels_in_place(void **state) {
+  (void)state;
+#define BIND "reuse r7 t2 r0 [ r5 ]\n"
+#define RUN "kernel k0 [ r0 r7 r5 ] [ r5 ]\n"
+  static const struct { const char *text, *why; } bad[] = {
+    {"reuse r7 t0 r0 [ ]\n", "not a tensor type"},
+    {"reuse r7 t2 r5 [ r5 ]\n", "not a tensor"},
+    {"reuse r7 t2 r0 [ ]\n", "one extent per axis"},
+    {"reuse r7 t2 r0 [ r6 ]\n", "not an int64"},
+    {"reuse r7 t8 r0 [ r5 ]\n", "another dtype"},
+    {"reuse r0 t2 r0 [ r5 ]\n", "overwritten"},
+    {BIND "reuse r8 t2 r0 [ r5 ]\n", "bound by REUSE"},
+    {BIND "reuse r8 t2 r7 [ r5 ]\n", "bound by REUSE"},
+    {BIND "dup r8 r0\n", "bound by REUSE"},
+    {BIND "dup r8 r7\n", "bound by REUSE"},
+    {BIND "move r8 r7\n", "bound by REUSE"},
+    {BIND "drop r0\n", "bound by REUSE"},
+    {BIND "drop r7\n", "bound by REUSE"},
+    {BIND "view r8 t2 r7 [ r5 ]\n", "bound by REUSE"},
+    {BIND "elem r8 r0 0\n", "bound by REUSE"},
+    {BIND "dim r8 r0 0\n", "bound by REUSE"},
+    {BIND "runtime sort [ r0 ] [ t2 r8 ] [ 0 1 ]\n", "bound by REUSE"},
+    {BIND "unless r6 L3\nL3 { r0 t2 r7 t2 r5 t0 r6 t1 r1 t3 r2 t4 r3 t5 r4 t6 }\n", "not settled"},
+    {BIND RUN "jump L4\nL4 { r7 t2 }\n", "not settled"},
+    {BIND RUN DROP_ALL, "bound by REUSE"},
+    {BIND RUN "ret r5\n", "still owns"},
+    {BIND RUN "kernel k0 [ r0 r7 r5 ] [ r5 ]\n", "may have been overwritten"},
+    {BIND RUN "alloc r8 t2 [ r5 ]\nkernel k0 [ r0 r8 r5 ] [ r5 ]\n", "may have been overwritten"},
+    {BIND RUN "alloc r8 t2 [ r5 ]\nkernel k0 [ r7 r8 r5 ] [ r5 ]\n", "reads a tensor made by REUSE"},
+    {BIND "kernel k0 [ r7 r0 r5 ] [ r5 ]\n", "may see"},
+    {"alloc r8 t2 [ r5 ]\nreuse r7 t2 r8 [ r5 ]\nkernel k0 [ r0 r8 r5 ] [ r5 ]\n",
+     "writes to a tensor that is reused"},
+    {BIND RUN "settle r7 r0\n", "not the registers"},
+    {BIND RUN "settle r0 r1\n", "not the registers"},
+    {BIND RUN "settle r0 r7\nsettle r0 r7\n", "not the registers"},
+    {"settle r0 r0\n", "not the registers"},
+    {"settle r5 r5\n", "not the registers"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) refused(bad[i].text, bad[i].why);
+  assert_null(verdict_of_body(BIND RUN "settle r0 r7\nmove r0 r7\n" DROP_ALL "ret r5\n"));
+  /* as many as there are kernels that only read the old one, before */
+  assert_null(verdict_of_body(BIND "alloc r8 t2 [ r5 ]\nkernel k0 [ r0 r8 r5 ] [ r5 ]\ndrop r8\n" RUN
+                              "settle r0 r7\nmove r0 r7\n" DROP_ALL "ret r5\n"));
+}
+
+static void reuse_needs_a_kernel_that_works_in_place(void **state) {
+  (void)state;
+#define SHIFT \
+  "kernel @shift(n) {\n  in x: f32[n]\n  out y: f32[n]\n  for i in n parallel {\n" \
+  "    y[i] = x[n - 1 - i]\n  }\n}\n"
+  static const char code[] =
+      "func f0 \"f\" captures() params(t2 t0) t2 regs 3\n  reuse r2 t2 r0 [ r1 ]\n"
+      "  kernel k1 [ r0 r2 ] [ r1 ]\n  settle r0 r2\n  ret r2\nend\n";
+  char text[4096];
+  snprintf(text, sizeof text, "%s%s%s", TYPES, SHIFT, code);
+  assert_string_equal(verdict(text), "KERNEL: cannot be done in place");
+}
+
 static void tables_are_checked(void **state) {
   (void)state;
   static const struct { const char *text, *why; } bad[] = {
@@ -658,6 +721,8 @@ int main(void) {
     cmocka_unit_test(labels_and_jumps_must_agree),
     cmocka_unit_test(instructions_check_their_operands),
     cmocka_unit_test(kernels_write_only_to_fresh_tensors),
+    cmocka_unit_test(reuse_is_only_for_kernels_in_place),
+    cmocka_unit_test(reuse_needs_a_kernel_that_works_in_place),
     cmocka_unit_test(tables_are_checked),
     cmocka_unit_test(unused_operands_are_zero),
     cmocka_unit_test(verification_is_bounded),

@@ -487,6 +487,64 @@ static void proofs_hold_at_launch(void **state) {
   }
 }
 
+/* ---- in place ---- */
+
+static bool in_place(const char *s, uint32_t in, uint32_t out) {
+  bool yes, needs_launch;
+  Kernel *k = parse(s);
+  assert_int_equal(kernel_verify(k, alloc, &needs_launch, NULL), K_OK);
+  assert_true(kernel_in_place(k, in, out, alloc, &yes));
+  kernel_free(k, alloc);
+  assert_int_equal(heap.live, 0);
+  return yes;
+}
+
+#define MAP(body) "kernel @k(n, m) { in x: f32[n, m] in w: f32[n, m] out y: f32[n, m] " \
+                  "out z: f32[n, m] for i in n parallel { for j in m parallel { " body " } } }"
+
+static void an_output_may_take_the_place_of_an_input(void **state) {
+  (void)state;
+  static const char *const text[] = {
+      MAP("y[i, j] = x[i, j] + w[i, j]"),
+      MAP("y[i, j] = x[i, j] * x[i, j]"),
+      MAP("let t = x[i, j] z[i, j] = w[i, j] y[i, j] = t z[i, j] = t"),
+      MAP("z[i, j] = x[i, j] y[i, j] = w[j - j, j] + x[i, j]"),
+      MAP("if i < j { y[i, j] = x[i, j] }"),
+      MAP("let t = reduce add (r in m) from 0:f32 { x[i, j] * w[i, r] } y[i, j] = t"),
+      "kernel @k(n) { in x: f32[1, n] in w: f32[1] out y: f32[n, 1] "
+      "for i in n { y[i, 0] = x[0, i] } }",
+      "kernel @k() { in x: f32[4, 8] in w: f32[8, 8] out y: f32[4, 8] in a: f32[4, 8] "
+      "contract f32 acc (i in 4, j in 8) over (r in 8) { a[i, r], w[r, j] } "
+      "then { y[i, j] = acc + x[i, j] } }",
+  };
+  for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+    if (!in_place(text[i], 0, 2)) fail_msg("should work in place:\n%s", text[i]);
+}
+
+static void what_would_be_overwritten_too_early_is_not_done_in_place(void **state) {
+  (void)state;
+  static const char *const text[] = {
+      MAP("y[i, j] = w[i, j] z[i, j] = x[i, j]"),
+      MAP("y[i, j] = x[i, 0]"),
+      MAP("y[i, j] = x[i, m - 1 - j]"),
+      MAP("y[i, j] = x[i, j] y[i, j] = w[i, j]"),
+      MAP("y[i, 0] = x[i, 0]"),
+      MAP("let t = j y[i, t] = x[i, t]"),
+      MAP("y[i, j] = x[i, j] or 0:f32"),
+      MAP("let t = reduce add (r in m) from 0:f32 { x[i, r] } y[i, j] = t"),
+      MAP("for r in 3 { y[i, j] = x[i, j] + 1:f32 }"),
+      "kernel @k(n) { in x: f32[n, n] in w: f32[1] out y: f32[n, n] "
+      "for i in n { for j in n { y[j, i] = x[i, j] } } }",
+      "kernel @k(n) { in x: f32[n] in w: f32[1] out y: i32[n] for i in n { y[i] = i32(x[i]) } }",
+      "kernel @k(n) { in x: f32[n] in w: f32[1] out y: f32[n] for i in n { y[i] = w[0] } "
+      "for j in n { y[j] = x[j] } }",
+      "kernel @k() { in x: f32[4, 8] in w: f32[8, 8] out y: f32[4, 8] "
+      "contract f32 acc (i in 4, j in 8) over (r in 8) { x[i, r], w[r, j] } then { y[i, j] = acc } }",
+  };
+  for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+    if (in_place(text[i], 0, 2)) fail_msg("must not work in place:\n%s", text[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(common_access_patterns_are_proved_for_all_sizes),
@@ -503,6 +561,8 @@ int main(void) {
     cmocka_unit_test(shared_nodes_are_looked_at_once),
     cmocka_unit_test(what_is_proved_or_launched_stays_inside),
     cmocka_unit_test(proofs_hold_at_launch),
+    cmocka_unit_test(an_output_may_take_the_place_of_an_input),
+    cmocka_unit_test(what_would_be_overwritten_too_early_is_not_done_in_place),
   };
   alloc = counting(&heap);
   return cmocka_run_group_tests_name("kernel verify", tests, NULL, NULL);
