@@ -8,6 +8,7 @@
 #include <string.h>
 #include "bench/bench.h"
 #include "codegen/llvm/native.h"
+#include "kernel/fuse.h"
 #include "kernel/text.h"
 
 typedef struct {
@@ -166,6 +167,8 @@ static void measure(LlvmJit *jit, const Case *c, double seconds, bool first) {
   int n = snprintf(text, sizeof text, "kernel @k() {\n%s}\n", c->text);
   Kernel *k = kernel_parse(text, (size_t)n, BENCH_ALLOC, &e);
   if (!k) die(c->name, e.why);
+  Kernel *kept = kernel_keep(k, BENCH_ALLOC); /* as when a program is lowered */
+  if (kept) k = kept;
   w.fn = llvm_jit_kernel(jit, k, NULL, NULL, &w.ctx, &why);
   if (!w.fn) die(c->name, why);
   size_t bytes = fill(k, mem);

@@ -120,15 +120,9 @@ static Kernel *rebuild(const Kernel *k, const Pair *p, KAlloc a) {
     kb_drop(b);
     return NULL;
   }
-  for (uint32_t i = 0; i < k->n_syms; i++) c.sym[i] = kb_sym(b, k->text + k->sym_name[i]);
   if (p) c.join[0] = p->i, c.join[1] = p->j;
   if (p) memcpy(c.join_axis, p->axis, sizeof p->axis);
-  for (uint32_t u = 0; u < k->n_bufs; u++) {
-    KE dim[K_MAX_RANK];
-    int n = kcopy_dims(&c, u, dim);
-    c.buf[u] = kb_buf(b, (KBufRole)k->buf[u].role, k->text + k->buf[u].name, (DType)k->buf[u].dtype,
-                      n, dim);
-  }
+  kcopy_declare(&c);
   kcopy_body(&c, 0, k->n_stmts);
   out = kb_done(b);
   if (!out) kb_drop(b);

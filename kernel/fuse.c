@@ -201,8 +201,10 @@ static KE inline_load(KCopy *c, KE e) {
     for (int q = 0; q < g->np; q++) {
       const KNode *v = &p->k->node[p->k->pool[st->b + (uint32_t)(g->p0 + q)]];
       bool one = axis_is_one(f->b, l->pdim[g->p0 + q]);
+      KE whole = kcopy_radix(f->b, g->nc, at + g->c0, l->cdim + g->c0);
+      bool split = kcopy_is_split(p, v->a);
       if (v->kind == KN_Var && !one)
-        p->var[v->a] = kcopy_radix(f->b, g->nc, at + g->c0, l->cdim + g->c0);
+        kcopy_bind(p, v->a, split ? g->nc : 1, split ? at + g->c0 : &whole);
     }
   }
   for (uint32_t s = m->from; s < l->store; s++)
@@ -234,7 +236,28 @@ static bool only_one_to_one(const Fuse *f, bool many_c) {
   return true;
 }
 
-static bool try_inline(Fuse *f) {
+/* Where the consumer tells more axes apart, the producer's loop is split, so that the
+ * producer's inputs are seen with them: an index i * n + j would have to be proved. */
+static void split_map(Fuse *f) {
+  KCopy *p = &f->copy[PRODUCER];
+  const Link *l = f->link;
+  const uint32_t *index = p->k->pool + p->k->stmt[l->store].b;
+  for (int i = 0; i < l->n_groups && f->n_links == 1; i++) {
+    const AxisGroup *g = &l->group[i];
+    const KNode *v = &p->k->node[index[g->p0]];
+    if (g->nc > 1 && v->kind == KN_Var) (void)kcopy_split(p, v->a, g->nc, l->cdim + g->c0);
+  }
+  kcopy_follow(p);
+}
+
+static bool pays(const Fuse *f) {
+  for (int i = 0; i < f->n_links; i++)
+    if (!part_inline_pays(f->part[PRODUCER].k, f->part[CONSUMER].k, f->link[i].cbuf, f->a))
+      return false;
+  return true;
+}
+
+static bool inline_map(Fuse *f) {
   const KPart *p = &f->part[PRODUCER];
   Link *l = &f->link[0];
   for (int i = 1; i < f->n_links; i++)
@@ -242,15 +265,23 @@ static bool try_inline(Fuse *f) {
   if (l->wanted || !part_is_map(p->k, &f->nest[PRODUCER]) || kernel_may_fail(p->k, f->a))
     return false;
   for (int i = 0; i < f->n_links; i++)
-    if (!part_inline_pays(p->k, f->part[CONSUMER].k, f->link[i].cbuf, f->a)) return false;
-  for (int i = 0; i < f->n_links; i++)
     if (!split_consumer(f, &f->link[i])) return false;
   if (!split_axes(f, CONSUMER) || !only_one_to_one(f, true)) return false;
+  split_map(f);
   declare_all(f);
   f->copy[CONSUMER].ud = f;
   f->copy[CONSUMER].load = inline_load;
   kcopy_body(&f->copy[CONSUMER], 0, f->part[CONSUMER].k->n_stmts);
   return kb_ok(f->b);
+}
+
+static bool try_inline(Fuse *f) { return pays(f) && inline_map(f); }
+
+/* A dear map before loops over rows: worth it if its values are kept (keep.c). */
+static bool try_rows(Fuse *f) {
+  for (int i = 0; i < f->n_links; i++)
+    if (!part_read_by_rows(f->part[CONSUMER].k, f->link[i].cbuf, f->a)) return false;
+  return inline_map(f);
 }
 
 /* ---- append -------------------------------------------------------------------------- */
@@ -460,12 +491,24 @@ static bool attempt(KPart p, KPart c, KWanted wanted, KAlloc a, bool (*how)(Fuse
   return out->k != NULL;
 }
 
+static bool keeps(KPart p, KPart c, KWanted wanted, KAlloc a, KFused *out) {
+  if (!attempt(p, c, wanted, a, try_rows, out)) return false;
+  Kernel *kept = kernel_keep(out->k, a);
+  bool yes = kept && part_work(kept, a) <= part_work(p.k, a) + part_work(c.k, a);
+  if (kept) kernel_free(kept, a);
+  if (!yes) kernel_free(out->k, a);
+  return yes;
+}
+
 bool kernel_fuse(KPart p, KPart c, KWanted wanted, KAlloc a, KFused *out) {
   bool fails = kernel_may_fail(p.k, a), either = fails || kernel_may_fail(c.k, a);
   out->k = NULL;
   if (fails && kernel_may_fail(c.k, a)) return false;
-  if (!attempt(p, c, wanted, a, try_inline, out) && !attempt(p, c, wanted, a, try_append, out))
+  if (!attempt(p, c, wanted, a, try_inline, out) && !attempt(p, c, wanted, a, try_append, out) &&
+      !keeps(p, c, wanted, a, out)) {
+    out->k = NULL;
     return false;
+  }
   if (either || !kernel_may_fail(out->k, a)) return true;
   kernel_free(out->k, a); /* an access that was proved is not any more */
   out->k = NULL;

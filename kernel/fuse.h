@@ -44,4 +44,9 @@ bool kernel_fuse(KPart p, KPart c, KWanted wanted, KAlloc a, KFused *out);
  * them apart, without loops of extent 1; k itself is not changed.  NULL:
  * nothing to do, or no memory. */
 Kernel *kernel_collapse(const Kernel *k, KAlloc a);
+
+/* The same kernel with dear values that several loops over a row need computed once,
+ * kept in the output that the last of these loops writes; k itself is not
+ * changed.  NULL: nothing to do, or no memory. */
+Kernel *kernel_keep(const Kernel *k, KAlloc a);
 #endif

@@ -36,6 +36,21 @@ void kcopy_forget(KCopy *c) {
   memset(c->node, 0xff, (size_t)(c->k->n_nodes + c->k->n_vars) * sizeof *c->node);
 }
 
+void kcopy_forget_nodes(KCopy *c) {
+  memset(c->node, 0xff, (size_t)c->k->n_nodes * sizeof *c->node);
+}
+
+void kcopy_declare(KCopy *c) {
+  const Kernel *k = c->k;
+  for (uint32_t i = 0; i < k->n_syms; i++) c->sym[i] = kb_sym(c->b, k->text + k->sym_name[i]);
+  for (uint32_t u = 0; u < k->n_bufs; u++) {
+    const KBuf *old = &k->buf[u];
+    KE dim[K_MAX_RANK];
+    int n = kcopy_dims(c, u, dim);
+    c->buf[u] = kb_buf(c->b, (KBufRole)old->role, k->text + old->name, (DType)old->dtype, n, dim);
+  }
+}
+
 /* ---- splits ------------------------------------------------------------------ */
 KE kcopy_radix(KB *b, int n, const KE *i, const KE *extent) {
   KE e = n ? i[0] : kb_int(b, 0);
@@ -72,6 +87,8 @@ bool kcopy_split(KCopy *c, uint32_t var, int n, const KE *extent) {
   memcpy(s->extent, extent, (size_t)n * sizeof *extent);
   return true;
 }
+
+bool kcopy_is_split(KCopy *c, uint32_t var) { return split_of(c, var) != NULL; }
 
 /* Axis d of buffer u follows a split when every access there is its variable,
  * which runs over all of the axis. */
@@ -192,6 +209,7 @@ KE kcopy_expr(KCopy *c, KE e) {
   c->need[e] = 1;
   for (KE x = e + 1; x-- > 0;) {
     if (!c->need[x] || c->node[x] != KE_NONE) continue;
+    if (c->node_as && (c->node[x] = c->node_as(c, x)) != KE_NONE) continue;
     need_operands(c, x);
     low = x;
   }

@@ -26,6 +26,7 @@ struct KCopy {
   uint32_t join[2];  KE joined;  uint16_t join_axis[K_MAX_BUFS];
   void *ud;
   KE   (*load)(KCopy *c, KE e);           /* NULL, or what load e becomes; KE_NONE: a load */
+  KE   (*node_as)(KCopy *c, KE e);        /* NULL, or what stands for node e; KE_NONE: its copy */
   bool (*stmt)(KCopy *c, uint32_t s);     /* NULL, or: done with statement s?   */
   void (*end)(KCopy *c, uint32_t s);      /* NULL, or: the body of s ends (KE_NONE: the kernel) */
 };
@@ -33,6 +34,9 @@ struct KCopy {
 bool kcopy_open(KCopy *c, KB *b, const Kernel *k, KAlloc a);   /* false: no memory */
 void kcopy_close(KCopy *c);
 void kcopy_forget(KCopy *c);               /* every variable unbound, nothing copied */
+void kcopy_forget_nodes(KCopy *c);         /* variables stay bound                   */
+/* The same symbols and buffers in b, the latter as the copy sees them. */
+void kcopy_declare(KCopy *c);
 
 KE   kcopy_expr(KCopy *c, KE e);
 /* Indices of an access, one per axis of the copy's buffer; their number. */
@@ -45,6 +49,7 @@ void kcopy_body(KCopy *c, uint32_t from, uint32_t to);
 /* Variable var as several, of extents whose product is its own; false: it is
  * already split otherwise, too many, or the extents do not fit. */
 bool kcopy_split(KCopy *c, uint32_t var, int n, const KE *extent);
+bool kcopy_is_split(KCopy *c, uint32_t var);
 /* After all splits: which axes of which buffers follow them. */
 void kcopy_follow(KCopy *c);
 /* Variable var now stands for these: one value, or one per part of its split. */

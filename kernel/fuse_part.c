@@ -161,8 +161,8 @@ bool part_has_load_or(const Kernel *k, uint32_t u) {
 }
 
 /* ---- cost -------------------------------------------------------------------------------- */
-enum { CHEAP = 5 };
-static int op_cost(SOp op) {
+enum { CHEAP = 5, MOST_ROW_LOADS = 6 };
+int part_op_cost(SOp op) {
   switch ((int)op) {
   case S_div:
   case S_fdiv:
@@ -185,10 +185,10 @@ static int map_cost(const Kernel *k) {
   for (KE e = 0; e < k->n_nodes; e++) {
     const KNode *n = &k->node[e];
     bool index = n->dtype == DT_i64 && n->kind == KN_Op;
-    if (n->kind == KN_Op && !index) cost += op_cost((SOp)n->op);
+    if (n->kind == KN_Op && !index) cost += part_op_cost((SOp)n->op);
     if (n->kind == KN_Cast) cost++;
     if (n->kind == KN_Load) cost++;
-    if (index && op_cost((SOp)n->op) > 1) cost += op_cost((SOp)n->op);
+    if (index && part_op_cost((SOp)n->op) > 1) cost += part_op_cost((SOp)n->op);
   }
   return cost;
 }
@@ -297,6 +297,40 @@ bool part_inline_pays(const Kernel *p, const Kernel *c, uint32_t u, KAlloc a) {
   bool yes = scratch && inline_pays(p, c, u, scratch);
   if (scratch) a.fn(a.user, scratch, bytes, 0);
   return yes;
+}
+
+static bool read_by_rows(const Kernel *k, uint32_t u, uint8_t *scratch) {
+  Loads l = {.k = k, .u = u, .once = true, .reach = scratch, .mark = scratch + k->n_nodes};
+  int statements = 0, reductions = 0;
+  for (uint32_t s = 0; s < k->n_stmts && !l.no; s++) {
+    int before = l.loads;
+    look_at(&l, s);
+    statements += l.loads > before;
+    reductions += l.loads > before && k->stmt[s].kind == KS_Reduce;
+  }
+  return !l.no && l.once && reductions > 0 && statements > 1 && l.loads <= MOST_ROW_LOADS;
+}
+
+bool part_read_by_rows(const Kernel *k, uint32_t u, KAlloc a) {
+  size_t bytes = 2 * (size_t)k->n_nodes + 1;
+  uint8_t *scratch = a.fn(a.user, NULL, 0, bytes);
+  bool yes = scratch && read_by_rows(k, u, scratch);
+  if (scratch) a.fn(a.user, scratch, bytes, 0);
+  return yes;
+}
+
+int part_work(const Kernel *k, KAlloc a) {
+  Loads l = {.k = k, .reach = a.fn(a.user, NULL, 0, (size_t)k->n_nodes + 1)};
+  int work = 0;
+  if (!l.reach) return -1;
+  for (uint32_t s = 0; s < k->n_stmts; s++) {
+    reach_from(&l, s);
+    for (KE e = 0; e < k->n_nodes; e++)
+      if (l.reach[e] && k->node[e].kind == KN_Op && dtype_is_float((DType)k->node[e].dtype))
+        work += part_op_cost((SOp)k->node[e].op);
+  }
+  a.fn(a.user, l.reach, (size_t)k->n_nodes + 1, 0);
+  return work;
 }
 
 static bool traps(const Kernel *k, KE e) {

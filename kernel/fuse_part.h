@@ -23,7 +23,14 @@ bool part_has_load_or(const Kernel *k, uint32_t u);
 /* Does store s meet each element of its buffer (of extents dim, in the copy's
  * builder) exactly once? */
 bool part_covers(KCopy *c, uint32_t s, int n, const KE *dim);
+/* What an operation costs, about, in additions. */
+int part_op_cost(SOp op);
 /* May c's loads of buffer u become the value of map p without more work than
  * before worth mentioning? */
 bool part_inline_pays(const Kernel *p, const Kernel *c, uint32_t u, KAlloc a);
+/* Is buffer u read by several loops over rows of k, one of them a reduction, and
+ * by nothing else? */
+bool part_read_by_rows(const Kernel *k, uint32_t u, KAlloc a);
+/* Operations of all statements, each as if it ran once; -1: no memory. */
+int part_work(const Kernel *k, KAlloc a);
 #endif

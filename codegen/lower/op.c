@@ -4,6 +4,7 @@
  * scalar instructions: the operator's meaning stays its kernel.               */
 #include "codegen/lower/op_lower.h"
 #include "kernel/build.h"
+#include "kernel/fuse.h"
 
 /* ---- setting up ------------------------------------------------------------------------ */
 void op_operand(OpLower *o, Type *t, uint16_t reg, bool live, bool own, const Tensor *value) {
@@ -198,6 +199,8 @@ static void kernel(OpLower *o, const OpStep *s) {
     scalar_kernel(o, s, k);
     return;
   }
+  Kernel *kept = kernel_keep(k, lower_alloc());
+  if (kept) k = kept;
   VEC(uint32_t) w = {0};
   vec_push(&w, low_kernel(f->L, k));
   vec_push(&w, (uint32_t)s->n_in);

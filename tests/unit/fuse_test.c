@@ -153,11 +153,78 @@ static void a_cheap_map_is_evaluated_where_a_reduction_reads_it(void **state) {
           "}\n");
 }
 
+#define EXP                                                                                        \
+  "kernel @exp(n, m) { in x: f32[n, m] out t: f32[n, m] for i in n parallel { for j in m "         \
+  "parallel { t[i, j] = exp(x[i, j]) } } }"
+
 static void a_dear_map_is_not_evaluated_twice(void **state) {
   (void)state;
-  stays("kernel @exp(n, m) { in x: f32[n, m] out t: f32[n, m] for i in n parallel { for j in m "
-        "parallel { t[i, j] = exp(x[i, j]) } } }",
-        SOFTMAX, "");
+  stays(EXP,
+        "kernel @f(n, m) { in t: f32[n, m] out y: f32[n] for i in n parallel { let r = reduce "
+        "max (k in m) from -inf:f32 { t[i, k] } let s = reduce add (j in m) from r { t[i, j] } "
+        "y[i] = s } }",
+        "");
+  stays(EXP,
+        "kernel @f(n, m) { in t: f32[n, m] out y: f16[n, m] for i in n parallel { let r = reduce "
+        "max (k in m) from -inf:f32 { t[i, k] } for j in m parallel { y[i, j] = f16(t[i, j] - r) "
+        "} } }",
+        "");
+}
+
+static void a_dear_map_goes_where_a_row_of_the_output_keeps_it(void **state) {
+  (void)state;
+  becomes(EXP, SOFTMAX, "",
+          "kernel @exp_softmax(n, m) {\n"
+          "  in x: f32[n, m]\n"
+          "  out y: f32[n, m]\n"
+          "  for i0 in n parallel {\n"
+          "    let r0 = reduce max (i1 in m) from -inf:f32 {\n"
+          "      exp(x[i0, i1])\n"
+          "    }\n"
+          "    for i2 in m parallel {\n"
+          "      y[i0, i2] = exp(x[i0, i2]) - r0\n"
+          "    }\n"
+          "  }\n"
+          "}\n");
+}
+
+static void a_flat_map_is_seen_with_the_axes_of_its_reader(void **state) {
+  (void)state;
+  becomes("kernel @neg(n, m) { in x: f32[n * m] out t: f32[n * m] for i in n * m parallel { "
+          "t[i] = neg(x[i]) } }",
+          SOFTMAX, "",
+          "kernel @neg_softmax(n, m) {\n"
+          "  in x: f32[n, m]\n"
+          "  out y: f32[n, m]\n"
+          "  for i0 in n parallel {\n"
+          "    let r0 = reduce max (i1 in m) from -inf:f32 {\n"
+          "      neg(x[i0, i1])\n"
+          "    }\n"
+          "    for i2 in m parallel {\n"
+          "      y[i0, i2] = neg(x[i0, i2]) - r0\n"
+          "    }\n"
+          "  }\n"
+          "}\n");
+}
+
+static void a_tiled_axis_is_found_below_several(void **state) {
+  (void)state;
+  becomes("kernel @tile() { in x: f32[3] out t: f32[12] for i in 12 parallel { t[i] = "
+          "x[floormod(i, 3)] } }",
+          "kernel @f() { in t: f32[2, 2, 3] out y: f32[2, 3, 2] for i in 2 parallel { for j in 2 "
+          "parallel { for k in 3 parallel { y[i, k, j] = neg(t[j, i, k]) } } } }",
+          "",
+          "kernel @tile_f() {\n"
+          "  in x: f32[3]\n"
+          "  out y: f32[2, 3, 2]\n"
+          "  for i0 in 2 parallel {\n"
+          "    for i1 in 2 parallel {\n"
+          "      for i2 in 3 parallel {\n"
+          "        y[i0, i2, i1] = neg(x[floormod((i1 * 2 + i0) * 3 + i2, 3)])\n"
+          "      }\n"
+          "    }\n"
+          "  }\n"
+          "}\n");
 }
 
 static void a_map_stands_behind_the_reduction_it_reads(void **state) {
@@ -358,6 +425,124 @@ static void a_refusing_allocator_leaves_nothing_behind(void **state) {
   kernel_free(c, a);
 }
 
+/* ---- values kept ------------------------------------------------------------------- */
+#define IN_Y "in x: f32[n, m] out y: f32[n, m] "
+#define EACH_ROW "for i in n parallel { "
+
+/* NULL: nothing is kept. */
+static void keeps(const char *text, const char *want) {
+  Counted count;
+  KAlloc a = counting(&count);
+  Kernel *k = read_kernel(text, a), *kept = kernel_keep(k, a);
+  if (!want && kept) fail_msg("kept something in\n%s", text);
+  if (want) {
+    size_t n;
+    assert_non_null(kept);
+    char *s = kernel_print(kept, a, &n);
+    assert_string_equal(s, want);
+    a.fn(a.user, s, n + 1, 0);
+    kernel_free(kept, a);
+  }
+  kernel_free(k, a);
+  assert_int_equal(count.live, 0);
+}
+
+static void a_second_value_takes_the_place_of_the_first(void **state) {
+  (void)state;
+  keeps("kernel @f(n, m) { " IN_Y EACH_ROW
+        "let r = reduce max (j in m) from -inf:f32 { erf(x[i, j]) } "
+        "let s = reduce add (k in m) from 0:f32 { exp(erf(x[i, k]) - r) } "
+        "for l in m parallel { y[i, l] = exp(erf(x[i, l]) - r) / s } } }",
+        "kernel @f(n, m) {\n"
+        "  in x: f32[n, m]\n"
+        "  out y: f32[n, m]\n"
+        "  for i0 in n parallel {\n"
+        "    for i1 in m parallel {\n"
+        "      y[i0, i1] = erf(x[i0, i1])\n"
+        "    }\n"
+        "    let r0 = reduce max (i2 in m) from -inf:f32 {\n"
+        "      y[i0, i2]\n"
+        "    }\n"
+        "    for i3 in m parallel {\n"
+        "      y[i0, i3] = exp(y[i0, i3] - r0)\n"
+        "    }\n"
+        "    let r1 = reduce add (i4 in m) from 0:f32 {\n"
+        "      y[i0, i4]\n"
+        "    }\n"
+        "    for i5 in m parallel {\n"
+        "      y[i0, i5] = y[i0, i5] / r1\n"
+        "    }\n"
+        "  }\n"
+        "}\n");
+}
+
+static void what_has_no_room_is_not_kept(void **state) {
+  (void)state;
+  /* cheap; another extent; a value that does not change along the row */
+  keeps("kernel @f(n, m) { " IN_Y EACH_ROW
+        "let r = reduce add (j in m) from 0:f32 { x[i, j] * 2:f32 } "
+        "for l in m parallel { y[i, l] = x[i, l] * 2:f32 - r } } }",
+        NULL);
+  keeps("kernel @f(n) { in x: f32[n, 9] out y: f32[n, 8] " EACH_ROW
+        "let r = reduce add (j in 9) from 0:f32 { exp(x[i, j]) } "
+        "for l in 8 parallel { y[i, l] = exp(x[i, l]) - r } } }",
+        NULL);
+  keeps("kernel @f(n, m) { in x: f32[n] out y: f32[n, m] " EACH_ROW
+        "let r = reduce add (j in m) from 0:f32 { exp(x[i]) } "
+        "for l in m parallel { y[i, l] = exp(x[i]) - r } } }",
+        NULL);
+  /* the output is stored at other elements, or twice, or its dtype is another */
+  keeps("kernel @f(m) { in x: f32[m, m] out y: f32[m, m] for i in m parallel { "
+        "let r = reduce add (j in m) from 0:f32 { exp(x[i, j]) } "
+        "for l in m parallel { y[l, l] = exp(x[i, l]) - r } } }",
+        NULL);
+  keeps("kernel @f(n, m) { " IN_Y EACH_ROW
+        "let r = reduce add (j in m) from 0:f32 { exp(x[i, j]) } "
+        "for k in m parallel { y[i, k] = r } "
+        "for l in m parallel { y[i, l] = exp(x[i, l]) - r } } }",
+        NULL);
+  keeps("kernel @f(n, m) { in x: f32[n, m] out y: f64[n, m] " EACH_ROW
+        "let r = reduce add (j in m) from 0:f32 { exp(x[i, j]) } "
+        "for l in m parallel { y[i, l] = f64(exp(x[i, l]) - r) } } }",
+        NULL);
+}
+
+static void a_value_wanted_behind_the_last_store_is_not_kept(void **state) {
+  (void)state;
+  keeps("kernel @f(n, m) { in x: f32[n, m] out y: f32[n, m] out z: f32[n] " EACH_ROW
+        "let r = reduce add (j in m) from 0:f32 { exp(x[i, j]) } "
+        "for l in m parallel { y[i, l] = exp(x[i, l]) - r } "
+        "let s = reduce add (k in m) from 0:f32 { exp(x[i, k]) * r } z[i] = s } }",
+        NULL);
+  keeps("kernel @f(n, m) { in x: f32[n, m] inout z: f32[n, m] out y: f32[n, m] " EACH_ROW
+        "let r = reduce add (j in m) from 0:f32 { exp(z[i, j]) } "
+        "for l in m parallel { z[i, l] = r } "
+        "for k in m parallel { y[i, k] = exp(z[i, k]) - r } } }",
+        NULL);
+}
+
+static void keeping_without_memory_leaves_nothing_behind(void **state) {
+  (void)state;
+  Counted count;
+  KAlloc a = counting(&count);
+  Kernel *k = read_kernel("kernel @f(n, m) { " IN_Y EACH_ROW
+                          "let r = reduce add (j in m) from 0:f32 { exp(x[i, j]) } "
+                          "for l in m parallel { y[i, l] = exp(x[i, l]) / r } } }",
+                          a);
+  long live = count.live;
+  int made = 0;
+  for (long n = 0; n < 60; n++) {
+    count.left = n;
+    Kernel *kept = kernel_keep(k, a);
+    made += kept != NULL;
+    if (kept) kernel_free(kept, a);
+    assert_int_equal(count.live, live);
+  }
+  assert_true(made > 0 && made < 60);
+  count.left = -1;
+  kernel_free(k, a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_map_goes_into_the_map_that_reads_it),
@@ -365,6 +550,9 @@ int main(void) {
       cmocka_unit_test(a_map_goes_into_the_epilogue_of_a_contraction),
       cmocka_unit_test(a_cheap_map_is_evaluated_where_a_reduction_reads_it),
       cmocka_unit_test(a_dear_map_is_not_evaluated_twice),
+      cmocka_unit_test(a_dear_map_goes_where_a_row_of_the_output_keeps_it),
+      cmocka_unit_test(a_flat_map_is_seen_with_the_axes_of_its_reader),
+      cmocka_unit_test(a_tiled_axis_is_found_below_several),
       cmocka_unit_test(a_map_stands_behind_the_reduction_it_reads),
       cmocka_unit_test(a_flat_loop_is_split_for_a_producer_with_more_axes),
       cmocka_unit_test(a_slice_reads_through_to_what_it_was_cut_from),
@@ -376,6 +564,10 @@ int main(void) {
       cmocka_unit_test(two_results_of_one_loop_are_read_in_it),
       cmocka_unit_test(loops_that_no_access_tells_apart_collapse),
       cmocka_unit_test(a_refusing_allocator_leaves_nothing_behind),
+      cmocka_unit_test(a_second_value_takes_the_place_of_the_first),
+      cmocka_unit_test(what_has_no_room_is_not_kept),
+      cmocka_unit_test(a_value_wanted_behind_the_last_store_is_not_kept),
+      cmocka_unit_test(keeping_without_memory_leaves_nothing_behind),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
