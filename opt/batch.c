@@ -136,7 +136,7 @@ static bool same_for_all(const Fn *f, Type *t) {
 static bool is_by_rows(const Expr *e) {
   if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Op || e->n_oblige) return false;
   const char *name = e->Call.callee.op->name;
-  if (!strcmp(name, "nn.dense")) return true;
+  if (!strcmp(name, "nn.dense") || !strcmp(name, "nn.contrib_dense_pack")) return true;
   return !strcmp(name, "nn.matmul") && !attr_bool(e->Call.op_attrs, "transpose_a");
 }
 

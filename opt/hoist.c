@@ -17,7 +17,6 @@ enum { MOST = 16 }; /* values handed along */
 
 typedef struct {
   Global *f, *g;
-  bool *fixed, calls;
   Map invariant; /* Var -> 1                                             */
   Map wanted;    /* Var -> 1: used by what is not invariant              */
   Bindings made; /* invariant bindings in order                          */
@@ -30,25 +29,8 @@ static bool is_self(const Hoist *h, const Expr *e) {
   return e->kind == EX_Call && e->Call.callee.kind == ATOM_Global && e->Call.callee.global == h->f;
 }
 
-static void find_fixed(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, find_fixed, NULL};
-  Hoist *h = ud;
-  for (int i = 0; i < b->n; i++) {
-    const Expr *e = b->at[i].value;
-    ir_visit(b->at[i].value, &visit, h);
-    if (!is_self(h, e)) continue;
-    h->calls = true;
-    for (int k = 0; k < e->Call.n_args; k++) {
-      const Atom *a = &e->Call.args[k];
-      if (a->kind != ATOM_Var || a->var != h->f->fn->param[k]) h->fixed[k] = false;
-    }
-  }
-}
-
 static bool goes_on(const Hoist *h, Block *b) {
-  Hoist look = {.f = h->f, .fixed = NEW_N(bool, h->f->fn->n + 1)};
-  find_fixed(&look, b);
-  return look.calls;
+  return keeps_params(h->f, b, NEW_N(bool, h->f->fn->n + 1));
 }
 
 /* ---- what does not change ---- */
@@ -189,14 +171,14 @@ static void make_entry(Module *m, Hoist *h) {
 }
 
 static void hoist_global(PassCx *cx, Global *f) {
-  Hoist h = {.f = f, .fixed = NEW_N(bool, f->fn->n + 1)};
+  Hoist h = {.f = f};
+  bool *fixed = NEW_N(bool, f->fn->n + 1);
   Find find = {&h, cx->m->cx->dims};
   if (f->fn->n_vars) return;
-  for (int i = 0; i < f->fn->n; i++) h.fixed[i] = true;
-  find_fixed(&h, f->fn->body);
-  if (!h.calls) return;
+  for (int i = 0; i < f->fn->n; i++) fixed[i] = true;
+  if (!keeps_params(f, f->fn->body, fixed)) return;
   for (int i = 0; i < f->fn->n; i++)
-    if (h.fixed[i]) map_set(&h.invariant, map_ptr(f->fn->param[i]), &h);
+    if (fixed[i]) map_set(&h.invariant, map_ptr(f->fn->param[i]), &h);
   find_block(&find, f->fn->body);
   for (int i = 0; i < h.made.n; i++)
     if (is_root(&h, &h.made.at[i])) vec_push(&h.root, h.made.at[i]);

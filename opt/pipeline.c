@@ -2,10 +2,10 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_batch,  &pass_combine,  &pass_copy,    &pass_cse,
-                                  &pass_dce,    &pass_fold,     &pass_fuse,    &pass_hoist,
-                                  &pass_inline, &pass_known,    &pass_params,  &pass_refs,
-                                  &pass_scale,  &pass_simplify, &pass_special, &pass_unroll};
+const Pass *const all_passes[] = {
+    &pass_batch, &pass_combine, &pass_copy,     &pass_cse,     &pass_dce,   &pass_fold,
+    &pass_fuse,  &pass_hoist,   &pass_inline,   &pass_known,   &pass_pack,  &pass_params,
+    &pass_refs,  &pass_scale,   &pass_simplify, &pass_special, &pass_unroll};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -46,6 +46,7 @@ static const Pass *const level2[] = {
     &pass_params,     /* tuples in pieces: the next two look at parameters         */
     &pass_known,      /* projections of the tuples put together again              */
     &pass_copy, &pass_dce,
+    &pass_pack,       /* before hoist: makes what it moves                         */
     &pass_hoist,      /* before batch: its operands are parameters then            */
     &pass_batch,      /* the steps of recursions are plain code now                */
     &pass_copy,

@@ -125,3 +125,29 @@ int block_size(const Block *b) {
   size_block(&n, (Block *)(uintptr_t)b);
   return n;
 }
+
+typedef struct {
+  const Global *f;
+  bool *fixed, calls;
+} Keeps;
+static void keeps_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, keeps_block, NULL};
+  Keeps *s = ud;
+  for (int i = 0; i < b->n; i++) {
+    Expr *e = b->at[i].value;
+    ir_visit(e, &visit, s);
+    if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Global) continue;
+    if (e->Call.callee.global != s->f) continue;
+    s->calls = true;
+    for (int k = 0; k < e->Call.n_args; k++) {
+      const Atom *a = &e->Call.args[k];
+      if (a->kind != ATOM_Var || a->var != s->f->fn->param[k]) s->fixed[k] = false;
+    }
+  }
+}
+
+bool keeps_params(const Global *f, Block *b, bool *fixed) {
+  Keeps s = {f, fixed, false};
+  keeps_block(&s, b);
+  return s.calls;
+}

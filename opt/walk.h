@@ -38,6 +38,10 @@ bool is_transparent(const Expr *e);
  * its obligations hold? */
 bool op_call_is_total(const Expr *e);
 
+/* Does b call f, closures apart?  Clears fixed[i] if such a call does not hand on f's
+ * parameter i as it is. */
+bool keeps_params(const Global *f, Block *b, bool *fixed);
+
 /* How many bindings, nested ones too. */
 int block_size(const Block *b);
 #endif

@@ -444,7 +444,7 @@ const OpDef op_nn_contrib_dense_pack = {
     .attrs = {{"units", A_Int, "None", "rows of weight, for checking"},
               OUT_DTYPE,
               {"weight_layout", A_Ignored, "NC", ""}},
-    .flags = OP_PURE,
+    .flags = OP_PURE | OP_TOTAL,
     .pattern = PAT_OutFusable,
     .rel = rel_dense_pack,
     .lower = lower_dense_pack,

@@ -94,7 +94,8 @@ LLVMTypeRef turn_type(const Emit *e);
 /* ---- contract_pack.c ------------------------------------------------------------------- */
 /* The function that packs one panel: arguments base, width, from, w (of width, the rest zeros). */
 bool pack_function(const Con *c, int side, Sub *s);
-/* Can the columns be read where they are?  *stride: of one depth, in elements. */
+/* Can the columns be read where they are, each panel side by side in one depth (a weight may
+ * lie in tiles of whole panels)?  *stride: of one depth, in elements. */
 bool columns_in_place(const Con *c, Val *stride);
 
 /* ---- contract_out.c ---------------------------------------------------------------------- */
@@ -165,6 +166,7 @@ typedef struct {
   Val rows, panel, sum, room;                /* scratch                       */
   Val stride;                                /* of columns in place, or NULL  */
   int heights[ROWS_MAX], n_heights;
+  Val each;                                  /* rows of a tile but the last, unless exact */
   bool exact;                                /* tiles have nearly equal heights */
 } Nest;
 bool tiled_contract(Con *c);                 /* false: no memory              */

@@ -14,29 +14,42 @@ enum {
   FEW_TILES = 2          /* for so few, columns are never worth packing     */
 };
 
-static Val div_up(Emit *e, Val x, int64_t by) {
-  return LLVMBuildUDiv(e->b, add(e, x, i64_of(e, by - 1)), i64_of(e, by), "");
+static Val div_up_by(Emit *e, Val x, Val by) {
+  return LLVMBuildUDiv(e->b, sub(e, add(e, x, by), i64_of(e, 1)), by, "");
+}
+static Val div_up(Emit *e, Val x, int64_t by) { return div_up_by(e, x, i64_of(e, by)); }
+
+static Val height_of(const Nest *t, Val rows);
+
+static Val one_at_least(Emit *e, Val x) {
+  Val none = LLVMBuildICmp(e->b, LLVMIntEQ, x, i64_of(e, 0), "");
+  return LLVMBuildSelect(e->b, none, i64_of(e, 1), x, "");
 }
 
-/* Heights of tiles: exact ones if the rows are known, else a few that hold all. */
+/* Heights of tiles: exact ones if the rows are known, else a few, and as many rows
+ * in each tile as the one that makes them nearly equal. */
 static void choose_heights(Nest *t) {
-  static const uint8_t some[] = {1, 2, 4, 8};
+  static const uint8_t some[] = {1, 2, 3, 4, 6, 8, 10, 12};
   const Con *c = t->c;
+  Emit *e = c->e;
   int64_t m, tiles, max = c->rows_max;
   t->exact = val_known(t->m, &m) && m > 0;
+  t->tiles = div_up(e, t->m, max);
   if (t->exact) {
     tiles = ceil_div(m, max);
     t->heights[t->n_heights++] = (int)(m / tiles);
     if (m % tiles) t->heights[t->n_heights++] = (int)(m / tiles) + 1;
     return;
   }
-  for (int i = 0; i < 4 && some[i] < max; i++) t->heights[t->n_heights++] = some[i];
+  for (int i = 0; i < (int)sizeof some && some[i] < max; i++) t->heights[t->n_heights++] = some[i];
   t->heights[t->n_heights++] = (int)max;
+  t->each = height_of(t, div_up_by(e, t->m, one_at_least(e, t->tiles)));
+  t->tiles = div_up_by(e, t->m, t->each);
 }
 
 static Val first_row(const Nest *t, Val tile) {
   Emit *e = t->c->e;
-  if (!t->exact) return mul(e, tile, i64_of(e, t->c->rows_max));
+  if (!t->exact) return mul(e, tile, t->each);
   return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
 }
 
@@ -90,9 +103,9 @@ bool constant_buffer(const Con *c, int side, uint32_t *buf) {
 /* Elements of one batch of a packed side. */
 Val side_elements(const Nest *t, int side) {
   Emit *e = t->c->e;
-  int64_t width = side == ROWS ? t->c->rows_max : 2 * (int)t->c->lanes;
   if (side == ROWS && t->exact) return mul(e, t->m, t->k);
-  return mul(e, mul(e, side == ROWS ? t->tiles : t->panels, i64_of(e, width)), t->k);
+  if (side == ROWS) return mul(e, mul(e, t->tiles, t->each), t->k);
+  return mul(e, mul(e, t->panels, i64_of(e, 2 * (int)t->c->lanes)), t->k);
 }
 
 static Val at_bytes(const Con *c, Val n) { return mul(c->e, n, i64_of(c->e, c->bytes)); }
@@ -224,9 +237,7 @@ static void take_scratch(Nest *t) {
   Val none = i64_of(e, 0), one = i64_of(e, 1), total = none, at[4];
   Val width = i64_of(e, 2 * (int)c->lanes), max = i64_of(e, c->rows_max);
   Val fit = LLVMBuildUDiv(e->b, i64_of(e, BLOCK_BYTES), at_bytes(c, mul(e, t->k, max)), "");
-  fit =
-      add(e, i64_min(e, fit, t->tiles),
-          LLVMBuildZExt(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, fit, none, ""), int_type(e, 64), ""));
+  fit = i64_min(e, one_at_least(e, fit), one_at_least(e, t->tiles));
   Val ready = t->packed[ROWS] ? LLVMBuildIsNotNull(e->b, t->packed[ROWS], "") : NULL;
   Val found = t->packed[COLS] ? LLVMBuildIsNotNull(e->b, t->packed[COLS], "") : NULL;
   t->per_block = ready ? LLVMBuildSelect(e->b, ready, t->tiles, fit, "") : fit;
@@ -460,7 +471,6 @@ static void tiled(Nest *t) {
 bool tiled_contract(Con *c) {
   Emit *e = c->e;
   Nest t = {.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
-  t.tiles = div_up(e, t.m, c->rows_max);
   t.panels = div_up(e, t.n, 2 * c->lanes);
   (void)choose_epilogue(c);
   choose_heights(&t);

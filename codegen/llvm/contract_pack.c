@@ -162,8 +162,10 @@ bool columns_in_place(const Con *c, Val *stride) {
   KE f = c->factor[COLS];
   const KNode *n = &e->k->node[f];
   const Set *s = &c->pack[COLS], *depth = &c->depth[COLS];
-  int64_t along;
-  if (n->kind != KN_Load || (DType)n->dtype != c->t || s->n != 1 || depth->n != 1) return false;
+  int64_t along, inner, width = 2 * (int64_t)c->lanes;
+  if (n->kind != KN_Load || (DType)n->dtype != c->t || depth->n != 1) return false;
+  bool tiled = s->n == 2 && val_known(s->axis[1].n, &inner) && inner % width == 0;
+  if (s->n != 1 && !tiled) return false;
   if (!load_stride(e, f, last_var(s), &along) || along != 1) return false;
   *stride = load_stride_value(e, f, last_var(depth));
   return *stride != NULL;

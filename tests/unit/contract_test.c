@@ -236,6 +236,37 @@ static void products_around_the_borders_of_tiles(void **state) {
   }
 }
 
+/* A weight in tiles (n / t, k, t), which are read where they lie if panels fit. */
+static void weights_in_tiles(void **state) {
+  (void)state;
+  static const int64_t wide[] = {8, 16, 32, 48, 64, 33};
+  static const DType type[] = {DT_f32, DT_f64, DT_f16};
+  for (int i = 0; i < 54; i++) {
+    DType t = type[i / 3 % 3], sum = t == DT_f16 ? DT_f32 : t;
+    const char *cpu = cpu_name[i % 3];
+    if (!runs_here(cpu)) continue;
+    KB *b = kb_new(A, "tiles");
+    KE m = kb_sym(b, "m"), n = kb_sym(b, "n"), k = kb_sym(b, "k"), w = kb_int(b, wide[i / 9]);
+    KE par[3], red;
+    uint32_t x = kb_buf(b, K_IN, "x", t, 2, (KE[]){m, k});
+    uint32_t tiles = kb_buf(b, K_IN, "tiles", t, 3, (KE[]){n, k, w});
+    uint32_t y = kb_buf(b, K_OUT, "y", sum, 3, (KE[]){m, n, w});
+    kb_contract_begin(b, 3, (KE[]){m, n, w}, par, 1, &k, &red);
+    KE fx = kb_cast(b, kb_load(b, x, (KE[]){par[0], red}), sum);
+    KE fw = kb_cast(b, kb_load(b, tiles, (KE[]){par[1], red, par[2]}), sum);
+    kb_store(b, y, par, kb_max(b, kb_contract_acc(b, sum, fx, fw), kb_num(b, sum, -9)));
+    kb_contract_end(b);
+    Kernel *kernel = kb_done(b);
+    if (!kernel) fail_msg("builder: %s", kb_error(b));
+    Compiled c = compile(kernel, cpu);
+    for (int j = 0; j < 6; j++) {
+      int64_t s[3] = {edge[below(EDGES)], below(4), 1 + below(70)};
+      run(&c, kernel, s, j & 1, "a weight in tiles");
+    }
+    drop(&c, kernel);
+  }
+}
+
 /* Deeper than one visit of a tile, and more rows than one block. */
 static void deep_and_tall_products(void **state) {
   (void)state;
@@ -355,6 +386,7 @@ int main(void) {
       cmocka_unit_test(products_around_the_borders_of_tiles),
       cmocka_unit_test(deep_and_tall_products),
       cmocka_unit_test(convolutions_of_all_kinds),
+      cmocka_unit_test(weights_in_tiles),
       cmocka_unit_test(random_convolutions),
       cmocka_unit_test(convolutions_by_transforms),
   };
