@@ -13,7 +13,8 @@ typedef enum { AUTODIFF_NOTHING, AUTODIFF_CHANGED, AUTODIFF_FAILED } AutodiffRes
  * be called, with typeinfer in between, until there is NOTHING to do.  m is
  * typed on entry, and to be typed again after CHANGED. */
 AutodiffResult autodiff_step(Module *m, Diags *d);
-/* Adds a definition of grad(@f) or vjp(@f) and gives it; the module, which has
- * no forms left, is to be typed again.  NULL after reporting. */
+/* Adds a definition of grad(@f), vjp(@f) or jvp(@f) and gives it; the module,
+ * which had no forms left, is to be typed again, and of jvp may have new forms.
+ * NULL after reporting. */
 Global *autodiff_request(Module *m, Global *f, DiffKind k, Diags *d);
 #endif

@@ -247,8 +247,11 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
     ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
             type_text(ret));
   if (ad->errors) return NULL;
-  Atom y = dual_value(ad, &bb, ret, d);
-  Atom both = em_tuple(ad, &bb, 2, (Atom[]){y, dual_out(ad, &bb, ret, d)});
+  Atom both = d->whole;
+  if (d->kind != DUAL_Pair || !d->is_whole) {
+    Atom y = dual_value(ad, &bb, ret, d);
+    both = em_tuple(ad, &bb, 2, (Atom[]){y, dual_out(ad, &bb, ret, d)});
+  }
   made->body = bb_done(&bb, both, fn->body->span);
   return made;
 }

@@ -3,7 +3,7 @@
 #define RVM_CLI_H
 #include <stdio.h>
 #include "cli/tensor_file.h"
-#include "ir/expr.h"
+#include "ir/diff.h"
 #include "vm/image.h"
 #include <rvm/rvm.h>
 
@@ -50,8 +50,8 @@ bool    driver_optimise(Driver *d, Module *m, const struct PassOpts *o, int *cod
 /* Replaces grad, vjp, jvp and checkpoint by functions.  false: *code is 0 when
  * the reason is among d's diagnostics, else it has been said. */
 bool    driver_differentiate(Driver *d, Module *m, int *code);
-/* Adds grad(@f) to a module without forms; NULL as above. */
-Global *driver_gradient(Driver *d, Module *m, Global *f, int *code);
+/* Adds grad(@f), or another form, to a module without forms; NULL as above. */
+Global *driver_gradient(Driver *d, Module *m, Global *f, DiffKind form, int *code);
 /* PassOpts.eval with the interpreter; ud is the Driver. */
 bool    driver_eval(void *ud, Block *closed, Type *t, int n, const Tensor **out);
 void    driver_init(Driver *d, const char *diag_format);

@@ -1,14 +1,16 @@
 /* cmd_grad.c -- grad: the program with a function's gradient, as text.         */
+#include <string.h>
 #include "cli/cli.h"
 
 typedef struct {
   CommonOpts common;
-  const char *out;
+  const char *out, *form;
   bool types, all, raw;
 } GradCmd;
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(GradCmd, field) }
 static const Opt grad_opts[] = {
+    O("form", "F", "grad (default), vjp or jvp: which of its derivatives", OPT_TEXT, form),
     O("raw", NULL, "as it was made, without the passes that clean up", OPT_FLAG, raw),
     O("out", "FILE", "write the program there instead of printing it", OPT_TEXT, out),
     O("types", NULL, "add the type of every expression as a comment", OPT_FLAG, types),
@@ -22,11 +24,22 @@ static int report(Driver *d, int code) {
   return code ? code : said ? said : EXIT_REJECTED;
 }
 
+static bool form_of(const char *name, DiffKind *k) {
+  *k = !name || !strcmp(name, "grad") ? DIFF_Grad
+       : !strcmp(name, "vjp")         ? DIFF_Vjp
+       : !strcmp(name, "jvp")         ? DIFF_Jvp
+                                      : DIFF_None;
+  return *k != DIFF_None;
+}
+
 static int run_grad(void *opts, int n, char **args) {
   (void)n;
   GradCmd *o = opts;
   Driver d;
   int code = EXIT_OK;
+  DiffKind form;
+  if (!form_of(o->form, &form))
+    return fail_usage(&cmd_grad, "--form is grad, vjp or jvp, not %s", o->form);
   driver_init(&d, o->common.diag);
   Module *m = driver_load(&d, args[0], true);
   if (!m || !driver_differentiate(&d, m, &code)) return report(&d, code);
@@ -36,7 +49,7 @@ static int run_grad(void *opts, int n, char **args) {
     diag_error(d.diags, (Span){0}, E0402, name, str_fmt("%s does not define it", args[0]));
     return report(&d, code);
   }
-  if (!driver_gradient(&d, m, f, &code)) return report(&d, code);
+  if (!driver_gradient(&d, m, f, form, &code)) return report(&d, code);
   d.passes = "copy,dce";
   if (!o->raw && !driver_optimise(&d, m, NULL, &code)) return code;
   driver_report(&d); /* warnings */
@@ -49,7 +62,8 @@ const Command cmd_grad = {
     "grad",
     "FILE.rly @FUNCTION [OPTIONS]",
     "Print the program with the gradient of a function",
-    "  rvm grad model.rly @loss\n  rvm grad model.rly @loss --out gradient.rly\n",
+    "  rvm grad model.rly @loss\n  rvm grad model.rly @loss --out gradient.rly\n"
+    "  rvm grad model.rly @loss --form jvp\n",
     grad_opts,
     (int)(sizeof grad_opts / sizeof *grad_opts),
     sizeof(GradCmd),

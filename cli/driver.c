@@ -106,10 +106,10 @@ bool driver_differentiate(Driver *d, Module *m, int *code) {
   }
 }
 
-Global *driver_gradient(Driver *d, Module *m, Global *f, int *code) {
-  Global *g = autodiff_request(m, f, DIFF_Grad, d->diags);
+Global *driver_gradient(Driver *d, Module *m, Global *f, DiffKind form, int *code) {
+  Global *g = autodiff_request(m, f, form, d->diags);
   *code = EXIT_OK;
-  return g && retype(d, m, code) ? g : NULL;
+  return g && retype(d, m, code) && driver_differentiate(d, m, code) ? g : NULL;
 }
 
 Module *driver_load(Driver *d, const char *path, bool typed) {
