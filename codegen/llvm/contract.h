@@ -118,6 +118,7 @@ typedef struct {
   uint32_t channel;  int64_t channels;       /* a reduced variable, or KE_NONE and 1 */
   unsigned lanes;
   int block;                                 /* output rows at a time         */
+  bool whole;                                /* a plane holds all rows, not only a block's */
   int64_t pitch, rows, phases;
   Val plane;
 } Window;

@@ -2,13 +2,14 @@
  * (depthwise convolutions): no product worth packing for.
  *
  * Per channel the data is copied once into a plane with what stands outside it,
- * by vectors, columns that a stride keeps apart in planes of their own.  Then
- * every tap of every output is a plain load.  A block of output rows is kept in
+ * by vectors, columns that a stride keeps apart in planes of their own; of a large
+ * one as many rows at a time as a block of outputs needs.  Then every tap of
+ * every output is a plain load.  A block of output rows is kept in
  * registers, so that a row of the plane is loaded once for all the outputs it
  * reaches; taps are unrolled and their weights stay in registers.            */
 #include "codegen/llvm/contract.h"
 
-enum { MAX_TAPS = 50, MAX_BLOCK = 8, MAX_PER_CHANNEL = 4, MAX_STRIDE = 4 };
+enum { MAX_TAPS = 50, MAX_BLOCK = 8, MAX_PER_CHANNEL = 4, MAX_STRIDE = 4, NEAR = 16 << 10 };
 
 /* ---- is it one? --------------------------------------------------------------------- */
 /* step and apart from the strides in memory, in units of the smaller. */
@@ -98,7 +99,12 @@ static bool find_window(Con *c, Window *w) {
 /* ---- the plane ------------------------------------------------------------------------ */
 static int64_t round_to(int64_t x, int64_t by) { return (x + by - 1) / by * by; }
 
-int64_t way_reach(const Way *w) { return w->step * (w->n - 1) + w->apart * (w->taps - 1) + 1; }
+/* The positions that n outputs read. */
+static int64_t reach_of(const Way *w, int64_t n) {
+  return w->step * (n - 1) + w->apart * (w->taps - 1) + 1;
+}
+
+int64_t way_reach(const Way *w) { return reach_of(w, w->n); }
 
 static void measure(Window *w) {
   const Con *c = w->c;
@@ -111,6 +117,8 @@ static void measure(Window *w) {
       w->block = b;
       break;
     }
+  w->whole = w->phases * w->rows * w->pitch * c->bytes <= NEAR;
+  if (!w->whole) w->rows = reach_of(&w->down, w->block);
 }
 
 void set_index(Emit *e, uint32_t var, Val v) {
@@ -148,14 +156,20 @@ static void put_columns(const Window *w, Val x, int64_t phase, Val r, Val j, int
   store_lanes(e, x, at, mask, (unsigned)c->bytes);
 }
 
-/* One vector of columns from j, of all rows of phase p: column j of the phase is
+/* Rows of the data: n from position `top`. */
+typedef struct {
+  Val top;
+  int64_t n;
+} Band;
+
+/* One vector of columns from j, of the rows of phase p: column j of the phase is
  * what tap p of output j reads. */
-static void copy_columns(const Window *w, int64_t p, Val j) {
+static void copy_columns(const Window *w, Band band, int64_t p, Val j) {
   Emit *e = w->c->e;
   int64_t n = phase_columns(w, p);
   Lanes l = {e, w->lanes, w->across.out, lanes_below(e, w->lanes, sub(e, i64_of(e, n), j))};
-  Loop r = loop_begin(e, i64_of(e, w->rows));
-  set_way(e, &w->down, r.i);
+  Loop r = loop_begin(e, i64_of(e, band.n));
+  set_way(e, &w->down, add(e, band.top, r.i));
   set_index(e, w->across.tap, i64_of(e, p));
   set_index(e, w->across.out, j);
   put_columns(w, data_in_type(w, &l), p, r.i, j, n);
@@ -163,7 +177,7 @@ static void copy_columns(const Window *w, int64_t p, Val j) {
 }
 
 /* The same for both phases of a step of two: neighbours in memory, then apart. */
-static void copy_pairs(const Window *w, Val j) {
+static void copy_pairs(const Window *w, Band band, Val j) {
   Emit *e = w->c->e;
   LLVMTypeRef i32 = int_type(e, 32);
   int64_t lanes = w->lanes, reach = way_reach(&w->across);
@@ -174,8 +188,8 @@ static void copy_pairs(const Window *w, Val j) {
     Val left = sub(e, i64_of(e, reach), at[i]);
     l[i] = (Lanes){e, w->lanes, w->across.tap, lanes_below(e, w->lanes, left)};
   }
-  Loop r = loop_begin(e, i64_of(e, w->rows));
-  set_way(e, &w->down, r.i);
+  Loop r = loop_begin(e, i64_of(e, band.n));
+  set_way(e, &w->down, add(e, band.top, r.i));
   set_index(e, w->across.out, i64_of(e, 0));
   for (int i = 0; i < 2; i++) {
     set_index(e, w->across.tap, at[i]);
@@ -199,15 +213,15 @@ static bool pairs(const Window *w) {
          lanes_takes(&l, c->factor[w->data]);
 }
 
-static void copy_plane(const Window *w) {
+static void copy_plane(const Window *w, Band band) {
   Emit *e = w->c->e;
   bool paired = pairs(w);
   for (int64_t p = 0; p < (paired ? 1 : w->phases); p++) {
     Loop j = loop_begin_step(e, i64_of(e, phase_columns(w, p)), w->lanes);
     if (paired)
-      copy_pairs(w, j.i);
+      copy_pairs(w, band, j.i);
     else
-      copy_columns(w, p, j.i);
+      copy_columns(w, band, p, j.i);
     loop_end(e, &j);
   }
 }
@@ -218,7 +232,7 @@ void copy_planes(const Window *w) {
   Loop ch = loop_begin(e, i64_of(e, w->channels));
   set_index(e, w->channel, ch.i);
   own.plane = con_at(w->c, w->plane, mul(e, ch.i, i64_of(e, w->phases * w->rows * w->pitch)));
-  copy_plane(&own);
+  copy_plane(&own, (Band){i64_of(e, 0), w->rows});
   loop_end(e, &ch);
 }
 
@@ -240,12 +254,14 @@ static Val plane_at(const Window *w, Val row, int64_t off, int64_t t, Val j) {
   return load_lanes(e, c->type, w->lanes, con_at(c, w->plane, at), NULL, (unsigned)c->bytes);
 }
 
-/* n output rows from `row`, one vector of columns from j; mask may be NULL. */
-static void outputs(const Window *w, const Val *weight, int n, Val row, Val j, Val mask) {
+/* n output rows from `row`, one vector of columns from j; mask may be NULL.  first: the row of
+ * the plane that they begin with. */
+static void outputs(const Window *w, const Val *weight, int n, Val row, Val first, Val j,
+                    Val mask) {
   const Con *c = w->c;
   Emit *e = c->e;
   const KStmt *s = &e->k->stmt[c->at];
-  Val sum[MAX_BLOCK], first = mul(e, row, i64_of(e, w->down.step));
+  Val sum[MAX_BLOCK];
   int64_t step = w->down.step, apart = w->down.apart;
   for (int i = 0; i < n; i++) sum[i] = LLVMConstNull(LLVMVectorType(c->type, w->lanes));
   for (int64_t r = 0; r <= step * (n - 1) + apart * (w->down.taps - 1); r++)
@@ -270,14 +286,16 @@ static void outputs(const Window *w, const Val *weight, int n, Val row, Val j, V
 static void rows_of_outputs(const Window *w, const Val *weight, int n, Val row) {
   Emit *e = w->c->e;
   int64_t full = w->across.n / w->lanes * w->lanes;
+  Val first = w->whole ? mul(e, row, i64_of(e, w->down.step)) : i64_of(e, 0);
+  if (!w->whole) copy_plane(w, (Band){mul(e, row, i64_of(e, w->down.step)), reach_of(&w->down, n)});
   if (full > 0) {
     Loop j = loop_begin_step(e, i64_of(e, full), w->lanes);
-    outputs(w, weight, n, row, j.i, NULL);
+    outputs(w, weight, n, row, first, j.i, NULL);
     loop_end(e, &j);
   }
   if (full < w->across.n) {
     Val left = i64_of(e, w->across.n - full);
-    outputs(w, weight, n, row, i64_of(e, full), lanes_below(e, w->lanes, left));
+    outputs(w, weight, n, row, first, i64_of(e, full), lanes_below(e, w->lanes, left));
   }
 }
 
@@ -299,7 +317,7 @@ static void channel(const Window *w) {
   Val weight[MAX_TAPS];
   int64_t blocks = w->down.n / w->block * w->block;
   for (int i = 0; i < c->side[ROWS].n; i++) set_var(e, c->side[ROWS].axis[i].var, i64_of(e, 0));
-  copy_plane(w);
+  if (w->whole) copy_plane(w, (Band){i64_of(e, 0), w->rows});
   Loop m = loop_begin(e, c->side[ROWS].total);
   set_at(e, &c->side[ROWS], m.i);
   read_weights(w, weight);

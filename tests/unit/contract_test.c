@@ -348,7 +348,9 @@ static void convolutions_of_all_kinds(void **state) {
       {1, 3, 1, 2, 12, 12, 5, 3, 1, 2, 2, false},  {1, 7, 1, 1, 9, 5, 3, 3, 1, 1, 1, false},
       {1, 3, 1, 1, 30, 7, 7, 1, 1, 2, 1, false},   {1, 8, 1, 1, 9, 9, 3, 3, 1, 1, 1, true},
       {1, 4, 8, 8, 14, 14, 3, 3, 1, 1, 1, false},  {2, 3, 5, 7, 12, 17, 3, 3, 1, 1, 1, false},
-      {1, 1, 9, 24, 8, 30, 3, 3, 2, 1, 1, false},  {1, 1, 6, 40, 9, 8, 3, 3, 1, 1, 1, false}};
+      {1, 1, 9, 24, 8, 30, 3, 3, 2, 1, 1, false},  {1, 1, 6, 40, 9, 8, 3, 3, 1, 1, 1, false},
+      {1, 2, 1, 1, 96, 70, 3, 3, 1, 1, 1, false},  {2, 2, 1, 2, 93, 112, 3, 3, 2, 1, 1, false},
+      {1, 2, 1, 1, 75, 80, 5, 3, 1, 0, 2, false},  {1, 2, 1, 1, 200, 80, 3, 3, 3, 1, 1, false}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
