@@ -82,6 +82,8 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
  * above 0: rows lie so many elements apart, depths side by side. */
 enum { PACKED, APART = -1 };
 Val tile_function(const Con *c, int height, int halves, int64_t way);
+/* The same of a packed tile, in the function at hand: height times two vectors to sum. */
+void tile_sums(const Con *c, int height, Val a, Val b, Val deep, Val stride, Val *sum);
 /* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
  * may be a narrower one. */
 Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way);
@@ -103,6 +105,11 @@ bool columns_in_place(const Con *c, Val *stride);
  * column, columns, room for a turned tile; 0 or a status. */
 bool out_function(const Con *c, Sub *s);
 bool choose_epilogue(Con *c);
+/* Can sums go to the epilogue from registers?  The function that takes a whole tile of this
+ * height through product and epilogue: arguments rows (packed), columns, depth, stride of the
+ * columns, first row, first column; 0 or a status. */
+bool straight_epilogue(const Con *c);
+bool straight_function(const Con *c, int height, Sub *s);
 
 /* ---- contract_window.c ------------------------------------------------------------------- */
 /* One direction of a window: output q, tap t read position step * q + apart * t. */
@@ -169,6 +176,8 @@ typedef struct {
   int heights[ROWS_MAX], n_heights;
   Val each;                                  /* rows of a tile but the last, unless exact */
   bool exact;                                /* tiles have nearly equal heights */
+  bool straight;                             /* tiles of whole panels go through `whole` */
+  Sub whole[2];                              /* of heights[0] and [1]         */
 } Nest;
 bool tiled_contract(Con *c);                 /* false: no memory              */
 /* Is a factor a load from a buffer that may be a constant of the program? */

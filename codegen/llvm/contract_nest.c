@@ -11,6 +11,7 @@
 enum {
   DEPTH = 8192,          /* of one visit of a tile                          */
   BLOCK_BYTES = 4 << 20, /* of packed rows at a time                        */
+  SHALLOW = 512,         /* where the way from a tile to the epilogue matters */
   FEW_TILES = 2          /* for so few, columns are never worth packing     */
 };
 
@@ -378,6 +379,24 @@ void return_failure(Emit *e, Val status) {
 typedef struct {
   Val from, to, rows, col, cols, b, stride, k;
 } Visit;
+/* A tile at `a`, if the panel is whole: then all of it, and on at next. */
+static void visit_whole(const Nest *t, const Visit *v, Val a, Val row, Val height, Block next) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Block whole = new_block(e, "whole"), part = new_block(e, "");
+  Val width = i64_of(e, 2 * (int)c->lanes), more[6] = {a, v->b, t->k, v->stride, row, v->col};
+  Sub f = t->whole[0];
+  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, v->cols, width, ""), whole, part);
+  LLVMPositionBuilderAtEnd(e->b, whole);
+  if (t->n_heights > 1) {
+    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[0]), "");
+    f.fn = LLVMBuildSelect(e->b, is, f.fn, t->whole[1].fn, "");
+  }
+  return_failure(e, sub_call(c, &f, more, 6));
+  LLVMBuildBr(e->b, next);
+  LLVMPositionBuilderAtEnd(e->b, part);
+}
+
 static void visit_tiles(const Nest *t, const Visit *v) {
   const Con *c = t->c;
   Emit *e = c->e;
@@ -391,9 +410,10 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
   Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
   Val off = add(e, mul(e, sub(e, row, r0), t->k), mul(e, v->k, height));
-  Val arg[7] = {con_at(c, v->rows, off), b, sum, kk, v->stride, first, v->rows};
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 7, "");
+  Val a = con_at(c, v->rows, off), arg[7] = {a, b, sum, kk, v->stride, first, v->rows};
   Block out = new_block(e, "out"), next = new_block(e, "");
+  if (t->straight) visit_whole(t, v, a, row, height, next);
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 7, "");
   LLVMBuildCondBr(e->b, last, out, next);
   LLVMPositionBuilderAtEnd(e->b, out);
   Val more[6] = {sum, row, rows, v->col, v->cols, t->room};
@@ -438,6 +458,8 @@ static bool make_functions(Nest *t) {
   for (int side = 0; side < 2; side++)
     if ((side != ROWS || !row_in_place(t->c)) && !pack_function(t->c, side, &t->pack[side]))
       return false;
+  for (int i = 0; t->straight && i < t->n_heights; i++)
+    if (!straight_function(t->c, t->heights[i], &t->whole[i])) return false;
   return out_function(t->c, &t->out);
 }
 
@@ -470,10 +492,13 @@ static void tiled(Nest *t) {
 
 bool tiled_contract(Con *c) {
   Emit *e = c->e;
+  int64_t width = 2 * (int64_t)c->lanes;
   Nest t = {.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
   t.panels = div_up(e, t.n, 2 * c->lanes);
   (void)choose_epilogue(c);
   choose_heights(&t);
+  t.straight = t.exact && known_or(t.n, width) >= width && known_or(t.k, SHALLOW + 1) <= SHALLOW &&
+               straight_epilogue(c);
   if (!columns_in_place(c, &t.stride)) t.stride = NULL;
   if (!make_functions(&t)) return false;
   tiled(&t);

@@ -22,13 +22,12 @@ static Val load_one(const Con *c, Val at) {
   return v;
 }
 
-static Val tile_arg(const Emit *e, unsigned i) { return LLVMGetParam(e->fn, i); }
-
 typedef struct {
   const Con *c;
   int height, vectors, n; /* n = height * vectors sums            */
   int halves;             /* the columns; odd: the last vector is half as long */
   int64_t way;            /* how rows of a are found: PACKED, APART, or their pitch */
+  Val a, b, deep, stride, base;
 } Tile;
 
 static unsigned lanes_of(const Tile *t, int j) {
@@ -60,7 +59,7 @@ static Val rows_at(const Tile *t, Val a) {
   Emit *e = t->c->e;
   if (t->way != APART) return a;
   Val off = LLVMBuildLoad2(e->b, int_type(e, 32), a, "");
-  return con_at(t->c, tile_arg(e, 6), LLVMBuildSExt(e->b, off, int_type(e, 64), ""));
+  return con_at(t->c, t->base, LLVMBuildSExt(e->b, off, int_type(e, 64), ""));
 }
 
 static Val next_rows(const Tile *t, Val a) {
@@ -98,7 +97,7 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   for (int s = 0; s < steps; s++) {
     tile_step(t, rows_at(t, now[1]), now[2], &now[3 + s % sets * t->n]);
     now[1] = next_rows(t, now[1]);
-    now[2] = con_at(c, now[2], tile_arg(e, 4));
+    now[2] = con_at(c, now[2], t->stride);
   }
   now[0] = add(e, phi[0], i64_of(e, steps));
   Val again = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, now[0], i64_of(e, steps)), to, "");
@@ -114,36 +113,54 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   for (int i = 3; i < n; i++) d->sum[i - 3] = out[i];
 }
 
-static void tile_body(const Tile *t) {
+/* Sets of sums that go on at the same time, and depths in one turn of the loop. */
+static int sets_of(const Tile *t) { return t->n >= BUSY ? 1 : (BUSY + t->n - 1) / t->n; }
+
+/* d->sum: what the sums start from; all sets but the first are set to zero here. */
+static void all_depths(const Tile *t, Depth *d) {
   const Con *c = t->c;
   Emit *e = c->e;
-  Depth d = {.k = i64_of(e, 0), .a = tile_arg(e, 0), .b = tile_arg(e, 1)};
-  int sets = t->n >= BUSY ? 1 : (BUSY + t->n - 1) / t->n, steps = t->n >= 2 * BUSY ? 1 : 2 * sets;
-  Val at[2 * ROWS_MAX], kk = tile_arg(e, 3), first = tile_arg(e, 5);
+  int sets = sets_of(t), steps = t->n >= 2 * BUSY ? 1 : 2 * sets;
+  d->k = i64_of(e, 0), d->a = t->a, d->b = t->b;
+  for (int i = t->n; i < sets * t->n; i++) d->sum[i] = LLVMConstNull(vector_of(t, i % t->vectors));
+  depth_loop(t, steps, sets, t->deep, d);
+  for (int s = 1; s < sets; s++)
+    for (int i = 0; i < t->n; i++) d->sum[i] = plus(e, c->t, d->sum[i], d->sum[s * t->n + i]);
+  if (steps > 1) depth_loop(t, 1, 1, t->deep, d);
+}
+
+static void tile_body(const Tile *t, Val sums, Val first) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Depth d;
+  Val at[2 * ROWS_MAX], was[2 * ROWS_MAX];
   for (int i = 0; i < t->n; i++) {
     int off = i / t->vectors * 2 * (int)c->lanes + i % t->vectors * (int)c->lanes;
-    at[i] = con_at(c, tile_arg(e, 2), i64_of(e, off));
+    at[i] = con_at(c, sums, i64_of(e, off));
   }
   Block old = new_block(e, "more"), start = new_block(e, ""), here = LLVMGetInsertBlock(e->b);
   LLVMBuildCondBr(e->b, first, start, old);
   LLVMPositionBuilderAtEnd(e->b, old);
-  Val was[2 * ROWS_MAX];
   for (int i = 0; i < t->n; i++)
     was[i] = load_lanes(e, c->type, lanes_of(t, i % t->vectors), at[i], NULL, (unsigned)c->bytes);
   LLVMBuildBr(e->b, start);
   LLVMPositionBuilderAtEnd(e->b, start);
-  for (int i = 0; i < sets * t->n; i++) {
+  for (int i = 0; i < t->n; i++) {
     LLVMTypeRef v = vector_of(t, i % t->vectors);
-    Val zero = LLVMConstNull(v);
-    d.sum[i] = i < t->n ? LLVMBuildPhi(e->b, v, "") : zero;
-    if (i < t->n) LLVMAddIncoming(d.sum[i], (Val[]){zero, was[i]}, (Block[]){here, old}, 2);
+    d.sum[i] = LLVMBuildPhi(e->b, v, "");
+    LLVMAddIncoming(d.sum[i], (Val[]){LLVMConstNull(v), was[i]}, (Block[]){here, old}, 2);
   }
-  depth_loop(t, steps, sets, kk, &d);
-  for (int s = 1; s < sets; s++)
-    for (int i = 0; i < t->n; i++) d.sum[i] = plus(e, c->t, d.sum[i], d.sum[s * t->n + i]);
-  if (steps > 1) depth_loop(t, 1, 1, kk, &d);
+  all_depths(t, &d);
   for (int i = 0; i < t->n; i++) store_lanes(e, d.sum[i], at[i], NULL, (unsigned)c->bytes);
   LLVMBuildRetVoid(e->b);
+}
+
+void tile_sums(const Con *c, int height, Val a, Val b, Val deep, Val stride, Val *sum) {
+  Tile t = {c, height, 2, 2 * height, 4, PACKED, a, b, deep, stride, a};
+  Depth d;
+  for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, 0));
+  all_depths(&t, &d);
+  for (int i = 0; i < t.n; i++) sum[i] = d.sum[i];
 }
 
 LLVMTypeRef tile_type(const Emit *e) {
@@ -193,8 +210,11 @@ Val tile_function(const Con *c, int height, int halves, int64_t way) {
   Emit in;
   Con own = open_shared(c, &in, fn);
   int vectors = (halves + 1) / 2;
-  Tile t = {&own, height, vectors, height * vectors, halves, way};
-  tile_body(&t);
+  Val arg[7];
+  LLVMGetParams(fn, arg);
+  Tile t = {&own,   height, vectors, height * vectors, halves, way,
+            arg[0], arg[1], arg[3],  arg[4],           arg[6]};
+  tile_body(&t, arg[2], arg[5]);
   LLVMDisposeBuilder(in.b);
   return fn;
 }
@@ -220,10 +240,12 @@ static void exchange(Emit *e, Val *row, unsigned i, unsigned d, unsigned n) {
 
 static void turn_body(const Con *c) {
   Emit *e = c->e;
+  Val arg[6];
+  LLVMGetParams(e->fn, arg);
   unsigned n = c->lanes;
-  Val row[64], mask = lanes_below(e, n, tile_arg(e, 5));
+  Val row[64], mask = lanes_below(e, n, arg[5]);
   for (unsigned i = 0; i < n; i++) {
-    Val at = con_at(c, tile_arg(e, 0), mul(e, i64_of(e, i), tile_arg(e, 1)));
+    Val at = con_at(c, arg[0], mul(e, i64_of(e, i), arg[1]));
     row[i] = load_lanes(e, c->type, n, at, NULL, (unsigned)c->bytes);
   }
   for (unsigned d = n / 2; d > 0; d /= 2)
@@ -232,9 +254,9 @@ static void turn_body(const Con *c) {
   Block done = new_block(e, "");
   for (unsigned i = 0; i < n; i++) {
     Block next = new_block(e, "");
-    LLVMBuildCondBr(e->b, less(e, i64_of(e, i), tile_arg(e, 4)), next, done);
+    LLVMBuildCondBr(e->b, less(e, i64_of(e, i), arg[4]), next, done);
     LLVMPositionBuilderAtEnd(e->b, next);
-    Val at = con_at(c, tile_arg(e, 2), mul(e, i64_of(e, i), tile_arg(e, 3)));
+    Val at = con_at(c, arg[2], mul(e, i64_of(e, i), arg[3]));
     store_lanes(e, row[i], at, mask, (unsigned)c->bytes);
   }
   LLVMBuildBr(e->b, done);
