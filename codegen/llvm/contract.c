@@ -138,6 +138,19 @@ static bool plain_body(const Con *c) {
 
 /* ---- orientation ------------------------------------------------------------------------- */
 
+/* About the time to bring an element of a side into panels: a constant has been there before;
+ * columns that lie side by side are read where they are. */
+static double packing(const Con *c, int side, bool in_lanes) {
+  uint32_t buf;
+  int64_t along;
+  const Set *s = &c->pack[side];
+  KE f = c->factor[side];
+  if (constant_buffer(c, side, &buf)) return 0;
+  bool lies = s->n == 1 && c->depth[side].n == 1 && c->e->k->node[f].kind == KN_Load &&
+              load_stride(c->e, f, s->axis[0].var, &along) && along == 1;
+  return in_lanes && lies ? 1 : 4;
+}
+
 /* About the time per multiplication, with side `cols` in the lanes. */
 static double cost(const Con *c, int cols) {
   int64_t n[2], stride = 0, lanes = c->lanes;
@@ -152,8 +165,8 @@ static double cost(const Con *c, int cols) {
   for (; at < end; at++)
     if (at->kind == KS_Store && s->n > 0)
       turned &= !(store_stride(c->e, at, s->axis[s->n - 1].var, &stride) && stride == 1);
-  return waste * few * (turned ? 1 + 8.0 / (double)depth : 1) + 4.0 / (double)tall +
-         4.0 / (double)wide;
+  return waste * few * (turned ? 1 + 8.0 / (double)depth : 1) +
+         packing(c, cols, true) / (double)tall + packing(c, !cols, false) / (double)wide;
 }
 
 static void orient(Con *c) {
