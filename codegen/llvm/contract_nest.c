@@ -30,7 +30,7 @@ static Val one_at_least(Emit *e, Val x) {
 /* Heights of tiles: exact ones if the rows are known, else a few, and as many rows
  * in each tile as the one that makes them nearly equal. */
 static void choose_heights(Nest *t) {
-  static const uint8_t some[] = {1, 2, 3, 4, 6, 8, 10, 12};
+  static const uint8_t some[] = {1, 2, 4, 8, 11};
   const Con *c = t->c;
   Emit *e = c->e;
   int64_t m, tiles, max = c->rows_max;
