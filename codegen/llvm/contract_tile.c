@@ -226,18 +226,6 @@ LLVMTypeRef turn_type(const Emit *e) {
   return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 6, false);
 }
 
-/* Blocks of d lanes change places between row i and row i + d. */
-static void exchange(Emit *e, Val *row, unsigned i, unsigned d, unsigned n) {
-  LLVMTypeRef i32 = int_type(e, 32);
-  Val low[64], high[64], x = row[i], y = row[i + d];
-  for (unsigned l = 0; l < n; l++) {
-    low[l] = LLVMConstInt(i32, l & d ? n + l - d : l, false);
-    high[l] = LLVMConstInt(i32, l & d ? n + l : l + d, false);
-  }
-  row[i] = LLVMBuildShuffleVector(e->b, x, y, LLVMConstVector(low, n), "");
-  row[i + d] = LLVMBuildShuffleVector(e->b, x, y, LLVMConstVector(high, n), "");
-}
-
 static void turn_body(const Con *c) {
   Emit *e = c->e;
   Val arg[6];
@@ -248,9 +236,7 @@ static void turn_body(const Con *c) {
     Val at = con_at(c, arg[0], mul(e, i64_of(e, i), arg[1]));
     row[i] = load_lanes(e, c->type, n, at, NULL, (unsigned)c->bytes);
   }
-  for (unsigned d = n / 2; d > 0; d /= 2)
-    for (unsigned i = 0; i < n; i++)
-      if (!(i & d)) exchange(e, row, i, d, n);
+  turn_rows(e, row, n);
   Block done = new_block(e, "");
   for (unsigned i = 0; i < n; i++) {
     Block next = new_block(e, "");

@@ -44,6 +44,8 @@ static void emit_for(Emit *e, uint32_t at, uint32_t top, Val times) {
   if (for_merges(e, at)) {
     set_var(e, s->var, i64_of(e, 0));
     emit_for(e, at + 1, top, n);
+  } else if (for_turns(e, at)) {
+    emit_for_turned(e, at, top, n);
   } else if (for_suits_strips(e, at, n)) {
     emit_for_strips(e, at, top, n);
   } else {

@@ -33,6 +33,12 @@ void emit_reduce(Emit *e, const KStmt *s);
  * that are one with it. */
 void emit_for_strips(Emit *e, uint32_t at, uint32_t top, Val n);
 
+/* ---- emit_turn.c ------------------------------------------------------------------------ */
+/* Is the loop `at`, with the one in it, a map that reads along `at` and writes along the
+ * other?  If so: n iterations of it, in squares; top as above. */
+bool for_turns(Emit *e, uint32_t at);
+void emit_for_turned(Emit *e, uint32_t at, uint32_t top, Val n);
+
 /* ---- emit_stmt.c -------------------------------------------------------------------------- */
 void emit_store(Emit *e, const KStmt *s);
 #endif
