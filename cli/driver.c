@@ -116,17 +116,6 @@ Module *driver_load(Driver *d, const char *path, bool typed) {
   return driver_load_text(d, path, NULL, 0, typed);
 }
 
-/* ---- the allocator of a host run ------------------------------------------------ */
-static void *host_realloc(void *user, void *old, size_t was, size_t want, rvm_kind kind) {
-  (void)user, (void)kind;
-  if (want == 0) return free(old), NULL;
-  if (want > SIZE_MAX - 63) return NULL;
-  void *p = aligned_alloc(64, (want + 63) / 64 * 64);
-  if (p && old) memcpy(p, old, was < want ? was : want), free(old);
-  return p;
-}
-rvm_alloc host_alloc(void) { return (rvm_alloc){host_realloc, NULL}; }
-
 /* Exported when nothing is named: every function of the file itself whose type
  * has no parameters. */
 static bool exportable(const Global *g) {
