@@ -8,6 +8,8 @@
 #include <string.h>
 #include "autodiff/ad.h"
 
+enum { MOST_STACKED = 4 };
+
 /* ---- which parameters ------------------------------------------------------------ */
 
 typedef struct {
@@ -155,11 +157,6 @@ static void finish_fn(AD *ad, Global *g, Expr *m) {
   g->fn->body = bb_done(&bb, r, ad->span);
 }
 
-static Atom joined(AD *ad, Out o, Atom a, Atom b) {
-  GradCx g = {.cx = ad->cx, .bb = o, .span = ad->span};
-  return gr(&g, "concatenate((%a, %a), axis=0)", a, b);
-}
-
 static Global *pairs_helper(AD *ad, Type *w, const char *name, int n, bool is_sum, bool *made) {
   Type *t = pairs_type(ad, w);
   Sym key = ad_key(ad, name, t);
@@ -178,24 +175,36 @@ static Global *pairs_helper(AD *ad, Type *w, const char *name, int n, bool is_su
   return g;
 }
 
-/* Neighbours stacked: half as many, twice as high. */
-static Global *halve(AD *ad, Type *w) {
-  bool made;
-  Global *g = pairs_helper(ad, w, "halve_products", 1, false, &made);
-  if (!made) return g;
+/* Clause: the first n pairs become one, and so on with the rest, by g. */
+static Clause stack_n(AD *ad, Type *w, Global *g, int n) {
   DataDef *d = type_resolve(pairs_type(ad, w))->data.def;
-  Var *a[2], *b[2], *rest = ad_var(ad, "rest", NULL);
-  Expr *m = match_on(ad, var_atom(ad, g->fn->param[0]), 2);
-  BlockBuilder two = {0}, few = {0};
-  Pattern *p = product(ad, d, a, product(ad, d, b, var_pat(ad, rest)));
-  Atom gy = joined(ad, &two, var_atom(ad, a[0]), var_atom(ad, b[0]));
-  Atom x = joined(ad, &two, var_atom(ad, a[1]), var_atom(ad, b[1]));
-  Atom more = em_call(ad, &two, atom_global(g, ad->span), 1, (Atom[]){var_atom(ad, rest)});
-  Atom r = pairs_cons(ad, &two, w, gy, x, more);
-  m->Match.clauses[0] = (Clause){p, bb_done(&two, r, ad->span), ad->span};
-  Pattern *wild = pat(ad, PAT_Wild, NULL, NULL);
-  m->Match.clauses[1] =
-      (Clause){wild, bb_done(&few, var_atom(ad, g->fn->param[0]), ad->span), ad->span};
+  Var *v[MOST_STACKED][2], *rest = ad_var(ad, "rest", NULL);
+  Pattern *p = var_pat(ad, rest);
+  BlockBuilder bb = {0};
+  Atom part[MOST_STACKED], one[2];
+  for (int i = n - 1; i >= 0; i--) p = product(ad, d, v[i], p);
+  for (int j = 0; j < 2; j++) {
+    for (int i = 0; i < n; i++) part[i] = var_atom(ad, v[i][j]);
+    Atom all = em_tuple(ad, &bb, n, part);
+    one[j] = em_op(ad, &bb, "concatenate", 1, &all);
+  }
+  Atom more = em_call(ad, &bb, atom_global(g, ad->span), 1, (Atom[]){var_atom(ad, rest)});
+  Atom r = pairs_cons(ad, &bb, w, one[0], one[1], more);
+  return (Clause){p, bb_done(&bb, r, ad->span), ad->span};
+}
+
+/* Neighbours stacked, four at a time or two: kernels that join many take long to compile. */
+static Global *stack(AD *ad, Type *w) {
+  static const int many[] = {MOST_STACKED, 2};
+  bool made;
+  Global *g = pairs_helper(ad, w, "stack_products", 1, false, &made);
+  if (!made) return g;
+  Atom all = var_atom(ad, g->fn->param[0]);
+  Expr *m = match_on(ad, all, 3);
+  BlockBuilder few = {0};
+  for (int i = 0; i < 2; i++) m->Match.clauses[i] = stack_n(ad, w, g, many[i]);
+  m->Match.clauses[2] =
+      (Clause){pat(ad, PAT_Wild, NULL, NULL), bb_done(&few, all, ad->span), ad->span};
   finish_fn(ad, g, m);
   return g;
 }
@@ -217,9 +226,9 @@ static Global *sum_fn(AD *ad, Type *w) {
   Atom dw = gr(&go, "reshape_like(nn.matmul(%a, %a, transpose_a=True), %a)", var_atom(ad, a[0]),
                var_atom(ad, a[1]), like);
   m->Match.clauses[1] = (Clause){single, bb_done(&one, dw, ad->span), ad->span};
-  Atom half =
-      em_call(ad, &many, atom_global(halve(ad, w), ad->span), 1, (Atom[]){var_atom(ad, p[0])});
-  Atom r = em_call(ad, &many, atom_global(g, ad->span), 2, (Atom[]){half, like});
+  Atom fewer =
+      em_call(ad, &many, atom_global(stack(ad, w), ad->span), 1, (Atom[]){var_atom(ad, p[0])});
+  Atom r = em_call(ad, &many, atom_global(g, ad->span), 2, (Atom[]){fewer, like});
   m->Match.clauses[2] =
       (Clause){pat(ad, PAT_Wild, NULL, NULL), bb_done(&many, r, ad->span), ad->span};
   finish_fn(ad, g, m);
