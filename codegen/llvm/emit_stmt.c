@@ -51,9 +51,13 @@ static void emit_for(Emit *e, uint32_t at, uint32_t top, Val times) {
   } else {
     Part p = emit_part(e, top, n);
     Loop l = loop_begin(e, LLVMBuildNSWSub(e->b, p.to, p.from, ""));
+    Block last = LLVMGetLastBasicBlock(e->fn);
     set_var(e, s->var, LLVMBuildNSWAdd(e->b, p.from, l.i, ""));
     emit_stmts(e, at + 1, s->end);
-    loop_end(e, &l);
+    if (for_is_apart(e, at))
+      loop_end_apart(e, &l, last);
+    else
+      loop_end(e, &l);
   }
 }
 

@@ -39,6 +39,12 @@ void emit_for_strips(Emit *e, uint32_t at, uint32_t top, Val n);
 bool for_turns(Emit *e, uint32_t at);
 void emit_for_turned(Emit *e, uint32_t at, uint32_t top, Val n);
 
+/* ---- emit_apart.c ------------------------------------------------------------------------ */
+/* Do iterations of the loop `at` never meet, though buffers in it may be one? */
+bool for_is_apart(const Emit *e, uint32_t at);
+/* loop_end that says so to LLVM; before: the last block when its body was begun. */
+void loop_end_apart(Emit *e, Loop *l, Block before);
+
 /* ---- emit_stmt.c -------------------------------------------------------------------------- */
 void emit_store(Emit *e, const KStmt *s);
 #endif
