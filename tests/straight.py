@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""straight.py RVM SOURCE_DIR -- the gradient of straight-line code is straight-line code.
+"""straight.py RVM SOURCE_DIR -- the derivative of straight-line code is straight-line code.
 
 Of every convolutional net of examples/models and of the corpus ($RVM_SHARED/corpus, or ../shared/corpus beside the
-checkout; skipped if it is not there) the gradient of a scalar loss, optimised at level 2, must hold
+checkout; skipped if it is not there) the gradient of a scalar loss, and for those of examples/models also its
+derivative along a step of all parameters, optimised at level 2, must hold
 
   no function value but fused operators, which are called where they stand; no call of another function; no ref;
   no tensor of zeros or ones, made or constant, but as the gradient of a weight that does not matter: that is
@@ -49,11 +50,15 @@ def params_of(text, entry):
     return re.sub(r'/\*.*?\*/', '', text[start:at]), names
 
 
-def with_gradient(text, params, names, net):
-    """net: the loss, over ARGS."""
+def with_gradient(text, params, names, net, along=False):
+    """net: the loss, over ARGS.  along: forward mode."""
     args = ', '.join('%' + n for n in names)
-    added = ('\ndef @loss(%s) -> float32 { %s }\ndef @gradient(%s) { grad(@loss)(%s) }\n'
-             % (params, net.replace('ARGS', args), params, args))
+    added = '\ndef @loss(%s) -> float32 { %s }\n' % (params, net.replace('ARGS', args))
+    if along:
+        steps = re.sub(r'%(\w+)\s*:', r'%step_\1:', params)
+        added += 'def @gradient(%s, %s) { jvp(@loss)(%s, %s) }\n' % (params, steps, args, args.replace('%', '%step_'))
+    else:
+        added += 'def @gradient(%s) { grad(@loss)(%s) }\n' % (params, args)
     at = text.find('#[metadata]')
     return text + added if at < 0 else text[:at] + added + text[at:]
 
@@ -73,7 +78,9 @@ def ours():
         with open(os.path.join(MODELS, name + '.rly')) as f:
             params, names = params_of(f.read(), entry)
         text = 'import "%s.rly"\n' % os.path.join(MODELS, name)
-        yield '%s @%s' % (name, entry), with_gradient(text, params, names, 'sum(tanh(@%s(ARGS)))' % entry), None
+        net = 'sum(tanh(@%s(ARGS)))' % entry
+        yield '%s @%s' % (name, entry), with_gradient(text, params, names, net), None
+        yield '%s @%s along a step' % (name, entry), with_gradient(text, params, names, net, True), None
 
 
 def corpus():
@@ -125,15 +132,20 @@ def operands(value):
 
 
 def faults(text):
-    body = re.search(r'^def @gradient\(.*?^}', text, re.M | re.S).group(0)
-    body = re.sub(r' ?/\*.*?\*/', '', body)
+    """In forward mode functions may be called: those of steps are looked at too."""
+    found = re.findall(r'^def @(?:gradient|\w+_jvp\w*)\(.*?^}', text, re.M | re.S)
+    for body in found:
+        yield from faults_of(text, re.sub(r' ?/\*.*?\*/', '', body))
+
+
+def faults_of(text, body):
     lines = body.split('\n')[1:]
     for line in lines:
         if re.search(r'\bfn ?\(', line) and 'Primitive=1' not in line:
             yield 'a function value: ' + line
         if re.search(r'\bref(_read|_write)?\(', line):
             yield 'a ref: ' + line
-        if re.search(r'@\w', line):
+        if re.search(r'@\w', line) and 'step_' not in text:
             yield 'a call: ' + line
     made = bindings(body)
     # What is only put together to be returned.
@@ -203,7 +215,7 @@ def main():
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda net: check(*net), nets))
     for (name, _, _), faulty in zip(nets, found):
-        print('%-28s %s' % (name, 'straight' if not faulty else '%d faults' % len(faulty)))
+        print('%-38s %s' % (name, 'straight' if not faulty else '%d faults' % len(faulty)))
         for fault in faulty[:8]:
             print('    ' + fault.strip()[:200])
     failed = sum(bool(f) for f in found)
