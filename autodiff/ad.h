@@ -27,7 +27,7 @@ typedef struct AD {
   Map made_of;                      /* DataDef made here -> DataDef it is for          */
   Map helper;                       /* key -> Global                                   */
   Map twin_at;  VEC(Twin *) twins;  int done;
-  Map intrinsic, special;           /* DataDef -> answers of types.c                   */
+  Map intrinsic, special;           /* of a DataDef and a mask: answers of types.c      */
   int errors, n_forms;  Span span;
   bool last;                        /* no form waits for this round: nothing is differentiated again */
 } AD;

@@ -72,16 +72,22 @@ enum { ASKING = 1, NO, YES };
 typedef bool Ask(AD *ad, Type *t, const Params *p);
 static Ask has_tan, special;
 
-/* Has the type of itself, whatever its parameters are? */
-static bool of_itself(AD *ad, DataDef *def, Map *memo, Ask *ask) {
-  uintptr_t known = (uintptr_t)map_get(memo, map_ptr(def));
+static Sym mask_key(AD *ad, const DataDef *def, uint64_t mask) {
+  return sym(ad->cx->syms, str_fmt("%s %llx", def->name, (unsigned long long)mask));
+}
+
+/* Has the type of itself, when no more is known of its parameters than that
+ * those in mask have a tangent? */
+static bool of_itself(AD *ad, DataDef *def, uint64_t mask, Map *memo, Ask *ask) {
+  uint64_t key = map_ptr(mask_key(ad, def, mask));
+  uintptr_t known = (uintptr_t)map_get(memo, key);
   if (known) return known == YES;
-  map_set(memo, map_ptr(def), (void *)ASKING);
-  static const Params none = {NULL, 0};
+  map_set(memo, key, (void *)ASKING);
+  Params p = {def, mask};
   bool yes = false;
   for (int c = 0; c < def->n_ctors; c++)
-    for (int i = 0; i < def->ctor[c]->n; i++) yes |= ask(ad, def->ctor[c]->field[i], &none);
-  map_set(memo, map_ptr(def), (void *)(uintptr_t)(yes ? YES : NO));
+    for (int i = 0; i < def->ctor[c]->n; i++) yes |= ask(ad, def->ctor[c]->field[i], &p);
+  map_set(memo, key, (void *)(uintptr_t)(yes ? YES : NO));
   return yes;
 }
 
@@ -91,6 +97,13 @@ static bool any_of(AD *ad, int n, Type *const *at, const Params *p, Ask *ask) {
   return false;
 }
 
+static uint64_t param_mask(AD *ad, Type *data, const Params *p) {
+  uint64_t mask = 0;
+  for (int i = 0; i < data->data.n; i++)
+    if (has_tan(ad, data->data.arg[i], p)) mask |= 1ull << i;
+  return mask;
+}
+
 static bool has_tan(AD *ad, Type *t, const Params *p) {
   t = type_resolve(t);
   switch (t->kind) {
@@ -98,7 +111,7 @@ static bool has_tan(AD *ad, Type *t, const Params *p) {
   case TY_Tuple: return any_of(ad, t->tuple.n, t->tuple.at, p, has_tan);
   case TY_Data:
     return any_of(ad, t->data.n, t->data.arg, p, has_tan) ||
-           of_itself(ad, t->data.def, &ad->intrinsic, has_tan);
+           of_itself(ad, t->data.def, 0, &ad->intrinsic, has_tan);
   case TY_Var:
     for (int i = 0; p && p->def && i < p->def->n_vars; i++)
       if (p->def->var[i] == t->var) return p->mask >> i & 1;
@@ -120,7 +133,7 @@ static bool special(AD *ad, Type *t, const Params *p) {
   case TY_Tuple: return any_of(ad, t->tuple.n, t->tuple.at, p, special);
   case TY_Data:
     return any_of(ad, t->data.n, t->data.arg, p, special) ||
-           of_itself(ad, t->data.def, &ad->special, special);
+           of_itself(ad, t->data.def, param_mask(ad, t, p), &ad->special, special);
   case TY_Tensor:
   case TY_Var:
   case TY_Meta:
@@ -175,15 +188,8 @@ Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors) {
 
 static Type *tan_of(AD *ad, Type *t, const Params *p);
 
-static uint64_t param_mask(AD *ad, Type *data, const Params *p) {
-  uint64_t mask = 0;
-  for (int i = 0; i < data->data.n; i++)
-    if (has_tan(ad, data->data.arg[i], p)) mask |= 1ull << i;
-  return mask;
-}
-
 static DataDef *adj_def(AD *ad, DataDef *of, uint64_t mask) {
-  Sym key = sym(ad->cx->syms, str_fmt("%s %llx", of->name, (unsigned long long)mask));
+  Sym key = mask_key(ad, of, mask);
   DataDef *d = map_get(&ad->adj, map_ptr(key));
   if (d) return d;
   d = new_def(ad, of, "adj");
@@ -234,7 +240,7 @@ Ctor *ad_zero_ctor(AD *ad, Type *data) { return type_resolve(ad_tan(ad, data))->
 /* ---- duals ------------------------------------------------------------------------ */
 
 static Type *dual_data(AD *ad, Type *t) {
-  if (!of_itself(ad, t->data.def, &ad->special, special)) {
+  if (!of_itself(ad, t->data.def, param_mask(ad, t, NULL), &ad->special, special)) {
     Type **arg = NEW_N(Type *, t->data.n + 1);
     for (int i = 0; i < t->data.n; i++) arg[i] = ad_dual(ad, t->data.arg[i]);
     return type_data(t->data.def, t->data.n, arg);
