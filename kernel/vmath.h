@@ -11,7 +11,8 @@
  * are float, double and their bits; VM VM truth in lanes of 32 and 64 bits.
  * VADD VSUB VMUL VDIV VABS work on both widths, VLT VEQ on floats (NaN: false),
  * VLTD VEQD on doubles, VPICK* choose (truth, then, else).  U... are 32-bit
- * integers and L... 64-bit ones, wrapping; VSAR shifts in the sign.
+ * integers and L... 64-bit ones, wrapping; VSAR shifts in the sign, VLOW takes the low
+ * half, VM_WIDE makes truth of 32-bit lanes that of 64-bit ones.
  *
  * Error: at most 4 units in the last place over all arguments (the figures of
  * each are in docs/notes/vmath.md), subnormals and infinities included.
@@ -199,37 +200,57 @@ VFN(VF, pow, VF fx, VF fy) {
   return VNARROW(VPICK_D(odd, VOF_D(LOR(VBITS_D(size), sign)), size));
 }
 
-/* ---- sine and cosine, in double ---------------------------------------------------------- */
-/* Four pieces of 28 bits of 2/pi from one on: products with a float are exact.
- * Which one is the first depends on the size a of the argument: products that
- * are multiples of 4 are passed over. */
-VFN(VD, circle_piece, VD a, VD at0, VD at1, VD at2, VD at3) {
-  VD p = VPICK_D(VLT_D(a, VCD(0x1p53)), at0, at1), q = VPICK_D(VLT_D(a, VCD(0x1p109)), at2, at3);
-  return VPICK_D(VLT_D(a, VCD(0x1p81)), p, q);
+/* ---- sine and cosine: the reduction in double ------------------------------------------- */
+/* 2/pi, for a >= 2^76 less a multiple of 2^-51, which makes a multiple of 4 of any such a:
+ * in three pieces of 28 bits, whose products with a float are exact, and the rest. */
+VFN(VD, circle_piece, VF a, VD small, VD big) {
+  VM is_big = VLT(VC(0x1.fffffep75), a);
+  return VMUL(VWIDE(a), VPICK_D(VM_WIDE(is_big), big, small));
 }
-#define V_2_PI(a, p, q, r, s) VCALL(circle_piece, a, VCD(p), VCD(q), VCD(r), VCD(s))
-
-/* sin(x + quarter pi/2).  With x 2/pi = n + f, |f| <= 1/2: f is exact to 2^-58, and no
- * float32 is nearer to a multiple of pi/2 than 2^-30. */
-VFN(VD, sine, VF fx, VL quarter) {
-  VD x = VWIDE(fx), a = VABS(x);
-  VD y0 = VMUL(x, V_2_PI(a, 0x1.45f306cp-1, 0x1.c9c882ap-29, 0x1.4fe13a8p-59, 0x1.f47d4dp-86));
-  VD y1 = VMUL(x, V_2_PI(a, 0x1.c9c882ap-29, 0x1.4fe13a8p-59, 0x1.f47d4dp-86, 0x1.bb81b6cp-113));
-  VD y2 = VMUL(x, V_2_PI(a, 0x1.4fe13a8p-59, 0x1.f47d4dp-86, 0x1.bb81b6cp-113, 0x1.4acc9ep-143));
-  VD y3 = VMUL(x, V_2_PI(a, 0x1.f47d4dp-86, 0x1.bb81b6cp-113, 0x1.4acc9ep-143, 0x1.0e4107cp-170));
-  VD y = VSUB(y0, VMUL(VCD(4), VCALL(rounded, VMUL(y0, VCD(0x1p-2))))); /* mod 4 */
-  VD turns = VADD(VADD(VADD(y, y1), y2), V_SHIFT_D);
-  VD f = VADD(VADD(VSUB(y, VSUB(turns, V_SHIFT_D)), y1), VADD(y2, y3));
-  VD r = VMUL(f, VCD(0x1.921fb54442d18p0)), z = VMUL(r, r), w = VMUL(z, z);
+#define V_2_PI(a, p, q) VCALL(circle_piece, a, VCD(p), VCD(q))
+VFN(VD, circle_0, VF a) { /* modulo 4 */
+  VD y = V_2_PI(a, 0x1.45f306cp-1, 0x1.529fc26p-52);
+  return VSUB(y, VSUB(VADD(y, VCD(0x1.8p54)), VCD(0x1.8p54)));
+}
+VFN(VD, circle_1, VF a) { return V_2_PI(a, 0x1.c9c882ap-29, 0x1.57d1f52p-80); }
+VFN(VD, circle_2, VF a) { return V_2_PI(a, 0x1.4fe13a8p-59, 0x1.4ddc0dap-108); }
+VFN(VD, circle_3, VF a) { return V_2_PI(a, 0x1.f47d4d377036ep-86, 0x1.6295993c43904p-136); }
+/* With a 2/pi = n + f, n in the low bits, and f pi/2.  The sum is below 2^48: n is the
+ * nearest but for 1/16, |f| < 0.57.  f is exact to 2^-58, and no float32 is nearer to a
+ * multiple of pi/2 than 2^-30. */
+VFN(VD, circle_turns, VF a) {
+  VD sum = VADD(VADD(VCALL(circle_0, a), VCALL(circle_1, a)), VCALL(circle_2, a));
+  return VADD(sum, V_SHIFT_D);
+}
+VFN(VD, circle_rest, VF a) {
+  VD n = VSUB(VCALL(circle_turns, a), V_SHIFT_D);
+  VD f = VADD(VADD(VSUB(VCALL(circle_0, a), n), VCALL(circle_1, a)), VCALL(circle_2, a));
+  return VMUL(VADD(f, VCALL(circle_3, a)), VCD(0x1.921fb54442d18p0));
+}
+/* sin(a + quarter pi/2) of a >= 0, its sign turned by `flip`. */
+VFN(VF, sine, VF a, VU quarter, VU flip) {
+  VU n = UADD(VLOW(VBITS_D(VCALL(circle_turns, a))), quarter);
+  VF r = VNARROW(VCALL(circle_rest, a)), z = VMUL(r, r), w = VMUL(z, z);
+  VF s = VADD(V_P1(z, -0x1.555532p-3, 0x1.11008cp-7), VMUL(w, VC(-0x1.9740dcp-13)));
+  VF c = VADD(V_P1(z, 0x1.55553ep-5, -0x1.6c058ep-10), VMUL(w, VC(0x1.9834dp-16)));
+  VF even = VADD(r, VMUL(VMUL(r, z), s));
+  VF odd = VADD(VSUB(VC(1), VMUL(z, VC(0x1p-1))), VMUL(w, c));
+  VU sign = UXOR(USHL(UAND(n, VCU(2)), 30), flip);
+  return VOF(UXOR(VBITS(VPICK(UODD(n), odd, even)), sign));
+}
+VFN(VU, sign_of, VF x) { return UAND(VBITS(x), VCU(0x80000000)); }
+VFN(VF, sin, VF x) { return VCALL(sine, VABS(x), VCU(0), VCALL(sign_of, x)); }
+VFN(VF, cos, VF x) { return VCALL(sine, VABS(x), VCU(1), VCU(0)); }
+/* In double: sine by cosine, or the reciprocal of that with the other sign. */
+VFN(VF, tan, VF x) {
+  VF a = VABS(x);
+  VL n = VBITS_D(VCALL(circle_turns, a));
+  VD r = VCALL(circle_rest, a), z = VMUL(r, r), w = VMUL(z, z);
   VD s = VADD(V_D1(z, -0x1.5555554cb8e09p-3, 0x1.1111089592080p-7),
               VMUL(w, V_D1(z, -0x1.a00f9d13ca876p-13, 0x1.6cd835b4d4bfep-19)));
   VD c = VADD(V_D1(z, -0x1.ffffffd0bb782p-2, 0x1.55553e0c94189p-5),
               VMUL(w, V_D1(z, -0x1.6c087cff92b9bp-10, 0x1.9933d20e6d016p-16)));
-  VL n = LADD(VBITS_D(turns), quarter);
   VD even = VMUL(r, VADD(VCD(1), VMUL(z, s))), odd = VADD(VCD(1), VMUL(z, c));
-  VD size = VPICK_D(LODD(n), odd, even);
-  return VOF_D(LXOR(VBITS_D(size), LSHL(LAND(n, VCL(2)), 62)));
+  VD t = VDIV(VPICK_D(LODD(n), VNEG(odd), even), VPICK_D(LODD(n), even, odd));
+  return VOF(UXOR(VBITS(VNARROW(t)), VCALL(sign_of, x)));
 }
-VFN(VF, sin, VF x) { return VNARROW(VCALL(sine, x, VCL(0))); }
-VFN(VF, cos, VF x) { return VNARROW(VCALL(sine, x, VCL(1))); }
-VFN(VF, tan, VF x) { return VNARROW(VDIV(VCALL(sine, x, VCL(0)), VCALL(sine, x, VCL(1)))); }

@@ -30,6 +30,8 @@ typedef uint64_t VL, VM;
 #define VWIDE(a) ((double)(a))
 #define VNARROW(a) ((float)(a))
 #define VCVT(u) ((float)(int32_t)(u))
+#define VLOW(u) ((uint32_t)(u))
+#define VM_WIDE(m) (0 - (uint64_t)((m) & 1)) /* truth of lanes of 32 bits in those of 64 */
 
 #define VBITS(a) f32_bits(a)
 #define VOF(u) f32_of(u)
@@ -55,13 +57,14 @@ static inline double vmath_pick_d(uint64_t m, double a, double b) {
 #define USUB(a, b) ((a) - (b))
 #define UAND(a, b) ((a) & (b))
 #define UOR(a, b) ((a) | (b))
+#define UXOR(a, b) ((a) ^ (b))
+#define UODD(a) (0 - ((a) & 1)) /* truth */
 #define USHL(a, k) ((uint32_t)(a) << (k))
 #define USAR(a, k) ((uint32_t)((int32_t)(a) >> (k)))
 #define LADD(a, b) ((a) + (b))
 #define LSUB(a, b) ((a) - (b))
 #define LAND(a, b) ((a) & (b))
 #define LOR(a, b) ((a) | (b))
-#define LXOR(a, b) ((a) ^ (b))
 #define LSHL(a, k) ((uint64_t)(a) << (k))
 #define LSAR(a, k) ((uint64_t)((int64_t)(a) >> (k)))
 #define LODD(a) (0 - ((a) & 1)) /* truth */

@@ -53,8 +53,8 @@ static const Function functions[] = {ROW(exp, 1.5),
                                      ROW(log2, 3),
                                      ROW(log10, 3),
                                      ROW(log1p, 3),
-                                     ROW(sin, .6),
-                                     ROW(cos, .6),
+                                     ROW(sin, 2),
+                                     ROW(cos, 2),
                                      ROW(tan, .6),
                                      {"pow", .6, many_pow, pow}};
 

@@ -43,6 +43,9 @@ static Val absolute(Math *m, Val a) {
 #define VNARROW(a) LLVMBuildFPTrunc(V_BUILDER, a, ctx->f32, "")
 #define VCVT(u) LLVMBuildSIToFP(V_BUILDER, u, ctx->f32, "")
 
+#define VLOW(u) LLVMBuildTrunc(V_BUILDER, u, ctx->i32, "")
+#define VM_WIDE(m) (m)
+
 #define VBITS(a) LLVMBuildBitCast(V_BUILDER, a, ctx->i32, "")
 #define VOF(u) LLVMBuildBitCast(V_BUILDER, u, ctx->f32, "")
 #define VBITS_D(a) LLVMBuildBitCast(V_BUILDER, a, ctx->i64, "")
@@ -61,13 +64,14 @@ static Val absolute(Math *m, Val a) {
 #define USUB(x0, x1) LLVMBuildSub(V_BUILDER, x0, x1, "")
 #define UAND VAND
 #define UOR VOR
+#define UXOR(x0, x1) LLVMBuildXor(V_BUILDER, x0, x1, "")
+#define UODD(a) LLVMBuildTrunc(V_BUILDER, a, ctx->i1, "")
 #define USHL(a, k) LLVMBuildShl(V_BUILDER, a, VCU(k), "")
 #define USAR(a, k) LLVMBuildAShr(V_BUILDER, a, VCU(k), "")
 #define LADD UADD
 #define LSUB USUB
 #define LAND VAND
 #define LOR VOR
-#define LXOR(x0, x1) LLVMBuildXor(V_BUILDER, x0, x1, "")
 #define LSHL(a, k) LLVMBuildShl(V_BUILDER, a, VCL(k), "")
 #define LSAR(a, k) LLVMBuildAShr(V_BUILDER, a, VCL(k), "")
 #define LODD(a) LLVMBuildTrunc(V_BUILDER, a, ctx->i1, "")
