@@ -40,15 +40,13 @@ static const Opt run_opts[] = {
       OPT_TEXT, expect),
     O("rtol", "R", "relative tolerance of --expect (default 1e-5)", OPT_NUMBER, rtol),
     O("atol", "A", "absolute tolerance of --expect (default 1e-6)", OPT_NUMBER, atol),
-    O("engine", "NAME", "auto (default), interp, vm (compiled kernels) or native (all compiled)",
-      OPT_TEXT, engine),
+    O("engine", "NAME", ENGINE_HELP, OPT_TEXT, engine),
     O("fast-math", NULL, "compiled 3x3 convolutions may multiply less and round more", OPT_FLAG,
       fast_math),
     O("no-cache", NULL, "neither look for machine code in the cache nor keep it", OPT_FLAG,
       no_cache),
     O("perf", NULL, "tell perf(1) the names of compiled functions", OPT_FLAG, perf),
-    O("threads", "N", "of large kernels, when compiled; the bits are the same (default: all cores)",
-      OPT_COUNT_OF, threads),
+    O("threads", "N", THREADS_HELP, OPT_COUNT_OF, threads),
     O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
     O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
     O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
@@ -326,10 +324,8 @@ static int find_entry(Run *r, const char *name) {
 /* ---- engines -------------------------------------------------------------------------- */
 static int use_engine(Run *r, size_t size) {
   bool at_once = r->o->repeat > 1 || r->o->profile || r->o->samples;
-  if (engine_start(&r->engine, r->p, (const void *)r->image, size, at_once)) return EXIT_OK;
-  fprintf(stderr, "rvm: --engine %s: %s\n", r->o->engine ? r->o->engine : getenv("RVM_ENGINE"),
-          r->engine.why);
-  return EXIT_REJECTED;
+  bool ok = engine_start(&r->engine, r->p, (const void *)r->image, size, at_once);
+  return ok ? EXIT_OK : EXIT_REJECTED;
 }
 
 static int run_run(void *opts, int n, char **args) {
@@ -344,11 +340,10 @@ static int run_run(void *opts, int n, char **args) {
   if (!o->rtol.given) o->rtol.value = 1e-5;
   if (!o->atol.given) o->atol.value = 1e-6;
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
-  if (!engine_kind(o->engine, &r.engine.kind))
+  if (!engine_choose(&r.engine, o->engine, o->threads))
     return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
   r.engine.no_cache = o->no_cache, r.engine.perf = o->perf;
   r.engine.fast_math = o->fast_math;
-  r.engine.threads = o->threads > 64 ? 64 : (int)o->threads;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   for (int i = 0; i < o->input.n; i++)
     if (!strchr(o->input.at[i], '='))

@@ -40,7 +40,8 @@ static const Opt train_opts[] = {
     O("monitor", "NAME", "what is better: a measure, -NAME where less is", OPT_TEXT, monitor),
     O("log", "FILE", "write a JSON line for each epoch", OPT_TEXT, log),
     O("plot", "FILE.svg", "draw the losses", OPT_TEXT, plot),
-    O("engine", "interp|vm|native", "as of rvm run (default: vm if it is there)", OPT_TEXT, engine),
+    O("engine", "NAME", "auto (default: vm if it can be had), interp, vm or native", OPT_TEXT, engine),
+    O("threads", "N", THREADS_HELP, OPT_COUNT_OF, threads),
     O("opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, opt),
     O("print-step", NULL, "print the program that trains, and stop", OPT_FLAG, print_step),
     O("quiet", NULL, "say nothing but errors", OPT_FLAG, quiet),
@@ -57,9 +58,7 @@ static const char *check_options(const TrainOpts *o) {
   if (!method_of(o)) return str_fmt("--optimizer is sgd, adam or adamw, not `%s`", o->optimizer);
   if (!schedule_of(o))
     return str_fmt("--schedule is constant, cosine, linear or steps, not `%s`", o->schedule);
-  if (o->engine && strcmp(o->engine, "vm") != 0 && strcmp(o->engine, "interp") != 0 &&
-      strcmp(o->engine, "native") != 0)
-    return "--engine is interp, vm or native";
+  if (!engine_choose(&(EngineChoice){0}, o->engine, 0)) return "--engine is " ENGINE_NAMES;
   if (o->batch > MOST_BATCH) return str_fmt("--batch is at most %d", MOST_BATCH);
   if (o->warmup > INT32_MAX || o->epochs > INT32_MAX) return "--warmup and --epochs are below 2^31";
   if (o->resume && !o->checkpoint) return "--resume needs --checkpoint";

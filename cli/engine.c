@@ -1,19 +1,23 @@
 /* engine.c -- see engine.h.                                                     */
 #include "cli/engine.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* About 10 to 40 ms of interpretation: less than compiling takes. */
 static const uint64_t trial_fuel = 20000000;
 
+enum { MOST_THREADS = 64 };
+
 static const char *const names[] = {"auto", "interp", "vm", "native"};
 
-bool engine_kind(const char *name, EngineKind *out) {
+bool engine_choose(EngineChoice *e, const char *name, uint64_t threads) {
   if (!name) name = getenv("RVM_ENGINE");
   if (!name || !*name) name = names[ENGINE_AUTO];
+  e->threads = threads > MOST_THREADS ? MOST_THREADS : (int)threads;
   for (int i = 0; i < 4; i++)
     if (!strcmp(name, names[i])) {
-      *out = (EngineKind)i;
+      e->kind = (EngineKind)i;
       return true;
     }
   return false;
@@ -25,7 +29,7 @@ const char *engine_name(const EngineChoice *e) {
 }
 
 static bool plug(EngineChoice *e, bool compile) {
-  NativeOptions o = {.functions = e->kind != ENGINE_VM,
+  NativeOptions o = {.functions = e->kind == ENGINE_NATIVE || (e->kind == ENGINE_AUTO && !e->kernels),
                      .cache = !e->no_cache,
                      .compile = compile,
                      .fast_math = e->fast_math,
@@ -40,6 +44,8 @@ bool engine_start(EngineChoice *e, rvm_program *p, const void *image, size_t n, 
   e->p = p, e->image = image, e->n = n;
   if (e->kind == ENGINE_INTERP) return true;
   bool have = plug(e, e->kind != ENGINE_AUTO || long_run);
+  if (!have && e->kind != ENGINE_AUTO)
+    fprintf(stderr, "rvm: --engine %s: %s\n", names[e->kind], e->why);
   if (have || e->kind != ENGINE_AUTO) return have;
   e->trial = !long_run;
   return true;

@@ -225,7 +225,10 @@ typedef struct {
   rvm_value *field;
 } Making;
 
-static rvm_status make_leaf(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err) {
+typedef rvm_status MakeTensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out,
+                              rvm_error *err);
+static rvm_status make_leaf(rvm_instance *vm, const InValue *v, MakeTensor *make, rvm_value *out,
+                            rvm_error *err) {
   int code, bits;
   dtype_to_dl(v->tensor->dtype, &code, &bits);
   DLTensor x = {.data = v->tensor->bytes,
@@ -233,17 +236,18 @@ static rvm_status make_leaf(rvm_instance *vm, const InValue *v, rvm_value *out, 
                 .ndim = v->tensor->rank,
                 .dtype = {(uint8_t)code, (uint8_t)bits, 1},
                 .shape = (int64_t *)(uintptr_t)v->tensor->dim};
-  return rvm_value_tensor(vm, v->type, &x, out, err);
+  return make(vm, v->type, &x, out, err);
 }
 
 /* Depth first with a stack of its own: lists are deep. */
-rvm_status invalue_make(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err) {
+static rvm_status make_value(rvm_instance *vm, const InValue *v, MakeTensor *make, rvm_value *out,
+                             rvm_error *err) {
   VEC(Making) open = {0};
   rvm_status st = RVM_OK;
   for (const InValue *at = v; st == RVM_OK;) {
     rvm_value made = {1, at->type};
     if (at->tensor)
-      st = make_leaf(vm, at, &made, err);
+      st = make_leaf(vm, at, make, &made, err);
     else if (at->n == 0)
       st = rvm_value_data(vm, at->type, at->ctor, 0, NULL, &made, err);
     else {
@@ -265,4 +269,11 @@ rvm_status invalue_make(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_
   for (int i = 0; i < open.n; i++)
     for (uint32_t k = 0; k < open.at[i].i; k++) rvm_value_release(vm, open.at[i].field[k]);
   return st;
+}
+
+rvm_status invalue_make(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err) {
+  return make_value(vm, v, rvm_value_tensor, out, err);
+}
+rvm_status invalue_copy(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err) {
+  return make_value(vm, v, rvm_value_tensor_copy, out, err);
 }

@@ -50,8 +50,11 @@ InValue *input_from_spec(const rvm_program *p, rvm_type t, const Module *m, cons
 SpecResult input_from_sets(const rvm_program *p, rvm_type t, const char *name,
                            const TensorSet *sets, InValue **out, SpecError *why);
 
-/* A value of the instance.  It may borrow the tensors' memory: v must stay. */
+/* A value of the instance.  It may borrow the tensors' memory, so v must stay where
+ * a collector sees it until the value and all that was made with it are gone. */
 rvm_status invalue_make(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err);
+/* The same with memory of its own: v may go. */
+rvm_status invalue_copy(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_error *err);
 
 /* ---- between the files of this subject ------------------------------------------- */
 InValue *invalue_data(rvm_type t, uint32_t ctor, uint32_t n);        /* fields to be set */

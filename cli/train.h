@@ -9,7 +9,7 @@
 #ifndef RVM_CLI_TRAIN_H
 #define RVM_CLI_TRAIN_H
 #include "cli/cli.h"
-#include "cli/native.h"
+#include "cli/engine.h"
 #include "cli/spec.h"
 
 typedef struct {
@@ -18,7 +18,7 @@ typedef struct {
   const char *validate, *labels, *out, *checkpoint, *log, *plot, *from, *monitor, *engine;
   const char *optimizer, *schedule;
   NumberOpt lr, momentum, beta1, beta2, epsilon, decay, clip, opt;
-  uint64_t epochs, batch, seed, warmup, patience;
+  uint64_t epochs, batch, seed, warmup, patience, threads;
   bool nesterov, resume, print_step, quiet;
 } TrainOpts;
 
@@ -97,7 +97,7 @@ typedef struct {
   const uint8_t *volatile image;     /* borrowed by p, unseen by a collector    */
   rvm_program *p;
   rvm_instance *vm;
-  Native *native;
+  EngineChoice engine;
 } Machine;
 /* text: NULL for the file itself.  entries: "a,b".  false after reporting. */
 bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf *text,

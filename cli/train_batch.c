@@ -134,7 +134,7 @@ const char *batch_make(Machine *m, Entry *e, const Batch *b, rvm_value params, r
     }
     InValue *v = argument(m, e, i, b, &why);
     if (!v) break;
-    if (invalue_make(m->vm, v, &in[i], err) != RVM_OK) {
+    if (invalue_copy(m->vm, v, &in[i], err) != RVM_OK) {
       why.text = str_fmt("%s", err->message);
       break;
     }

@@ -248,7 +248,7 @@ static bool call_one(Loop *l, const char *name, rvm_value in, rvm_value *out) {
 
 static bool make_value(Loop *l, const InValue *v, rvm_value *out) {
   rvm_error err = {0};
-  return invalue_make(l->m->vm, v, out, &err) == RVM_OK ? true : fail_call(l, &err);
+  return invalue_copy(l->m->vm, v, out, &err) == RVM_OK ? true : fail_call(l, &err);
 }
 
 static bool first_values(Loop *l) {

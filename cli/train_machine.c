@@ -5,17 +5,6 @@
 #include "cli/train.h"
 
 /* ---- opening ---------------------------------------------------------------------------- */
-/* Compiled kernels where there are any: asked for, it is an error without them. */
-static bool use_engine(Machine *m, const TrainOpts *o, size_t size) {
-  const char *why = NULL;
-  NativeOptions want = {.functions = o->engine && !strcmp(o->engine, "native"), .compile = true};
-  if (o->engine && !strcmp(o->engine, "interp")) return true;
-  m->native = native_open(m->p, (const void *)m->image, size, want, &why);
-  if (m->native || !o->engine) return true;
-  fprintf(stderr, "rvm: --engine %s: %s\n", o->engine, why);
-  return false;
-}
-
 bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf *text,
                   const char *entries, int *code) {
   uint8_t *bytes;
@@ -35,7 +24,10 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
             (unsigned long long)err.at, err.func, err.pc);
     return *code = EXIT_BUG, false;
   }
-  if (!use_engine(m, o, n)) return false;
+  if (!engine_choose(&m->engine, o->engine, o->threads)) return false;
+  m->engine.kernels =
+      true; /* a step is one long function: slow to compile, and its kernels count */
+  if (!engine_start(&m->engine, m->p, bytes, n, true)) return false;
   if (rvm_instance_new(m->p, NULL, host_alloc(), &m->vm, &err) == RVM_OK) return true;
   return *code = machine_failed(m, &err), false;
 }
@@ -43,8 +35,8 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
 void machine_close(Machine *m) {
   if (m->vm) rvm_instance_free(m->vm);
   if (m->p) rvm_program_free(m->p);
-  if (m->native) native_close(m->native);
-  m->vm = NULL, m->p = NULL, m->native = NULL;
+  engine_end(&m->engine);
+  m->vm = NULL, m->p = NULL, m->engine.native = NULL;
 }
 
 int machine_failed(Machine *m, const rvm_error *err) { return driver_fault(&m->d, m->path, err); }
@@ -60,7 +52,7 @@ static bool feature_of(Machine *m, rvm_func f, Tensor *item, int *code) {
     fprintf(stderr, "rvm: @features of %s: %s\n", m->path, why.text);
     return *code = EXIT_REJECTED, false;
   }
-  if (invalue_make(m->vm, v, &in, &err) != RVM_OK || rvm_apply(m->vm, f, &in, &out, &err) != RVM_OK)
+  if (invalue_copy(m->vm, v, &in, &err) != RVM_OK || rvm_apply(m->vm, f, &in, &out, &err) != RVM_OK)
     return *code = machine_failed(m, &err), false;
   values_to_set(m->p, m->vm, out, &one);
   rvm_value_release(m->vm, out);

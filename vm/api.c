@@ -272,7 +272,7 @@ static rvm_status call(rvm_instance *vm, rvm_func f, const DLTensor *const *in,
   rvm_status st = api_frame(vm, f, &args);
   for (uint32_t i = 0; st == RVM_OK && i < fn->n_params; i++) {
     dims_count(in[i]->shape, in[i]->ndim, &count);
-    st = host_import(vm, type[i], in[i], count, &args[i]);
+    st = host_import(vm, type[i], in[i], count, true, &args[i]);
   }
   if (st != RVM_OK) return api_failed(vm, err);
   vm->calls++;

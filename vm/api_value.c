@@ -61,8 +61,8 @@ static rvm_status no_memory(rvm_instance *vm, rvm_error *err) {
   return RVM_NO_MEMORY;
 }
 
-rvm_status rvm_value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out,
-                            rvm_error *err) {
+static rvm_status value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, bool borrow,
+                               rvm_value *out, rvm_error *err) {
   *out = (rvm_value){1, t};
   if (!api_enter(vm)) return api_busy(err);
   if (err) *err = (rvm_error){0};
@@ -73,10 +73,19 @@ rvm_status rvm_value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm
   const char *why = host_unfit(vm, t, x, &count);
   if (why) return api_leave(vm, api_say(err, RVM_BAD_ARGUMENT, why, 0));
   uint64_t v;
-  if (host_import(vm, t, x, count, &v) != RVM_OK) return api_leave(vm, no_memory(vm, err));
+  if (host_import(vm, t, x, count, borrow, &v) != RVM_OK) return api_leave(vm, no_memory(vm, err));
   *out = (rvm_value){v, t};
   if (type_is_ref(&vm->p->im, t)) api_hold(vm, v);
   return api_leave(vm, RVM_OK);
+}
+
+rvm_status rvm_value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out,
+                            rvm_error *err) {
+  return value_tensor(vm, t, x, true, out, err);
+}
+rvm_status rvm_value_tensor_copy(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out,
+                                 rvm_error *err) {
+  return value_tensor(vm, t, x, false, out, err);
 }
 
 static rvm_status value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32_t n,

@@ -69,14 +69,14 @@ static bool bools_ok(const uint8_t *p, int64_t n) {
 }
 
 rvm_status host_import(rvm_instance *vm, uint32_t type, const DLTensor *x, int64_t count,
-                       uint64_t *out) {
+                       bool borrow, uint64_t *out) {
   Shape s = host_shape(&vm->p->im, type);
   size_t each = (size_t)dtype_bytes(s.t);
   if (!type_is_ref(&vm->p->im, type)) {
     *out = slot_load(bytes_of(x), s.t);
     return RVM_OK;
   }
-  bool lend = host_compact(x) && (uintptr_t)bytes_of(x) % each == 0;
+  bool lend = borrow && host_compact(x) && (uintptr_t)bytes_of(x) % each == 0;
   Tensor *t = lend ? heap_lend(&vm->heap, s.t, s.rank, x->shape, (void *)(uintptr_t)bytes_of(x))
                    : heap_tensor(&vm->heap, s.t, s.rank, x->shape);
   if (!t) return vm_no_memory(vm);

@@ -13,9 +13,9 @@ const char *host_misfit(const DLTensor *x, Shape s, int64_t *count);
 const char *host_unfit(const rvm_instance *vm, uint32_t type, const DLTensor *x, int64_t *count);
 /* Row-major without gaps?  x has been found to fit. */
 bool host_compact(const DLTensor *x);
-/* x as a slot; it has been found to fit.  Lent when compact and aligned, else
- * copied.  RVM_NO_MEMORY is in vm->err. */
-rvm_status host_import(rvm_instance *vm, uint32_t type, const DLTensor *x, int64_t count,
+/* x as a slot; it has been found to fit.  borrow: lent when compact and aligned;
+ * else copied.  RVM_NO_MEMORY is in vm->err. */
+rvm_status host_import(rvm_instance *vm, uint32_t type, const DLTensor *x, int64_t count, bool borrow,
                        uint64_t *out);
 void host_export(Shape s, void *data, const int64_t *dim, DLTensor *out);
 

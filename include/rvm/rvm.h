@@ -128,6 +128,8 @@ void       rvm_set_fuel(rvm_instance *vm, uint64_t units);
  * when they fail).  After the instance is freed all are gone. */
 typedef struct { uint64_t bits; rvm_type type; } rvm_value;
 rvm_status rvm_value_tensor(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out, rvm_error *err); /* borrows x's memory if it is compact, until the value is released */
+/* The same with memory of its own: x may go as soon as this returns. */
+rvm_status rvm_value_tensor_copy(rvm_instance *vm, rvm_type t, const DLTensor *x, rvm_value *out, rvm_error *err);
 rvm_status rvm_value_data(rvm_instance *vm, rvm_type t, uint32_t ctor, uint32_t n, const rvm_value *fields,
                           rvm_value *out, rvm_error *err);
 rvm_status rvm_apply(rvm_instance *vm, rvm_func f, const rvm_value *in, rvm_value *out, rvm_error *err);

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""run_train.py RVM ROOT -- `rvm train` from outside: weights against NumPy, the same
+"""run_train.py RVM ROOT [TEST...] -- `rvm train` from outside: weights against NumPy, the same
 bits from the same seed, kills and resumed runs, files, errors."""
 import hashlib
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import struct
@@ -226,6 +227,54 @@ def test_seeds():
     close('engines', tensors('i.safetensors'), tensors('a.safetensors'))
 
 
+def compiled():
+    """The engines of this build that run on threads."""
+    return [e for e in ('vm', 'native')
+            if train('linear.rly', *BASE, '--engine', e, '--epochs', 1).returncode == 0]
+
+
+def wide_data():
+    x = rng.randn(300, 256).astype(np.float32)
+    np.savez('wide.npz', x=x, y=(x[:, :10].argmax(1)).astype(np.int32))
+    return ['--data', 'wide.npz', '--batch', 128, '--lr', .001]
+
+
+def threads_of(args):
+    """Trains; the most threads that were seen."""
+    p = subprocess.Popen([RVM, 'train', *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    most = 0
+    while p.poll() is None:
+        try:
+            most = max(most, len(os.listdir('/proc/%d/task' % p.pid)))
+        except OSError:
+            pass
+        time.sleep(.005)
+    result('training on threads', p.returncode and p.stderr.read())
+    p.stderr.close()
+    return most
+
+
+def test_threads():
+    """Any number of threads: the same weights, and the same checkpoint but for its times."""
+    args = [os.path.join(HERE, 'wide.rly'), *wide_data(), '--epochs', 3]
+    for engine in compiled():
+        found, seen = {}, {}
+        for n in (1, 2, 3, 7):
+            out = ['--out', 'w%d.safetensors' % n, '--checkpoint', '%s%d.safetensors' % (engine, n)]
+            seen[n] = threads_of([*args, '--engine', engine, '--threads', n, *out])
+            if seen[n] - seen[1] != n - 1:              # one more watches for signals
+                result('threads', '%d of %d on %s' % (seen[n], n, engine))
+            found[n] = digest('w%d.safetensors' % n)
+            a, b = tensors('%s1.safetensors' % engine), tensors('%s%d.safetensors' % (engine, n))
+            for k in a:
+                if k not in ('train.history', 'train.checksum') and a[k].tobytes() != b[k].tobytes():
+                    result('threads', '%s differs on %d threads of %s' % (k, n, engine))
+        result('%s: weights of threads' % engine, len(set(found.values())) != 1 and found)
+    for engine in ('auto', 'interp'):
+        check(engine, train('linear.rly', *BASE, '--engine', engine, '--threads', 2, '--epochs', 1))
+    check('no such engine', train('linear.rly', *BASE, '--engine', 'fast'), 2, '--engine is auto, interp, vm or native')
+
+
 def log_of(path):
     with open(path) as f:
         return [{k: v for k, v in json.loads(line).items() if k != 'seconds'} for line in f]
@@ -273,6 +322,45 @@ def test_kill():
     result('killed', killed < 3 and '%d times only' % killed)
     check('after the kills', train('linear.rly', *part))
     result('as if not killed', digest('whole.safetensors') != digest('part.safetensors') and 'weights differ')
+
+
+def kill_when(ready, args):
+    """Starts the training, kills it when ready(seconds) says so.  Was it alive?"""
+    p = subprocess.Popen([RVM, 'train', *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = time.time()
+    while p.poll() is None and not ready(time.time() - began):
+        pass
+    p.send_signal(signal.SIGKILL)
+    return p.wait() == -signal.SIGKILL
+
+
+def test_kill_anywhere():
+    """At random moments, and while the checkpoint is written: what is there stays whole."""
+    engine = (compiled() or ['interp'])[0]
+    args = [os.path.join(HERE, 'wide.rly'), *wide_data(), '--epochs', 12 if engine != 'interp' else 3, '--engine', engine]
+    began = time.time()
+    check('not killed', subprocess.run([RVM, 'train', *map(str, args), '--out', 'whole.safetensors'], capture_output=True,
+                                       text=True))
+    took = time.time() - began
+    part = [*args, '--checkpoint', 'c.safetensors', '--resume', '--out', 'part.safetensors']
+    moments = random.Random(5)
+    written = {'n': 0}
+
+    def writing(seconds):
+        return any(f.startswith('c.safetensors.') for f in os.listdir('.'))
+    for i in range(8):
+        for f in os.listdir('.'):
+            if f.startswith('c.safetensors.'):
+                os.remove(f)
+        at = moments.uniform(.2, .9) * took
+        killed = kill_when(writing if i % 2 else lambda seconds: seconds > at, part)
+        left = writing(0)
+        written['n'] += killed and left
+        if os.path.exists('c.safetensors'):
+            tensors('c.safetensors')
+    result('killed while writing', written['n'] < 2 and '%d times only' % written['n'])
+    check('after the kills', subprocess.run([RVM, 'train', *map(str, part)], capture_output=True, text=True))
+    result('as if never killed', digest('whole.safetensors') != digest('part.safetensors') and 'weights differ')
 
 
 def test_interrupt():
@@ -517,9 +605,11 @@ def test_terminal():
         result('the bar has %r' % part, part not in text and text)
 
 
-for test in (test_optimisers, test_own_step, test_derived, test_digits, test_seeds, test_resume, test_kill, test_interrupt, test_damage,
+for test in (test_optimisers, test_own_step, test_derived, test_digits, test_seeds, test_threads, test_resume, test_kill,
+             test_kill_anywhere, test_interrupt, test_damage,
              test_patience, test_hold_out, test_sequences, test_recordings, test_errors, test_print_step,
              test_terminal):
-    in_folder(test)
+    if not sys.argv[3:] or test.__name__[len('test_'):] in sys.argv[3:]:
+        in_folder(test)
 print('%d passed, %d failed' % (passed, failed))
 sys.exit(failed != 0)

@@ -340,6 +340,26 @@ static rvm_value make_list(Fix *x, int64_t n) {
   return r;
 }
 
+static void a_copied_tensor_does_not_need_its_source(void **state) {
+  (void)state;
+  Fix x;
+  fix_begin(&x, LISTS);
+  float given[3] = { 4, 5, 6 };
+  int64_t n = 3;
+  DLTensor t = TENSOR(2, 32, 1, &n, given), seen;
+  rvm_value copied, borrowed;
+  assert_int_equal(rvm_value_tensor_copy(x.vm, T_VEC, &t, &copied, &x.err), RVM_OK);
+  assert_int_equal(rvm_value_tensor(x.vm, T_VEC, &t, &borrowed, &x.err), RVM_OK);
+  given[1] = 9;
+  rvm_value_get(x.vm, &copied, &seen);
+  assert_true(((const float *)seen.data)[1] == 5);
+  rvm_value_get(x.vm, &borrowed, &seen);
+  assert_true(((const float *)seen.data)[1] == 9);
+  rvm_value_release(x.vm, copied);
+  rvm_value_release(x.vm, borrowed);
+  fix_end(&x);
+}
+
 static void a_field_that_is_retained_outlives_its_owner(void **state) {
   (void)state;
   Fix x;
@@ -886,6 +906,7 @@ int main(void) {
     cmocka_unit_test(fuel_parks_and_resumes),
     cmocka_unit_test(an_interrupt_stops_a_loop),
     cmocka_unit_test(depth_and_memory_are_limited),
+    cmocka_unit_test(a_copied_tensor_does_not_need_its_source),
     cmocka_unit_test(a_field_that_is_retained_outlives_its_owner),
     cmocka_unit_test(a_million_element_list_lives_and_dies),
     cmocka_unit_test(the_host_builds_and_takes_apart_values),
