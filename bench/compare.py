@@ -91,6 +91,15 @@ class Setting:
         return args + [f"--input={name}={value}" for name, value in inputs.items()] + list(more)
 
 
+def peak_mib(process):
+    """The most memory a process has held so far; None where /proc does not say."""
+    try:
+        with open(f"/proc/{process.pid}/status") as f:
+            return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
+
+
 class Ours:
     """rvm run --samples: answers seconds with samples."""
 
@@ -161,14 +170,26 @@ def fastest(setting, row):
     return have[0][2]
 
 
+def peaks(ours, peer):
+    """Of both processes whole: machine code and its compiler, Python and its libraries."""
+    found = {"ours_peak_mib": peak_mib(ours.process)}
+    if hasattr(getattr(peer, "peer", None), "process"):
+        found["peer_peak_mib"] = peak_mib(peer.peer.process)
+    return found
+
+
 def paired(setting, row):
-    ours, peer, rounds = Ours(setting, row), None, []
+    if row.memory:
+        Ours(setting, row).close()              # what is measured finds its code in the cache
+    ours, peer, rounds, memory = Ours(setting, row), None, [], {}
     try:
         peer = fastest(setting, row) if row.peers else None
         for round_number in range(setting.options.rounds + 1):      # round 0 only warms up
             times = [side.measure(setting.options.budget) for side in (peer, ours) if side]
             if round_number:
                 rounds.append(times)
+        if row.memory:
+            memory = peaks(ours, peer)
     finally:
         ours.close()
         if peer:
@@ -178,7 +199,7 @@ def paired(setting, row):
         result.update(peer=peer.name, peer_us=min(r[0][0] for r in rounds), peer_median_us=statistics.median(r[0][1] for r in rounds))
         result.update(ratio=result["ours_us"] / result["peer_us"], ratio_median=result["ours_median_us"] / result["peer_median_us"])
     setting.levels[row.name] = result["ours_us"]
-    return result
+    return dict(result, **memory)
 
 
 # ---- rows that are not a call beside a call -----------------------------------------------------------------------
@@ -269,6 +290,8 @@ def show(row, result):
     text += f"  {row.bar:8s}" + (" " if row.met(result) is None else "+" if row.met(result) else "-")
     if "value" in result:
         text += f"  {result['value']:.2f} {result['unit']}"
+    if result.get("ours_peak_mib"):
+        text += f"  {result['ours_peak_mib']:.0f} of {result.get('peer_peak_mib') or 0:.0f} MiB peak"
     print(f"{text}  {result.get('peer', '')}", flush=True)
 
 

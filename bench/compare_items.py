@@ -25,6 +25,7 @@ class Row:
     pair: Callable = None                       # allocations: two commands ...
     steps: int = 0                              # ... so many steps apart
     cold: bool = False                          # startup: without the cache
+    memory: bool = False                        # peaks of both processes too
 
     def met(self, result):
         if not self.bar or result.get("ratio") is None:
@@ -174,13 +175,13 @@ def training(c):
     def lstm(batch):
         return random_files(p=((2048, 300), (2048, 512), (2048,), (2048,)), x=(32, batch, 300))
     yield Row("train", "train_mlp_b64", "train/step_mlp.rly", mlp, "", "main", "p10",
-              (f"mlp_784-512-512-10_b64_fwd+bwd+sgd@{TORCH}",), "<= 0.85", measure=c.paired)
+              (f"mlp_784-512-512-10_b64_fwd+bwd+sgd@{TORCH}",), "<= 0.85", measure=c.paired, memory=True)
     yield Row("train", "train_lstm_S32_b1", "train/step_lstm.rly", lstm(1), "", "main", "p10",
-              (f"lstm_300_512_S32_b1_fwd+bwd@{TORCH}", f"lstmcell_pyloop_S32_b1_fwd+bwd@{TORCH}"), "<= 0.3", measure=c.paired)
+              (f"lstm_300_512_S32_b1_fwd+bwd@{TORCH}", f"lstmcell_pyloop_S32_b1_fwd+bwd@{TORCH}"), "<= 0.3", measure=c.paired, memory=True)
     yield Row("train", "train_lstm_S32_b16", "train/step_lstm.rly", lstm(16), "", "batch", "p10",
-              (f"lstm_300_512_S32_b16_fwd+bwd@{TORCH}",), "<= 0.6", measure=c.paired)
+              (f"lstm_300_512_S32_b16_fwd+bwd@{TORCH}",), "<= 0.6", measure=c.paired, memory=True)
     yield Row("train", "train_chain_1000", "train/step_chain.rly", {"x": "rand:1", "y": "rand:2"}, "", "main", "p11",
-              ("add16_x1000_grad-fwd+bwd@torch-eager+mkl",), "<= 0.05", measure=c.paired)
+              ("add16_x1000_grad-fwd+bwd@torch-eager+mkl",), "<= 0.05", measure=c.paired, memory=True)
 
 
 def small(c):

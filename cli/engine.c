@@ -29,7 +29,8 @@ const char *engine_name(const EngineChoice *e) {
 }
 
 static bool plug(EngineChoice *e, bool compile) {
-  NativeOptions o = {.functions = e->kind == ENGINE_NATIVE || (e->kind == ENGINE_AUTO && !e->kernels),
+  NativeOptions o = {.functions =
+                         e->kind == ENGINE_NATIVE || (e->kind == ENGINE_AUTO && !e->kernels),
                      .cache = !e->no_cache,
                      .compile = compile,
                      .fast_math = e->fast_math,
