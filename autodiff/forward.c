@@ -5,12 +5,20 @@
 
 /* ---- variables ------------------------------------------------------------------- */
 
+/* Code that is kept as it is knows a variable by a variable. */
+static Atom as_variable(Scope *s, const Var *v, Atom a) {
+  if (a.kind == ATOM_Var || a.kind == ATOM_Poison) return a;
+  Expr *e = ir_expr(EX_Just, s->f->ad->span);
+  e->Just.value = a;
+  return bb_bind(s->f->ad->cx, s->fwd, e, v->name, BIND_Let);
+}
+
 void forward_bind(Scope *s, Var *v, Dual *d) {
   Frame *f = s->f;
   Val *x = NEW(Val);
   *x = (Val){.orig = v, .type = frame_type(f, v->type), .dual = d};
   x->has_at = d->kind == DUAL_Plain || d->kind == DUAL_Pair;
-  if (x->has_at) x->at = d->at;
+  if (x->has_at) x->at = as_variable(s, v, d->at);
   x->active = d->kind != DUAL_Plain;
   /* Every function and ref made here is a Box: another is from outside. */
   x->plain = !x->active && ad_special(f->ad, x->type);
