@@ -214,7 +214,7 @@ def against_ours(setting, row):
 
 
 def allocations(setting, row):
-    """Per step of a longer loop over a shorter one."""
+    """Per step of a longer loop over a shorter one, without the inputs; what the result holds is counted."""
     counts = []
     for command in row.pair(setting):
         done = subprocess.run(command + ["--stats", "--quiet"], capture_output=True, text=True)

@@ -80,8 +80,9 @@ typedef struct {
   const uint8_t *volatile image;
   EngineChoice engine;
   rvm_limits limits;
-  Profile *profile;    /* or NULL                               */
-  MemoryWatch *memory; /* or NULL */
+  Profile *profile;     /* or NULL                               */
+  MemoryWatch *memory;  /* or NULL */
+  uint64_t allocations; /* of the calls, without their inputs */
 } Run;
 
 enum { MOST_REPEATS = 1000000 };
@@ -211,7 +212,7 @@ static void print_stats(Run *r, double load, double *took, uint64_t n) {
           (unsigned long long)n);
   fprintf(stderr, "%llu instructions, %llu kernels, %llu fuel, %llu allocations, %llu bytes peak\n",
           (unsigned long long)s.instructions, (unsigned long long)s.kernels,
-          (unsigned long long)s.fuel_used, (unsigned long long)s.allocations,
+          (unsigned long long)s.fuel_used, (unsigned long long)r->allocations,
           (unsigned long long)s.memory_peak);
 }
 
@@ -221,9 +222,13 @@ static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, do
   rvm_status st = make_inputs(r, info, in, err);
   if (st != RVM_OK) return st;
   if (r->profile) profile_begin(r->profile);
+  rvm_stats before, after;
+  rvm_get_stats(r->vm, &before);
   double t0 = clock_seconds();
   st = rvm_apply(r->vm, r->f, in, out, err);
   *took = clock_seconds() - t0;
+  rvm_get_stats(r->vm, &after);
+  r->allocations += after.allocations - before.allocations;
   if (r->profile) profile_end(r->profile);
   return st;
 }

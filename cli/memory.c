@@ -15,7 +15,7 @@
 enum { MOST_SPANS = 4000, SHOWN = 8 };
 
 typedef struct {
-  const Tensor *t; /* while it lives */
+  const void *t; /* while it lives: a tensor, or scratch of a kernel */
   size_t bytes, at;
   uint64_t born, died;
   char what[72];
@@ -25,7 +25,7 @@ struct MemoryWatch {
   rvm_instance *vm;
   VEC(Span) span;
   uint64_t now, made, runs, base;
-  uint64_t all_bytes, live, most_live, most_at;
+  uint64_t all_bytes, live, most_live, most_at, scratch, most_scratch;
   uint64_t requests, first, last; /* of the allocator: so far, in the first run, in the last */
   size_t plan;
   bool planned;
@@ -43,26 +43,49 @@ static void describe(Span *s, const Tensor *t) {
   snprintf(s->what, sizeof s->what, "%s", buf_text(&b));
 }
 
+static void dies(MemoryWatch *w, const void *t) {
+  for (int i = w->span.n - 1; i >= 0; i--) {
+    if (w->span.at[i].t != t) continue;
+    w->span.at[i].t = NULL, w->span.at[i].died = w->now;
+    w->live -= w->span.at[i].bytes;
+    return;
+  }
+}
+
+/* what: or NULL, then t is a tensor. */
+static void is_born(MemoryWatch *w, const void *t, size_t bytes, const char *what) {
+  Span s = {.t = t, .bytes = bytes, .born = w->now, .died = UINT64_MAX};
+  w->all_bytes += s.bytes, w->live += s.bytes;
+  if (w->live > w->most_live) w->most_live = w->live, w->most_at = w->now;
+  if (w->span.n == MOST_SPANS) return;
+  if (what)
+    snprintf(s.what, sizeof s.what, "%s", what);
+  else
+    describe(&s, t);
+  vec_push(&w->span, s);
+}
+
 static void on_tensor(void *user, const Tensor *t, bool born) {
   MemoryWatch *w = user;
   if (w->runs) return;
   w->now++;
-  if (!born) {
-    for (int i = w->span.n - 1; i >= 0; i--) {
-      if (w->span.at[i].t != t) continue;
-      w->span.at[i].t = NULL, w->span.at[i].died = w->now;
-      w->live -= w->span.at[i].bytes;
-      return;
-    }
-    return;
-  }
-  w->made++;
-  Span s = {.t = t, .bytes = bytes_of(t), .born = w->now, .died = UINT64_MAX};
-  w->all_bytes += s.bytes, w->live += s.bytes;
-  if (w->live > w->most_live) w->most_live = w->live, w->most_at = w->now;
-  if (w->span.n == MOST_SPANS) return;
-  describe(&s, t);
-  vec_push(&w->span, s);
+  w->made += born;
+  if (born)
+    is_born(w, t, bytes_of(t), NULL);
+  else
+    dies(w, t);
+}
+
+static void on_scratch(void *user, const void *p, size_t bytes, bool born) {
+  MemoryWatch *w = user;
+  if (w->runs) return;
+  w->now++;
+  w->scratch += born ? bytes : -bytes;
+  if (w->scratch > w->most_scratch) w->most_scratch = w->scratch;
+  if (born)
+    is_born(w, p, (bytes + 63) & ~(size_t)63, "scratch of a kernel");
+  else
+    dies(w, p);
 }
 
 MemoryWatch *memory_watch(rvm_instance *vm) {
@@ -71,6 +94,7 @@ MemoryWatch *memory_watch(rvm_instance *vm) {
   w->base = vm->heap.now;
   w->requests = vm->heap.requests;
   vm->heap.watch = on_tensor;
+  vm->heap.watch_scratch = on_scratch;
   vm->heap.watch_user = w;
   return w;
 }
@@ -107,7 +131,7 @@ static size_t lowest(const Span *s, Span *const *placed, int n) {
 
 static void make_plan(MemoryWatch *w) {
   int n = w->span.n;
-  if (w->planned || w->made > MOST_SPANS) return;
+  if (w->planned || n == MOST_SPANS) return;
   Span **order = NEW_N(Span *, n + 1), **placed = NEW_N(Span *, n + 1);
   for (int i = 0; i < n; i++) order[i] = &w->span.at[i];
   qsort(order, (size_t)n, sizeof *order, by_size);
@@ -160,7 +184,8 @@ void memory_report(MemoryWatch *w, FILE *to) {
   make_plan(w);
   fprintf(to, "memory: %llu tensors in the first run, %s one beside the other\n",
           (unsigned long long)w->made, size_text(text, w->all_bytes));
-  fprintf(to, "  live at once   %-12s no plan needs less\n", size_text(text, w->most_live));
+  fprintf(to, "  live at once   %-12s no plan needs less; ", size_text(text, w->most_live));
+  fprintf(to, "at most %s of it scratch of a kernel\n", size_text(text, w->most_scratch));
   if (w->planned)
     fprintf(to, "  planned        %-12s at offsets of one block\n", size_text(text, w->plan));
   fprintf(to, "  measured peak  %-12s of the allocator's, all included: %.2f times %s\n",

@@ -136,6 +136,16 @@ static rvm_status do_record(rvm_instance *vm, CellKind kind, uint32_t desc, cons
   return RVM_OK;
 }
 
+static rvm_status do_renew(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
+  Record *c = record_of(r[w[2]]);
+  uint32_t desc = vm->p->im.type[w[0]].first_ctor + w[1], n = w[3];
+  if (!c) return do_record(vm, CK_Data, desc, w + 3, r, out);
+  c->h.desc = desc;
+  for (uint32_t i = 0; i < n; i++) c->slot[i] = r[w[4 + i]];
+  *out = cell_value(c);
+  return RVM_OK;
+}
+
 enum { MAX_RANK = 8 }; /* the verifier's                */
 
 /* A new tensor of type `type`, unless x, which may be NULL, can serve: when nobody
@@ -368,6 +378,8 @@ rvm_status vm_run(rvm_instance *vm) {
       TRY(do_record(vm, CK_Data, im->type[w[0]].first_ctor + w[1], w + 2, r, &A));
       break;
     }
+    case OP_SHELL: A = heap_shell(h, record_of(B)); break;
+    case OP_RENEW: TRY(do_renew(vm, pool + ins_w(*ip), r, &A)); break;
     case OP_CLOSURE: {
       const uint32_t *w = pool + ins_w(*ip);
       TRY(do_record(vm, CK_Closure, w[1], w + 2, r, &A));

@@ -346,12 +346,22 @@ static Cell *lose_slots(const RefMap *m, Record *r, Cell *pending) {
   return pending;
 }
 
+static void release_all(Heap *h, Cell *pending);
+
+uint64_t heap_shell(Heap *h, Record *r) {
+  if (r->h.u.own.count != 1) {
+    ref_drop(h, cell_value(r));
+    return 0;
+  }
+  release_all(h, lose_slots(&h->map, r, NULL));
+  return cell_value(r);
+}
+
 /* Dying cells wait in a list through their own headers, so that a list of a
  * million elements needs neither stack nor memory to go. */
-void heap_release(Heap *h, Cell *c) {
-  c->u.link = NULL;
-  for (Cell *pending = c; pending;) {
-    c = pending;
+static void release_all(Heap *h, Cell *pending) {
+  while (pending) {
+    Cell *c = pending;
     pending = c->u.link;
     if (c->kind == CK_Tensor) {
       Tensor *t = (Tensor *)c;
@@ -362,6 +372,11 @@ void heap_release(Heap *h, Cell *c) {
     }
     cell_put(h, c);
   }
+}
+
+void heap_release(Heap *h, Cell *c) {
+  c->u.link = NULL;
+  release_all(h, c);
 }
 
 /* ---- collecting ------------------------------------------------------------ */
@@ -483,6 +498,7 @@ static bool in_scratch(const Heap *h, const void *p) {
 }
 
 static void scratch_free(Heap *h, void *p, size_t n) {
+  if (h->watch_scratch) h->watch_scratch(h->watch_user, p, n, false);
   h->scratch.out--;
   if (!in_scratch(h, p))
     block_put(h, p, n);
@@ -508,6 +524,7 @@ void *heap_scratch(void *u, void *old, size_t was, size_t want) {
     p = block_get(h, want);
     if (!p) return NULL;
   }
+  if (h->watch_scratch) h->watch_scratch(h->watch_user, p, want, true);
   h->scratch.out++;
   h->scratch.peak += n; /* since the last idle moment    */
   if (old) {
@@ -522,6 +539,7 @@ void heap_scratch_idle(Heap *h) {
   h->scratch.peak = 0;
   if (h->scratch.out || want <= h->scratch.size || want > KEEP_SCRATCH) return;
   scratch_give_back(h);
+  make_room(h, want);
   h->scratch.base = ask(h, NULL, 0, want, RVM_TENSORS);
   h->scratch.size = h->scratch.base ? want : 0;
 }

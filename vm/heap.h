@@ -42,6 +42,8 @@ typedef struct {
   struct { uint8_t *base; size_t size, top, peak; uint32_t out; } scratch; /* of kernels */
   /* NULL, or told of each tensor with memory of its own: born, and about to die. */
   void (*watch)(void *user, const Tensor *t, bool born);  void *watch_user;
+  /* The same of temporary memory of kernels. */
+  void (*watch_scratch)(void *user, const void *p, size_t bytes, bool born);
 } Heap;
 
 void  heap_init(Heap *h, rvm_alloc a, uint64_t limit, RefMap map);
@@ -70,6 +72,9 @@ bool    heap_owns(const Tensor *t);
 /* For code that takes free blocks by itself: the size class of this many bytes;
  * N_CLASSES or more: none. */
 int     heap_class(size_t bytes);
+/* One owner less; if there is none, what the cell owned goes, and the cell, without
+ * contents, is the result, to be filled or freed.  Else 0. */
+uint64_t heap_shell(Heap *h, Record *r);
 /* Frees a record whose slots the caller has taken over. */
 void  heap_free_shell(Heap *h, Record *r);
 /* The last owner is gone: frees c and all it alone owned.  No recursion. */

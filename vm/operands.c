@@ -11,7 +11,7 @@ static const char *const layouts[OP_COUNT] = {
     [OP_CLOSURE] = "YF[m]", [OP_ALLOC] = "Y[u]",     [OP_VIEW] = "Yu[u]",
     [OP_SELECT] = "uuu",    [OP_KERNEL] = "X[b][u]", [OP_RUNTIME] = "R[u][Yd][w]",
     [OP_CHECKEQ] = "uuM",   [OP_CHECKBC] = "uuM",    [OP_CHECKGE] = "uuM",
-    [OP_REUSE] = "Yu[u]",
+    [OP_REUSE] = "Yu[u]",   [OP_RENEW] = "Ycm[m]",
 };
 
 static bool is_scalar_op(uint16_t op) {

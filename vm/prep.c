@@ -141,6 +141,7 @@ static void prep_ins(Prep *p, uint32_t pc) {
     return;
   }
   switch ((OpCode)i->op) {
+  case OP_SHELL:
   case OP_MOVE: r[i->a] = r[i->b]; break;
   case OP_DUP:
     r[i->a] = r[i->b];
@@ -165,6 +166,7 @@ static void prep_ins(Prep *p, uint32_t pc) {
   case OP_CALL: r[i->a] = reg_of(m, m->func[w[0]].result); break;
   case OP_CALLC: r[i->a] = reg_of(m, m->type[r[w[0]].ty].result); break;
   case OP_DATA: prep_data(p, i, w); break;
+  case OP_RENEW: r[i->a] = known(m, w[0], w[1]); break;
   case OP_FIELD: {
     Reg f = field(p, r[i->b], i->c);
     if (is_scalar(f)) i->op = X_FIELDS;

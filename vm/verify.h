@@ -32,8 +32,9 @@ typedef struct {
   Cls cls;
   uint16_t ctor;                     /* 1 + known constructor of a data value  */
   bool fresh;                        /* tensor that nothing else refers to     */
-  bool bound;                        /* by REUSE to another: see VBond         */
+  uint8_t state;                     /* V_BOUND: by REUSE, see VBond; V_SHELL: made by SHELL */
 } VReg;
+enum { V_PLAIN, V_BOUND, V_SHELL };
 
 /* Two registers between REUSE and SETTLE, and whether `to` has been written. */
 enum { V_BONDS = 32 };
@@ -76,7 +77,7 @@ static inline const IType *v_type(const Verify *v, Cls c, ITypeKind kind) {
 /* registers: verify_code.c */
 bool v_use(Verify *v, uint32_t r, VReg *out);                     /* borrow    */
 bool v_use_cls(Verify *v, uint32_t r, Cls cls, const char *why);
-bool v_look(Verify *v, uint32_t r, VReg *out);                    /* bound or not */
+bool v_look(Verify *v, uint32_t r, VReg *out);                    /* in any state */
 bool v_take(Verify *v, uint32_t r, VReg *out);                    /* move from */
 bool v_take_cls(Verify *v, uint32_t r, Cls cls, const char *why);
 bool v_put(Verify *v, uint32_t r, Cls cls, uint16_t ctor, bool fresh);

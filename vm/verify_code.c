@@ -21,7 +21,9 @@ bool v_look(Verify *v, uint32_t r, VReg *out) {
 }
 
 bool v_use(Verify *v, uint32_t r, VReg *out) {
-  return v_look(v, r, out) && (!out->bound || v_fail(v, "a register bound by REUSE is used"));
+  if (!v_look(v, r, out)) return false;
+  if (out->state == V_SHELL) return v_fail(v, "a shell is used");
+  return out->state == V_PLAIN || v_fail(v, "a register bound by REUSE is used");
 }
 
 bool v_use_cls(Verify *v, uint32_t r, Cls cls, const char *why) {
@@ -48,7 +50,7 @@ bool v_put(Verify *v, uint32_t r, Cls cls, uint16_t ctor, bool fresh) {
     return v_fail(v, "a register that owns a reference is overwritten");
   const IType *data = v_type(v, cls, IT_DATA);
   if (data && data->n_ctors == 1) ctor = 1;
-  v->reg[r] = (VReg){v->epoch, cls, ctor, fresh, false};
+  v->reg[r] = (VReg){v->epoch, cls, ctor, fresh, V_PLAIN};
   if (!cls_is_scalar(cls)) v->n_refs++;
   return true;
 }
@@ -115,6 +117,7 @@ static bool implies(Verify *v, const ILabel *l) {
     const VReg *x = &v->reg[s->reg];
     if (!held(v, s->reg)) return v_fail(v, "the label expects a register that is empty here");
     if (x->cls != v_cls(v, s->type)) return v_fail(v, "the label expects another type");
+    if (x->state == V_SHELL) return v_fail(v, "a shell reaches a label");
     if (s->ctor != 0 && s->ctor != x->ctor)
       return v_fail(v, "the label expects a constructor that is not known here");
     refs += !cls_is_scalar(x->cls);

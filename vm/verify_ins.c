@@ -150,13 +150,50 @@ static bool ins_fail(Verify *v, Ins i) {
 
 /* ---- data, closures, refs ----------------------------------------------- */
 
+/* The constructor that words p (type, number) name; NULL: none. */
+static const ICtor *named_ctor(Verify *v, const uint32_t *p) {
+  const IType *t = v_type(v, v_cls(v, p[0]), IT_DATA);
+  if (t && p[1] < t->n_ctors) return &v->m->ctor[t->first_ctor + p[1]];
+  v_fail(v, t ? "DATA: no such constructor" : "DATA: not a data type");
+  return NULL;
+}
+
 static bool ins_data(Verify *v, Ins i) {
   const uint32_t *p = pool_of(v, i);
-  const IType *t = v_type(v, v_cls(v, p[0]), IT_DATA);
-  if (!t) return v_fail(v, "DATA: not a data type");
-  if (p[1] >= t->n_ctors) return v_fail(v, "DATA: no such constructor");
-  const ICtor *c = &v->m->ctor[t->first_ctor + p[1]];
-  return take_args(v, p + 2, c->n_fields, c->first_field, "DATA: the fields do not fit") &&
+  const ICtor *c = named_ctor(v, p);
+  return c && take_args(v, p + 2, c->n_fields, c->first_field, "DATA: the fields do not fit") &&
+         v_put(v, i.a, p[0], (uint16_t)(p[1] + 1), false);
+}
+
+/* The constructor of a data value, which must be known and have fields; or NULL. */
+static const ICtor *known_cell(Verify *v, const VReg *x, const char *why) {
+  const IType *t = v_type(v, x->cls, IT_DATA);
+  const ICtor *c = t && x->ctor ? &v->m->ctor[t->first_ctor + x->ctor - 1] : NULL;
+  if (c && c->n_fields) return c;
+  v_fail(v, why);
+  return NULL;
+}
+
+static bool ins_shell(Verify *v, Ins i) {
+  VReg x;
+  if (!v_take(v, i.b, &x) || !known_cell(v, &x, "SHELL: not a cell of a known constructor"))
+    return false;
+  if (!v_put(v, i.a, x.cls, x.ctor, false)) return false;
+  v->reg[i.a].state = V_SHELL;
+  return true;
+}
+
+static bool ins_renew(Verify *v, Ins i) {
+  const uint32_t *p = pool_of(v, i);
+  const ICtor *c = named_ctor(v, p), *shell;
+  VReg x;
+  if (!c || !v_look(v, p[2], &x)) return false;
+  if (x.state != V_SHELL) return v_fail(v, "RENEW: not a shell");
+  shell = known_cell(v, &x, "RENEW: not a shell");
+  if (!shell || shell->n_fields != c->n_fields) return v_fail(v, "RENEW: another number of fields");
+  v->reg[p[2]].state = V_PLAIN;
+  return v_take(v, p[2], &x) &&
+         take_args(v, p + 3, c->n_fields, c->first_field, "RENEW: the fields do not fit") &&
          v_put(v, i.a, p[0], (uint16_t)(p[1] + 1), false);
 }
 
@@ -257,7 +294,7 @@ static bool ins_reuse(Verify *v, Ins i) {
   if (cls_dtype(x.cls) != cls_dtype(c)) return v_fail(v, "REUSE: another dtype");
   if (v->n_bonds == V_BONDS) return v_fail(v, "REUSE: too many at a time");
   v->bond[v->n_bonds++] = (VBond){(uint16_t)p[1], i.a, false};
-  v->reg[p[1]].bound = v->reg[i.a].bound = true;
+  v->reg[p[1]].state = v->reg[i.a].state = V_BOUND;
   return true;
 }
 
@@ -267,7 +304,7 @@ static bool ins_settle(Verify *v, Ins i) {
   while (k < v->n_bonds && (v->bond[k].from != i.a || v->bond[k].to != i.b)) k++;
   if (k == v->n_bonds) return v_fail(v, "SETTLE: not the registers of a REUSE");
   v->bond[k] = v->bond[--v->n_bonds];
-  v->reg[i.a].bound = v->reg[i.b].bound = false;
+  v->reg[i.a].state = v->reg[i.b].state = V_PLAIN;
   return v_take(v, i.a, &x);
 }
 
@@ -436,6 +473,7 @@ static Rule *const rule[OP_COUNT] = {
     [OP_CAST] = ins_cast,       [OP_KERNEL] = ins_kernel, [OP_RUNTIME] = ins_runtime,
     [OP_CHECKEQ] = ins_check,   [OP_CHECKBC] = ins_check, [OP_CHECKGE] = ins_check,
     [OP_FAIL] = ins_fail,       [OP_REUSE] = ins_reuse,   [OP_SETTLE] = ins_settle,
+    [OP_SHELL] = ins_shell,     [OP_RENEW] = ins_renew,
 };
 
 bool verify_ins(Verify *v, Ins i) {

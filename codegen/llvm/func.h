@@ -81,6 +81,8 @@ void emit_ins(Func *f, Ins i);               /* func_ins.c                    */
 void emit_call_ins(Func *f, Ins i);          /* func_call.c: CALL ... TAILCALLC, RET */
 void emit_shell(Func *f, uint32_t index);    /* a function as the code of closures */
 void emit_alloc(Func *f, Ins i);             /* func_tensor.c                 */
+void emit_renew(Func *f, Ins i);
+void emit_shell_ins(Func *f, Ins i);
 void emit_reuse(Func *f, Ins i);
 void emit_settle(Func *f, Ins i);
 void emit_view(Func *f, Ins i);

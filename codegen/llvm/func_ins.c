@@ -272,6 +272,8 @@ void emit_ins(Func *f, Ins i) {
       [OP_FAIL] = ins_fail,
       [OP_REUSE] = emit_reuse,
       [OP_SETTLE] = emit_settle,
+      [OP_SHELL] = emit_shell_ins,
+      [OP_RENEW] = emit_renew,
   };
   if (i.op >= OP_SCALAR)
     ins_scalar(f, i);

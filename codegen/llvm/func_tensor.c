@@ -61,9 +61,7 @@ static Val either(Func *f, const Choice *c, Val fast, Val slow) {
   return phi;
 }
 
-void emit_record(Func *f, uint32_t reg, Reg type, uint32_t kind, uint32_t desc,
-                 const uint32_t *list) {
-  uint32_t n = list[0];
+static Val new_record(Func *f, uint32_t kind, uint32_t desc, uint32_t n) {
   int class = heap_class(sizeof(Record) + (size_t)n * 8);
   Val none = LLVMConstNull(ptr_type(&f->e)), fast = none;
   Val arg[3] = {f->vm, i64_of(&f->e, class), header(f, desc, n, (CellKind)kind, class)};
@@ -72,12 +70,70 @@ void emit_record(Func *f, uint32_t reg, Reg type, uint32_t kind, uint32_t desc,
   else_slow(f, &c);
   Val what[2] = {i64_of(&f->e, (int64_t)((uint64_t)kind << 32 | desc)), i64_of(&f->e, n)};
   Val slow = runtime_call(f, "rvm.record", ptr_type(&f->e), what, 2, false);
-  Val cell = either(f, &c, fast, slow);
-  for (uint32_t k = 0; k < n; k++) {
+  return either(f, &c, fast, slow);
+}
+
+static void fill(Func *f, Val cell, const uint32_t *list) {
+  for (uint32_t k = 0; k < list[0]; k++) {
     Val v = to_slot(f, f->r[list[1 + k]], get(f, list[1 + k]));
     store_field(f, v, cell, offsetof(Record, slot) + (size_t)k * 8);
   }
+}
+
+void emit_record(Func *f, uint32_t reg, Reg type, uint32_t kind, uint32_t desc,
+                 const uint32_t *list) {
+  Val cell = new_record(f, kind, desc, list[0]);
+  fill(f, cell, list);
   set(f, reg, type, cell);
+}
+
+/* As do_renew of vm/exec.c: in the shell, or in a new cell. */
+void emit_renew(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  uint32_t desc = f->m->type[w[0]].first_ctor + w[1];
+  LLVMBuilderRef b = f->e.b;
+  Block use = new_block(&f->e, "use"), make = new_block(&f->e, "make"), next = new_block(&f->e, "");
+  Val shell = get(f, w[2]), v[2] = {shell, NULL};
+  LLVMBuildCondBr(b, LLVMBuildIsNull(b, shell, ""), make, use);
+  LLVMPositionBuilderAtEnd(b, use);
+  store_field(f, LLVMConstInt(int_type(&f->e, 32), desc, false), shell, offsetof(Cell, desc));
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, make);
+  v[1] = new_record(f, CK_Data, desc, w[3]);
+  Block end[2] = {use, LLVMGetInsertBlock(b)};
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, next);
+  Val cell = LLVMBuildPhi(b, ptr_type(&f->e), "");
+  LLVMAddIncoming(cell, v, end, 2);
+  fill(f, cell, w + 3);
+  set(f, i.a, known_ctor(f->m, w[0], w[1]), cell);
+}
+
+/* As heap_shell: what the cell holds goes, or only an owner. */
+void emit_shell_ins(Func *f, Ins i) {
+  Reg t = f->r[i.b];
+  const ICtor *c = &f->m->ctor[f->m->type[t.ty].first_ctor + t.ctor - 1u];
+  LLVMTypeRef i32 = int_type(&f->e, 32);
+  LLVMBuilderRef b = f->e.b;
+  Block alone = new_block(&f->e, "alone"), shared = new_block(&f->e, "shared"),
+        next = new_block(&f->e, "");
+  Val v = get(f, i.b), count = load_field(f, i32, v, offsetof(Cell, u.own.count));
+  Val one = LLVMBuildICmp(b, LLVMIntEQ, count, LLVMConstInt(i32, 1, false), "");
+  LLVMBuildCondBr(b, one, alone, shared);
+  LLVMPositionBuilderAtEnd(b, alone);
+  for (uint32_t k = 0; k < c->n_fields; k++) {
+    Reg field = reg_of(f->m, f->m->type_list[c->first_field + k]);
+    if (is_scalar(field)) continue;
+    Val x = load_field(f, i64_type(f), v, offsetof(Record, slot) + (size_t)k * 8);
+    drop_ref(f, field, from_slot(f, field, x));
+  }
+  set(f, i.a, t, v);
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, shared);
+  drop_ref(f, t, v);
+  set(f, i.a, t, LLVMConstNull(ptr_type(&f->e)));
+  LLVMBuildBr(b, next);
+  LLVMPositionBuilderAtEnd(b, next);
 }
 
 /* All dims small enough for their product to be a number; then that, else 0. */

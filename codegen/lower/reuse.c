@@ -1,14 +1,15 @@
-/* reuse.c -- in-place updates: a last look at the code of a function.
+/* reuse.c -- in-place updates, cells made of dead ones: a last look at the code of a function.
  *
  * Where a kernel writes a tensor that was made for it and reads one that dies
  * behind it, and could as well write in its place (kernel_in_place), ALLOC
- * becomes REUSE and the DROP becomes SETTLE.  Whether the dying tensor has one
+ * becomes REUSE and the DROP becomes SETTLE; and a cell that is made behind one that
+ * dies takes its memory (SHELL, RENEW).  Whether the dying tensor has one
  * owner is seen at run time (Perceus: Reinking et al., PLDI 2021, 2.4).  Only
  * within straight code: labels know nothing of such pairs.                    */
 #include "codegen/lower/lower_priv.h"
 #include "vm/operands.h"
 
-enum { MAX_PAIRS = 16, MAX_STEPS = 16 }; /* pairs of a kernel; readers looked at */
+enum { MAX_PAIRS = 16, MAX_STEPS = 16, MAX_FIELDS = 8, MOST_REGS = 64000 };
 
 /* A register named by an instruction, and where it is named before and behind. */
 typedef struct {
@@ -24,6 +25,8 @@ typedef struct {
   int *last;            /* per register: its last mention so far              */
   int *bound;           /* per register: the last instruction of its pair     */
   int settled;          /* the last instruction of earlier kernels' pairs     */
+  const ILabel *label;  /* where the piece begins, or NULL                    */
+  uint32_t *fields;     /* per register: of the cell that it holds, if known  */
 } Reuse;
 
 /* ---- mentions ------------------------------------------------------------------------ */
@@ -106,6 +109,25 @@ static bool in_place(const Reuse *u, const Pair *p, uint32_t out) {
   return true;
 }
 
+/* How likely is the register at mention `at` of a kernel to be the only owner?  What
+ * was made here most, what came from elsewhere less, a constant never. */
+enum { NEVER, PERHAPS, LIKELY };
+static int likely(const Reuse *u, int at, uint32_t reg) {
+  const Ins *i = ins_at(u, u->mention.at[at].pc);
+  for (int n = 0; n < MAX_STEPS && u->mention.at[at].before; n++) {
+    at = u->mention.at[at].before;
+    i = ins_at(u, u->mention.at[at].pc);
+    if (i->a == reg && op_form(i->op)[0] == 'd') break;
+  }
+  switch (i->op) {
+  case OP_CONST: return NEVER;
+  case OP_ALLOC:
+  case OP_REUSE:
+  case OP_RUNTIME: return LIKELY;
+  default: return PERHAPS;
+  }
+}
+
 /* Can output `out` take the place of input `in`? */
 static bool fits(const Reuse *u, Pair *p, uint32_t in, uint32_t out) {
   const KBuf *x = &kernel_of(u, p->pc)->buf[in];
@@ -137,12 +159,16 @@ static bool look_at_output(Reuse *u, int pc, uint32_t out, int *settled) {
   int made = u->mention.at[mention_of(u, pc, out)].before;
   p.made = u->mention.at[made].pc;
   if (!made || p.made <= u->settled || ins_at(u, p.made)->op != OP_ALLOC) return false;
-  for (uint32_t in = 0; in < k->n_params; in++) {
-    if (!fits(u, &p, in, out)) continue;
-    bind(u, &p);
-    *settled = p.dropped > *settled ? p.dropped : *settled;
-    return true;
-  }
+  for (int wanted = LIKELY; wanted > NEVER; wanted--)
+    for (uint32_t in = 0; in < k->n_params; in++) {
+      if (k->buf[in].role != K_IN ||
+          likely(u, mention_of(u, pc, in), pool_of(u, pc)[2 + in]) != wanted)
+        continue;
+      if (!fits(u, &p, in, out)) continue;
+      bind(u, &p);
+      if (p.dropped > *settled) *settled = p.dropped;
+      return true;
+    }
   return false;
 }
 
@@ -166,6 +192,66 @@ static void straight(Reuse *u) {
   for (int pc = u->from; pc < u->to; pc++) each_register(u, pc, true);
 }
 
+/* ---- cells ------------------------------------------------------------------------------- */
+/* Sets u->fields of the registers that hold a cell of a known constructor where the
+ * piece begins, or forgets them. */
+static void known_cells(Reuse *u, bool forget) {
+  const FnLower *f = u->f;
+  for (uint32_t i = 0; u->label && i < u->label->n_regs; i++) {
+    const IRegState *s = &f->state.at[u->label->first + i];
+    const IType *t = &f->L->types.at[s->type];
+    u->fields[s->reg] = 0;
+    if (forget || t->kind != IT_DATA || (s->ctor == 0 && t->n_ctors != 1)) continue;
+    u->fields[s->reg] = f->L->ctors.at[t->first_ctor + (s->ctor ? s->ctor - 1u : 0)].n_fields;
+  }
+}
+
+static void written(Reuse *u, int pc) {
+  OperandIter it;
+  Operand o;
+  if (!operands_begin(&it, &u->m, *ins_at(u, pc))) return;
+  while (operands_next(&it, &o))
+    if (o.kind == 'd') u->fields[o.v] = 0;
+}
+
+static void renew(Reuse *u, int dropped, int pc) {
+  FnLower *f = u->f;
+  const uint32_t *w = pool_of(u, pc);
+  uint32_t n = w[2], words[4 + MAX_FIELDS] = {w[0], w[1], (uint32_t)f->reg.n, n};
+  for (uint32_t i = 0; i < n; i++) words[4 + i] = w[3 + i];
+  vec_push(&f->reg, ((RegInfo){0}));
+  uint32_t at = fl_pool(f, words, 4 + (int)n);
+  u->m.pool = f->L->pool.at, u->m.n_pool = (uint32_t)f->L->pool.n;
+  f->code.at[dropped] = (Ins){OP_SHELL, (uint16_t)words[2], ins_at(u, dropped)->a, 0};
+  f->code.at[pc] = (Ins){OP_RENEW, ins_at(u, pc)->a, (uint16_t)at, (uint16_t)(at >> 16)};
+}
+
+/* A cell made behind one that dies and has as many fields takes its memory. */
+static void cells(Reuse *u) {
+  struct {
+    int pc;
+    uint32_t fields;
+  } dead[MAX_STEPS];
+  int n = 0;
+  known_cells(u, false);
+  for (int pc = u->from; pc < u->to && u->label; pc++) {
+    const Ins *i = ins_at(u, pc);
+    uint32_t fields = i->op == OP_DROP ? u->fields[i->a] : 0;
+    if (fields > 0 && fields <= MAX_FIELDS && n < MAX_STEPS) {
+      dead[n].pc = pc;
+      dead[n++].fields = fields;
+    }
+    written(u, pc);
+    for (int k = n; i->op == OP_DATA && u->f->reg.n < MOST_REGS && k-- > 0;) {
+      if (dead[k].fields != pool_of(u, pc)[2]) continue;
+      renew(u, dead[k].pc, pc);
+      dead[k] = dead[--n];
+      break;
+    }
+  }
+  known_cells(u, true);
+}
+
 /* ---- the function ------------------------------------------------------------------------- */
 static bool leaves(uint16_t op) {
   switch (op) {
@@ -187,6 +273,7 @@ void fl_reuse(FnLower *f) {
   u.first = NEW_N(int, f->code.n + 1);
   u.last = NEW_N(int, f->reg.n + 1);
   u.bound = NEW_N(int, f->reg.n + 1);
+  u.fields = NEW_N(uint32_t, f->reg.n + 1);
   for (int i = 0; i < f->reg.n; i++) u.bound[i] = -1;
   for (int pc = 0, l = 0; pc <= f->code.n; pc++) {
     while (l < f->label.n && (int)f->label.at[l].pc < pc) l++;
@@ -196,6 +283,8 @@ void fl_reuse(FnLower *f) {
     u.m.pool = f->L->pool.at, u.m.n_pool = (uint32_t)f->L->pool.n;
     u.to = pc;
     straight(&u);
+    cells(&u);
+    u.label = label && !end ? &f->label.at[l] : NULL;
     u.from = end ? pc + 1 : pc;
   }
 }

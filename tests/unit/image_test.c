@@ -92,6 +92,10 @@ static const char everything[] = TYPES
   "    data r10 t3 0 [ ]\n"
   "    data r11 t3 1 [ r9 r10 ]\n"
   "    imm r12 int64 0\n"
+  "    shell r19 r11\n"
+  "    dup r9 r3\n"
+  "    data r10 t3 0 [ ]\n"
+  "    renew r11 t3 1 r19 [ r9 r10 ]\n"
   "    call r13 f1 [ r11 r12 ]\n"
   "    ref r14 r13 t5\n"
   "    refset r14 r8\n"
@@ -587,6 +591,38 @@ static void reuse_is_only_for_kernels_in_place(void **state) {
                               "settle r0 r7\nmove r0 r7\n" DROP_ALL "ret r5\n"));
 }
 
+/* r4 is a pair, r1 a list; a shell is only for RENEW, in the same block. */
+static void shells_become_cells_of_their_size(void **state) {
+  (void)state;
+#define SHELL "shell r7 r4\n"
+  static const struct { const char *text, *why; } bad[] = {
+    {"shell r7 r0\n", "not a cell"},
+    {"shell r7 r5\n", "not a cell"},
+    {"shell r7 r1\n", "not a cell of a known constructor"},
+    {"data r8 t3 0 [ ]\nshell r7 r8\n", "not a cell"},
+    {"shell r0 r4\n", "overwritten"},
+    {SHELL "drop r4\n", "empty register"},
+    {SHELL "drop r7\n", "a shell is used"},
+    {SHELL "dup r8 r7\n", "a shell is used"},
+    {SHELL "move r8 r7\n", "a shell is used"},
+    {SHELL "field r8 r7 0\n", "a shell is used"},
+    {SHELL "data r8 t6 0 [ r5 r7 ]\n", "a shell is used"},
+    {SHELL "jump L2\nL2 { r0 t2 r1 t3 r2 t4 r3 t5 r7 t6 }\n", "a shell reaches a label"},
+    {SHELL "jump L2\nL2 { r0 t2 r1 t3 r2 t4 r3 t5 }\n", "lost on the way"},
+    {SHELL "drop r0\ndrop r1\ndrop r2\ndrop r3\nret r5\n", "still owns"},
+    {SHELL "renew r8 t0 0 r7 [ r5 r0 ]\n", "not a data type"},
+    {SHELL "renew r8 t3 2 r7 [ r0 r1 ]\n", "no such constructor"},
+    {SHELL "renew r8 t3 0 r7 [ ]\n", "another number of fields"},
+    {SHELL "renew r8 t3 1 r7 [ r5 r0 ]\n", "do not fit"},
+    {SHELL "renew r8 t3 1 r7 [ r0 ]\n", "do not fit"},
+    {SHELL "renew r8 t3 1 r9 [ r0 r1 ]\n", "empty register"},
+    {"renew r8 t6 0 r4 [ r5 r0 ]\n", "not a shell"},
+    {SHELL "renew r8 t6 0 r7 [ r5 r0 ]\nrenew r9 t3 1 r7 [ r0 r1 ]\n", "empty register"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) refused(bad[i].text, bad[i].why);
+  assert_null(verdict_of_body(SHELL "renew r8 t3 1 r7 [ r0 r1 ]\ndrop r8\ndrop r2\ndrop r3\nret r5\n"));
+}
+
 static void reuse_needs_a_kernel_that_works_in_place(void **state) {
   (void)state;
 #define SHIFT \
@@ -722,6 +758,7 @@ int main(void) {
     cmocka_unit_test(instructions_check_their_operands),
     cmocka_unit_test(kernels_write_only_to_fresh_tensors),
     cmocka_unit_test(reuse_is_only_for_kernels_in_place),
+    cmocka_unit_test(shells_become_cells_of_their_size),
     cmocka_unit_test(reuse_needs_a_kernel_that_works_in_place),
     cmocka_unit_test(tables_are_checked),
     cmocka_unit_test(unused_operands_are_zero),
