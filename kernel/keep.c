@@ -251,13 +251,16 @@ static bool find_value(Keep *p) {
 }
 
 /* ---- the kernel anew ------------------------------------------------------------------------ */
-/* The element of the value where the row's variable is j. */
+/* The element of the value where the row's variable is j.  This runs inside
+ * kcopy_expr, which is not to be entered again: indices are variables or numbers. */
 static void element(Keep *p, KCopy *c, KE j, KE *at) {
   uint32_t row = p->var[p->last];
   for (int d = 0; d < p->k->buf[p->buf].rank; d++) {
-    KE e = p->k->pool[p->at + (uint32_t)d];
-    const KNode *n = &p->k->node[e];
-    at[d] = n->kind != KN_Var ? kcopy_expr(c, e) : n->a == row ? j : c->var[n->a];
+    const KNode *n = &p->k->node[p->k->pool[p->at + (uint32_t)d]];
+    if (n->kind == KN_Const)
+      at[d] = kb_int(c->b, (int64_t)n->bits);
+    else
+      at[d] = n->a == row ? j : c->var[n->a];
   }
 }
 
