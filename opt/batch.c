@@ -68,8 +68,7 @@ static bool find_match(BatchWalk *w, const Fn *f) {
 
 /* Does e call f with the rest of the list? */
 bool batch_is_step(const BatchWalk *w, const Expr *e) {
-  return e->kind == EX_Call && e->Call.callee.kind == ATOM_Global &&
-         e->Call.callee.global == w->f && batch_is_var(&e->Call.args[w->list], w->rest);
+  return calls_global(e, w->f) && batch_is_var(&e->Call.args[w->list], w->rest);
 }
 
 static void keep_fixed(void *ud, Block *b) {

@@ -248,9 +248,7 @@ static void rewrite_steps(void *ud, Block *b) {
     if (j >= 0) take_row(s, &b->at[i], j);
     Expr *e = b->at[i].value;
     ir_visit(e, &visit, s);
-    bool step = e->kind == EX_Call && e->Call.callee.kind == ATOM_Global &&
-                e->Call.callee.global == s->w->f &&
-                batch_is_var(&e->Call.args[s->w->list], s->rest);
+    bool step = calls_global(e, s->w->f) && batch_is_var(&e->Call.args[s->w->list], s->rest);
     if (step) step_of_rows(s, e);
   }
 }

@@ -25,10 +25,6 @@ typedef struct {
   VEC(Var *) extra;
 } Hoist;
 
-static bool is_self(const Hoist *h, const Expr *e) {
-  return e->kind == EX_Call && e->Call.callee.kind == ATOM_Global && e->Call.callee.global == h->f;
-}
-
 static bool goes_on(const Hoist *h, Block *b) {
   return keeps_params(h->f, b, NEW_N(bool, h->f->fn->n + 1));
 }
@@ -118,7 +114,7 @@ static void pass_along(void *ud, Block *b) {
     if (v) *bd = bind_copy(bd->var, atom_var(v, bd->value->span), bd->style, bd->value->span);
     Expr *e = bd->value;
     ir_visit(e, &visit, h);
-    if (!is_self(h, e)) continue;
+    if (!calls_global(e, h->f)) continue;
     ExCall *c = &e->Call;
     int n = c->n_args, m = h->extra.n;
     Atom *arg = NEW_N(Atom, n + m);

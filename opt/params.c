@@ -28,9 +28,6 @@ typedef struct {
   Bindings *out;
 } Params;
 
-static bool is_self(const Params *p, const Expr *e) {
-  return e->kind == EX_Call && e->Call.callee.kind == ATOM_Global && e->Call.callee.global == p->f;
-}
 static int index_of(const Params *p, const Atom *a) {
   for (int i = 0; a->kind == ATOM_Var && i < p->f->fn->n; i++)
     if (p->f->fn->param[i] == a->var) return i;
@@ -44,7 +41,7 @@ static void find_call(void *ud, Block *b) {
   Params *p = ud;
   for (int i = 0; i < b->n; i++) {
     ir_visit(b->at[i].value, &visit, p);
-    if (is_self(p, b->at[i].value)) p->calls = true;
+    if (calls_global(b->at[i].value, p->f)) p->calls = true;
   }
 }
 static bool goes_on(const Params *p, Block *b) {
@@ -75,7 +72,7 @@ static void count_expr(Params *p, Expr *e) {
   static const ExprVisit visit = {count_use, count_block, count_fn};
   if (e->kind == EX_Proj && index_of(p, &e->Proj.tuple) >= 0) {
     p->used[index_of(p, &e->Proj.tuple)]++;
-  } else if (is_self(p, e)) {
+  } else if (calls_global(e, p->f)) {
     for (int i = 0; i < e->Call.n_args; i++)
       if (index_of(p, &e->Call.args[i]) != i) count_use(p, &e->Call.args[i]);
   } else {
@@ -157,7 +154,7 @@ static void rewrite_block(void *ud, Block *b) {
     Expr *e = bd.value;
     ir_visit(e, &visit, p);
     known_put(&p->known, &bd);
-    if (is_self(p, e)) {
+    if (calls_global(e, p->f)) {
       ExCall *c = &e->Call;
       Maker k = {p->m, e->span, &out};
       c->args = worker_args(p, &k, c->args, &c->n_args);

@@ -81,44 +81,22 @@ static Dims *outer_dims(Special *s, Fn *f) {
 
 /* ---- what calls of the function to itself keep ---- */
 
-typedef bool SelfCallTest(const Global *f, const Expr *call, int param);
-typedef struct {
-  const Global *f;
-  SelfCallTest *holds;
-  int param;
-  bool all;
-} SelfCalls;
-static void self_calls_block(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, self_calls_block, NULL};
-  SelfCalls *s = ud;
-  for (int i = 0; i < b->n; i++) {
-    const Expr *e = b->at[i].value;
-    ir_visit(b->at[i].value, &visit, s);
-    if (e->kind == EX_Call && e->Call.callee.kind == ATOM_Global && e->Call.callee.global == s->f)
-      s->all = s->all && s->holds(s->f, e, s->param);
-  }
-}
-static bool all_self_calls(const Global *f, SelfCallTest *holds, int param) {
-  SelfCalls s = {f, holds, param, true};
-  self_calls_block(&s, f->fn->body);
-  return s.all;
-}
-
-/* Does the call hand on the parameter it was given? */
-static bool param_stays(const Global *f, const Expr *call, int param) {
-  const Atom *a = &call->Call.args[param];
-  return a->kind == ATOM_Var && a->var == f->fn->param[param];
-}
-
 /* Is the call at f's own extents?  If not, a version for the extents of one call
  * would be wrong for a part of them, as in halving a tensor. */
-static bool dims_stay(const Global *f, const Expr *call, int param) {
-  (void)param;
+typedef struct {
+  const Fn *fn;
+  bool stay;
+} DimsStay;
+static void call_dims_stay(void *ud, const Expr *call) {
+  DimsStay *s = ud;
   const TypeArgs *in = call->Call.inst;
-  if (!in) return true;
-  for (int d = 0; d < in->n_dims && d < f->fn->n_dims; d++)
-    if (!dim_equal(in->dim[d], f->fn->dim[d])) return false;
-  return true;
+  for (int d = 0; in && d < in->n_dims && d < s->fn->n_dims; d++)
+    if (!dim_equal(in->dim[d], s->fn->dim[d])) s->stay = false;
+}
+static bool dims_stay(const Global *f) {
+  DimsStay s = {f->fn, true};
+  each_call_of(f, f->fn->body, call_dims_stay, &s);
+  return s.stay;
 }
 
 /* ---- the argument ---- */
@@ -250,8 +228,7 @@ static void rewire_block(void *ud, Block *b) {
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
     ir_visit(e, &visit, ud);
-    bool self = e->kind == EX_Call && e->Call.callee.kind == ATOM_Global;
-    if (self && e->Call.callee.global == k->f) rewire(k, e, k->extra);
+    if (calls_global(e, k->f)) rewire(k, e, k->extra);
   }
 }
 
@@ -422,12 +399,14 @@ static bool can_move(const Making *k, const Arg *g) {
 }
 
 static bool find_args(Making *k) {
-  bool any = false;
+  bool any = false, *stays = NEW_N(bool, k->f->fn->n + 1);
   k->arg = NEW_N(Arg *, k->f->fn->n + 1);
+  for (int i = 0; i < k->f->fn->n; i++) stays[i] = true;
+  (void)keeps_params(k->f, k->f->fn->body, stays);
   for (int i = 0; i < k->f->fn->n; i++) {
     int left = MAX_LEAVES;
     Arg *g = known_arg(k->s, &k->call->Call.args[i], &left);
-    if (!g || !all_self_calls(k->f, param_stays, i) || !can_move(k, g)) continue;
+    if (!g || !stays[i] || !can_move(k, g)) continue;
     k->arg[i] = g;
     any = true;
     if (g->literal) ir_free_vars(g->literal->Fn.fn, &k->captured);
@@ -442,8 +421,7 @@ static void specialise(Special *s, Expr *e) {
   if (k.f == s->in || s->made.n >= MAX_MADE || e->n_oblige || gen >= MAX_GENERATION) return;
   if (in && any_type_var(in->n_types, in->type)) return;
   if (k.f->fn->n_vars > (in ? in->n_types : 0) || e->Call.n_args != k.f->fn->n) return;
-  if (!find_args(&k) || block_size(k.f->fn->body) > MAX_SIZE || !all_self_calls(k.f, dims_stay, -1))
-    return;
+  if (!find_args(&k) || block_size(k.f->fn->body) > MAX_SIZE || !dims_stay(k.f)) return;
   if (!pass_may(s->cx)) return;
   collect_dims(&k);
   int known = k.dims.n;

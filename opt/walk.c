@@ -126,28 +126,43 @@ int block_size(const Block *b) {
   return n;
 }
 
+bool calls_global(const Expr *e, const Global *f) {
+  return e->kind == EX_Call && e->Call.callee.kind == ATOM_Global && e->Call.callee.global == f;
+}
+
 typedef struct {
   const Global *f;
+  void (*see)(void *ud, const Expr *call);
+  void *ud;
+} Calls;
+static void calls_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, calls_block, NULL};
+  Calls *s = ud;
+  for (int i = 0; i < b->n; i++) {
+    ir_visit(b->at[i].value, &visit, s);
+    if (calls_global(b->at[i].value, s->f)) s->see(s->ud, b->at[i].value);
+  }
+}
+
+void each_call_of(const Global *f, Block *b, void (*see)(void *ud, const Expr *call), void *ud) {
+  calls_block(&(Calls){f, see, ud}, b);
+}
+
+typedef struct {
+  const Fn *fn;
   bool *fixed, calls;
 } Keeps;
-static void keeps_block(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, keeps_block, NULL};
+static void call_keeps(void *ud, const Expr *call) {
   Keeps *s = ud;
-  for (int i = 0; i < b->n; i++) {
-    Expr *e = b->at[i].value;
-    ir_visit(e, &visit, s);
-    if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Global) continue;
-    if (e->Call.callee.global != s->f) continue;
-    s->calls = true;
-    for (int k = 0; k < e->Call.n_args; k++) {
-      const Atom *a = &e->Call.args[k];
-      if (a->kind != ATOM_Var || a->var != s->f->fn->param[k]) s->fixed[k] = false;
-    }
+  s->calls = true;
+  for (int k = 0; k < call->Call.n_args; k++) {
+    const Atom *a = &call->Call.args[k];
+    if (a->kind != ATOM_Var || a->var != s->fn->param[k]) s->fixed[k] = false;
   }
 }
 
 bool keeps_params(const Global *f, Block *b, bool *fixed) {
-  Keeps s = {f, fixed, false};
-  keeps_block(&s, b);
+  Keeps s = {f->fn, fixed, false};
+  each_call_of(f, b, call_keeps, &s);
   return s.calls;
 }

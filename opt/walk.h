@@ -38,6 +38,11 @@ bool is_transparent(const Expr *e);
  * its obligations hold? */
 bool op_call_is_total(const Expr *e);
 
+bool calls_global(const Expr *e, const Global *f);
+
+/* Every call of f in b, closures apart. */
+void each_call_of(const Global *f, Block *b, void (*see)(void *ud, const Expr *call), void *ud);
+
 /* Does b call f, closures apart?  Clears fixed[i] if such a call does not hand on f's
  * parameter i as it is. */
 bool keeps_params(const Global *f, Block *b, bool *fixed);

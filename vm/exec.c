@@ -203,27 +203,8 @@ static rvm_status do_ref(rvm_instance *vm, uint64_t content, bool is_ref, uint64
 
 static inline int32_t get_i32(uint64_t x) { return (int32_t)(uint32_t)x; }
 static inline int64_t get_i64(uint64_t x) { return (int64_t)x; }
-static inline float get_f32(uint64_t x) {
-  uint32_t u = (uint32_t)x;
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
-}
-static inline double get_f64(uint64_t x) {
-  double d;
-  memcpy(&d, &x, 8);
-  return d;
-}
-static inline uint64_t put_f32(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-static inline uint64_t put_f64(double d) {
-  uint64_t u;
-  memcpy(&u, &d, 8);
-  return u;
-}
+static inline float get_f32(uint64_t x) { return f32_of((uint32_t)x); }
+static inline double get_f64(uint64_t x) { return f64_of(x); }
 static inline uint64_t put_i32(uint32_t x) { return (uint64_t)(int64_t)(int32_t)x; }
 #define A_add +
 #define A_sub -
@@ -235,8 +216,8 @@ static inline uint64_t put_i32(uint32_t x) { return (uint64_t)(int64_t)(int32_t)
 #define A_le <=
 #define EVAL_i32(op, x, y) put_i32((uint32_t)(x)A_##op(uint32_t)(y))
 #define EVAL_i64(op, x, y) ((x)A_##op(y))
-#define EVAL_f32(op, x, y) put_f32(get_f32(x) A_##op get_f32(y))
-#define EVAL_f64(op, x, y) put_f64(get_f64(x) A_##op get_f64(y))
+#define EVAL_f32(op, x, y) f32_bits(get_f32(x) A_##op get_f32(y))
+#define EVAL_f64(op, x, y) f64_bits(get_f64(x) A_##op get_f64(y))
 #define TEST(op, t, x, y) (get_##t(x) A_##op get_##t(y))
 
 /* ---- the loop ------------------------------------------------------------------------- */
