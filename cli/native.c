@@ -71,14 +71,16 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   CacheKey key = {{0, 0}};
   o.cache = o.cache && cache_wanted();
   if (o.cache) {
-    static const char *const wish[2][2] = {{"kernels", "kernels fast"}, {"whole", "whole fast"}};
-    key = cache_key(image, n, module_path(), wish[o.functions][o.fast_math]);
+    const char *wish = str_fmt("%s%s%s", o.functions ? "whole" : "kernels",
+                               o.fast_math ? " fast" : "", o.quick ? " quick" : "");
+    key = cache_key(image, n, module_path(), wish);
     Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, o.threads, why) : NULL;
     if (out) return out;
   }
   *why = "it is not in the cache";
   if (!o.compile || !load_compiler(&c, why)) return NULL;
-  LlvmOptions how = {.level = -1, .functions = o.functions, .fast_math = o.fast_math};
+  LlvmOptions how = {
+      .level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math};
   code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
   if (o.cache) cache_put(key, code, bytes);

@@ -14,6 +14,7 @@ typedef struct {
   bool cache;                                /* look there, and keep it there */
   bool compile;                              /* if it is not in the cache     */
   bool fast_math;                            /* see LlvmOptions               */
+  bool quick;                                /* compiled in a tenth of the time, slower code */
   int threads;                               /* of large kernels; 0: one per core */
 } NativeOptions;
 

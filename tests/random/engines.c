@@ -35,7 +35,8 @@ static bool run_all(const Way *w, rvm_program *p, const uint8_t *image, size_t s
   rvm_limits limits = {.memory = (uint64_t)1 << 30, .fuel = (uint64_t)1 << 34};
   const char *why = NULL;
   if (strcmp(w->engine, "interp") != 0) {
-    NativeOptions o = {.functions = !strcmp(w->engine, "native"), .compile = true};
+    NativeOptions o = {
+        .functions = !strcmp(w->engine, "native"), .compile = true, .quick = w->quick};
     native = native_open(p, image, size, o, &why);
     if (!native) {
       fprintf(stderr, "%s: %s\n", w->name, why);

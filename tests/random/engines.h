@@ -4,8 +4,8 @@
 #include "cli/tensor_file.h"
 #include "tests/random/gen.h"
 
-/* passes: NULL for those of the level. */
-typedef struct { const char *name, *engine;  int level;  const char *passes; } Way;
+/* passes: NULL for those of the level; quick: as in NativeOptions. */
+typedef struct { const char *name, *engine;  int level;  const char *passes;  bool quick; } Way;
 /* What a run gave: tensors, or the sentence it failed with. */
 typedef struct { const char *error;  TensorSet out; } Outcome;
 
