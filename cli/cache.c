@@ -81,6 +81,11 @@ CacheKey cache_key(const void *image, size_t n, const char *compiler, const char
   return k;
 }
 
+CacheKey cache_key_more(CacheKey k, const char *wish) {
+  add(&k, wish, strlen(wish));
+  return k;
+}
+
 /* ---- the folder ------------------------------------------------------------------- */
 static const char *folder(void) {
   const char *x = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");

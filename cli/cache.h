@@ -15,6 +15,8 @@ typedef struct { uint64_t half[2]; } CacheKey;
 /* Of an image without its constants' data, this processor, this rvm and the
  * module at compiler (a path), and what is asked for. */
 CacheKey cache_key(const void *image, size_t n, const char *compiler, const char *wish);
+/* For something else that belongs to k. */
+CacheKey cache_key_more(CacheKey k, const char *wish);
 /* Aligned to 16.  false: there is none (or none that is whole). */
 bool     cache_get(CacheKey k, void **bytes, size_t *n);
 /* A failure to write is nobody's business. */

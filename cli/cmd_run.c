@@ -24,7 +24,7 @@ typedef struct {
   uint64_t fuel, memory_limit, call_depth, repeat;
   NumberOpt opt;
   uint64_t threads;
-  const char *passes, *profile, *memory;
+  const char *passes, *profile, *memory, *specialise;
   bool stats, types, full, quiet, samples, no_cache, perf, fast_math;
 } RunCmd;
 #define O(name, arg, help, kind, field)                                                            \
@@ -47,6 +47,8 @@ static const Opt run_opts[] = {
       no_cache),
     O("perf", NULL, "tell perf(1) the names of compiled functions", OPT_FLAG, perf),
     O("threads", "N", THREADS_HELP, OPT_COUNT_OF, threads),
+    O("specialise", "HOW", "versions of kernels for extents that recur: on (default), off, now",
+      OPT_TEXT, specialise),
     O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
     O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
     O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
@@ -203,6 +205,11 @@ static int by_time(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
+static void print_versions(const Run *r) {
+  unsigned n = r->engine.native ? native_versions(r->engine.native) : 0;
+  if (n > 0)
+    fprintf(stderr, "%u version%s of kernels for extents that recur\n", n, n > 1 ? "s" : "");
+}
 static void print_stats(Run *r, double load, double *took, uint64_t n) {
   rvm_stats s;
   rvm_get_stats(r->vm, &s);
@@ -214,6 +221,7 @@ static void print_stats(Run *r, double load, double *took, uint64_t n) {
           (unsigned long long)s.instructions, (unsigned long long)s.kernels,
           (unsigned long long)s.fuel_used, (unsigned long long)r->allocations,
           (unsigned long long)s.memory_peak);
+  print_versions(r);
 }
 
 static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, double *took,
@@ -236,6 +244,7 @@ static rvm_status run_once(Run *r, const rvm_func_info *info, rvm_value *out, do
 static int print_profile(const Run *r) {
   fflush(stdout);
   profile_table(r->profile, stderr);
+  if (!r->o->stats) print_versions(r);
   const char *why = *r->o->profile ? profile_trace(r->profile, r->o->profile) : NULL;
   return why ? fail_io(why) : EXIT_OK;
 }
@@ -347,6 +356,8 @@ static int run_run(void *opts, int n, char **args) {
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
   if (!engine_choose(&r.engine, o->engine, o->threads))
     return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
+  if (!engine_specialise(o->specialise, &r.engine.specialise))
+    return fail_usage(&cmd_run, "--specialise is on, off or now");
   r.engine.no_cache = o->no_cache, r.engine.perf = o->perf;
   r.engine.fast_math = o->fast_math;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
@@ -378,8 +389,8 @@ static int run_run(void *opts, int n, char **args) {
   if (o->profile) r.profile = profile_new(r.p, *o->profile);
   if (code == EXIT_OK) code = run_loaded(&r, clock_seconds() - t0);
   if (r.vm) rvm_instance_free(r.vm);
-  rvm_program_free(r.p);
   engine_end(&r.engine);
+  rvm_program_free(r.p);
   (void)r.image;
   return code;
 }

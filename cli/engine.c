@@ -23,6 +23,16 @@ bool engine_choose(EngineChoice *e, const char *name, uint64_t threads) {
   return false;
 }
 
+bool engine_specialise(const char *name, Specialise *out) {
+  static const char *const ways[] = {"on", "off", "now"};
+  for (int i = 0; i < 3; i++)
+    if (!strcmp(name ? name : ways[0], ways[i])) {
+      *out = (Specialise)i;
+      return true;
+    }
+  return false;
+}
+
 const char *engine_name(const EngineChoice *e) {
   if (!e->native) return names[ENGINE_INTERP];
   return names[e->kind == ENGINE_VM ? ENGINE_VM : ENGINE_NATIVE];
@@ -34,7 +44,8 @@ static bool plug(EngineChoice *e, bool compile) {
                      .cache = !e->no_cache,
                      .compile = compile,
                      .fast_math = e->fast_math,
-                     .threads = e->threads};
+                     .threads = e->threads,
+                     .specialise = e->specialise};
   e->native = native_open(e->p, e->image, e->n, o, &e->why);
   const char *perf = getenv("RVM_PERF");
   if (e->native && (e->perf || (perf && !strcmp(perf, "1")))) native_perf_map(e->native);

@@ -19,6 +19,7 @@ typedef struct {
   bool no_cache, perf, fast_math;            /* perf: a map of symbols, too   */
   bool kernels;                              /* auto does not compile functions */
   int threads;                               /* of large kernels; 0: one per core */
+  Specialise specialise;
   rvm_program *p;  const void *image;  size_t n; /* set by engine_start        */
   Native *native;                            /* NULL: interpreted             */
   bool trial;                                /* interpreted for a while only  */
@@ -37,5 +38,7 @@ uint64_t engine_fuel(const EngineChoice *e, uint64_t wanted);
 /* After a run ended with RVM_NO_FUEL, and its instance is gone: is there more
  * to spend?  Then compile, if possible, and run again. */
 bool engine_again(EngineChoice *e, uint64_t wanted);
-void engine_end(EngineChoice *e);
+void engine_end(EngineChoice *e);            /* before the program goes       */
+/* on, off or now; NULL: on.  false: none of them. */
+bool engine_specialise(const char *name, Specialise *out);
 #endif

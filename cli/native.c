@@ -3,7 +3,9 @@
 #include "cli/native.h"
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/mem.h"
@@ -15,12 +17,17 @@
 
 struct Native {
   NativeCode *code;
+  bool keep;     /* versions, in the cache        */
+  CacheKey kept; /* under this                    */
+  char *module;  /* its path, for the thread      */
 };
 
 /* ---- the module --------------------------------------------------------------- */
 typedef struct {
   void *(*compile)(const LlvmOptions *, const void *, size_t, size_t *, const char **);
   char *(*text)(const LlvmOptions *, const void *, size_t, bool, const char **);
+  void *(*fixed)(const LlvmOptions *, const Kernel *, const int64_t *, const atomic_bool *,
+                 size_t *, const char **);
   void (*free)(void *);
 } Compiler;
 
@@ -46,21 +53,53 @@ static bool find(void *module, const char *name, void *fn) {
 }
 
 /* The module stays loaded until the process ends. */
-static bool load_compiler(Compiler *c, const char **why) {
-  void *m = dlopen(module_path(), RTLD_NOW | RTLD_LOCAL);
+static bool load_compiler(Compiler *c, const char *path, const char **why) {
+  void *m = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   *why = "the module rvm_native.so is not there: this rvm was built without LLVM";
   if (!m) return false;
   *why = "rvm_native.so is of another version";
   return find(m, "llvm_compile", &c->compile) && find(m, "llvm_emit_text", &c->text) &&
-         find(m, "llvm_free", &c->free);
+         find(m, "llvm_compile_fixed", &c->fixed) && find(m, "llvm_free", &c->free);
+}
+
+/* ---- versions of kernels ----------------------------------------------------------- */
+/* On a thread: takes nothing from base/mem. */
+static void *compile_fixed(void *user, const Kernel *k, const int64_t *sym, const atomic_bool *stop,
+                           size_t *bytes) {
+  const Native *n = user;
+  const char *why;
+  Compiler c;
+  if (!load_compiler(&c, n->module, &why)) return NULL;
+  return c.fixed(&(LlvmOptions){.level = -1}, k, sym, stop, bytes, &why);
+}
+
+/* The owner's block is malloc's: the thread's pointer to it is not seen by a collector. */
+static bool specialise(Native *n, const char *module, Specialise how) {
+  void *kept = NULL;
+  size_t bytes = 0;
+  n->module = strdup(module);
+  if (!n->module) return false;
+  if (n->keep && !cache_get(n->kept, &kept, &bytes)) bytes = 0;
+  if (!code_specialise(n->code, (SpecialMaker){compile_fixed, n}, kept, bytes)) return false;
+  special_at_once(code_special(n->code), how == SPECIALISE_NOW);
+  return true;
 }
 
 /* ---- machine code ---------------------------------------------------------------- */
-static Native *plug(rvm_program *p, const void *code, size_t n, int threads, const char **why) {
-  Native *out = NEW(Native);
+static Native *plug(rvm_program *p, const void *code, size_t n, const NativeOptions *o,
+                    CacheKey kept, const char **why) {
+  Native *out = calloc(1, sizeof *out);
+  if (!out) return NULL;
   out->code = code_load(p, code, n, why);
-  if (out->code) code_threads(out->code, threads);
-  return out->code ? out : NULL;
+  out->keep = o->cache, out->kept = kept;
+  if (out->code) {
+    code_threads(out->code, o->threads);
+    *why = "no memory for the machine code";
+    if (o->specialise == SPECIALISE_OFF || specialise(out, module_path(), o->specialise))
+      return out;
+  }
+  native_close(out);
+  return NULL;
 }
 
 Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
@@ -68,29 +107,47 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   Compiler c;
   void *code;
   size_t bytes;
-  CacheKey key = {{0, 0}};
+  CacheKey key = {{0, 0}}, kept = key;
   o.cache = o.cache && cache_wanted();
+  if (o.fast_math) o.specialise = SPECIALISE_OFF; /* known extents would take other ways */
   if (o.cache) {
     const char *wish = str_fmt("%s%s%s", o.functions ? "whole" : "kernels",
                                o.fast_math ? " fast" : "", o.quick ? " quick" : "");
     key = cache_key(image, n, module_path(), wish);
-    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, o.threads, why) : NULL;
+    kept = cache_key_more(key, "versions");
+    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, &o, kept, why) : NULL;
     if (out) return out;
   }
   *why = "it is not in the cache";
-  if (!o.compile || !load_compiler(&c, why)) return NULL;
-  LlvmOptions how = {
-      .level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math};
+  if (!o.compile || !load_compiler(&c, module_path(), why)) return NULL;
+  LlvmOptions how = {.level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math};
   code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
   if (o.cache) cache_put(key, code, bytes);
-  Native *out = plug(p, code, bytes, o.threads, why);
+  Native *out = plug(p, code, bytes, &o, kept, why);
   c.free(code);
   return out;
 }
 
 void native_close(Native *n) {
-  if (n) code_free(n->code);
+  size_t bytes;
+  if (!n) return;
+  Special *s = n->code ? code_special(n->code) : NULL;
+  void *kept = s && n->keep ? special_pack(s, &bytes) : NULL;
+  if (kept) cache_put(n->kept, kept, bytes);
+  free(kept);
+  code_free(n->code);
+  free(n->module);
+  free(n);
+}
+
+void native_specialise_now(Native *n, bool yes) {
+  if (code_special(n->code)) special_at_once(code_special(n->code), yes);
+}
+
+unsigned native_versions(const Native *n) {
+  Special *s = code_special(n->code);
+  return s ? special_count(s) : 0;
 }
 
 static void map_line(void *file, const char *name, uintptr_t at, size_t n) {
@@ -111,7 +168,7 @@ bool native_present(void) { return access(module_path(), R_OK) == 0; }
 char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
   Compiler c;
   LlvmOptions how = {.level = -1, .functions = true, .fast_math = fast_math};
-  return load_compiler(&c, why) ? c.text(&how, image, n, assembly, why) : NULL;
+  return load_compiler(&c, module_path(), why) ? c.text(&how, image, n, assembly, why) : NULL;
 }
 
 #else
@@ -123,6 +180,11 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
   return NULL;
 }
 void native_close(Native *n) { (void)n; }
+void native_specialise_now(Native *n, bool yes) { (void)n, (void)yes; }
+unsigned native_versions(const Native *n) {
+  (void)n;
+  return 0;
+}
 bool native_perf_map(const Native *n) {
   (void)n;
   return false;

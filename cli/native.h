@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <rvm/rvm.h>
 
+/* Versions of kernels for extents that recur: made in the background when that pays; never; or at
+ * once, by waiting for them (to test and measure). */
+typedef enum { SPECIALISE_ON, SPECIALISE_OFF, SPECIALISE_NOW } Specialise;
+
 typedef struct {
   bool functions;                            /* control flow too, not only kernels */
   bool cache;                                /* look there, and keep it there */
@@ -16,11 +20,13 @@ typedef struct {
   bool fast_math;                            /* see LlvmOptions               */
   bool quick;                                /* compiled in a tenth of the time, slower code */
   int threads;                               /* of large kernels; 0: one per core */
+  Specialise specialise;
 } NativeOptions;
 
 typedef struct Native Native;
 /* Plugs machine code into p, which was loaded from these bytes; before any
- * instance of p is made; must outlive them.  NULL: p is as it was, *why. */
+ * instance of p is made; must outlive them, and end before p (a thread reads
+ * it).  NULL: p is as it was, *why. */
 Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
                     const char **why);
 void    native_close(Native *n);             /* NULL is fine                  */
@@ -28,6 +34,10 @@ void    native_close(Native *n);             /* NULL is fine                  */
 bool    native_perf_map(const Native *n);
 /* All of a program as LLVM IR or assembly; release with free.  NULL: *why. */
 char   *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why);
+/* From now on as SPECIALISE_NOW, or as before; nothing if it is off. */
+void    native_specialise_now(Native *n, bool yes);
+/* How many versions there are. */
+unsigned native_versions(const Native *n);
 /* Is the module there? */
 bool    native_present(void);
 #endif

@@ -34,8 +34,8 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
 
 void machine_close(Machine *m) {
   if (m->vm) rvm_instance_free(m->vm);
-  if (m->p) rvm_program_free(m->p);
   engine_end(&m->engine);
+  if (m->p) rvm_program_free(m->p);
   m->vm = NULL, m->p = NULL, m->engine.native = NULL;
 }
 

@@ -224,4 +224,40 @@ char *llvm_emit_text(const LlvmOptions *o, const void *image, size_t n, bool ass
   return text;
 }
 
+/* ---- versions for certain extents ------------------------------------------------------- */
+static void *copy_of(LLVMMemoryBufferRef b, size_t *bytes) {
+  *bytes = LLVMGetBufferSize(b);
+  void *out = malloc(*bytes + 1);
+  if (out) memcpy(out, LLVMGetBufferStart(b), *bytes);
+  LLVMDisposeMemoryBuffer(b);
+  return out;
+}
+
+/* Optimised; NULL: *why. */
+static LLVMModuleRef fixed_module(const Target *t, const Kernel *k, const int64_t *sym,
+                                  const atomic_bool *stop, const char **why) {
+  LLVMModuleRef m = LLVMModuleCreateWithNameInContext("kernel", t->context);
+  target_prepare(t, m);
+  bool ok = emit_kernel_fixed(m, k, t->cpu, "k0", sym);
+  *why = ok ? "stopped" : "its sums would have another order";
+  if (ok && !atomic_load(stop)) *why = target_optimise(t, m);
+  if (!*why) return m;
+  LLVMDisposeModule(m);
+  return NULL;
+}
+
+void *llvm_compile_fixed(const LlvmOptions *o, const Kernel *k, const int64_t *sym,
+                         const atomic_bool *stop, size_t *bytes, const char **why) {
+  Target t;
+  LLVMMemoryBufferRef b = NULL;
+  *why = target_new(&t, o->level >= 0 && o->level <= 3 ? o->level : 2, o->cpu);
+  LLVMModuleRef m = *why ? NULL : fixed_module(&t, k, sym, stop, why);
+  if (m && !atomic_load(stop))
+    b = target_emit(&t, m, false, why);
+  else if (m)
+    LLVMDisposeModule(m);
+  target_free(&t);
+  return b ? copy_of(b, bytes) : NULL;
+}
+
 void llvm_free(void *p) { free(p); }

@@ -8,7 +8,8 @@ enum {
 };
 
 /* ---- which variable is what ----------------------------------------------------------- */
-bool expr_uses(Emit *e, KE root, uint32_t var) {
+/* Is there a node of this kind, and with this number if it is not KE_NONE? */
+static bool expr_has(Emit *e, KE root, KNodeKind kind, uint32_t number) {
   uint32_t n = 0;
   bool found = false;
   e->epoch++;
@@ -16,7 +17,8 @@ bool expr_uses(Emit *e, KE root, uint32_t var) {
   e->seen[root] = e->epoch;
   while (n > 0 && !found) {
     KE at = e->todo[--n], o;
-    found = e->k->node[at].kind == KN_Var && e->k->node[at].a == var;
+    const KNode *x = &e->k->node[at];
+    found = x->kind == kind && (number == KE_NONE || x->a == number);
     for (uint32_t i = 0; (o = kernel_operand(e->k, at, i)) != KE_NONE; i++)
       if (e->seen[o] != e->epoch) {
         e->seen[o] = e->epoch;
@@ -24,6 +26,15 @@ bool expr_uses(Emit *e, KE root, uint32_t var) {
       }
   }
   return found;
+}
+
+bool expr_uses(Emit *e, KE root, uint32_t var) { return expr_has(e, root, KN_Var, var); }
+bool uses_symbols(Emit *e, KE root) { return expr_has(e, root, KN_Sym, KE_NONE); }
+
+bool set_symbols(Emit *e, const Set *s, int from, int to) {
+  for (int i = from; i < to; i++)
+    if (uses_symbols(e, s->axis[i].ext)) return true;
+  return false;
 }
 
 static void classify(Con *c, const uint32_t *pair, uint32_t np) {
@@ -62,13 +73,19 @@ bool stands_alone(const Con *c, uint32_t var) {
   return true;
 }
 
+/* An extent as it is without knowing symbols: decisions about the order of sums are the same in a
+ * version for certain extents. */
+static int64_t general_extent(const Con *c, const Axis *a, int64_t unknown) {
+  return uses_symbols(c->e, a->ext) ? unknown : known_or(a->n, unknown);
+}
+
 /* The reduced axis to go through innermost: the longest that stands alone, so that
  * what the taps of a window have in common is outside the loop over channels. */
 static int innermost(const Con *c) {
   int best = c->red.n - 1;
   int64_t most = 0;
   for (int i = 0; i < c->red.n; i++) {
-    int64_t n = known_or(c->red.axis[i].n, 1 << 20);
+    int64_t n = general_extent(c, &c->red.axis[i], 1 << 20);
     if (n > 1 && n >= most && stands_alone(c, c->red.axis[i].var)) {
       best = i;
       most = n;
@@ -251,9 +268,27 @@ static bool planes_or_tiles(Con *c) {
   return true;
 }
 
+/* With certain extents: do the sums surely have the order they have in general?  That is in
+ * tiles, one term after the other, in the depth's order (see SETS_ROWS). */
+static bool order_kept(Con c) {
+  int64_t n[2], k, work;
+  join_sets(&c);
+  if (!val_known(c.red.total, &k)) return false;
+  for (int i = 0; i < 2; i++)
+    if (!val_known(c.side[i].total, &n[i])) return false;
+  if (__builtin_mul_overflow(n[0], n[1], &work) || __builtin_mul_overflow(work, k, &work) ||
+      work < SMALL)
+    return false;
+  if (n[0] > FEW_ROWS && n[1] > FEW_ROWS) return true;
+  return k <= SETS_DEPTH && c.depth[0].n > 1 && c.depth[1].n > 1;
+}
+
 bool emit_contract(Emit *e, uint32_t at) {
   Con c = {.e = e, .at = at};
-  if (!describe(&c)) return false;
+  bool ordered = e->fixed && dtype_is_float((DType)e->k->stmt[at].dtype);
+  bool described = describe(&c);
+  e->other_order |= ordered && !(described && order_kept(c));
+  if (!described) return false;
   if (window_contract(&c)) return true;
   join_sets(&c);
   Block done = winograd_contract(&c);

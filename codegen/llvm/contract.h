@@ -40,7 +40,6 @@ typedef struct {
   bool by_rows;                              /* the epilogue's lanes are rows */
   bool in_lanes;                             /* the epilogue is taken in lanes */
   bool split_batch;                          /* the parts of a launch are of the batch */
-  int64_t m, n, k;                           /* extents, or -1                */
 } Con;
 
 /* ---- contract_set.c: sets of variables, positions, functions of their own --------- */
@@ -79,19 +78,24 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
  * in elements, whether sum starts at zero, and a base.  halves: the columns that are computed, in
  * half vectors, 1 to 4; sum's rows are 2 vectors apart.  way: APART: a is an array of 32-bit
  * offsets from the base, in elements, one per depth, to where the rows lie side by side;
- * above 0: rows lie so many elements apart, depths side by side. */
+ * above 0: rows lie so many elements apart, depths side by side.  sets: each sum is that of so
+ * many partial sums, which do not wait for each other. */
 enum { PACKED, APART = -1 };
-Val tile_function(const Con *c, int height, int halves, int64_t way);
+Val tile_function(const Con *c, int height, int halves, int64_t way, int sets);
 /* The same of a packed tile, in the function at hand: height times two vectors to sum. */
-void tile_sums(const Con *c, int height, Val a, Val b, Val deep, Val stride, Val *sum);
+void tile_sums(const Con *c, int height, int sets, Val a, Val b, Val deep, Val stride, Val *sum);
 /* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
  * may be a narrower one. */
-Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way);
+Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets);
 LLVMTypeRef tile_type(const Emit *e);
 /* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
  * written, lanes of each); from has as many rows as a vector lanes. */
 Val turn_function(const Con *c);
 LLVMTypeRef turn_type(const Emit *e);
+
+/* The order of a sum: one after the other, in the order of the depth; but of so few rows and so
+ * many depths, in partial sums.  So it depends on the extents, not on what is known of them. */
+enum { SETS_ROWS = 2, SETS_DEPTH = 32 };
 
 /* ---- contract_pack.c ------------------------------------------------------------------- */
 /* The function that packs one panel: arguments base, width, from, w (of width, the rest zeros). */
@@ -109,7 +113,7 @@ bool choose_epilogue(Con *c);
  * height through product and epilogue: arguments rows (packed), columns, depth, stride of the
  * columns, first row, first column; 0 or a status. */
 bool straight_epilogue(const Con *c);
-bool straight_function(const Con *c, int height, Sub *s);
+bool straight_function(const Con *c, int height, int sets, Sub *s);
 
 /* ---- contract_window.c ------------------------------------------------------------------- */
 /* One direction of a window: output q, tap t read position step * q + apart * t. */
@@ -160,6 +164,8 @@ Block winograd_contract(const Con *c);
 
 /* ---- contract.c ---------------------------------------------------------------------------- */
 bool expr_uses(Emit *e, KE root, uint32_t var);
+bool uses_symbols(Emit *e, KE root);
+bool set_symbols(Emit *e, const Set *s, int from, int to); /* does an extent of axes [from, to)? */
 void swap_sides(Con *c);
 void join_sets(Con *c);                      /* after the sides or their order change */
 bool stands_alone(const Con *c, uint32_t var); /* is it an index of its own?  */

@@ -73,11 +73,31 @@ static Val height_of(const Nest *t, Val rows) {
   return h;
 }
 
+/* Are sums in tiles of this height taken in partial sums: is it all the rows, and few? */
+static Val partial_sums(const Nest *t, int h) {
+  Emit *e = t->c->e;
+  if (h > SETS_ROWS) return LLVMConstNull(int_type(e, 1));
+  Val all = LLVMBuildICmp(e->b, LLVMIntEQ, t->m, i64_of(e, h), "");
+  Val deep = LLVMBuildICmp(e->b, LLVMIntSGT, t->k, i64_of(e, SETS_DEPTH), "");
+  return LLVMBuildAnd(e->b, all, deep, "");
+}
+
+/* The tile of this height for so many columns. */
+static Val tile_of_height(const Nest *t, int h, Val columns) {
+  Emit *e = t->c->e;
+  int64_t n = known_or(t->n, -1), known;
+  Val one = tile_for(t->c, h, n, columns, PACKED, 1);
+  Val few = partial_sums(t, h);
+  if (val_known(few, &known) && !known) return one;
+  Val more = tile_for(t->c, h, n, columns, PACKED, 2 * SETS_ROWS / h);
+  return LLVMBuildSelect(e->b, few, more, one, "");
+}
+
 static Val choose_tile(const Nest *t, Val height, Val columns) {
   Emit *e = t->c->e;
   Val fn = NULL;
   for (int i = t->n_heights; i-- > 0;) {
-    Val f = tile_for(t->c, t->heights[i], known_or(t->n, -1), columns, PACKED);
+    Val f = tile_of_height(t, t->heights[i], columns);
     Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[i]), "");
     fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
   }
@@ -196,7 +216,8 @@ Val packed_side(const Nest *t, int side, uint32_t buf) {
   const Con *c = t->c;
   Emit *e = c->e;
   PackSide s = {t, side};
-  Kept f = {.key = (int64_t)c->at * 2 + side,
+  int64_t layout = (int64_t)c->lanes * 2 + (side == ROWS && t->exact); /* differs by version */
+  Kept f = {.key = ((int64_t)c->at * 2 + side) * 256 + layout,
             .n = side == ROWS ? t->m : t->n,
             .k = t->k,
             .bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side))),
@@ -458,8 +479,10 @@ static bool make_functions(Nest *t) {
   for (int side = 0; side < 2; side++)
     if ((side != ROWS || !row_in_place(t->c)) && !pack_function(t->c, side, &t->pack[side]))
       return false;
-  for (int i = 0; t->straight && i < t->n_heights; i++)
-    if (!straight_function(t->c, t->heights[i], &t->whole[i])) return false;
+  for (int i = 0; t->straight && i < t->n_heights; i++) {
+    int h = t->heights[i], sets = known_or(partial_sums(t, h), 0) ? 2 * SETS_ROWS / h : 1;
+    if (!straight_function(t->c, h, sets, &t->whole[i])) return false;
+  }
   return out_function(t->c, &t->out);
 }
 

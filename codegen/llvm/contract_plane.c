@@ -18,6 +18,7 @@ typedef struct {
   int64_t n, k, segments;
   Sub copy;
   Val offsets, weights; /* weights: packed, of all batches        */
+  bool all_terms;       /* also those that multiply zero          */
 } Plane;
 
 /* ---- is it one? ------------------------------------------------------------------------ */
@@ -136,7 +137,7 @@ static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
   Walk walk;
   *from = i64_of(e, 0);
   *to = i64_of(e, p->k);
-  if (!row_walk(p, &walk)) return;
+  if (p->all_terms || !row_walk(p, &walk)) return;
   Val first = add(e, mul(e, row, i64_of(e, walk.per_row)), i64_of(e, walk.origin));
   Val above = *from, below = *from;
   for (int64_t t = 0; t < d->taps; t++) {
@@ -162,10 +163,10 @@ static Val choose_tile(const Plane *p, Val height, Val columns) {
   const Con *c = p->w.c;
   Emit *e = c->e;
   int64_t low = p->w.across.n / p->segments;
-  Val fn = tile_for(c, (int)low, p->n, columns, APART);
+  Val fn = tile_for(c, (int)low, p->n, columns, APART, 1);
   if (p->w.across.n % p->segments == 0) return fn;
   Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
-  return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, APART), "");
+  return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, APART, 1), "");
 }
 
 /* One row of the output, one panel of channels. */
@@ -238,6 +239,20 @@ static void take_parts(Plane *p) {
   LLVMPositionBuilderAtEnd(e->b, done);
 }
 
+/* With certain extents: would this be done without knowing the symbols?  If not, then in tiles,
+ * which leave no term out. */
+static bool plane_in_general(const Con *c) {
+  Emit *e = c->e;
+  const Set *s = &c->side[ROWS];
+  const KNode *n = padded_load(c);
+  if (set_symbols(e, &c->side[COLS], 0, c->side[COLS].n) || set_symbols(e, &c->red, 0, c->red.n))
+    return false;
+  if (!n || set_symbols(e, s, s->n > 2 ? s->n - 2 : 0, s->n)) return false;
+  for (int i = 1; i < e->k->buf[n->a].rank; i++)
+    if (uses_symbols(e, e->k->buf[n->a].dim[i])) return false;
+  return true;
+}
+
 static bool emit_plane(Plane *p, uint32_t buf) {
   Con *c = p->w.c;
   Emit *e = c->e;
@@ -249,6 +264,7 @@ static bool emit_plane(Plane *p, uint32_t buf) {
   t->panels = i64_of(e, (p->n + 2 * lanes - 1) / (2 * lanes));
   p->segments = (p->w.across.n + c->rows_max - 1) / c->rows_max;
   (void)choose_epilogue(c);
+  p->all_terms = e->fixed && !plane_in_general(c);
   if (!pack_function(c, COLS, &t->pack[COLS]) || !out_function(c, &t->out) || !copy_function(p))
     return false;
   t->packed[COLS] = packed_side(t, COLS, buf);

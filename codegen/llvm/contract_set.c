@@ -119,7 +119,8 @@ static void take_arguments(Con *in, Sub *s) {
   Emit *e = in->e;
   unsigned n = 0;
   for (uint32_t i = 0; i < e->k->n_bufs; i++) e->buf[i] = LLVMGetParam(s->fn, n++);
-  for (uint32_t i = 0; i < e->k->n_syms; i++) e->sym[i] = LLVMGetParam(s->fn, n++);
+  take_symbols(e, n);
+  n += e->k->n_syms;
   e->state = LLVMGetParam(s->fn, n++);
   for (int i = 0; i < in->n_outer; i++) set_var(e, in->outer[i], LLVMGetParam(s->fn, n++));
   for (int i = 0; i < in->batch.n; i++) set_var(e, in->batch.axis[i].var, LLVMGetParam(s->fn, n++));

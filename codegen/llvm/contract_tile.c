@@ -4,7 +4,7 @@
 #include "codegen/llvm/contract.h"
 #include <stdio.h>
 
-enum { BUSY = 8 }; /* independent sums that hide the latency of multiply-add */
+enum { BUSY = 8, UNROLL = 2 * BUSY }; /* independent sums that hide the latency of multiply-add */
 
 static Val multiply_add(Emit *e, DType t, LLVMTypeRef v, Val a, Val b, Val c) {
   if (!dtype_is_float(t)) return add(e, mul(e, a, b), c);
@@ -25,6 +25,7 @@ static Val load_one(const Con *c, Val at) {
 typedef struct {
   const Con *c;
   int height, vectors, n; /* n = height * vectors sums            */
+  int sets;               /* of partial sums, each of every sets-th depth */
   int halves;             /* the columns; odd: the last vector is half as long */
   int64_t way;            /* how rows of a are found: PACKED, APART, or their pitch */
   Val a, b, deep, stride, base;
@@ -113,14 +114,11 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   for (int i = 3; i < n; i++) d->sum[i - 3] = out[i];
 }
 
-/* Sets of sums that go on at the same time, and depths in one turn of the loop. */
-static int sets_of(const Tile *t) { return t->n >= BUSY ? 1 : (BUSY + t->n - 1) / t->n; }
-
 /* d->sum: what the sums start from; all sets but the first are set to zero here. */
 static void all_depths(const Tile *t, Depth *d) {
   const Con *c = t->c;
   Emit *e = c->e;
-  int sets = sets_of(t), steps = t->n >= 2 * BUSY ? 1 : 2 * sets;
+  int sets = t->sets, steps = t->n >= UNROLL ? 1 : sets > 1 ? 2 * sets : (UNROLL - 1) / t->n + 1;
   d->k = i64_of(e, 0), d->a = t->a, d->b = t->b;
   for (int i = t->n; i < sets * t->n; i++) d->sum[i] = LLVMConstNull(vector_of(t, i % t->vectors));
   depth_loop(t, steps, sets, t->deep, d);
@@ -155,8 +153,8 @@ static void tile_body(const Tile *t, Val sums, Val first) {
   LLVMBuildRetVoid(e->b);
 }
 
-void tile_sums(const Con *c, int height, Val a, Val b, Val deep, Val stride, Val *sum) {
-  Tile t = {c, height, 2, 2 * height, 4, PACKED, a, b, deep, stride, a};
+void tile_sums(const Con *c, int height, int sets, Val a, Val b, Val deep, Val stride, Val *sum) {
+  Tile t = {c, height, 2, 2 * height, sets, 4, PACKED, a, b, deep, stride, a};
   Depth d;
   for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, 0));
   all_depths(&t, &d);
@@ -200,11 +198,11 @@ static Con open_shared(const Con *c, Emit *in, Val fn) {
   return own;
 }
 
-Val tile_function(const Con *c, int height, int halves, int64_t way) {
+Val tile_function(const Con *c, int height, int halves, int64_t way, int sets) {
   char name[64];
   bool fresh;
-  snprintf(name, sizeof name, "tile.%d.%d.%d.%u.%lld", (int)c->t, height, halves, c->lanes,
-           (long long)way);
+  snprintf(name, sizeof name, "tile.%d.%d.%d.%u.%lld.%d", (int)c->t, height, halves, c->lanes,
+           (long long)way, sets);
   Val fn = shared_function(c, name, tile_type(c->e), &fresh);
   if (!fresh) return fn;
   Emit in;
@@ -212,8 +210,8 @@ Val tile_function(const Con *c, int height, int halves, int64_t way) {
   int vectors = (halves + 1) / 2;
   Val arg[7];
   LLVMGetParams(fn, arg);
-  Tile t = {&own,   height, vectors, height * vectors, halves, way,
-            arg[0], arg[1], arg[3],  arg[4],           arg[6]};
+  Tile t = {&own, height, vectors, height * vectors, sets,   halves,
+            way,  arg[0], arg[1],  arg[3],           arg[4], arg[6]};
   tile_body(&t, arg[2], arg[5]);
   LLVMDisposeBuilder(in.b);
   return fn;
@@ -256,16 +254,16 @@ int tile_halves(const Con *c, int64_t columns) {
   return columns >= 4 * half ? 4 : (int)ceil_div(columns, half);
 }
 
-Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way) {
+Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets) {
   Emit *e = c->e;
   int64_t width = 2 * (int64_t)c->lanes, rest = n < 0 ? 0 : n % width;
   int last = rest ? tile_halves(c, rest) : 4;
-  if (n >= 0 && n < width) return tile_function(c, height, last, way);
-  Val fn = tile_function(c, height, 4, way);
+  if (n >= 0 && n < width) return tile_function(c, height, last, way, sets);
+  Val fn = tile_function(c, height, 4, way, sets);
   if (n < 0) last = 2;
   if (last == 4) return fn;
   Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, last * (int)c->lanes / 2), "");
-  return LLVMBuildSelect(e->b, narrow, tile_function(c, height, last, way), fn, "");
+  return LLVMBuildSelect(e->b, narrow, tile_function(c, height, last, way, sets), fn, "");
 }
 
 Val turn_function(const Con *c) {

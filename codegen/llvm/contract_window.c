@@ -366,15 +366,26 @@ static bool channel_function(Window *w, Sub *s) {
   return true;
 }
 
+/* With certain extents: are the taps taken in the order of the depth in general? */
+static bool order_kept(const Window *w) {
+  Con c = *w->c;
+  uint32_t last = KE_NONE;
+  if (!c.e->fixed) return true;
+  join_sets(&c);
+  for (int i = 0; i < c.red.n; i++)
+    if (known_or(c.red.axis[i].n, 0) != 1) last = c.red.axis[i].var;
+  return last == w->across.tap;
+}
+
 bool window_contract(Con *c) {
   Window w;
   Sub s;
   Loop l[K_MAX_LOOPS];
   Emit *e = c->e;
-  bool found = find_window(c, &w);
+  bool found = find_window(c, &w) && order_kept(&w);
   if (!found) {
     swap_sides(c);
-    found = find_window(c, &w);
+    found = find_window(c, &w) && order_kept(&w);
     if (!found) swap_sides(c);
   }
   if (!found) return false;

@@ -163,12 +163,17 @@ static void outer_function(Emit *e, const char *name, Val inner, LLVMTypeRef typ
   LLVMBuildRet(e->b, LLVMBuildCall2(e->b, type, inner, v, n, ""));
 }
 
+void take_symbols(Emit *e, unsigned first) {
+  for (uint32_t i = 0; i < e->k->n_syms; i++)
+    e->sym[i] = e->fixed ? i64_of(e, e->fixed[i]) : LLVMGetParam(e->fn, first + i);
+}
+
 static void emit_body(Emit *e) {
   const Kernel *k = e->k;
   uint32_t n = 0;
   for (uint32_t i = 0; i < k->n_bufs; i++) e->buf[i] = LLVMGetParam(e->fn, n++);
-  for (uint32_t i = 0; i < k->n_syms; i++) e->sym[i] = LLVMGetParam(e->fn, n++);
-  e->state = LLVMGetParam(e->fn, n);
+  take_symbols(e, n);
+  e->state = LLVMGetParam(e->fn, n + k->n_syms);
   e->entry = new_block(e, "entry");
   Block start = new_block(e, "start");
   LLVMPositionBuilderAtEnd(e->b, start);
@@ -214,8 +219,9 @@ static bool find_shared(Emit *e) {
   return true;
 }
 
-bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
-  Emit e = {.c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu};
+static bool emit(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name,
+                 const int64_t *fixed) {
+  Emit e = {.c = LLVMGetModuleContext(m), .m = m, .k = k, .cpu = cpu, .fixed = fixed};
   LLVMTypeRef type;
   void *tables = make_tables(&e, k);
   (void)native_splits(k, &e.split);
@@ -229,5 +235,14 @@ bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
   outer_function(&e, name, e.fn, type);
   LLVMDisposeBuilder(e.b);
   free(tables);
-  return true;
+  return !e.other_order;
+}
+
+bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name) {
+  return emit(m, k, cpu, name, NULL);
+}
+
+bool emit_kernel_fixed(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name,
+                       const int64_t *sym) {
+  return native_fixable(k) && emit(m, k, cpu, name, sym);
 }

@@ -17,6 +17,8 @@ typedef struct { bool f16c, fma, wide, fast;  int vector_bytes; } Cpu;
 typedef struct Emit {
   LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;
   const Kernel *k;  Cpu cpu;
+  const int64_t *fixed;                      /* the symbols' values, or NULL: any */
+  bool other_order;                          /* fixed: a sum's order could not be kept */
   void (*fail)(struct Emit *e, KStatus s, uint32_t message); /* NULL: return the status */
   Val fn, state;                             /* state: JitState of the launch (launch.h) */
   Block entry;                               /* for allocas                    */
@@ -38,6 +40,10 @@ typedef struct { Block body, exit;  Val i, n;  int64_t step; } Loop;
 /* Emit kernel k as i64 @name(ptr bufs, ptr syms, ptr state): 0, or a KStatus with
  * the message's offset above bit 8.  false: no memory. */
 bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name);
+/* The same for these values of the symbols, with the same bits as result.  false also: there is
+ * no way to be sure of the bits (see also native_fixable, launch.h). */
+bool emit_kernel_fixed(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name,
+                       const int64_t *sym);
 /* The attributes of a function whose first arguments are the buffers. */
 void emit_noalias(const Emit *e, Val fn);
 LLVMTypeRef reg_type(const Emit *e, DType t);
@@ -52,6 +58,7 @@ Loop loop_begin(Emit *e, Val n);
 Loop loop_begin_step(Emit *e, Val n, int64_t step);
 void loop_end(Emit *e, Loop *l);
 Val i64_min(Emit *e, Val x, Val y);
+void take_symbols(Emit *e, unsigned first);  /* from the function's arguments, or fixed */
 /* What of [0, n) this call is to do: everything, unless statement `at` is the one
  * that is split and the launch is one of several parts. */
 typedef struct { Val from, to, is_last; } Part;  /* is_last: of the parts, i1; NULL: no parts */

@@ -7,9 +7,11 @@
  * the interpreter does, to the unit of fuel.                                 */
 #ifndef RVM_CODEGEN_LLVM_LLVM_H
 #define RVM_CODEGEN_LLVM_LLVM_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "kernel/kernel.h"
 
 typedef struct {
   int level;                                 /* of optimisation, 0..3; -1: the default, 2 */
@@ -29,4 +31,9 @@ void *llvm_compile(const LlvmOptions *o, const void *image, size_t n, size_t *by
 char *llvm_emit_text(const LlvmOptions *o, const void *image, size_t n, bool assembly,
                      const char **why);
 void llvm_free(void *p);
+/* One kernel of a verified image for these values of its symbols, as a relocatable object with
+ * function k0, which gives the bits that the kernel gives; release with llvm_free.  NULL: that
+ * cannot be promised, or *stop became true meanwhile, or *why. */
+void *llvm_compile_fixed(const LlvmOptions *o, const Kernel *k, const int64_t *sym,
+                         const atomic_bool *stop, size_t *bytes, const char **why);
 #endif

@@ -22,6 +22,7 @@ struct NativeCode {
   EngineEntry *entry;
   Team *team;
   Room *room;
+  Special *special;
   uint32_t n_kernels;
   bool whole;
 };
@@ -83,7 +84,7 @@ static bool plug_kernels(NativeCode *c, rvm_program *p) {
     Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx, c->room);
     if (!f) return false;
     llvm_kernel_constants(f, p->im.data, p->im.n_data);
-    f->next = c->all;
+    f->next = c->all, f->number = i;
     c->all = f;
     program_set_kernel(p, i, native_run, f); /* what the VM lets write is apart */
     c->n_kernels++;
@@ -133,8 +134,25 @@ void code_threads(NativeCode *c, int threads) {
   for (Native *f = c->all; f; f = f->next) f->team = c->team;
 }
 
+bool code_specialise(NativeCode *c, SpecialMaker how, const void *kept, size_t n) {
+  uint32_t n_kernels = c->p->im.n_kernels;
+  Native **by_number = calloc(n_kernels + 1, sizeof *by_number);
+  c->special = by_number ? special_new(how) : NULL;
+  bool ok = c->special != NULL;
+  for (Native *f = c->all; f && ok; f = f->next) {
+    by_number[f->number] = f;
+    ok = special_add(c->special, f);
+  }
+  if (ok) special_load(c->special, by_number, n_kernels, kept, n);
+  free(by_number);
+  return ok;
+}
+
+Special *code_special(const NativeCode *c) { return c->special; }
+
 void code_free(NativeCode *c) {
   if (!c) return;
+  special_free(c->special);
   team_free(c->team);
   for (Native *f = c->all, *next; f; f = next) {
     next = f->next;

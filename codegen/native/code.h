@@ -8,6 +8,7 @@
 #ifndef RVM_CODEGEN_NATIVE_CODE_H
 #define RVM_CODEGEN_NATIVE_CODE_H
 #include "codegen/native/object.h"
+#include "codegen/native/special.h"
 #include <rvm/rvm.h>
 
 typedef struct NativeCode NativeCode;
@@ -21,6 +22,10 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
 /* Large kernels run on so many threads (0: as many as there are cores), with the
  * same bits whatever the number.  Before the first launch. */
 void     code_threads(NativeCode *c, int threads);
+/* Kernels get versions for extents that recur, beginning with those kept (special_pack; n: 0 for
+ * none).  Before the first launch.  Their thread reads p until code_free. */
+bool     code_specialise(NativeCode *c, SpecialMaker how, const void *kept, size_t n);
+Special *code_special(const NativeCode *c);  /* NULL: they do not              */
 void     code_free(NativeCode *c);           /* NULL is fine                  */
 uint32_t code_kernels(const NativeCode *c);  /* how many have been plugged in */
 bool     code_whole(const NativeCode *c);    /* control flow too?             */

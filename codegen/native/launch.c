@@ -27,12 +27,24 @@ Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Ro
   return f;
 }
 
-void native_free(Native *f) { free(f); }
+void native_free(Native *f) {
+  if (f) free(f->seen);
+  free(f);
+}
 
 void llvm_kernel_constants(void *ctx, const void *from, size_t bytes) {
   Native *f = ctx;
   f->constants = from;
   f->n_constants = bytes;
+}
+
+bool native_fixable(const Kernel *k) {
+  for (uint32_t i = 0; i < k->n_stmts; i++) {
+    const KStmt *s = &k->stmt[i];
+    bool sum = s->kind == KS_Reduce && (s->op == S_add || s->op == S_mul);
+    if (sum && dtype_is_float((DType)s->dtype)) return false;
+  }
+  return k->n_syms > 0;
 }
 
 /* ---- packed constants --------------------------------------------------------------- */
@@ -147,6 +159,7 @@ static void *plain_memory(void *user, void *old, size_t was, size_t want) {
 
 typedef struct {
   Native *f;
+  Code code;
   void *const *buf;
   const int64_t *sym;
   KAlloc own; /* of the caller's thread */
@@ -163,7 +176,7 @@ static void run_part(void *ctx, int part) {
                     .backward = s->backward,
                     .part = part,
                     .parts = s->parts};
-  s->result[part] = s->f->code(s->buf, s->sym, &state);
+  s->result[part] = s->code(s->buf, s->sym, &state);
   if (state.at) state.a.fn(state.a.user, state.at, state.n, 0);
 }
 
@@ -183,6 +196,7 @@ static uint64_t run_alone(Split *s) {
 /* The first part that failed says why; the order of sums does not depend on parts. */
 static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc a) {
   Split s = {.f = f, .buf = buf, .sym = sym, .own = a, .parts = team_threads(f->team)};
+  s.code = f->special ? special_code(f, sym) : f->code;
   if (wants_threads(f, sym)) {
     s.backward = atomic_fetch_add(&f->turn, 1) & 1;
     if (!team_run(f->team, run_part, &s)) return run_alone(&s);

@@ -34,20 +34,36 @@ int64_t jit_backward(JitState *s);
  * there may be enough work.  false: none. */
 bool native_splits(const Kernel *k, uint32_t *at);
 
+/* May there be versions for certain extents that give the same bits?  Not when it sums up floats:
+ * LLVM chooses the lanes of such loops.  (Contractions have an order of their own.) */
+bool native_fixable(const Kernel *k);
+
 /* What emit_kernel makes: 0, or a KStatus with the message's offset above bit 8. */
 typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
+
+/* A version of a kernel for certain values of its symbols; they never go before the kernel. */
+typedef struct Version {
+  struct Version *next;
+  Code code;
+  int64_t sym[K_MAX_SYMS];
+} Version;
 
 /* One compiled kernel; the owner chains them by next. */
 struct Native {
   Code code;  const Kernel *k;
   KernelFn slow;  void *slow_ctx;            /* for overlapping buffers; may be NULL */
-  Native *next;
+  Native *next;  uint32_t number;            /* among the program's kernels   */
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
   Room *room;  _Atomic(struct Packed *) packed;
   atomic_uint turn;                          /* launches that asked jit_backward */
   Team *team;  bool splits;  uint64_t cost;  /* team: or NULL; cost: 0 if there are symbols */
   atomic_bool warm;                          /* has been launched             */
+  _Atomic(Version *) versions;
+  struct Special *special;  struct Seen *seen; /* who makes versions, or NULL (special.h) */
 };
+
+/* special.c: the code for a launch of a kernel whose special is not NULL.  Any number of threads. */
+Code special_code(Native *f, const int64_t *sym);
 
 /* k and room, where packed constants go, must outlive it.  NULL: no memory. */
 Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Room *room);

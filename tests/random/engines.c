@@ -27,6 +27,28 @@ static const char *run_entry(rvm_program *p, rvm_instance *vm, const GProgram *g
   return NULL;
 }
 
+static bool same_bits(const TensorSet *a, const TensorSet *b) {
+  bool same = a->n == b->n;
+  for (int i = 0; same && i < a->n; i++) {
+    const Tensor *x = a->at[i].value, *y = b->at[i].value;
+    same = x->count == y->count &&
+           !memcmp(x->bytes, y->bytes, (size_t)(x->count * dtype_bytes(x->dtype)));
+  }
+  return same;
+}
+
+/* Again, with versions of the kernels for these extents. */
+static void run_fixed(Native *native, rvm_program *p, rvm_instance *vm, const GProgram *g,
+                      Outcome *out) {
+  TensorSet again = {0};
+  native_specialise_now(native, true);
+  const char *error = run_entry(p, vm, g, &again);
+  native_specialise_now(native, false);
+  bool same = !error == !out->error && (!error || !strcmp(error, out->error));
+  if (same && !error) same = same_bits(&out->out, &again);
+  if (!same) out->error = str_fmt("other bits with %u versions of kernels", native_versions(native));
+}
+
 static bool run_all(const Way *w, rvm_program *p, const uint8_t *image, size_t size,
                     const GProgram *const *g, int n, Outcome *out) {
   Native *native = NULL;
@@ -47,6 +69,7 @@ static bool run_all(const Way *w, rvm_program *p, const uint8_t *image, size_t s
     out[i] = (Outcome){0};
     if (rvm_instance_new(p, &limits, host_alloc(), &vm, &err) != RVM_OK) return false;
     out[i].error = run_entry(p, vm, g[i], &out[i].out);
+    if (w->fixed) run_fixed(native, p, vm, g[i], &out[i]);
     rvm_instance_free(vm);
   }
   native_close(native);

@@ -4,8 +4,9 @@
 #include "cli/tensor_file.h"
 #include "tests/random/gen.h"
 
-/* passes: NULL for those of the level; quick: as in NativeOptions. */
-typedef struct { const char *name, *engine;  int level;  const char *passes;  bool quick; } Way;
+/* passes: NULL for those of the level; quick: as in NativeOptions; fixed: run again with kernels
+ * made for their extents, for the same bits. */
+typedef struct { const char *name, *engine;  int level;  const char *passes;  bool quick, fixed; } Way;
 /* What a run gave: tensors, or the sentence it failed with. */
 typedef struct { const char *error;  TensorSet out; } Outcome;
 

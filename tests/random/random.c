@@ -5,7 +5,8 @@
  * WAY is ENGINE:LEVEL or ENGINE:pass,pass,...; ENGINE:? draws an order of all
  * passes from the seed.  ENGINE of machine code may be followed by "-quick", for
  * code that LLVM hardly optimises: the same lowering, ten times as many programs
- * in the same time.  Each is compared with interp:0.  A program that differs is
+ * in the same time, or by "-fixed": also with kernels made for their extents,
+ * bit for bit.  Each is compared with interp:0.  A program that differs is
  * reduced and printed with its seed.                                          */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ typedef struct {
   bool show;
   Way way[MAX_WAYS];
 } Run;
-static const Way reference = {"interp:0", "interp", 0, NULL, false};
+static const Way reference = {"interp:0", "interp", 0, NULL, false, false};
 
 static const char *file_of(const GProgram *const *p, int n) {
   StrBuf b = {0};
@@ -89,7 +90,8 @@ static Way drawn(const Way *w, uint64_t seed) {
   for (int i = 0; i < 2 * n_all_passes; i++)
     buf_fmt(&b, "%s%s", i ? "," : "", all_passes[tape_pick(&t, (uint32_t)n_all_passes)]->name);
   out.passes = buf_text(&b);
-  out.name = str_fmt("%s%s:%s", w->engine, w->quick ? "-quick" : "", out.passes);
+  const char *how = w->quick ? "-quick" : w->fixed ? "-fixed" : "";
+  out.name = str_fmt("%s%s:%s", w->engine, how, out.passes);
   return out;
 }
 
@@ -122,12 +124,13 @@ static void batch(Run *r, uint64_t first, int n) {
 }
 
 static bool read_way(const char *text, Way *out) {
-  static const char quick[] = "-quick";
-  const char *colon = strchr(text, ':'), *end = colon, *q = strstr(text, quick);
+  const char *colon = strchr(text, ':'), *end = strpbrk(text, "-:");
   if (!colon) return false;
-  if (q && q + sizeof quick - 1 == colon) end = q;
-  *out =
-      (Way){.name = text, .engine = str_fmt("%.*s", (int)(end - text), text), .quick = end < colon};
+  *out = (Way){.name = text, .engine = str_fmt("%.*s", (int)(end - text), text)};
+  const char *how = str_fmt("%.*s", (int)(colon - end), end);
+  out->quick = !strcmp(how, "-quick");
+  out->fixed = !strcmp(how, "-fixed");
+  if (*how && !out->quick && !out->fixed) return false;
   if (colon[1] >= '0' && colon[1] <= '9' && colon[2] == 0)
     out->level = colon[1] - '0';
   else
