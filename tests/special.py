@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 
@@ -101,14 +100,17 @@ def by_itself(tmp):
     path = write(tmp, "long", text)
     np.savez(os.path.join(tmp, "long.npz"), w=np.ones(shape, "f4"))
     os.environ["XDG_CACHE_HOME"] = os.path.join(tmp, "cache")
-    seen = []
-    for repeat in ("1", "400", "1"):
+
+    def made_with(repeat):
         got = subprocess.run(command(path, "x=f32[1,64,56,56]=rand:1", "native", tmp, "--params", os.path.join(tmp, "long.npz"),
-                                     "--repeat", repeat), capture_output=True, text=True, timeout=300)
-        seen.append("1 version of" in got.stderr and got.returncode == 0)
+                                     "--repeat", str(repeat)), capture_output=True, text=True, timeout=600)
+        return got.returncode == 0 and "1 version of" in got.stderr
+
+    # A thread of low priority may wait long on a busy machine.
+    seen = [made_with(1), any(made_with(repeat) for repeat in (400, 2000, 6000)), made_with(1)]
     if seen != [False, True, True]:
         failed += 1
-        print(f"FAILED: versions in a short run, a long one, and a short one from the cache: {seen}: {got.stderr}")
+        print(f"FAILED: versions in a short run, a long one, and a short one from the cache: {seen}")
 
 
 with tempfile.TemporaryDirectory() as tmp:
