@@ -226,7 +226,9 @@ def allocations(setting, row):
 
 
 def process_times(setting, command, rounds):
-    times, peak = [], 0
+    """Microseconds of each of `rounds` processes, and the peak of them all; a first one, not counted unless it is
+    the only one, finds cold files and may have to compile."""
+    times, peaks = [], []
     for _ in range(rounds + 1):
         start = time.perf_counter()
         pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'exec "$0" "$@" >/dev/null 2>&1', *command], os.environ)
@@ -234,8 +236,8 @@ def process_times(setting, command, rounds):
         if status:
             raise Missing(f"{' '.join(command[:3])} ended with status {os.waitstatus_to_exitcode(status)}")
         times.append((time.perf_counter() - start) * 1e6)
-        peak = max(peak, usage.ru_maxrss)
-    return times[1:] or times, peak         # the first finds cold files
+        peaks.append(usage.ru_maxrss)
+    return times[1:] or times, max(peaks[1:] or peaks)
 
 
 def startup(setting, row):
