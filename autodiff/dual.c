@@ -191,7 +191,10 @@ Dual *dual_open(AD *ad, Out o, Type *t, const Dual *shape, Atom a) {
   t = type_resolve(t);
   switch (shape->kind) {
   case DUAL_Plain: break;
-  case DUAL_Pair: return opened_from(a, dual_pair(em_proj(ad, o, a, 0), em_proj(ad, o, a, 1)));
+  case DUAL_Pair: {
+    Atom x = em_proj(ad, o, a, 0), dx = em_proj(ad, o, a, 1);
+    return opened_from(a, dual_pair(x, dx));
+  }
   case DUAL_Box: {
     Dual *d = dual_new(DUAL_Box);
     d->at = a;

@@ -18,8 +18,10 @@ Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx) {
   t = type_resolve(t);
   if (t->kind == TY_Tuple && ad_moves(ad, t)) {
     Dual **part = NEW_N(Dual *, t->tuple.n + 1);
-    for (int i = 0; i < t->tuple.n; i++)
-      part[i] = dual_in(ad, o, t->tuple.at[i], em_proj(ad, o, x, i), em_proj(ad, o, dx, i));
+    for (int i = 0; i < t->tuple.n; i++) {
+      Atom of_x = em_proj(ad, o, x, i), of_dx = em_proj(ad, o, dx, i);
+      part[i] = dual_in(ad, o, t->tuple.at[i], of_x, of_dx);
+    }
     return dual_tuple(t->tuple.n, part);
   }
   if (!ad_has_tan(ad, t) || ad_special(ad, t)) return dual_plain(x);

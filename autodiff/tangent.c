@@ -61,8 +61,10 @@ Atom tan_add(AD *ad, Out o, Type *t, Atom a, Atom b) {
   if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Add, t), 2, (Atom[]){a, b});
   if (t->kind != TY_Tuple) return em_op(ad, o, "add", 2, (Atom[]){a, b});
   Atom *at = NEW_N(Atom, t->tuple.n + 1);
-  for (int i = 0; i < t->tuple.n; i++)
-    at[i] = tan_add(ad, o, t->tuple.at[i], em_proj(ad, o, a, i), em_proj(ad, o, b, i));
+  for (int i = 0; i < t->tuple.n; i++) {
+    Atom x = em_proj(ad, o, a, i), y = em_proj(ad, o, b, i);
+    at[i] = tan_add(ad, o, t->tuple.at[i], x, y);
+  }
   return em_tuple(ad, o, t->tuple.n, at);
 }
 
