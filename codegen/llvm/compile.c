@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "codegen/llvm/func.h"
 #include "codegen/llvm/target.h"
+#include "codegen/native/launch.h"
 #include "codegen/native/code.h"
 
 enum {
@@ -34,15 +35,6 @@ typedef struct {
   const char *_Atomic why;
   atomic_uint next;
 } Job;
-
-/* ---- memory ------------------------------------------------------------------------- */
-static void *heap(void *user, void *old, size_t was, size_t want) {
-  (void)user, (void)was;
-  if (want) return realloc(old, want);
-  free(old);
-  return NULL;
-}
-static const KAlloc mem = {heap, NULL};
 
 /* ---- planning ----------------------------------------------------------------------- */
 static bool has_contraction(const Kernel *k) {
@@ -159,8 +151,8 @@ static void compile_units(Job *j) {
 static const char *begin(Job *j, const LlvmOptions *o, const void *image, size_t n) {
   ImageError e;
   *j = (Job){.o = o, .level = o->level >= 0 && o->level <= 3 ? o->level : 2};
-  if (!image_read(image, n, mem, &j->im, &e)) return "the image cannot be read";
-  if (!image_verify(&j->im, mem, &j->needs_launch, &e)) return "the image is not valid";
+  if (!image_read(image, n, native_memory, &j->im, &e)) return "the image cannot be read";
+  if (!image_verify(&j->im, native_memory, &j->needs_launch, &e)) return "the image is not valid";
   return plan(j) ? NULL : "out of memory";
 }
 
@@ -172,7 +164,7 @@ static void end(Job *j) {
   free(j->unit);
   free(j->memo);
   free(j->needs_launch);
-  image_free(&j->im, mem);
+  image_free(&j->im, native_memory);
 }
 
 static void *pack(const Job *j, size_t *bytes) {

@@ -200,20 +200,13 @@ static void *make_tables(Emit *e, const Kernel *k) {
   return block;
 }
 
-static void *heap(void *user, void *old, size_t was, size_t want) {
-  (void)user, (void)was;
-  if (want) return realloc(old, want);
-  free(old);
-  return NULL;
-}
-
 /* Which buffers the VM may give the same memory. */
 static bool find_shared(Emit *e) {
   const Kernel *k = e->k;
   for (uint32_t out = 0; out < k->n_params; out++)
     for (uint32_t in = 0; k->buf[out].role == K_OUT && in < k->n_params; in++) {
       bool yes;
-      if (!kernel_in_place(k, in, out, (KAlloc){heap, NULL}, &yes)) return false;
+      if (!kernel_in_place(k, in, out, native_memory, &yes)) return false;
       if (yes) e->shared |= (uint64_t)1 << in | (uint64_t)1 << out;
     }
   return true;

@@ -156,6 +156,7 @@ static void *plain_memory(void *user, void *old, size_t was, size_t want) {
   free(old);
   return NULL;
 }
+const KAlloc native_memory = {plain_memory, NULL};
 
 typedef struct {
   Native *f;
@@ -170,7 +171,7 @@ typedef struct {
 
 static void run_part(void *ctx, int part) {
   Split *s = ctx;
-  JitState state = {.a = part ? (KAlloc){plain_memory, NULL} : s->own,
+  JitState state = {.a = part ? native_memory : s->own,
                     .native = s->f,
                     .asked = s->parts > 1,
                     .backward = s->backward,

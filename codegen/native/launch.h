@@ -6,6 +6,9 @@
 #include "codegen/native/team.h"
 #include "vm/program.h"
 
+/* malloc's, for the compiler and its threads: no launch's limit counts it. */
+extern const KAlloc native_memory;
+
 typedef struct Native Native;
 /* One launch: its scratch, one block that grows. */
 typedef struct {

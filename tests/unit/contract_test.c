@@ -16,14 +16,6 @@
 #ifdef RVM_HAVE_LLVM
 #include "codegen/llvm/native.h"
 
-static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
-  (void)user, (void)old_bytes;
-  if (new_bytes) return realloc(old, new_bytes);
-  free(old);
-  return NULL;
-}
-static const KAlloc A = {heap, NULL};
-
 static uint64_t seed = 88172645463325252u;
 static int64_t below(int64_t n) {
   seed ^= seed << 13;
@@ -96,17 +88,17 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
   size_t bytes[K_MAX_BUFS];
   uint32_t out = k->n_params - 1;
   KError e = {K_OK, ""};
-  assert_int_equal(kernel_launch_ok(k, sym, A, &e), K_OK);
+  assert_int_equal(kernel_launch_ok(k, sym, native_memory, &e), K_OK);
   for (uint32_t b = 0; b < k->n_params; b++) {
     mem[0][b] = filled(k, b, sym, &bytes[b]);
     mem[1][b] = malloc(bytes[b] + 1);
     memcpy(mem[1][b], mem[0][b], bytes[b]);
   }
   llvm_kernel_constants(c->ctx, constant ? mem[0][WEIGHT] : NULL, constant ? bytes[WEIGHT] : 0);
-  assert_int_equal(kernel_run(c->p, mem[1], sym, A, &e), K_OK);
+  assert_int_equal(kernel_run(c->p, mem[1], sym, native_memory, &e), K_OK);
   for (int i = 0; i < 2; i++) {
     memset(mem[0][out], 0x7f, bytes[out]);
-    assert_int_equal(c->fn(c->ctx, mem[0], sym, A, &e), K_OK);
+    assert_int_equal(c->fn(c->ctx, mem[0], sym, native_memory, &e), K_OK);
     compare(k, out, sym, mem[0][out], mem[1][out], c->rounds, what);
   }
   for (uint32_t b = 0; b < k->n_params; b++) {
@@ -123,8 +115,8 @@ static Compiled compile_as(const Kernel *k, const char *cpu, bool fast) {
   KError e = {K_OK, ""};
   Compiled c = {.rounds = fast ? 100 : 1};
   bool needs;
-  if (kernel_verify(k, A, &needs, &e) != K_OK) fail_msg("%s", e.why);
-  assert_int_equal(kernel_prepare(k, A, &c.p, &e), K_OK);
+  if (kernel_verify(k, native_memory, &needs, &e) != K_OK) fail_msg("%s", e.why);
+  assert_int_equal(kernel_prepare(k, native_memory, &c.p, &e), K_OK);
   c.jit = llvm_jit_new(&(LlvmOptions){.level = 1, .cpu = cpu, .fast_math = fast}, &why);
   assert_non_null(c.jit);
   c.fn = llvm_jit_kernel(c.jit, k, interpret, NULL, &c.ctx, &why);
@@ -136,9 +128,9 @@ static Compiled compile(const Kernel *k, const char *cpu) { return compile_as(k,
 
 static void drop(Compiled *c, Kernel *k) {
   llvm_jit_free(c->jit);
-  kernel_unprepare(c->p, A);
+  kernel_unprepare(c->p, native_memory);
   while (c->constants > 0) free(c->constant[--c->constants]);
-  kernel_free(k, A);
+  kernel_free(k, native_memory);
 }
 
 static bool runs_here(const char *cpu) {
@@ -163,7 +155,7 @@ typedef struct {
 } Form;
 
 static Kernel *product(const Form *f, const int64_t *mnk) {
-  KB *b = kb_new(A, "product");
+  KB *b = kb_new(native_memory, "product");
   static const char *const name[] = {"m", "n", "k"};
   KE x[3], par[2], red;
   for (int i = 0; i < 3; i++) x[i] = f->fixed ? kb_int(b, mnk[i]) : kb_sym(b, name[i]);
@@ -245,7 +237,7 @@ static void weights_in_tiles(void **state) {
     DType t = type[i / 3 % 3], sum = t == DT_f16 ? DT_f32 : t;
     const char *cpu = cpu_name[i % 3];
     if (!runs_here(cpu)) continue;
-    KB *b = kb_new(A, "tiles");
+    KB *b = kb_new(native_memory, "tiles");
     KE m = kb_sym(b, "m"), n = kb_sym(b, "n"), k = kb_sym(b, "k"), w = kb_int(b, wide[i / 9]);
     KE par[3], red;
     uint32_t x = kb_buf(b, K_IN, "x", t, 2, (KE[]){m, k});
@@ -294,7 +286,7 @@ static KE window(KB *b, KE q, KE t, const Conv *c) {
 }
 
 static Kernel *convolution(const Conv *c) {
-  KB *b = kb_new(A, "convolution");
+  KB *b = kb_new(native_memory, "convolution");
   KE n = kb_int(b, c->n), ci = kb_int(b, c->g * c->ic), co = kb_int(b, c->g * c->oc);
   KE h = kb_int(b, c->h), w = kb_int(b, c->w), par[5], red[3], zero = kb_float(b, DT_f32, 0);
   KE kh = kb_int(b, c->kh), kw = kb_int(b, c->kw), g = kb_int(b, c->g);
