@@ -67,26 +67,12 @@ static void share_symbols(Fuse *f, Side s) {
   }
 }
 
-/* The one store of buffer u, or KE_NONE: none, several, or it is also loaded. */
-static uint32_t only_store(const Kernel *k, uint32_t u) {
-  uint32_t at = KE_NONE;
-  for (uint32_t s = 0; s < k->n_stmts; s++) {
-    if (k->stmt[s].kind != KS_Store || k->stmt[s].a != u) continue;
-    if (at != KE_NONE) return KE_NONE;
-    at = s;
-  }
-  for (KE e = 0; e < k->n_nodes; e++)
-    if ((k->node[e].kind == KN_Load || k->node[e].kind == KN_LoadOr) && k->node[e].a == u)
-      return KE_NONE;
-  return at;
-}
-
 static bool add_link(Fuse *f, uint32_t pbuf, uint32_t cbuf) {
   const KPart *p = &f->part[PRODUCER];
   if (f->n_links == MAX_LINKS) return false;
   Link *l = &f->link[f->n_links++];
   *l = (Link){.id = p->buf[pbuf], .pbuf = pbuf, .cbuf = cbuf, .value = KE_NONE};
-  l->store = only_store(p->k, pbuf);
+  l->store = kernel_only_store(p->k, pbuf);
   l->wanted = f->wanted.fn(f->wanted.ud, l->id);
   return l->store != KE_NONE && f->part[CONSUMER].k->buf[cbuf].role == K_IN;
 }

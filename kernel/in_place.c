@@ -24,16 +24,6 @@ static bool is_one(const Kernel *k, KE e) {
   return k->node[e].kind == KN_Const && k->node[e].bits == 1;
 }
 
-static uint32_t only_store(const Kernel *k, uint32_t buf) {
-  uint32_t at = KE_NONE;
-  for (uint32_t s = 0; s < k->n_stmts; s++) {
-    if (k->stmt[s].kind != KS_Store || k->stmt[s].a != buf) continue;
-    if (at != KE_NONE) return KE_NONE;
-    at = s;
-  }
-  return at;
-}
-
 /* The next axis from d on that is longer than 1. */
 static int next_axis(const Kernel *k, const KBuf *u, int d) {
   while (d < u->rank && is_one(k, u->dim[d])) d++;
@@ -92,13 +82,12 @@ static bool stores_apart(const InPlace *p) {
   return loops >= axes; /* every axis that is longer than 1 has a loop          */
 }
 
-/* Marks what reads the input; false: elsewhere, or the output is read. */
+/* Marks what reads the input; false: elsewhere than at the store. */
 static bool mark_reads(InPlace *p) {
   const Kernel *k = p->k;
   for (KE e = 0; e < k->n_nodes; e++) {
     const KNode *n = &k->node[e];
     bool load = n->kind == KN_Load || n->kind == KN_LoadOr, reads = load && n->a == p->in;
-    if (load && n->a == p->out) return false;
     if (reads && (n->kind == KN_LoadOr || !same_place(p, n))) return false;
     for (uint32_t i = 0; !reads && kernel_operand(k, e, i) != KE_NONE; i++)
       reads = p->reads[kernel_operand(k, e, i)];
@@ -120,7 +109,7 @@ static bool reads_in_time(const InPlace *p) {
 }
 
 bool kernel_in_place(const Kernel *k, uint32_t in, uint32_t out, KAlloc a, bool *yes) {
-  InPlace p = {.k = k, .in = in, .out = out, .store = only_store(k, out)};
+  InPlace p = {.k = k, .in = in, .out = out, .store = kernel_only_store(k, out)};
   const KBuf *x = &k->buf[in], *y = &k->buf[out];
   *yes = false;
   if (x->role != K_IN || y->role != K_OUT || x->dtype != y->dtype || x->rank == 0) return true;

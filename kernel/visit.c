@@ -62,3 +62,16 @@ KE kernel_stmt_expr(const Kernel *k, uint32_t s, uint32_t i) {
   }
   return KE_NONE;
 }
+
+uint32_t kernel_only_store(const Kernel *k, uint32_t u) {
+  uint32_t at = KE_NONE;
+  for (uint32_t s = 0; s < k->n_stmts; s++) {
+    if (k->stmt[s].kind != KS_Store || k->stmt[s].a != u) continue;
+    if (at != KE_NONE) return KE_NONE;
+    at = s;
+  }
+  for (KE e = 0; e < k->n_nodes; e++)
+    if ((k->node[e].kind == KN_Load || k->node[e].kind == KN_LoadOr) && k->node[e].a == u)
+      return KE_NONE;
+  return at;
+}

@@ -12,6 +12,8 @@ KE kernel_operand(const Kernel *k, KE e, uint32_t i);
 /* Expression i of statement s, without those of its body, or KE_NONE past the
  * last.  Extents come first, then values. */
 KE kernel_stmt_expr(const Kernel *k, uint32_t s, uint32_t i);
+/* The one store (a statement) to buffer u, or KE_NONE: none, several, or u is also loaded. */
+uint32_t kernel_only_store(const Kernel *k, uint32_t u);
 
 /* ---- inside kernel/: proofs of bounds --------------------------------------- */
 /* For every load node and store statement: is each access inside its buffer?
