@@ -165,6 +165,8 @@ Expr *ad_like(const Expr *e);
 Atom  scope_let(Scope *s, Var *v, Expr *e, BindStyle style);
 void  ad_free_of(const Expr *e, VarList *out);
 bool  fn_stays(Scope *s, const Fn *fn, Var *self);
+/* Binds the function e, which stays, as it is; l, the record of v, knows it. */
+void  keep_plain(Scope *s, LocalFn *l, const Var *v, const Expr *e, BindStyle style);
 Atom  plain_atom(Scope *s, const Atom *a);         /* as it was                     */
 bool  op_cuts(Scope *s, const OpDef *op);
 

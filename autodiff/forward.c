@@ -79,6 +79,10 @@ static void bind_plain(Scope *s, Var *v, Expr *e, BindStyle style) {
   forward_bind(s, v, dual_plain(scope_let(s, v, e, style)));
 }
 
+static void bind_made(Scope *s, Var *v, Expr *e, BindStyle style, bool box) {
+  (box ? bind_box : bind_plain)(s, v, e, style);
+}
+
 /* ---- tuples, data ------------------------------------------------------------------ */
 
 static Dual **each_dual(Scope *s, int n, const Atom *at, bool *active) {
@@ -168,20 +172,14 @@ static void forward_ref(Scope *s, Var *v, Expr *e, BindStyle style) {
   Expr *made = ad_like(e);
   bool box = ad_special(s->f->ad, frame_type(s->f, v->type));
   made->Ref.value = box ? full_of(s, &e->Ref.value) : value_of(s, &e->Ref.value);
-  if (box)
-    bind_box(s, v, made, style);
-  else
-    bind_plain(s, v, made, style);
+  bind_made(s, v, made, style, box);
 }
 
 static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
   Dual *d = forward_dual(s, &e->RefRead.ref);
   Expr *made = ad_like(e);
   made->RefRead.ref = d->at;
-  if (d->kind == DUAL_Box)
-    bind_box(s, v, made, style);
-  else
-    bind_plain(s, v, made, style);
+  bind_made(s, v, made, style, d->kind == DUAL_Box);
 }
 
 static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {

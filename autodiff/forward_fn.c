@@ -84,22 +84,11 @@ Atom forward_local(Scope *s, Val *v, const Atom *a) {
 }
 
 void forward_function(Scope *s, Var *v, Expr *e, BindStyle style) {
-  AD *ad = s->f->ad;
   LocalFn *l = local_fn(s->f, v, e->Fn.fn);
-  bool plain = fn_stays(s, e->Fn.fn, v);
   Val *x = NEW(Val);
   *x = (Val){.orig = v, .type = frame_type(s->f, v->type), .fn = l};
   map_set(&s->f->val, map_ptr(v), x);
-  if (plain) {
-    Var *made = ir_var(ad->cx, v->name, v->span);
-    Map vars = {0};
-    map_set(&vars, map_ptr(v), made);
-    Expr *lit = ir_expr(EX_Fn, e->span);
-    lit->Fn.fn = plain_fn(s->f, e->Fn.fn, &vars);
-    bb_push(s->fwd, made, lit, style);
-    l->has_plain = true;
-    l->plain = atom_var(made, e->span);
-  }
+  if (fn_stays(s, e->Fn.fn, v)) keep_plain(s, l, v, e, style);
   if (l->escapes && !e->Fn.fn->n_vars) forward_value(s, e->Fn.fn, v);
 }
 

@@ -128,6 +128,17 @@ bool fn_stays(Scope *s, const Fn *fn, Var *self) {
   return true;
 }
 
+void keep_plain(Scope *s, LocalFn *l, const Var *v, const Expr *e, BindStyle style) {
+  Var *made = ir_var(s->f->ad->cx, v->name, v->span);
+  Map vars = {0};
+  map_set(&vars, map_ptr(v), made);
+  Expr *lit = ir_expr(EX_Fn, e->span);
+  lit->Fn.fn = plain_fn(s->f, e->Fn.fn, &vars);
+  bb_push(s->fwd, made, lit, style);
+  l->has_plain = true;
+  l->plain = atom_var(made, e->span);
+}
+
 void ad_free_of(const Expr *e, VarList *out) {
   Var v = {.id = -1};
   Binding one = {&v, (Expr *)(uintptr_t)e, BIND_Graph};
@@ -323,22 +334,11 @@ static void forward_checkpoint(Scope *s, Var *v, Expr *e, BindStyle style) {
 }
 
 static void forward_fn(Scope *s, Var *v, Expr *e, BindStyle style) {
-  AD *ad = s->f->ad;
   LocalFn *l = local_fn(s->f, v, e->Fn.fn);
-  bool plain = fn_stays(s, e->Fn.fn, v);
   Val *x = scope_bind(s, v, (Atom){0}, false);
   x->fn = l;
   x->has_at = false;
-  if (plain) {
-    Var *made = ir_var(ad->cx, v->name, v->span);
-    Map vars = {0};
-    map_set(&vars, map_ptr(v), made);
-    Expr *lit = ir_expr(EX_Fn, e->span);
-    lit->Fn.fn = plain_fn(s->f, e->Fn.fn, &vars);
-    bb_push(s->fwd, made, lit, style);
-    l->has_plain = true;
-    l->plain = atom_var(made, e->span);
-  }
+  if (fn_stays(s, e->Fn.fn, v)) keep_plain(s, l, v, e, style);
   if (!l->escapes || e->Fn.fn->n_vars) return;
   x->has_at = true;
   x->at = forward_closure(s, e->Fn.fn, v);
