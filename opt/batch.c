@@ -71,23 +71,17 @@ bool batch_is_step(const BatchWalk *w, const Expr *e) {
   return calls_global(e, w->f) && batch_is_var(&e->Call.args[w->list], w->rest);
 }
 
-static void keep_fixed(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, keep_fixed, NULL};
+static void keep_fixed(void *ud, const Expr *e) {
   BatchWalk *w = ud;
-  for (int i = 0; i < b->n; i++) {
-    const Expr *e = b->at[i].value;
-    ir_visit(b->at[i].value, &visit, w);
-    if (!batch_is_step(w, e)) continue;
-    for (int k = 0; k < e->Call.n_args; k++)
-      if (param_index(w->f->fn, &e->Call.args[k]) != k) w->fixed[k] = false;
-  }
+  for (int k = 0; batch_is_step(w, e) && k < e->Call.n_args; k++)
+    if (param_index(w->f->fn, &e->Call.args[k]) != k) w->fixed[k] = false;
 }
 
 static bool find_steps(BatchWalk *w) {
   bool steps = false;
   w->fixed = NEW_N(bool, w->f->fn->n + 1);
   for (int i = 0; i < w->f->fn->n; i++) w->fixed[i] = i != w->list;
-  keep_fixed(w, w->body);
+  each_call_of(w->f, w->body, keep_fixed, w);
   for (int i = 0; i < w->body->n; i++) steps = steps || batch_is_step(w, w->body->at[i].value);
   for (int i = 0; i < w->f->fn->n; i++)
     if (w->fixed[i]) map_set(&w->invariant, map_ptr(w->f->fn->param[i]), w);

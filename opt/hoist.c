@@ -25,10 +25,6 @@ typedef struct {
   VEC(Var *) extra;
 } Hoist;
 
-static bool goes_on(const Hoist *h, Block *b) {
-  return keeps_params(h->f, b, NEW_N(bool, h->f->fn->n + 1));
-}
-
 /* ---- what does not change ---- */
 
 typedef struct {
@@ -84,7 +80,7 @@ static void want_fn(void *ud, Fn *f) { want_block(ud, f->body); }
 static void find_block(void *ud, Block *b) {
   static const ExprVisit visit = {find_want, find_block, want_fn};
   Find *f = ud;
-  bool on = goes_on(f->h, b);
+  bool on = block_calls(f->h->f, b);
   for (int i = 0; i < b->n; i++) {
     Binding *bd = &b->at[i];
     if (on && is_invariant(f->h, f->dt, bd)) {

@@ -23,7 +23,7 @@ typedef struct {
   Fate *fate;
   int *whole; /* uses that are neither projections nor handed on      */
   int *used;  /* ... or projections                                   */
-  bool calls, counting;
+  bool counting;
   Known known;
   Bindings *out;
 } Params;
@@ -35,20 +35,6 @@ static int index_of(const Params *p, const Atom *a) {
 }
 
 /* ---- how each is used ---- */
-
-static void find_call(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, find_call, NULL};
-  Params *p = ud;
-  for (int i = 0; i < b->n; i++) {
-    ir_visit(b->at[i].value, &visit, p);
-    if (calls_global(b->at[i].value, p->f)) p->calls = true;
-  }
-}
-static bool goes_on(const Params *p, Block *b) {
-  Params look = {.f = p->f};
-  find_call(&look, b);
-  return look.calls;
-}
 
 static void count_use(void *ud, Atom *a) {
   Params *p = ud;
@@ -82,7 +68,7 @@ static void count_expr(Params *p, Expr *e) {
 static void count_block(void *ud, Block *b) {
   Params *p = ud;
   bool was = p->counting;
-  p->counting = goes_on(p, b);
+  p->counting = block_calls(p->f, b);
   for (int i = 0; i < b->n; i++) count_expr(p, b->at[i].value);
   count_use(p, &b->result);
   p->counting = was;
@@ -222,7 +208,7 @@ static void make_wrapper(Params *p) {
 
 static void params_global(PassCx *cx, Global *f) {
   Params p = {.m = cx->m, .f = f, .fate = NEW_N(Fate, f->fn->n + 1)};
-  if (f->fn->n_vars || !goes_on(&p, f->fn->body)) return;
+  if (f->fn->n_vars || !block_calls(f, f->fn->body)) return;
   p.whole = NEW_N(int, f->fn->n + 1);
   p.used = NEW_N(int, f->fn->n + 1);
   count_block(&p, f->fn->body);

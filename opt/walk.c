@@ -148,6 +148,17 @@ void each_call_of(const Global *f, Block *b, void (*see)(void *ud, const Expr *c
   calls_block(&(Calls){f, see, ud}, b);
 }
 
+static void note_call(void *ud, const Expr *call) {
+  (void)call;
+  *(bool *)ud = true;
+}
+
+bool block_calls(const Global *f, Block *b) {
+  bool any = false;
+  each_call_of(f, b, note_call, &any);
+  return any;
+}
+
 typedef struct {
   const Fn *fn;
   bool *fixed, calls;

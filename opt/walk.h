@@ -43,8 +43,10 @@ bool calls_global(const Expr *e, const Global *f);
 /* Every call of f in b, closures apart. */
 void each_call_of(const Global *f, Block *b, void (*see)(void *ud, const Expr *call), void *ud);
 
-/* Does b call f, closures apart?  Clears fixed[i] if such a call does not hand on f's
- * parameter i as it is. */
+/* Does b call f, closures apart? */
+bool block_calls(const Global *f, Block *b);
+
+/* The same; clears fixed[i] if such a call does not hand on f's parameter i as it is. */
 bool keeps_params(const Global *f, Block *b, bool *fixed);
 
 /* How many bindings, nested ones too. */
