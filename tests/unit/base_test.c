@@ -30,27 +30,6 @@ static uint64_t next_random(void) {
   seed ^= seed >> 7;
   return seed ^= seed << 17;
 }
-static float float_of(uint32_t u) {
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
-}
-static double double_of(uint64_t u) {
-  double d;
-  memcpy(&d, &u, 8);
-  return d;
-}
-static uint32_t float_bits(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-static uint64_t double_bits(double d) {
-  uint64_t u;
-  memcpy(&u, &d, 8);
-  return u;
-}
-
 /* ---- memory, arrays, maps, names ---- */
 
 static void memory_comes_zeroed_and_grows_with_a_zeroed_tail(void **state) {
@@ -215,10 +194,10 @@ static void a_million_random_floats_survive_text(void **state) {
   (void)state;
   char s[40];
   for (int i = 0; i < 1000000; i++) {
-    float x = float_of((uint32_t)next_random()), back = 0;
+    float x = f32_of((uint32_t)next_random()), back = 0;
     int n = num_f32(x, s);
     if (num_read_f32(s, (size_t)n, &back) != n) fail_msg("%s is not read whole", s);
-    if (x != x ? back == back : float_bits(x) != float_bits(back))
+    if (x != x ? back == back : f32_bits(x) != f32_bits(back))
       fail_msg("%a became %s", (double)x, s);
   }
 }
@@ -227,11 +206,11 @@ static void random_doubles_survive_text(void **state) {
   (void)state;
   char s[40];
   for (int i = 0; i < 100000; i++) {
-    double x = double_of(next_random()), back = 0;
+    double x = f64_of(next_random()), back = 0;
     if (i % 3 == 0) x = ldexp(x == x ? frexp(x, &(int){0}) : 1, (int)(next_random() % 60) - 30);
     int n = num_f64(x, s);
     if (num_read(s, (size_t)n, &back) != n) fail_msg("%s is not read whole", s);
-    if (x != x ? back == back : double_bits(x) != double_bits(back)) fail_msg("%a became %s", x, s);
+    if (x != x ? back == back : f64_bits(x) != f64_bits(back)) fail_msg("%a became %s", x, s);
   }
 }
 
@@ -398,7 +377,7 @@ static void halves_round_to_nearest_even(void **state) {
   assert_int_equal(f32_to_f16(65519.996f), 0x7bff);
   assert_int_equal(f32_to_f16(65520.0f), 0x7c00);
   assert_int_equal(f64_to_f16(1e300), 0x7c00);
-  assert_int_equal(f32_to_f16(float_of(0x7f800001)) & 0x7e00, 0x7e00);
+  assert_int_equal(f32_to_f16(f32_of(0x7f800001)) & 0x7e00, 0x7e00);
   assert_int_equal(f32_to_bf16(1.00390625f), 0x3f80); /* 1 + 2^-8: half way, even below */
   assert_int_equal(f32_to_bf16(3.4e38f), 0x7f80);
 }
