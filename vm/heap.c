@@ -105,20 +105,22 @@ void heap_put(Heap *h, void *p, size_t bytes, rvm_kind kind) {
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-/* Large sizes are rounded by at most a 32nd or 256 bytes, so that they meet again. */
+/* Large sizes are rounded by at most a 64th or 256 bytes, so that they meet again. */
 static size_t block_size(size_t n) {
   if (n < SPARE_LEAST) return n;
   size_t step = 256;
-  while (step <= n / 64) step *= 2;
+  while (step <= n / 128) step *= 2;
   return (n + step - 1) & ~(step - 1);
 }
 
-/* Spares of other sizes go rather than that more memory than ever is held. */
+/* Spares of other sizes and idle scratch go rather than that more memory than ever
+ * is held. */
 static void make_room(Heap *h, size_t size) {
   uint64_t want = h->now + size;
   if (want <= h->peak) return;
   uint64_t over = want - h->peak;
   drop_spares(h, over < h->spare_bytes ? h->spare_bytes - (size_t)over : 0);
+  if (h->now + size > h->peak) scratch_give_back(h);
 }
 
 static void *block_get(Heap *h, size_t n) {
@@ -152,7 +154,7 @@ static void block_put(Heap *h, void *p, size_t n) {
 
 static Chunk *new_chunk(Heap *h, Pool *p, size_t least) {
   size_t size = p->bytes / 2 & ~(size_t)63;
-  if (size < 2048) size = 2048;
+  if (size < 512) size = 512;
   if (size > 1 << 18) size = 1 << 18;
   if (size < least + CHUNK_HEAD) size = least + CHUNK_HEAD;
   Chunk *c = heap_get(h, size, p->kind);
@@ -507,6 +509,15 @@ static void scratch_free(Heap *h, void *p, size_t n) {
   if (h->scratch.out == 0) h->scratch.top = 0;
 }
 
+/* Nothing is in the stack, and n bytes do not fit: another one, if it is small. */
+static void scratch_grow(Heap *h, size_t n) {
+  if (n > KEEP_SCRATCH) return;
+  scratch_give_back(h);
+  make_room(h, n);
+  h->scratch.base = ask(h, NULL, 0, n, RVM_TENSORS);
+  h->scratch.size = h->scratch.base ? n : 0;
+}
+
 /* A stack of blocks; what does not fit comes from the allocator. */
 void *heap_scratch(void *u, void *old, size_t was, size_t want) {
   Heap *h = u;
@@ -517,6 +528,7 @@ void *heap_scratch(void *u, void *old, size_t was, size_t want) {
   if (want > SIZE_MAX / 2) return NULL;
   size_t n = round64(want);
   void *p;
+  if (h->scratch.out == 0 && n > h->scratch.size) scratch_grow(h, n);
   if (n <= h->scratch.size - h->scratch.top) {
     p = h->scratch.base + h->scratch.top;
     h->scratch.top += n;
@@ -537,11 +549,8 @@ void *heap_scratch(void *u, void *old, size_t was, size_t want) {
 void heap_scratch_idle(Heap *h) {
   size_t want = h->scratch.peak;
   h->scratch.peak = 0;
-  if (h->scratch.out || want <= h->scratch.size || want > KEEP_SCRATCH) return;
-  scratch_give_back(h);
-  make_room(h, want);
-  h->scratch.base = ask(h, NULL, 0, want, RVM_TENSORS);
-  h->scratch.size = h->scratch.base ? want : 0;
+  if (h->scratch.out || want <= h->scratch.size) return;
+  scratch_grow(h, want);
 }
 
 /* ---- life ------------------------------------------------------------------- */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "codegen/native/fiber.h"
 
-enum { FIRST = 1 << 14, KEEP = 1 << 20, ROOM = 1 << 18, LEAST_SPACE = 1 << 26 };
+enum { FIRST = 1 << 12, KEEP = 1 << 20, ROOM = 1 << 18, LEAST_SPACE = 1 << 26 };
 
 typedef struct {
   Fiber fiber;

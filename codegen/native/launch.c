@@ -165,8 +165,8 @@ typedef struct {
   const int64_t *sym;
   KAlloc own; /* of the caller's thread */
   int64_t parts;
-  bool backward; /* the same for all parts */
-  uint64_t result[64];
+  bool backward;    /* the same for all parts */
+  uint64_t *result; /* one per part           */
 } Split;
 
 static void run_part(void *ctx, int part) {
@@ -188,44 +188,56 @@ static bool wants_threads(Native *f, const int64_t *sym) {
   return (f->cost ? f->cost : kernel_cost(f->k, sym)) >= WORTH_THREADS;
 }
 
-static uint64_t run_alone(Split *s) {
-  s->parts = 1;
-  run_part(s, 0);
-  return s->result[0];
+static uint64_t run_alone(Split s) {
+  uint64_t result = 0;
+  s.parts = 1;
+  s.result = &result;
+  run_part(&s, 0);
+  return result;
 }
 
-/* The first part that failed says why; the order of sums does not depend on parts. */
+/* The first part that failed says why; the order of sums does not depend on parts.
+ * Apart, and not inlined: a launch takes little of the stack (engine.c), this much. */
+static __attribute__((noinline)) uint64_t run_parts(Split s) {
+  uint64_t result[TEAM_MOST] = {0};
+  s.backward = atomic_fetch_add(&s.f->turn, 1) & 1;
+  s.result = result;
+  if (!team_run(s.f->team, run_part, &s)) return run_alone(s);
+  for (int i = 0; i < s.parts; i++)
+    if (result[i]) return result[i];
+  return 0;
+}
+
 static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc a) {
   Split s = {.f = f, .buf = buf, .sym = sym, .own = a, .parts = team_threads(f->team)};
   s.code = f->special ? special_code(f, sym) : f->code;
-  if (wants_threads(f, sym)) {
-    s.backward = atomic_fetch_add(&f->turn, 1) & 1;
-    if (!team_run(f->team, run_part, &s)) return run_alone(&s);
-    for (int i = 0; i < s.parts; i++)
-      if (s.result[i]) return s.result[i];
-    return 0;
-  }
-  return run_alone(&s);
+  return wants_threads(f, sym) ? run_parts(s) : run_alone(s);
+}
+
+/* The locals' addresses, too, are only on the stack of those that have some. */
+static __attribute__((noinline)) KStatus
+run_with_locals(Native *f, void *const *buf, const int64_t *sym, KAlloc a, uint64_t *result) {
+  void *all[K_MAX_BUFS], *block = NULL;
+  size_t size = 0;
+  for (uint32_t i = 0; i < f->k->n_params; i++) all[i] = buf[i];
+  KStatus s = with_locals(f->k, all, sym, a, &block, &size);
+  if (s == K_OK) *result = run_code(f, all, sym, a);
+  if (block) a.fn(a.user, block, size, 0);
+  return s;
 }
 
 KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
   Native *f = ctx;
   const Kernel *k = f->k;
-  void *all[K_MAX_BUFS], *block = NULL;
-  size_t size = 0;
-  KStatus s = K_OK;
-  if (k->n_bufs > k->n_params) {
-    for (uint32_t i = 0; i < k->n_params; i++) all[i] = buf[i];
-    s = with_locals(k, all, sym, a, &block, &size);
-    buf = all;
-  }
   const char *why = NULL;
-  if (s == K_OK) {
-    uint64_t r = run_code(f, buf, sym, a);
-    s = (KStatus)(r & 255);
-    if (s == K_CHECK) why = k->text + (r >> 8);
-  }
-  if (block) a.fn(a.user, block, size, 0);
+  KStatus s = K_OK;
+  uint64_t r = 0;
+  if (k->n_bufs > k->n_params)
+    s = run_with_locals(f, buf, sym, a, &r);
+  else
+    r = run_code(f, buf, sym, a);
+  if (s == K_OK) s = (KStatus)(r & 255);
+  if (s == K_CHECK) why = k->text + (r >> 8);
   if (s == K_DIV_ZERO) why = "integer division by zero";
   if (s == K_BAD_SHIFT) why = "shift amount out of range";
   if (s != K_OK && err) *err = (KError){s, why};

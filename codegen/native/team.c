@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { LOOKS = 4000, MOST = 64 };
+enum { LOOKS = 4000 };
 
 typedef struct {
   Team *team;
@@ -29,7 +29,7 @@ struct Team {
   void *ctx;
   pthread_mutex_t lock;
   pthread_cond_t wake;
-  Worker worker[MOST];
+  Worker worker[TEAM_MOST];
 };
 
 int team_cores(void) {
@@ -79,7 +79,7 @@ static void announce(Team *p) {
 }
 
 Team *team_new(int threads) {
-  if (threads > MOST) threads = MOST;
+  if (threads > TEAM_MOST) threads = TEAM_MOST;
   Team *p = threads > 1 ? calloc(1, sizeof *p) : NULL;
   if (!p) return NULL;
   atomic_flag_clear(&p->busy);

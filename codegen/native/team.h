@@ -4,11 +4,12 @@
 #define RVM_CODEGEN_NATIVE_TEAM_H
 #include <stdbool.h>
 
+enum { TEAM_MOST = 64 };                     /* threads of a team             */
 typedef struct Team Team;
 /* Cores this process may use. */
 int   team_cores(void);
-/* So many threads, the caller of team_run among them; NULL: fewer than two, or
- * they cannot be had. */
+/* So many threads, at most TEAM_MOST, the caller of team_run among them; NULL:
+ * fewer than two, or they cannot be had. */
 Team *team_new(int threads);
 void  team_free(Team *p);                    /* NULL is fine; no team_run is under way */
 int   team_threads(const Team *p);           /* 1 of NULL                     */
