@@ -21,7 +21,6 @@ typedef struct AD {
   Map fn_dims;                      /* names of dims that functions bind               */
   VEC(Fn *) fns;                    /* of the module before the round                  */
   Map has_forms;                    /* Fn -> answers of step.c                         */
-  Map made_for;                     /* key of a form of a definition -> Global         */
   Map adj, dual;                    /* key -> DataDef made                             */
   Map forward;                      /* DataDef -> that of its duals (dual.c)           */
   Map made_of;                      /* DataDef made here -> DataDef it is for          */

@@ -138,13 +138,15 @@ static bool has_type_vars(Type *t) {
   return yes;
 }
 
+/* One definition for each form of one, however many rounds ask for it; other
+ * rounds make another when what they make is differentiated again.            */
 static Global *of_global(AD *ad, DiffKind k, Global *g, Type *t) {
   const TyEnv *env = ad_match(g->type, t, NULL);
   StrBuf b = {0};
-  buf_fmt(&b, "%d %p", (int)k, (void *)g);
+  buf_fmt(&b, "%d%s %p", (int)k, ad->last ? " last" : "", (void *)g);
   for (const TyEnv *e = env; e; e = e->up) buf_fmt(&b, " %s", type_text(e->type));
   Sym key = sym(ad->cx->syms, buf_text(&b));
-  Global *made = map_get(&ad->made_for, map_ptr(key));
+  Global *made = map_get(&ad->m->derivatives, map_ptr(key));
   if (made) return made;
   Fn *fn = surface_fn(ad, k, g->fn, env, true);
   if (!fn) return NULL;
@@ -152,7 +154,7 @@ static Global *of_global(AD *ad, DiffKind k, Global *g, Type *t) {
       [DIFF_Grad] = "grad", [DIFF_Vjp] = "vjp", [DIFF_Jvp] = "jvp"};
   made = ad_global(ad, str_fmt("%s_%s", g->name, suffix[k]), fn);
   made->span = g->span;
-  map_set(&ad->made_for, map_ptr(key), made);
+  map_set(&ad->m->derivatives, map_ptr(key), made);
   return made;
 }
 

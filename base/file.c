@@ -5,12 +5,16 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -93,6 +97,7 @@ static const char *write_in_place(const char *path, const void *bytes, size_t n)
   return err;
 }
 
+/* ---- temporary files: PATH.PROCESS.NUMBER.tmp, locked while they are written -------------- */
 static int open_beside(const char *path, char **name) {
   int fd = -1;
   for (int i = 0; i < 100; i++) {
@@ -100,8 +105,47 @@ static int open_beside(const char *path, char **name) {
     fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0 || errno != EEXIST) break;
   }
+  if (fd >= 0) (void)flock(fd, LOCK_EX | LOCK_NB);
   return fd;
 }
+
+/* Is name a temporary one of base, of a process that is not there any more? */
+static bool is_left(const char *name, const char *base) {
+  size_t n = strlen(base);
+  char *end;
+  if (strncmp(name, base, n) != 0 || name[n] != '.' || !isdigit((unsigned char)name[n + 1]))
+    return false;
+  errno = 0;
+  long pid = strtol(name + n + 1, &end, 10);
+  if (errno || pid <= 0 || (pid_t)pid != pid || *end != '.') return false;
+  size_t digits = strspn(end + 1, "0123456789");
+  if (digits == 0 || strcmp(end + 1 + digits, ".tmp") != 0) return false;
+  return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* Processes are numbered anew in a container, so one that seems gone may be
+ * writing: then it holds the lock. */
+static void remove_left(int folder, const char *name) {
+  int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return;
+  struct stat st;
+  if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    unlinkat(folder, name, 0);
+  close(fd);
+}
+
+void file_sweep(const char *path) {
+  char *real = realpath(path, NULL);
+  const char *target = real ? str_fmt("%s", real) : path, *slash = strrchr(target, '/');
+  free(real);
+  const char *base = slash ? slash + 1 : target;
+  DIR *d = opendir(slash ? str_fmt("%.*s", (int)(base - target), target) : ".");
+  for (struct dirent *e; d && (e = readdir(d));)
+    if (is_left(e->d_name, base)) remove_left(dirfd(d), e->d_name);
+  if (d) closedir(d);
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
 
 const char *file_write(const char *path, const void *bytes, size_t n) {
   struct stat st;
@@ -112,6 +156,7 @@ const char *file_write(const char *path, const void *bytes, size_t n) {
   char *tmp;
   const char *target = real ? str_fmt("%s", real) : path, *err = NULL;
   free(real);
+  file_sweep(target);
   int fd = open_beside(target, &tmp);
   if (fd < 0) return why();
   if (there) (void)!fchmod(fd, st.st_mode & 07777);

@@ -50,7 +50,7 @@ static int run_grad(void *opts, int n, char **args) {
     return report(&d, code);
   }
   if (!driver_gradient(&d, m, f, form, &code)) return report(&d, code);
-  d.passes = "copy,dce";
+  d.passes = "copy,cse,copy,dce"; /* no operation twice, nothing without use */
   if (!o->raw && !driver_optimise(&d, m, NULL, &code)) return code;
   driver_report(&d); /* warnings */
   StrBuf b = {0};

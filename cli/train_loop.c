@@ -364,6 +364,8 @@ int train_loop(const TrainOpts *o, const Plan *plan, Machine *m, DataSet *train,
                       .steps = steps,
                       .examples = train->n,
                       .names = names};
+  if (o->checkpoint) file_sweep(o->checkpoint);
+  if (o->out) file_sweep(o->out);
   bool ok = find_entries(&l) && monitor_known(&l) && first_values(&l) && start_from(&l) &&
             resume(&l) && open_log(&l);
   Watch *watch = ok ? watch_start(m->vm) : NULL;

@@ -133,6 +133,7 @@ typedef struct Module {
   VEC(DataDef *) types;   Map type_by_name;   /* Sym -> DataDef                 */
   VEC(Global *) globals;  Map global_by_name; /* Sym -> Global                  */
   Map ctor_by_name;                           /* Sym -> Ctor                    */
+  Map derivatives;   /* autodiff/: Sym of a form of a definition -> Global      */
   unsigned form;
 } Module;
 Module *module_new(IrCtx *cx, Sources *sources);

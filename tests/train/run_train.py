@@ -350,7 +350,7 @@ def test_kill_anywhere():
         return any(f.startswith('c.safetensors.') for f in os.listdir('.'))
     for i in range(8):
         for f in os.listdir('.'):
-            if f.startswith('c.safetensors.'):
+            if f.startswith('c.safetensors.'):  # the last one is for the training to remove
                 os.remove(f)
         at = moments.uniform(.2, .9) * took
         killed = kill_when(writing if i % 2 else lambda seconds: seconds > at, part)
@@ -360,6 +360,7 @@ def test_kill_anywhere():
             tensors('c.safetensors')
     result('killed while writing', written['n'] < 2 and '%d times only' % written['n'])
     check('after the kills', subprocess.run([RVM, 'train', *map(str, part)], capture_output=True, text=True))
+    result('nothing of it left', writing(0) and 'temporary files are left: ' + ' '.join(os.listdir('.')))
     result('as if never killed', digest('whole.safetensors') != digest('part.safetensors') and 'weights differ')
 
 

@@ -6,12 +6,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/checked.h"
 #include "base/diag.h"
@@ -687,6 +690,41 @@ static void a_failed_write_leaves_the_old_file_and_nothing_else(void **state) {
   assert_non_null(file_write("/dev/full", "new", 3));
 }
 
+static bool is_there(const char *name) { return access(in_folder(name), F_OK) == 0; }
+
+static void what_a_killed_writer_left_is_removed_and_nothing_else(void **state) {
+  (void)state;
+  int status;
+  pid_t dead = fork();
+  if (dead == 0) _exit(0);
+  assert_int_equal(waitpid(dead, &status, 0), dead);
+  char left[40], locked[40], alive[40];
+  snprintf(left, sizeof left, "a.%ld.0.tmp", (long)dead);
+  snprintf(locked, sizeof locked, "a.%ld.17.tmp", (long)dead);
+  snprintf(alive, sizeof alive, "a.%ld.0.tmp", (long)getppid());
+  const char *other[] = {alive,
+                         locked,
+                         "b.1.0.tmp",
+                         "a.0.0.tmp",
+                         "a.tmp",
+                         "a.-1.0.tmp",
+                         str_fmt("a.%ld.tmp", (long)dead),
+                         str_fmt("a.%ld.0x.tmp", (long)dead),
+                         str_fmt("a.%ld.0.tmp.x", (long)dead)};
+  enum { OTHERS = sizeof other / sizeof *other };
+  for (int i = 0; i < OTHERS; i++) close(open(in_folder(other[i]), O_CREAT | O_WRONLY, 0600));
+  close(open(in_folder(left), O_CREAT | O_WRONLY, 0600));
+  int fd = open(in_folder(locked), O_RDONLY);
+  assert_int_equal(flock(fd, LOCK_EX), 0);
+  file_sweep(in_folder("a"));
+  assert_false(is_there(left));
+  for (int i = 0; i < OTHERS; i++) assert_true(is_there(other[i]));
+  close(fd);
+  assert_null(file_write(in_folder("a"), "1", 1));
+  assert_false(is_there(locked));
+  assert_int_equal(count_files(), OTHERS);
+}
+
 static void writing_goes_through_links_and_keeps_the_mode(void **state) {
   (void)state;
   struct stat st;
@@ -739,6 +777,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_file_reads_back_as_written, make_folder, remove_folder),
       cmocka_unit_test_setup_teardown(reading_too_much_or_nothing_says_why, make_folder,
                                       remove_folder),
+      cmocka_unit_test_setup_teardown(what_a_killed_writer_left_is_removed_and_nothing_else,
+                                      make_folder, remove_folder),
       cmocka_unit_test_setup_teardown(a_failed_write_leaves_the_old_file_and_nothing_else,
                                       make_folder, remove_folder),
       cmocka_unit_test_setup_teardown(writing_goes_through_links_and_keeps_the_mode, make_folder,
