@@ -25,8 +25,7 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
     return *code = EXIT_BUG, false;
   }
   if (!engine_choose(&m->engine, o->engine, o->threads)) return false;
-  m->engine.kernels =
-      true; /* a step is one long function: slow to compile, and its kernels count */
+  m->engine.kernels = true; /* a step is a long function: compiling it takes longer than it saves */
   if (!engine_start(&m->engine, m->p, bytes, n, true)) return false;
   if (rvm_instance_new(m->p, NULL, host_alloc(), &m->vm, &err) == RVM_OK) return true;
   return *code = machine_failed(m, &err), false;

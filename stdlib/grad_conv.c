@@ -98,28 +98,23 @@ static Atom conv_transpose(GradCx *g, const Conv *c, const Window *w, Atom gy, A
   return gr(g, "reshape_like(slice_like(%a, %a, axes=%l), %a)", d, like, &axes, like);
 }
 
-/* B(gy, x) for one group and any number of axes: a convolution of x by gy with
- * batch and channels exchanged, steps for dilation and dilation for steps. */
+/* Channels G Cg of a batch of N as a batch of Cg with channels G N. */
+static Atom groups_apart(GradCx *g, const Conv *c, Atom x, int64_t groups) {
+  GradInts cut = {5, {0, -4, groups, -1, -2}}, join = {3, {0, -3, -2}}, swap = {.n = c->space + 3};
+  for (int i = 0; i < swap.n; i++) swap.at[i] = i < 3 ? 2 - i : i;
+  x = gr(g, "transpose(reshape(%a, newshape=%l), axes=%l)", x, &cut, &swap);
+  return gr(g, "reshape(%a, newshape=%l)", x, &join);
+}
+
+/* B(gy, x) for any number of axes: a convolution of x by gy with batch and
+ * channels exchanged, steps for dilation and dilation for steps. */
 static Atom weight_conv(GradCx *g, const Conv *c, const Window *w, Atom gy, Atom x, Atom like) {
   GradInts swap = {.n = c->space + 2, .at = {1, 0, 2, 3, 4}},
            axes = {.n = c->space, .at = {2, 3, 4}};
-  Window other = {.stride = w->dilation, .dilation = w->stride, .pad = w->pad, .groups = 1};
-  Atom d = conv(g, c, &other, permuted(g, x, &swap), permuted(g, gy, &swap));
-  d = permuted(g, d, &swap);
+  Window other = {w->dilation, w->stride, w->pad, w->groups};
+  Atom xs = w->groups == 1 ? permuted(g, x, &swap) : groups_apart(g, c, x, w->groups);
+  Atom d = permuted(g, conv(g, c, &other, xs, permuted(g, gy, &swap)), &swap);
   return gr(g, "slice_like(%a, %a, axes=%l)", d, like, &axes);
-}
-
-static Atom group_part(GradCx *g, Atom a, int64_t groups, int64_t k, int64_t axis) {
-  return gr_part(g, gr(g, "split(%a, indices_or_sections=%d, axis=%d)", a, groups, axis), (int)k);
-}
-
-static Atom weight_groups(GradCx *g, const Conv *c, const Window *w, Atom gy, Atom x, Atom like) {
-  if (w->groups == 1) return weight_conv(g, c, w, gy, x, like);
-  Atom *at = NEW_N(Atom, w->groups);
-  for (int64_t k = 0; k < w->groups; k++)
-    at[k] = weight_conv(g, c, w, group_part(g, gy, w->groups, k, 1),
-                        group_part(g, x, w->groups, k, 1), like);
-  return gr(g, "concatenate(%a, axis=0)", gr_tuple(g, (int)w->groups, at));
 }
 
 /* B(gy, x) with the extents of the weight `like`, of type t (OI...). */
@@ -132,7 +127,7 @@ static Atom conv_weight(GradCx *g, const Conv *c, const Window *w, Atom gy, Atom
            "dilation=%l, groups=%d)",
            gy, x, kernel, &w->stride, &w->pad, &w->dilation, w->groups);
   else
-    d = weight_groups(g, c, w, gy, x, like);
+    d = weight_conv(g, c, w, gy, x, like);
   return gr(g, "reshape_like(%a, %a)", d, like);
 }
 

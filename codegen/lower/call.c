@@ -239,8 +239,7 @@ static bool if_(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   if (v) dest = (Dest){.reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type)))};
   Borrow c = fl_borrow(f, &e->If.cond);
   uint32_t other = fl_label_new(f);
-  vec_push(&f->fixup, (uint32_t)f->code.n);
-  fl_insw(f, OP_UNLESS, c.reg, other);
+  fl_unless(f, c.reg, other);
   fl_unborrow(f, c);
   Fork k = fl_fork(f, dest, dying);
   if (!fl_block(f, e->If.then, dest, dying)) return false;

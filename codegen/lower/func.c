@@ -91,10 +91,29 @@ uint32_t fl_pool(FnLower *f, const uint32_t *words, int n) {
 
 uint32_t fl_label_new(FnLower *f) {
   vec_push(&f->label_pc, UINT32_MAX);
+  vec_push(&f->label_uses, 0);
   return (uint32_t)f->label_pc.n - 1;
 }
+
+/* A jump to the place behind it is none. */
+static bool unjump(FnLower *f, uint32_t label) {
+  uint32_t last = (uint32_t)f->code.n - 1;
+  if (f->fixup.n == 0 || vec_last(&f->fixup) != last || f->code.at[last].op != OP_JUMP ||
+      ins_w(f->code.at[last]) != label)
+    return false;
+  uint32_t newest = f->label.n ? vec_last(&f->label).pc : 0;
+  if (newest > last) return false; /* others come here */
+  if (newest == last && f->label.n && f->label_uses.at[label] > 1)
+    return false; /* two labels are two places */
+  f->code.n--, f->fixup.n--;
+  f->label_uses.at[label]--;
+  return true;
+}
+
 void fl_label_here(FnLower *f, uint32_t label) {
+  bool falls = f->code.n > 0 && unjump(f, label);
   f->dead = false;
+  if (falls && f->label_uses.at[label] == 0) return;
   f->label_pc.at[label] = (uint32_t)f->code.n;
   ILabel l = {.pc = (uint32_t)f->code.n, .first = (uint32_t)f->state.n};
   for (int r = 0; r < f->reg.n; r++) {
@@ -104,11 +123,26 @@ void fl_label_here(FnLower *f, uint32_t label) {
   }
   vec_push(&f->label, l);
 }
-void fl_jump(FnLower *f, uint32_t label) {
+
+static void to_label(FnLower *f, OpCode op, uint16_t reg, uint32_t label) {
   if (f->dead) return;
   vec_push(&f->fixup, (uint32_t)f->code.n);
-  fl_insw(f, OP_JUMP, 0, label);
+  f->label_uses.at[label]++;
+  fl_insw(f, op, reg, label);
+}
+void fl_unless(FnLower *f, uint16_t reg, uint32_t label) { to_label(f, OP_UNLESS, reg, label); }
+void fl_jump(FnLower *f, uint32_t label) {
+  to_label(f, OP_JUMP, 0, label);
   f->dead = true;
+}
+void fl_switch(FnLower *f, uint16_t reg, int n, const uint32_t *label) {
+  uint32_t count = (uint32_t)n, pool = fl_pool(f, &count, 1);
+  fl_pool(f, label, n);
+  for (int i = 0; i < n; i++) {
+    vec_push(&f->switch_pool, pool + 1 + (uint32_t)i);
+    f->label_uses.at[label[i]]++;
+  }
+  fl_insw(f, OP_SWITCH, reg, pool);
 }
 
 static void set_w(Ins *i, uint32_t w) { i->b = (uint16_t)w, i->c = (uint16_t)(w >> 16); }

@@ -93,7 +93,7 @@ typedef struct FnLower {
   VEC(Ins) code;
   VEC(ILabel) label;  VEC(IRegState) state;  VEC(ILine) line;
   VEC(uint32_t) fixup;               /* instructions whose W is a label number    */
-  VEC(uint32_t) label_pc;
+  VEC(uint32_t) label_pc, label_uses;
   VEC(uint32_t) switch_pool;         /* pool entries that are label numbers       */
   Span span;                         /* of what is being lowered                  */
   bool dead;                         /* after a jump: nothing falls through here  */
@@ -113,6 +113,8 @@ void     fl_insw(FnLower *f, OpCode op, uint16_t a, uint32_t w);
 uint32_t fl_label_new(FnLower *f);
 void     fl_label_here(FnLower *f, uint32_t label);    /* records the state here    */
 void     fl_jump(FnLower *f, uint32_t label);
+void     fl_unless(FnLower *f, uint16_t reg, uint32_t label);
+void     fl_switch(FnLower *f, uint16_t reg, int n, const uint32_t *label);
 uint32_t fl_pool(FnLower *f, const uint32_t *words, int n);
 uint16_t fl_int(FnLower *f, int64_t v);                /* int64 constant in a fresh register */
 uint16_t fl_const(FnLower *f, const Tensor *t);

@@ -175,22 +175,19 @@ static bool split_data(Matching *m, Matrix *x, int c) {
   Occ o = m->occ.at[x->col[c]];
   DataDef *def = type_resolve(o.type)->data.def;
   uint16_t reg = o.var ? fl_val(f, o.var)->reg : o.reg;
-  /* Within a clause of a match on the same value its constructor is known;
-   * another switch would forget it, and the code behind would miss it. */
-  uint16_t known = f->reg.at[reg].ctor;
+  /* The only one of its type; or within a clause of a match on the same value,
+   * where another switch would forget it, and the code behind would miss it. */
+  uint16_t known = def->n_ctors == 1 ? 1 : f->reg.at[reg].ctor;
   if (known) return inside(m, x, c, &o, def->ctor[known - 1]);
   uint32_t *w = NEW_N(uint32_t, def->n_ctors + 1);
   int n_occ = m->occ.n;
-  w[0] = (uint32_t)def->n_ctors;
-  for (int i = 0; i < def->n_ctors; i++) w[1 + i] = fl_label_new(f);
-  uint32_t pool = fl_pool(f, w, def->n_ctors + 1);
-  for (int i = 0; i < def->n_ctors; i++) vec_push(&f->switch_pool, pool + 1 + (uint32_t)i);
-  fl_insw(f, OP_SWITCH, reg, pool);
+  for (int i = 0; i < def->n_ctors; i++) w[i] = fl_label_new(f);
+  fl_switch(f, reg, def->n_ctors, w);
   Fork k = fl_fork(f, m->dest, m->dying);
   for (int i = 0; i < def->n_ctors; i++) {
     fl_fork_branch(f, &k);
     f->reg.at[reg].ctor = (uint16_t)(i + 1);
-    fl_label_here(f, w[1 + i]);
+    fl_label_here(f, w[i]);
     m->occ.n = n_occ;
     if (!inside(m, x, c, &o, def->ctor[i])) return false;
   }
