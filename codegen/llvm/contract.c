@@ -289,7 +289,7 @@ bool emit_contract(Emit *e, uint32_t at) {
   bool described = describe(&c);
   e->other_order |= ordered && !(described && order_kept(c));
   if (!described) return false;
-  if (window_contract(&c)) return true;
+  if (channels_contract(&c) || window_contract(&c)) return true;
   join_sets(&c);
   Block done = winograd_contract(&c);
   if (!done) return planes_or_tiles(&c);

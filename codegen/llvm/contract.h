@@ -82,8 +82,8 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
  * many partial sums, which do not wait for each other. */
 enum { PACKED, APART = -1 };
 Val tile_function(const Con *c, int height, int halves, int64_t way, int sets);
-/* The same of a packed tile, in the function at hand: height times two vectors to sum. */
-void tile_sums(const Con *c, int height, int sets, Val a, Val b, Val deep, Val stride, Val *sum);
+/* The same of whole columns, in the function at hand: height times two vectors to sum. */
+void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Val deep, Val stride, Val *sum);
 /* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
  * may be a narrower one. */
 Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets);
@@ -110,10 +110,10 @@ bool columns_in_place(const Con *c, Val *stride);
 bool out_function(const Con *c, Sub *s);
 bool choose_epilogue(Con *c);
 /* Can sums go to the epilogue from registers?  The function that takes a whole tile of this
- * height through product and epilogue: arguments rows (packed), columns, depth, stride of the
+ * height through product and epilogue: arguments rows (way: as above), columns, depth, stride of the
  * columns, first row, first column; 0 or a status. */
 bool straight_epilogue(const Con *c);
-bool straight_function(const Con *c, int height, int sets, Sub *s);
+bool straight_function(const Con *c, int height, int64_t way, int sets, Sub *s);
 
 /* ---- contract_window.c ------------------------------------------------------------------- */
 /* One direction of a window: output q, tap t read position step * q + apart * t. */
@@ -133,6 +133,9 @@ typedef struct {
   int64_t pitch, rows, phases;
   Val plane;
 } Window;
+/* Do taps and outputs move factor `data` by steps, with at most one reduced axis beside the taps
+ * (only if channels)?  Sets w's ways and channels. */
+bool read_steps(Con *c, int data, bool channels, Window *w);
 /* Is factor `data` read through a window, with at most one reduced axis beside the taps
  * (only if channels)? */
 bool read_window(Con *c, int data, bool channels, Window *w);
@@ -143,6 +146,10 @@ void set_index(Emit *e, uint32_t var, Val v); /* unless var is KE_NONE        */
 /* A contraction over the taps of a small window, few outputs per channel; false:
  * it is none, nothing is emitted. */
 bool window_contract(Con *c);
+
+/* ---- contract_channels.c ----------------------------------------------------------------- */
+/* A depthwise convolution of channels that lie side by side; false as above. */
+bool channels_contract(Con *c);
 
 /* ---- contract_plane.c -------------------------------------------------------------------- */
 /* A convolution by a constant weight; false as above. */
@@ -179,6 +186,7 @@ typedef struct {
   Part part;                                 /* of the panels, or of an image's rows */
   Val rows, panel, sum, room;                /* scratch                       */
   Val stride;                                /* of columns in place, or NULL  */
+  int64_t pitch;                             /* of rows in place, or PACKED   */
   int heights[ROWS_MAX], n_heights;
   Val each;                                  /* rows of a tile but the last, unless exact */
   bool exact;                                /* tiles have nearly equal heights */

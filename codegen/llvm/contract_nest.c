@@ -12,7 +12,8 @@ enum {
   DEPTH = 8192,          /* of one visit of a tile                          */
   BLOCK_BYTES = 4 << 20, /* of packed rows at a time                        */
   SHALLOW = 512,         /* where the way from a tile to the epilogue matters */
-  FEW_TILES = 2          /* for so few, columns are never worth packing     */
+  FEW_TILES = 2,         /* for so few, columns are never worth packing     */
+  CONFLICT = 2048        /* bytes apart, a tile's rows are in each other's way in L1 */
 };
 
 static Val div_up_by(Emit *e, Val x, Val by) {
@@ -86,10 +87,10 @@ static Val partial_sums(const Nest *t, int h) {
 static Val tile_of_height(const Nest *t, int h, Val columns) {
   Emit *e = t->c->e;
   int64_t n = known_or(t->n, -1), known;
-  Val one = tile_for(t->c, h, n, columns, PACKED, 1);
+  Val one = tile_for(t->c, h, n, columns, t->pitch, 1);
   Val few = partial_sums(t, h);
   if (val_known(few, &known) && !known) return one;
-  Val more = tile_for(t->c, h, n, columns, PACKED, 2 * SETS_ROWS / h);
+  Val more = tile_for(t->c, h, n, columns, t->pitch, 2 * SETS_ROWS / h);
   return LLVMBuildSelect(e->b, few, more, one, "");
 }
 
@@ -261,6 +262,7 @@ static void take_scratch(Nest *t) {
   Val fit = LLVMBuildUDiv(e->b, i64_of(e, BLOCK_BYTES), at_bytes(c, mul(e, t->k, max)), "");
   fit = i64_min(e, one_at_least(e, fit), one_at_least(e, t->tiles));
   Val ready = t->packed[ROWS] ? LLVMBuildIsNotNull(e->b, t->packed[ROWS], "") : NULL;
+  if (t->pitch) ready = LLVMConstInt(int_type(e, 1), 1, 0);
   Val found = t->packed[COLS] ? LLVMBuildIsNotNull(e->b, t->packed[COLS], "") : NULL;
   t->per_block = ready ? LLVMBuildSelect(e->b, ready, t->tiles, fit, "") : fit;
   Val rows = mul(e, mul(e, fit, max), t->k), panel = mul(e, width, t->k);
@@ -280,13 +282,23 @@ static void take_scratch(Nest *t) {
 }
 
 /* ---- the loops ---------------------------------------------------------------------------- */
-/* Is a known single row of x where it lies a packed tile? */
-static bool row_in_place(const Con *c) {
-  int64_t down;
+/* How far apart rows are that can be read where they lie, side by side in the depth: a single
+ * known one, or, of known ones, those that would be packed for columns that are packed too.  0:
+ * they cannot. */
+static int64_t rows_in_place(const Con *c) {
+  int64_t down, pitch;
+  uint32_t buf;
+  Val stride;
   const KNode *n = &c->e->k->node[c->factor[ROWS]];
-  const Set *d = &c->depth[ROWS];
-  return known_or(c->side[ROWS].total, 0) == 1 && n->kind == KN_Load && (DType)n->dtype == c->t &&
-         d->n == 1 && load_stride(c->e, c->factor[ROWS], d->axis[0].var, &down) && down == 1;
+  const Set *d = &c->depth[ROWS], *s = &c->pack[ROWS];
+  int64_t rows = known_or(c->side[ROWS].total, 0);
+  if (rows < 1 || n->kind != KN_Load || (DType)n->dtype != c->t || d->n != 1) return 0;
+  if (!load_stride(c->e, c->factor[ROWS], d->axis[0].var, &down) || down != 1) return 0;
+  if (rows == 1) return 1;
+  if (s->n != 1 || !load_stride(c->e, c->factor[ROWS], s->axis[0].var, &pitch) || pitch < 1)
+    return 0;
+  if (!constant_buffer(c, COLS, &buf) || columns_in_place(c, &stride)) return 0;
+  return pitch * c->bytes % CONFLICT ? pitch : 0;
 }
 
 /* The address of a factor that is a load, at position `at` of its side, depth 0. */
@@ -331,7 +343,7 @@ static Val block_of_rows(const Nest *t, Val from, Val to) {
   Emit *e = c->e;
   Val r0 = first_row(t, from);
   Either x;
-  if (row_in_place(c)) return in_place(c, ROWS, i64_of(e, 0));
+  if (t->pitch) return in_place(c, ROWS, r0);
   if (t->packed[ROWS]) {
     x = either(e, LLVMBuildIsNotNull(e->b, t->packed[ROWS], ""));
     Val off = mul(e, flat_batch(c), side_elements(t, ROWS));
@@ -430,7 +442,8 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Loop i = loop_begin(e, sub(e, v->to, v->from));
   Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
   Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
-  Val off = add(e, mul(e, sub(e, row, r0), t->k), mul(e, v->k, height));
+  Val apart = t->pitch ? i64_of(e, t->pitch) : t->k, step = t->pitch ? i64_of(e, 1) : height;
+  Val off = add(e, mul(e, sub(e, row, r0), apart), mul(e, v->k, step));
   Val a = con_at(c, v->rows, off), arg[7] = {a, b, sum, kk, v->stride, first, v->rows};
   Block out = new_block(e, "out"), next = new_block(e, "");
   if (t->straight) visit_whole(t, v, a, row, height, next);
@@ -477,11 +490,10 @@ static void visit_panels(const Nest *t, Val from, Val to) {
 
 static bool make_functions(Nest *t) {
   for (int side = 0; side < 2; side++)
-    if ((side != ROWS || !row_in_place(t->c)) && !pack_function(t->c, side, &t->pack[side]))
-      return false;
+    if ((side != ROWS || !t->pitch) && !pack_function(t->c, side, &t->pack[side])) return false;
   for (int i = 0; t->straight && i < t->n_heights; i++) {
     int h = t->heights[i], sets = known_or(partial_sums(t, h), 0) ? 2 * SETS_ROWS / h : 1;
-    if (!straight_function(t->c, h, sets, &t->whole[i])) return false;
+    if (!straight_function(t->c, h, t->pitch, sets, &t->whole[i])) return false;
   }
   return out_function(t->c, &t->out);
 }
@@ -492,7 +504,7 @@ static void tiled(Nest *t) {
   Loop l[K_MAX_LOOPS];
   uint32_t buf;
   for (int side = 0; side < 2; side++)
-    if (constant_buffer(c, side, &buf) && !(side == ROWS && row_in_place(c)))
+    if (constant_buffer(c, side, &buf) && !(side == ROWS && t->pitch))
       t->packed[side] = packed_side(t, side, buf);
   take_scratch(t);
   t->part = emit_part(e, c->at, t->panels);
@@ -523,6 +535,7 @@ bool tiled_contract(Con *c) {
   t.straight = t.exact && known_or(t.n, width) >= width && known_or(t.k, SHALLOW + 1) <= SHALLOW &&
                straight_epilogue(c);
   if (!columns_in_place(c, &t.stride)) t.stride = NULL;
+  t.pitch = rows_in_place(c);
   if (!make_functions(&t)) return false;
   tiled(&t);
   return true;

@@ -119,14 +119,15 @@ bool straight_epilogue(const Con *c) {
   return !c->by_rows && c->in_lanes && c->out[ROWS].n == 1 && c->out[COLS].n == 1;
 }
 
-bool straight_function(const Con *c, int height, int sets, Sub *s) {
+bool straight_function(const Con *c, int height, int64_t way, int sets, Sub *s) {
   Con in;
   LLVMTypeRef i64 = int_type(c->e, 64), p = ptr_type(c->e), more[6] = {p, p, i64, i64, i64, i64};
   if (!sub_begin(c, &in, s, "tile.whole", more, 6)) return false;
   Emit *e = in.e;
   const KStmt *at = statement(c);
   Val sum[2 * ROWS_MAX];
-  tile_sums(&in, height, sets, sub_arg(s, 0), sub_arg(s, 1), sub_arg(s, 2), sub_arg(s, 3), sum);
+  tile_sums(&in, height, way, sets, sub_arg(s, 0), sub_arg(s, 1), sub_arg(s, 2), sub_arg(s, 3),
+            sum);
   for (int i = 0; i < 2 * height; i++) {
     Lanes l = {e, c->lanes, last_var(&c->out[COLS]), NULL};
     set_var(e, last_var(&c->out[ROWS]), add(e, sub_arg(s, 4), i64_of(e, i / 2)));

@@ -153,8 +153,9 @@ static void tile_body(const Tile *t, Val sums, Val first) {
   LLVMBuildRetVoid(e->b);
 }
 
-void tile_sums(const Con *c, int height, int sets, Val a, Val b, Val deep, Val stride, Val *sum) {
-  Tile t = {c, height, 2, 2 * height, sets, 4, PACKED, a, b, deep, stride, a};
+void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Val deep, Val stride,
+               Val *sum) {
+  Tile t = {c, height, 2, 2 * height, sets, 4, way, a, b, deep, stride, a};
   Depth d;
   for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, 0));
   all_depths(&t, &d);

@@ -72,11 +72,15 @@ static bool read_ways(const Con *c, Window *w) {
   return read_way(c, f, &w->across) && read_way(c, f, &w->down);
 }
 
-bool read_window(Con *c, int data, bool channels, Window *w) {
-  int64_t along;
+bool read_steps(Con *c, int data, bool channels, Window *w) {
   *w = (Window){.c = c, .data = data, .channel = KE_NONE, .channels = 1};
   w->down = w->across = (Way){KE_NONE, KE_NONE, 1, 1, 1, 1};
-  if (!read_taps(c, channels, w) || !read_outputs(c, w) || !read_ways(c, w)) return false;
+  return read_taps(c, channels, w) && read_outputs(c, w) && read_ways(c, w);
+}
+
+bool read_window(Con *c, int data, bool channels, Window *w) {
+  int64_t along;
+  if (!read_steps(c, data, channels, w)) return false;
   if (!load_stride(c->e, c->factor[data], w->across.out, &along) || along > MAX_STRIDE)
     return false;
   for (w->lanes = c->lanes; w->lanes > 4 && w->lanes / 2 >= w->across.n;) w->lanes /= 2;

@@ -342,7 +342,12 @@ static void convolutions_of_all_kinds(void **state) {
       {1, 4, 8, 8, 14, 14, 3, 3, 1, 1, 1, false},  {2, 3, 5, 7, 12, 17, 3, 3, 1, 1, 1, false},
       {1, 1, 9, 24, 8, 30, 3, 3, 2, 1, 1, false},  {1, 1, 6, 40, 9, 8, 3, 3, 1, 1, 1, false},
       {1, 2, 1, 1, 96, 70, 3, 3, 1, 1, 1, false},  {2, 2, 1, 2, 93, 112, 3, 3, 2, 1, 1, false},
-      {1, 2, 1, 1, 75, 80, 5, 3, 1, 0, 2, false},  {1, 2, 1, 1, 200, 80, 3, 3, 3, 1, 1, false}};
+      {1, 2, 1, 1, 75, 80, 5, 3, 1, 0, 2, false},  {1, 2, 1, 1, 200, 80, 3, 3, 3, 1, 1, false},
+      {1, 64, 1, 1, 25, 5, 3, 3, 1, 1, 1, true},   {2, 40, 1, 1, 9, 17, 3, 3, 2, 1, 1, true},
+      {1, 24, 1, 1, 14, 27, 5, 5, 1, 2, 1, true},  {2, 33, 1, 1, 12, 30, 3, 3, 1, 2, 2, true},
+      {1, 16, 1, 1, 9, 9, 3, 4, 3, 0, 1, true},    {1, 17, 1, 1, 4, 2, 5, 5, 1, 2, 1, true},
+      {1, 8, 1, 1, 30, 1, 7, 1, 1, 3, 1, true},    {1, 32, 1, 1, 3, 40, 1, 5, 2, 2, 1, true},
+      {2, 1, 40, 70, 9, 11, 1, 1, 1, 0, 1, true},  {1, 1, 512, 33, 5, 7, 1, 1, 1, 0, 1, true}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
@@ -353,7 +358,7 @@ static void random_convolutions(void **state) {
   for (int i = 0; i < 40;) {
     Conv v = {1 + below(2), 1 + below(3), 1 + below(9), 1 + below(20), 1 + below(20), 1 + below(40),
               1 + below(4), 1 + below(4), 1 + below(3), below(3),      1 + below(2),  below(2)};
-    if (below(2)) v.g = 1 + below(12), v.ic = 1, v.oc = 1 + below(2);
+    if (below(2)) v.g = 1 + below(24), v.ic = 1, v.oc = 1 + below(2);
     if (v.h + 2 * v.pad < v.dilation * (v.kh - 1) + 1) continue;
     if (v.w + 2 * v.pad < v.dilation * (v.kw - 1) + 1) continue;
     i++;
