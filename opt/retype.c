@@ -65,6 +65,12 @@ static TypeArgs *retype_inst(Retype *r, const TypeArgs *in) {
   return to;
 }
 
+static bool holds(Oblige o) {
+  int64_t a, b;
+  if (o.kind == OBLIGE_Equal) return dim_equal(o.a, o.b);
+  return o.kind == OBLIGE_AtLeast && dim_is_const(o.a, &a) && dim_is_const(o.b, &b) && a >= b;
+}
+
 static void retype_checks(Retype *r, Expr *e) {
   if (!e->n_oblige) return;
   Oblige *to = NEW_N(Oblige, e->n_oblige);
@@ -73,8 +79,7 @@ static void retype_checks(Retype *r, Expr *e) {
     Oblige o = e->oblige[i];
     o.a = retyped_dim(r, o.a);
     o.b = retyped_dim(r, o.b);
-    if (o.kind == OBLIGE_Equal && dim_equal(o.a, o.b)) continue;
-    to[n++] = o;
+    if (!holds(o)) to[n++] = o;
   }
   e->oblige = to;
   e->n_oblige = n;
