@@ -75,12 +75,13 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
 
 /* ---- contract_tile.c: functions shared by a module ----------------------------------- */
 /* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
- * in elements, whether sum starts at zero, and a base.  halves: the columns that are computed, in
- * half vectors, 1 to 4; sum's rows are 2 vectors apart.  way: APART: a is an array of 32-bit
+ * in elements, whether sum starts at zero, a base and a step.  halves: the columns that are computed,
+ * in half vectors, 1 to 4; sum's rows are 2 vectors apart.  way: APART: a is an array of 32-bit
  * offsets from the base, in elements, one per depth, to where the rows lie side by side;
- * above 0: rows lie so many elements apart, depths side by side.  sets: each sum is that of so
- * many partial sums, which do not wait for each other. */
-enum { PACKED, APART = -1 };
+ * above 0: rows lie so many elements apart, depths side by side.  If not APART, base is memory
+ * that will be read soon: it is brought into the cache, at each depth a line `step` bytes on.
+ * sets: each sum is that of so many partial sums, which do not wait for each other. */
+enum { PACKED, APART = -1, TILE_ARGS = 8 };
 Val tile_function(const Con *c, int height, int halves, int64_t way, int sets);
 /* The same of whole columns, in the function at hand: height times two vectors to sum. */
 void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Val deep, Val stride, Val *sum);

@@ -384,15 +384,22 @@ static Val panel_now(const Nest *t, Val panel, Val columns, Val *stride) {
   return at;
 }
 
+/* A panel of columns that are packed for good. */
+static Val kept_panel(const Nest *t, Val panel) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Val batch = mul(e, flat_batch(c), side_elements(t, COLS));
+  Val elements = mul(e, i64_of(e, 2 * (int)c->lanes), t->k);
+  return con_at(c, t->packed[COLS], add(e, batch, mul(e, panel, elements)));
+}
+
 static Val panel_of(const Nest *t, Val panel, Val columns, Val *stride) {
   const Con *c = t->c;
   Emit *e = c->e;
   if (!t->packed[COLS]) return panel_now(t, panel, columns, stride);
   Val width = i64_of(e, 2 * (int)c->lanes), now;
   Either x = either(e, LLVMBuildIsNotNull(e->b, t->packed[COLS], ""));
-  Val off =
-      add(e, mul(e, flat_batch(c), side_elements(t, COLS)), mul(e, mul(e, panel, width), t->k));
-  either_is(e, &x, 0, con_at(c, t->packed[COLS], off), width);
+  either_is(e, &x, 0, kept_panel(t, panel), width);
   Val at = panel_now(t, panel, columns, &now);
   either_is(e, &x, 1, at, now);
   at = either_value(e, &x, 0);
@@ -411,6 +418,7 @@ void return_failure(Emit *e, Val status) {
 /* All tiles of a block times one panel, [k, k + kk) of the depth. */
 typedef struct {
   Val from, to, rows, col, cols, b, stride, k;
+  Val next; /* the panel to bring into the cache meanwhile */
 } Visit;
 /* A tile at `a`, if the panel is whole: then all of it, and on at next. */
 static void visit_whole(const Nest *t, const Visit *v, Val a, Val row, Val height, Block next) {
@@ -430,6 +438,18 @@ static void visit_whole(const Nest *t, const Visit *v, Val a, Val row, Val heigh
   LLVMPositionBuilderAtEnd(e->b, part);
 }
 
+/* Where tile i of a block brings its share of the next panel from, and the bytes per depth.  A
+ * tile that is alone reads memory as fast as it can, and brings what it reads itself. */
+static Val share_ahead(const Nest *t, const Visit *v, Val i, Val kk, Val *step) {
+  Emit *e = t->c->e;
+  Val line = at_bytes(t->c, i64_of(e, 2 * (int)t->c->lanes)), tiles = sub(e, v->to, v->from);
+  Val alone = LLVMBuildICmp(e->b, LLVMIntEQ, tiles, i64_of(e, 1), "");
+  Val base = LLVMBuildSelect(e->b, alone, v->b, v->next, "");
+  *step = div_up_by(e, line, tiles);
+  Val from = add(e, mul(e, v->k, line), mul(e, mul(e, i, kk), *step));
+  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &from, 1, "");
+}
+
 static void visit_tiles(const Nest *t, const Visit *v) {
   const Con *c = t->c;
   Emit *e = c->e;
@@ -442,12 +462,13 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Loop i = loop_begin(e, sub(e, v->to, v->from));
   Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
   Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
-  Val apart = t->pitch ? i64_of(e, t->pitch) : t->k, step = t->pitch ? i64_of(e, 1) : height;
-  Val off = add(e, mul(e, sub(e, row, r0), apart), mul(e, v->k, step));
-  Val a = con_at(c, v->rows, off), arg[7] = {a, b, sum, kk, v->stride, first, v->rows};
+  Val apart = t->pitch ? i64_of(e, t->pitch) : t->k, deeper = t->pitch ? i64_of(e, 1) : height;
+  Val off = add(e, mul(e, sub(e, row, r0), apart), mul(e, v->k, deeper));
+  Val a = con_at(c, v->rows, off), step, ahead = share_ahead(t, v, i.i, kk, &step);
+  Val arg[TILE_ARGS] = {a, b, sum, kk, v->stride, first, ahead, step};
   Block out = new_block(e, "out"), next = new_block(e, "");
   if (t->straight) visit_whole(t, v, a, row, height, next);
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, 7, "");
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, TILE_ARGS, "");
   LLVMBuildCondBr(e->b, last, out, next);
   LLVMPositionBuilderAtEnd(e->b, out);
   Val more[6] = {sum, row, rows, v->col, v->cols, t->room};
@@ -471,6 +492,17 @@ static Val first_panel(const Nest *t, Val *step) {
   return LLVMBuildSelect(e->b, back, sub(e, t->panels, one), zero, "");
 }
 
+/* The panel that comes after the j-th, at `next`: constants may come from far.  Another one is in
+ * the cache already, or is not there before its time. */
+static Val next_panel(const Nest *t, Val j, Val next, Val now) {
+  Emit *e = t->c->e;
+  if (!t->packed[COLS]) return now;
+  Val more = less(e, add(e, j, i64_of(e, 1)), sub(e, t->part.to, t->part.from));
+  Val kept = LLVMBuildIsNotNull(e->b, t->packed[COLS], "");
+  Val is = LLVMBuildAnd(e->b, more, kept, "");
+  return LLVMBuildSelect(e->b, is, kept_panel(t, next), now, "");
+}
+
 static void visit_panels(const Nest *t, Val from, Val to) {
   const Con *c = t->c;
   Emit *e = c->e;
@@ -481,6 +513,7 @@ static void visit_panels(const Nest *t, Val from, Val to) {
   v.col = mul(e, panel, width);
   v.cols = i64_min(e, sub(e, t->n, v.col), width);
   v.b = panel_of(t, panel, v.cols, &v.stride);
+  v.next = next_panel(t, j.i, add(e, panel, step), v.b);
   Loop k = loop_begin_step(e, t->k, DEPTH);
   v.k = k.i;
   visit_tiles(t, &v);

@@ -186,8 +186,9 @@ static void visit_row(const Plane *p, Val image, Val row, Val panel, Val col, Va
   Loop s = loop_begin(e, i64_of(e, p->segments));
   Val start = segment_start(p, s.i), height = sub(e, segment_start(p, add(e, s.i, one)), start);
   Val base = con_at(c, p->nest.rows, add(e, line, start));
-  Val arg[7] = {table, b, p->nest.sum, depth, width, LLVMConstInt(int_type(e, 1), 1, 0), base};
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, height, cols), arg, 7, "");
+  Val yes = LLVMConstInt(int_type(e, 1), 1, 0), none = i64_of(e, 0);
+  Val arg[TILE_ARGS] = {table, b, p->nest.sum, depth, width, yes, base, none};
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, height, cols), arg, TILE_ARGS, "");
   Val more[6] = {p->nest.sum, add(e, first, start), height, col, cols, p->nest.room};
   return_failure(e, sub_call(c, &p->nest.out, more, 6));
   loop_end(e, &s);

@@ -29,6 +29,7 @@ typedef struct {
   int halves;             /* the columns; odd: the last vector is half as long */
   int64_t way;            /* how rows of a are found: PACKED, APART, or their pitch */
   Val a, b, deep, stride, base;
+  Val step; /* of memory to be brought into the cache, or NULL */
 } Tile;
 
 static unsigned lanes_of(const Tile *t, int j) {
@@ -70,6 +71,17 @@ static Val next_rows(const Tile *t, Val a) {
   return LLVMBuildInBoundsGEP2(e->b, int_type(e, 32), a, &one, 1, "");
 }
 
+/* Asks for memory that a later tile reads. */
+static void look_ahead(const Tile *t, Val k) {
+  Emit *e = t->c->e;
+  if (!t->step) return;
+  LLVMTypeRef i32 = int_type(e, 32);
+  Val off = mul(e, k, t->step);
+  Val at = LLVMBuildGEP2(e->b, int_type(e, 8), t->base, &off, 1, "");
+  Val arg[4] = {at, LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0), LLVMConstInt(i32, 1, 0)};
+  (void)emit_intrinsic(e, "llvm.prefetch", ptr_type(e), arg, 4);
+}
+
 typedef struct {
   Val k, a, b;
   Val sum[4 * BUSY + 2 * ROWS_MAX];
@@ -96,6 +108,7 @@ static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
   Val now[3 + 4 * BUSY + 2 * ROWS_MAX];
   memcpy(now, phi, sizeof now);
   for (int s = 0; s < steps; s++) {
+    look_ahead(t, add(e, phi[0], i64_of(e, s)));
     tile_step(t, rows_at(t, now[1]), now[2], &now[3 + s % sets * t->n]);
     now[1] = next_rows(t, now[1]);
     now[2] = con_at(c, now[2], t->stride);
@@ -155,7 +168,7 @@ static void tile_body(const Tile *t, Val sums, Val first) {
 
 void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Val deep, Val stride,
                Val *sum) {
-  Tile t = {c, height, 2, 2 * height, sets, 4, way, a, b, deep, stride, a};
+  Tile t = {c, height, 2, 2 * height, sets, 4, way, a, b, deep, stride, a, NULL};
   Depth d;
   for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, 0));
   all_depths(&t, &d);
@@ -164,8 +177,8 @@ void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Va
 
 LLVMTypeRef tile_type(const Emit *e) {
   LLVMTypeRef p = ptr_type(e), i64 = int_type(e, 64);
-  LLVMTypeRef arg[7] = {p, p, p, i64, i64, int_type(e, 1), p};
-  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, 7, false);
+  LLVMTypeRef arg[TILE_ARGS] = {p, p, p, i64, i64, int_type(e, 1), p, i64};
+  return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, TILE_ARGS, false);
 }
 
 /* An internal function of the module that is made once; *new says it has no body. */
@@ -209,10 +222,21 @@ Val tile_function(const Con *c, int height, int halves, int64_t way, int sets) {
   Emit in;
   Con own = open_shared(c, &in, fn);
   int vectors = (halves + 1) / 2;
-  Val arg[7];
+  Val arg[TILE_ARGS];
   LLVMGetParams(fn, arg);
-  Tile t = {&own, height, vectors, height * vectors, sets,   halves,
-            way,  arg[0], arg[1],  arg[3],           arg[4], arg[6]};
+  Tile t = {&own,
+            height,
+            vectors,
+            height * vectors,
+            sets,
+            halves,
+            way,
+            arg[0],
+            arg[1],
+            arg[3],
+            arg[4],
+            arg[6],
+            way == APART ? NULL : arg[7]};
   tile_body(&t, arg[2], arg[5]);
   LLVMDisposeBuilder(in.b);
   return fn;

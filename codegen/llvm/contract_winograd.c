@@ -248,14 +248,15 @@ static void product(const Winograd *p, Val data, Val weights, Val sum, Val cols)
   }
   Val a = con_at(c, data, mul(e, first, i64_of(e, p->pitch)));
   Val to = con_at(c, sum, mul(e, first, i64_of(e, p->width)));
-  Val arg[7] = {a,
-                weights,
-                to,
-                i64_of(e, p->channels),
-                i64_of(e, p->width),
-                LLVMConstInt(int_type(e, 1), 1, 0),
-                a};
-  LLVMBuildCall2(e->b, tile_type(e), fn, arg, 7, "");
+  Val arg[TILE_ARGS] = {a,
+                        weights,
+                        to,
+                        i64_of(e, p->channels),
+                        i64_of(e, p->width),
+                        LLVMConstInt(int_type(e, 1), 1, 0),
+                        a,
+                        i64_of(e, 0)};
+  LLVMBuildCall2(e->b, tile_type(e), fn, arg, TILE_ARGS, "");
   loop_end(e, &i);
 }
 

@@ -48,8 +48,16 @@ bool native_fixable(const Kernel *k) {
 }
 
 /* ---- packed constants --------------------------------------------------------------- */
+/* A kernel that layers share has many, and each lies behind megabytes of weights: a walk through
+ * them all would wait for memory at every one. */
+static _Atomic(Packed *) *list_of(Native *f, const void *src) {
+  uint64_t h = (uint64_t)(uintptr_t)src * UINT64_C(0x9e3779b97f4a7c15);
+  return &f->packed[h >> 32 & (PACKED_LISTS - 1)];
+}
+
 void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
-  for (Packed *p = atomic_load_explicit(&s->native->packed, memory_order_acquire); p; p = p->next)
+  _Atomic(Packed *) *list = list_of(s->native, src);
+  for (Packed *p = atomic_load_explicit(list, memory_order_acquire); p; p = p->next)
     if (p->src == src && p->key == key && p->n == n && p->k == k) return p->at;
   return NULL;
 }
@@ -73,8 +81,9 @@ void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, 
 int64_t jit_pack_done(JitState *s, void *room) {
   Packed *p = s->packing;
   (void)room;
-  p->next = atomic_load(&s->native->packed);
-  while (!atomic_compare_exchange_weak(&s->native->packed, &p->next, p)) continue;
+  _Atomic(Packed *) *list = list_of(s->native, p->src);
+  p->next = atomic_load(list);
+  while (!atomic_compare_exchange_weak(list, &p->next, p)) continue;
   return 0;
 }
 

@@ -51,13 +51,14 @@ typedef struct Version {
   int64_t sym[K_MAX_SYMS];
 } Version;
 
+enum { PACKED_LISTS = 32 };                  /* by the constant's address, see launch.c */
 /* One compiled kernel; the owner chains them by next. */
 struct Native {
   Code code;  const Kernel *k;
   KernelFn slow;  void *slow_ctx;            /* for overlapping buffers; may be NULL */
   Native *next;  uint32_t number;            /* among the program's kernels   */
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
-  Room *room;  _Atomic(struct Packed *) packed;
+  Room *room;  _Atomic(struct Packed *) packed[PACKED_LISTS];
   atomic_uint turn;                          /* launches that asked jit_backward */
   Team *team;  bool splits;  uint64_t cost;  /* team: or NULL; cost: 0 if there are symbols */
   atomic_bool warm;                          /* has been launched             */
