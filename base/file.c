@@ -147,6 +147,20 @@ void file_sweep(const char *path) {
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
+const char *file_may_write(const char *path) {
+  struct stat st;
+  char *name;
+  bool there = stat(path, &st) == 0;
+  if (there && S_ISDIR(st.st_mode)) return "it is a directory";
+  if (there && !S_ISREG(st.st_mode)) return access(path, W_OK) == 0 ? NULL : why();
+  char *real = there ? realpath(path, NULL) : NULL;
+  int fd = open_beside(real ? real : path, &name);
+  free(real);
+  if (fd < 0) return why();
+  close(fd);
+  return unlink(name) == 0 ? NULL : why();
+}
+
 const char *file_write(const char *path, const void *bytes, size_t n) {
   struct stat st;
   bool there = stat(path, &st) == 0;

@@ -11,6 +11,8 @@ const char *file_read(const char *path, size_t limit, char **text, size_t *n); /
  * come when they are touched.  Not to be written; stays until the process ends. */
 const char *file_view(const char *path, size_t limit, const char **bytes, size_t *n);
 const char *file_write(const char *path, const void *bytes, size_t n);
+/* Could file_write write there?  Nothing is left of the attempt. */
+const char *file_may_write(const char *path);
 /* Removes what processes that were killed while they wrote this file left
  * beside it; file_write does so first.                                       */
 void file_sweep(const char *path);

@@ -11,10 +11,11 @@ typedef enum { EXIT_OK = 0, EXIT_REJECTED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3, E
                EXIT_INTERRUPT = 130 } ExitCode;
 
 /* ---- options: one table per command ------------------------------------------ */
-typedef enum { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_COUNT_OF, OPT_NUMBER, OPT_MAYBE } OptKind;
+typedef enum { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_COUNT_OF, OPT_SOME, OPT_NUMBER,
+               OPT_MAYBE } OptKind;
 typedef struct {
   const char *name, *arg, *help;     /* "input", "NAME=SPEC", "..."            */
-  OptKind kind;                      /* COUNT_OF: unsigned integer, NUMBER: real,
+  OptKind kind;                      /* COUNT_OF: unsigned integer, SOME: not 0, NUMBER: real,
                                         MAYBE: text, "" without =VALUE */
   size_t at;                         /* offset into the command's options      */
 } Opt;

@@ -1,6 +1,8 @@
 /* cmd_train.c -- train: options, and the way from a program and data to weights. */
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include "base/file.h"
 #include "base/map.h"
 #include "cli/show.h"
 #include "cli/train_text.h"
@@ -15,8 +17,8 @@ static const Opt train_opts[] = {
       OPT_TEXT, validate),
     O("labels", "HOW", "of recordings: folder, name (before the first _), or FILE.csv", OPT_TEXT,
       labels),
-    O("epochs", "N", "times to go through the data (default 10)", OPT_COUNT_OF, epochs),
-    O("batch", "N", "examples in a step (default 32)", OPT_COUNT_OF, batch),
+    O("epochs", "N", "times to go through the data (default 10)", OPT_SOME, epochs),
+    O("batch", "N", "examples in a step (default 32)", OPT_SOME, batch),
     O("seed", "N", "of first weights, order, dropout (default 0)", OPT_COUNT_OF, seed),
     O("out", "FILE", "write the weights: .safetensors or .npz", OPT_TEXT, out),
     O("from", "FILE", "start from these weights", OPT_TEXT, from),
@@ -52,6 +54,19 @@ static const Opt train_opts[] = {
 
 enum { MOST_BATCH = 1 << 24 };
 
+/* Is it a number in (0, 1)? */
+static bool is_share(const char *s, double *share) {
+  char *end;
+  *share = strtod(s, &end);
+  return end != s && !*end && *share > 0 && *share < 1;
+}
+/* A number, but no share, and no file is called so. */
+static bool is_no_share(const char *s) {
+  char *end;
+  double x = strtod(s, &end);
+  return end != s && !*end && !(x > 0 && x < 1) && access(s, F_OK) != 0;
+}
+
 /* What is wrong with the options, or NULL. */
 static const char *check_options(const TrainOpts *o) {
   const NumberOpt *positive[] = {&o->lr, &o->clip, &o->epsilon};
@@ -67,6 +82,8 @@ static const char *check_options(const TrainOpts *o) {
     return "--checkpoint is a .safetensors file";
   if (o->out && (!tensor_file_known(o->out) || has_suffix(o->out, ".wav")))
     return "--out is a .safetensors or .npz file";
+  if (o->validate && is_no_share(o->validate))
+    return "--validate is a file, or a share above 0 and below 1";
   if (!o->data.n && !o->print_step) return "--data is missing";
   for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
     if (positive[i]->given && !(positive[i]->value > 0 && isfinite(positive[i]->value)))
@@ -79,14 +96,17 @@ static const char *check_options(const TrainOpts *o) {
   return NULL;
 }
 
-/* ---- data -------------------------------------------------------------------------------- */
-/* Is it a number in (0, 1)? */
-static bool is_share(const char *s, double *share) {
-  char *end;
-  *share = strtod(s, &end);
-  return end != s && !*end && *share > 0 && *share < 1;
+/* Found out now rather than after hours. */
+static bool can_write(const TrainOpts *o, int *code) {
+  const char *path[] = {o->out, o->checkpoint, o->log, o->plot};
+  for (size_t i = 0; i < sizeof path / sizeof *path; i++) {
+    const char *why = path[i] ? file_may_write(path[i]) : NULL;
+    if (why) return *code = fail_io(str_fmt("%s: %s", path[i], why)), false;
+  }
+  return true;
 }
 
+/* ---- data -------------------------------------------------------------------------------- */
 /* The columns as the program wants them: @features applied, element types of the
  * parameters of the function that is trained. */
 static bool prepare(const Plan *p, DataSet *d, int *code) {
@@ -228,7 +248,7 @@ static int run_train(void *opts, int n, char **args) {
   driver_init(&d, o->common.diag);
   if (!plan_read(&p, &d, &code)) return code;
   if (o->print_step && !o->data.n) return print_step(&p);
-  if (!read_data(o, &train, &val, &has_val, &code)) return code;
+  if (!can_write(o, &code) || !read_data(o, &train, &val, &has_val, &code)) return code;
   return train_with(o, &p, &train, &val, has_val);
 }
 

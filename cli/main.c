@@ -56,8 +56,11 @@ static bool set_value(const Command *c, const Opt *o, void *opts, const char *te
   case OPT_MAYBE: *(const char **)at = text; return true;
   case OPT_LIST: vec_push((TextList *)at, text); return true;
   case OPT_COUNT_OF:
+  case OPT_SOME:
     *(uint64_t *)at = strtoull(text, &end, 10);
-    if (!errno && *text >= '0' && *text <= '9' && !*end) return true;
+    if (!errno && *text >= '0' && *text <= '9' && !*end &&
+        (o->kind == OPT_COUNT_OF || *(uint64_t *)at > 0))
+      return true;
     break;
   case OPT_NUMBER:
     *(NumberOpt *)at = (NumberOpt){strtod(text, &end), true};
@@ -65,7 +68,10 @@ static bool set_value(const Command *c, const Opt *o, void *opts, const char *te
     break;
   }
   fail_usage(c, "--%s takes %s, found `%s`", o->name,
-             o->kind == OPT_NUMBER ? "a number" : "a whole number", text);
+             o->kind == OPT_NUMBER ? "a number"
+             : o->kind == OPT_SOME ? "a whole number above 0"
+                                   : "a whole number",
+             text);
   return false;
 }
 

@@ -1,6 +1,8 @@
 /* train_batch.c -- arguments of the entries that train and validate: examples
  * stacked into tensors, padded or as lists.                                   */
 #include "cli/train_batch.h"
+#include <math.h>
+#include "cli/element.h"
 #include "cli/show.h"
 
 bool entry_find(Machine *m, const char *name, const DataSet *d, Entry *out) {
@@ -144,4 +146,20 @@ const char *batch_make(Machine *m, Entry *e, const Batch *b, rvm_value params, r
   while (i-- > 0)
     if (e->role[i] != ROLE_Params && e->role[i] != ROLE_State) rvm_value_release(m->vm, in[i]);
   return str_fmt("%%%s: %s", name, why.text);
+}
+
+static bool all_finite(const Tensor *t) {
+  for (int64_t i = 0; i < t->count; i++)
+    if (!isfinite(element_get(t, i))) return false;
+  return true;
+}
+
+const char *batch_odd(const Entry *e, const Batch *b) {
+  for (int i = 0; i < e->n; i++) {
+    if (e->role[i] != ROLE_Column) continue;
+    const Column *c = &b->data->columns.at[e->column[i]];
+    for (int64_t k = 0; dtype_is_float(c->dtype) && k < b->n; k++)
+      if (!all_finite(&c->item[b->order[k]])) return c->name;
+  }
+  return NULL;
 }

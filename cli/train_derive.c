@@ -13,6 +13,7 @@ typedef struct {
   Type *weights;
   const char *weights_text, *state_text;
   bool ok;
+  TextList said; /* what was wrong                          */
 } Derive;
 
 static Type *result_of(const Global *g) { return type_resolve(type_resolve(g->type)->fn.ret); }
@@ -20,9 +21,13 @@ static Type *param_type(const Global *g, int i) {
   return type_resolve(type_resolve(g->type)->fn.param[i]);
 }
 
+/* Each mistake once, though several entries call the same function. */
 static void bad(Derive *v, const Global *g, const char *why) {
-  fprintf(stderr, "rvm: @%s of %s: %s\n", g->name, v->p->path, why);
   v->ok = false;
+  for (int i = 0; i < v->said.n; i++)
+    if (!strcmp(v->said.at[i], why)) return;
+  vec_push(&v->said, why);
+  fprintf(stderr, "rvm: @%s of %s: %s\n", g->name, v->p->path, why);
 }
 
 /* ---- parameters that come from the data --------------------------------------------------- */

@@ -78,10 +78,13 @@ static bool run_step(Loop *l, Entry *e, const int64_t *order, int64_t n, double 
   rvm_value_release(l->m->vm, out);
   l->at.step++;
   if (isfinite(*loss)) return true;
+  const char *column = batch_odd(e, &b);
   return fail(l, EXIT_REJECTED,
-              str_fmt("the loss is %s at step %llu (epoch %llu): a lower --lr or --clip may help",
+              str_fmt("the loss is %s at step %llu (epoch %llu): %s",
                       isnan(*loss) ? "nan" : "infinite", (unsigned long long)l->at.step,
-                      (unsigned long long)l->report.epoch));
+                      (unsigned long long)l->report.epoch,
+                      column ? str_fmt("`%s` of its batch has numbers that are not finite", column)
+                             : "a lower --lr or --clip may help"));
 }
 
 static bool run_steps(Loop *l, double *mean) {
@@ -213,6 +216,8 @@ static bool run_epoch(Loop *l) {
   if (l->o->patience) keep_best(l, &e, &weights.leaves);
   if (l->o->checkpoint && !save(l, &weights)) return false;
   report_epoch(&l->report, l->at.epoch, &e, l->at.step);
+  if (l->report.log && ferror(l->report.log))
+    return fail(l, EXIT_IO, str_fmt("%s: it cannot be written", l->o->log));
   l->report.last = &vec_last(&l->at.history.at);
   const char *why = l->o->plot ? plot_write(l->o->plot, &l->at.history, l->names) : NULL;
   return why ? fail(l, EXIT_IO, why) : true;

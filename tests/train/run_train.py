@@ -565,8 +565,22 @@ def test_errors():
             (['--data', 'train.npz', '--resume'], 2, '--resume needs'),
             (['--data', 'train.npz', '--checkpoint', 'c.npz'], 2, '.safetensors'),
             (['--data', 'train.npz', '--out', 'w.txt'], 2, '--out'),
+            (['--data', 'train.npz', '--validate', '1.5'], 2, 'a share above 0 and below 1'),
+            (['--data', 'train.npz', '--epochs', 0], 2, '--epochs takes a whole number above 0, found `0`'),
+            (['--data', 'train.npz', '--batch', 0], 2, '--batch takes a whole number above 0, found `0`'),
+            (['--data', 'train.npz', '--log', '/dev/full', '--epochs', 9], 4, '/dev/full: it cannot be written'),
+            (['--data', 'train.npz', '--plot', '/dev/full', '--epochs', 9], 4, '/dev/full: No space left'),
             ([], 2, '--data is missing')):
         check(' '.join(map(str, args)), train(lin, *args), code, says)
+    for what in 'out', 'checkpoint', 'log', 'plot':  # before the first epoch, and before the data is read
+        r = train(lin, '--data', 'nothing.npz', '--' + what, 'no/such/w.safetensors')
+        check('--%s that cannot be written' % what, r, 4, 'no/such/w.safetensors: No such')
+    r = train(program(step % '%z: Tensor[(n), float32]'), *data, '--validate', .3)
+    result('a mistake is said once', r.stderr.count('nothing is known') != 1 and r.stderr)
+    bad = X.copy()
+    bad[17, 1] = np.inf
+    np.savez('infinite.npz', x=bad, y=Y)
+    check('infinite data', train(lin, '--data', 'infinite.npz'), 1, '`x` of its batch has numbers that are not finite')
     np.savez('odd.npz', x=X, y=Y[:9])
     check('rows', train(lin, '--data', 'odd.npz'), 1, '`y` has 9 examples, `x` has 50')
     np.savez('wide.npz', x=X.astype(np.float64), y=np.int64(np.round(Y)))

@@ -690,6 +690,17 @@ static void a_failed_write_leaves_the_old_file_and_nothing_else(void **state) {
   assert_non_null(file_write("/dev/full", "new", 3));
 }
 
+static void whether_a_file_can_be_written_is_found_without_a_trace(void **state) {
+  (void)state;
+  assert_null(file_write(in_folder("a"), "old", 3));
+  assert_null(file_may_write(in_folder("a")));
+  assert_null(file_may_write(in_folder("b")));
+  assert_null(file_may_write("/dev/null"));
+  assert_non_null(file_may_write(in_folder("none/b")));
+  assert_non_null(file_may_write(folder));
+  assert_int_equal(count_files(), 1);
+}
+
 static bool is_there(const char *name) { return access(in_folder(name), F_OK) == 0; }
 
 static void what_a_killed_writer_left_is_removed_and_nothing_else(void **state) {
@@ -778,6 +789,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(reading_too_much_or_nothing_says_why, make_folder,
                                       remove_folder),
       cmocka_unit_test_setup_teardown(what_a_killed_writer_left_is_removed_and_nothing_else,
+                                      make_folder, remove_folder),
+      cmocka_unit_test_setup_teardown(whether_a_file_can_be_written_is_found_without_a_trace,
                                       make_folder, remove_folder),
       cmocka_unit_test_setup_teardown(a_failed_write_leaves_the_old_file_and_nothing_else,
                                       make_folder, remove_folder),
