@@ -1,5 +1,7 @@
 /* arena.c -- an allocator over memory of the host's: first fit, coalescing.
  *
+ * Scratch of kernels, which comes and goes between the births and deaths of
+ * tensors, is taken from the far end, so that it leaves no holes between them.
  * Blocks are multiples of 64 bytes at multiples of 64; the caller tells sizes
  * back, so used blocks have no header.  Free blocks form a list in address
  * order, each holding its size and the next.                                 */
@@ -13,6 +15,22 @@ typedef struct Hole {
 } Hole;
 
 static size_t units(size_t n) { return (n + UNIT - 1) & ~(size_t)(UNIT - 1); }
+
+static void *took(rvm_arena *a, void *p, size_t n) {
+  a->used += n;
+  if (a->used > a->peak) a->peak = a->used;
+  return p;
+}
+
+/* The end of the last hole that has more than n bytes, or NULL. */
+static void *take_high(rvm_arena *a, size_t n) {
+  Hole *last = NULL;
+  for (Hole *h = a->free_list; h; h = h->next)
+    if (h->size > n) last = h;
+  if (!last) return NULL;
+  last->size -= n;
+  return took(a, (uint8_t *)last + last->size, n);
+}
 
 static void *take(rvm_arena *a, size_t n) {
   Hole *prev = NULL, *h = a->free_list;
@@ -30,9 +48,7 @@ static void *take(rvm_arena *a, size_t n) {
     prev->next = rest;
   else
     a->free_list = rest;
-  a->used += n;
-  if (a->used > a->peak) a->peak = a->used;
-  return h;
+  return took(a, h, n);
 }
 
 static void give(rvm_arena *a, void *p, size_t n) {
@@ -72,21 +88,22 @@ static int grow(rvm_arena *a, void *p, size_t was, size_t want) {
     prev->next = rest;
   else
     a->free_list = rest;
-  a->used += more;
-  if (a->used > a->peak) a->peak = a->used;
+  (void)took(a, h, more);
   return 1;
 }
 
 static void *arena_fn(void *user, void *old, size_t old_size, size_t new_size, rvm_kind kind) {
   rvm_arena *a = user;
-  (void)kind;
   if (new_size > SIZE_MAX - UNIT) return NULL;
   size_t was = old ? units(old_size) : 0, want = units(new_size);
   if (want == 0) {
     if (was) give(a, old, was);
     return NULL;
   }
-  if (!was) return take(a, want);
+  if (!was) {
+    void *p = kind == RVM_SCRATCH ? take_high(a, want) : NULL;
+    return p ? p : take(a, want);
+  }
   if (want < was) give(a, (uint8_t *)old + want, was - want);
   if (want <= was || grow(a, old, was, want)) return old;
   void *p = take(a, want);

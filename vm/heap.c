@@ -20,7 +20,7 @@ enum {
   CHUNK_HEAD = 64,
   LARGE_HEAD = 32,
   KEEP_IDLE = 1 << 20,
-  KEEP_SCRATCH = 1 << 18, /* bytes kept while unused */
+  KEEP_SCRATCH = 1 << 16, /* bytes kept while unused */
   SPARE_LEAST = 4097,     /* smaller ones have a class    */
   SPARE_MOST = 1 << 28
 };
@@ -58,7 +58,7 @@ bool heap_charge(Heap *h, int64_t bytes) {
 
 static void scratch_give_back(Heap *h) {
   if (!h->scratch.base || h->scratch.out) return;
-  heap_put(h, h->scratch.base, h->scratch.size, RVM_TENSORS);
+  heap_put(h, h->scratch.base, h->scratch.size, RVM_SCRATCH);
   h->scratch.base = NULL;
   h->scratch.size = h->scratch.top = 0;
 }
@@ -68,7 +68,7 @@ static void drop_spares(Heap *h, size_t most) {
   uint32_t n = 0;
   while (n < h->n_spare && h->spare_bytes > most) {
     h->spare_bytes -= h->spare[n].size;
-    heap_put(h, h->spare[n].p, h->spare[n].size, RVM_TENSORS);
+    heap_put(h, h->spare[n].p, h->spare[n].size, h->spare[n].kind);
     n++;
   }
   h->n_spare -= n;
@@ -123,10 +123,10 @@ static void make_room(Heap *h, size_t size) {
   if (h->now + size > h->peak) scratch_give_back(h);
 }
 
-static void *block_get(Heap *h, size_t n) {
+static void *block_get(Heap *h, size_t n, rvm_kind kind) {
   size_t size = block_size(n);
   for (uint32_t i = h->n_spare; size >= SPARE_LEAST && i-- > 0;) {
-    if (h->spare[i].size != size) continue;
+    if (h->spare[i].size != size || h->spare[i].kind != kind) continue;
     void *p = h->spare[i].p;
     h->n_spare--;
     memmove(h->spare + i, h->spare + i + 1, (h->n_spare - i) * sizeof *h->spare);
@@ -134,18 +134,19 @@ static void *block_get(Heap *h, size_t n) {
     return p;
   }
   make_room(h, size);
-  return heap_get(h, size, RVM_TENSORS);
+  return heap_get(h, size, kind);
 }
 
-static void block_put(Heap *h, void *p, size_t n) {
+static void block_put(Heap *h, void *p, size_t n, rvm_kind kind) {
   size_t size = block_size(n);
   if (size < SPARE_LEAST || size > SPARE_MOST) {
-    heap_put(h, p, size, RVM_TENSORS);
+    heap_put(h, p, size, kind);
     return;
   }
   if (h->n_spare == N_SPARE) drop_spares(h, h->spare_bytes - 1);
   drop_spares(h, SPARE_MOST - size);
   h->spare[h->n_spare].p = p;
+  h->spare[h->n_spare].kind = kind;
   h->spare[h->n_spare++].size = size;
   h->spare_bytes += size;
 }
@@ -263,12 +264,12 @@ static size_t data_bytes(const Tensor *t) {
 }
 static void *data_get(Heap *h, size_t n) {
   int cls = class_of(round64(n));
-  return cls == CLASS_LARGE ? block_get(h, n) : pool_get(h, &h->bytes, cls);
+  return cls == CLASS_LARGE ? block_get(h, n, RVM_TENSORS) : pool_get(h, &h->bytes, cls);
 }
 static void data_put(Heap *h, void *p, size_t n) {
   int cls = class_of(round64(n));
   if (cls == CLASS_LARGE)
-    block_put(h, p, n);
+    block_put(h, p, n, RVM_TENSORS);
   else
     pool_put(&h->bytes, cls, p);
 }
@@ -503,7 +504,7 @@ static void scratch_free(Heap *h, void *p, size_t n) {
   if (h->watch_scratch) h->watch_scratch(h->watch_user, p, n, false);
   h->scratch.out--;
   if (!in_scratch(h, p))
-    block_put(h, p, n);
+    block_put(h, p, n, RVM_SCRATCH);
   else if ((uint8_t *)p + round64(n) == h->scratch.base + h->scratch.top)
     h->scratch.top = (size_t)((uint8_t *)p - h->scratch.base);
   if (h->scratch.out == 0) h->scratch.top = 0;
@@ -514,7 +515,7 @@ static void scratch_grow(Heap *h, size_t n) {
   if (n > KEEP_SCRATCH) return;
   scratch_give_back(h);
   make_room(h, n);
-  h->scratch.base = ask(h, NULL, 0, n, RVM_TENSORS);
+  h->scratch.base = ask(h, NULL, 0, n, RVM_SCRATCH);
   h->scratch.size = h->scratch.base ? n : 0;
 }
 
@@ -533,7 +534,7 @@ void *heap_scratch(void *u, void *old, size_t was, size_t want) {
     p = h->scratch.base + h->scratch.top;
     h->scratch.top += n;
   } else {
-    p = block_get(h, want);
+    p = block_get(h, want, RVM_SCRATCH);
     if (!p) return NULL;
   }
   if (h->watch_scratch) h->watch_scratch(h->watch_user, p, want, true);

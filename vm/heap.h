@@ -37,7 +37,7 @@ typedef struct {
   Pool cells, bytes;
   Large *large;
   /* Blocks of dead tensors, oldest first: fresh pages are dear. */
-  struct { void *p; size_t size; } spare[N_SPARE];
+  struct { void *p; size_t size; rvm_kind kind; } spare[N_SPARE];
   uint32_t n_spare;  size_t spare_bytes;
   struct { uint8_t *base; size_t size, top, peak; uint32_t out; } scratch; /* of kernels */
   /* NULL, or told of each tensor with memory of its own: born, and about to die. */

@@ -56,13 +56,15 @@ typedef struct {      /* yours; nothing to free                                 
   char message[240];                 /* one English sentence, always terminated */
 } rvm_error;
 
-typedef enum { RVM_VALUES, RVM_TENSORS, RVM_PROGRAM } rvm_kind;
+/* What memory is for: cells and the stack, elements of tensors, the program, and what
+ * a kernel needs while it runs.  A block is freed under the kind it was asked for. */
+typedef enum { RVM_VALUES, RVM_TENSORS, RVM_PROGRAM, RVM_SCRATCH } rvm_kind;
 typedef struct {      /* realloc-like: NULL refuses; new_size 0 frees.  Blocks aligned to 64. */
   void *(*fn)(void *user, void *old, size_t old_size, size_t new_size, rvm_kind kind);
   void *user;
 } rvm_alloc;
 
-/* An allocator over memory of yours (first fit, coalescing): for devices. */
+/* An allocator over memory of yours (first fit, coalescing, scratch from the far end): for devices. */
 typedef struct { void *base; size_t size, used, peak; void *free_list; } rvm_arena;
 rvm_alloc rvm_arena_alloc(rvm_arena *a, void *memory, size_t bytes);
 

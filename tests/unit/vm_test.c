@@ -868,7 +868,7 @@ static void the_arena_keeps_blocks_apart(void **state) {
     seed = seed * 1664525u + 1013904223u;
     int i = (int)(seed >> 8) % N;
     size_t want = (seed >> 16) % 3 == 0 ? 0 : (seed >> 18) % 1200 + 1;
-    uint8_t *q = a.fn(a.user, p[i], n[i], want, RVM_VALUES);
+    uint8_t *q = a.fn(a.user, p[i], n[i], want, i % 3 ? RVM_VALUES : RVM_SCRATCH);
     for (size_t k = 0; q && k < n[i] && k < want; k++) assert_int_equal(q[k], i);
     if (!q && want) continue;                /* refused: the old block stays  */
     assert_int_equal((uintptr_t)q % 64, 0);
@@ -877,9 +877,26 @@ static void the_arena_keeps_blocks_apart(void **state) {
     if (q) memset(q, i, want);
   }
   for (int i = 0; i < N; i++)
-    if (p[i]) a.fn(a.user, p[i], n[i], 0, RVM_VALUES);
+    if (p[i]) a.fn(a.user, p[i], n[i], 0, i % 3 ? RVM_VALUES : RVM_SCRATCH);
   assert_int_equal(arena.used, 0);
   assert_non_null(a.fn(a.user, NULL, 0, 19000, RVM_VALUES));    /* one hole again */
+}
+
+/* Kernel by kernel: scratch, a tensor born beside it, the scratch gone.  Tensors lie
+ * side by side, so that 7 of 2048 bytes and scratch of as much fill 16384. */
+static void scratch_leaves_no_holes(void **state) {
+  (void)state;
+  static _Alignas(64) uint8_t memory[16384];
+  rvm_arena arena;
+  rvm_alloc a = rvm_arena_alloc(&arena, memory, sizeof memory);
+  for (int i = 0; i < 7; i++) {
+    uint8_t *scratch = a.fn(a.user, NULL, 0, 2048 - 64 * (size_t)(i % 3), RVM_SCRATCH);
+    uint8_t *tensor = a.fn(a.user, NULL, 0, 2048, RVM_TENSORS);
+    assert_non_null(scratch);
+    assert_ptr_equal(tensor, memory + 2048 * i);
+    assert_null(a.fn(a.user, scratch, 2048 - 64 * (size_t)(i % 3), 0, RVM_SCRATCH));
+  }
+  assert_ptr_equal(a.fn(a.user, NULL, 0, 2048, RVM_SCRATCH), memory + 14336); /* all there is */
 }
 
 static void a_misaligned_image_loads(void **state) {
@@ -925,6 +942,7 @@ int main(void) {
     cmocka_unit_test(tensor_calls_survive_every_refused_allocation),
     cmocka_unit_test(an_arena_is_enough),
     cmocka_unit_test(the_arena_keeps_blocks_apart),
+    cmocka_unit_test(scratch_leaves_no_holes),
     cmocka_unit_test(a_misaligned_image_loads),
   };
   return cmocka_run_group_tests_name("vm", tests, NULL, NULL);
