@@ -6,13 +6,16 @@
  * The rows of such products do not depend on each other, so for the first 16 (or
  * 4) elements they are one product, which reads %w once instead of 16 times:
  *
- *   def @f(%xs, %s, %w) {
- *     if (the list has 16) { let %y = nn.dense(concatenate(its first 16), %w);
- *                            @f_rows(the rows of %y as a list, %xs, %s, %w) } else ..as before }
- *   def @f_rows(%ys, %xs, %s, %w) {
- *     match (%ys) { Cons(%y, %ys') => ..the body of @f with %y for the product and
- *                                       @f_rows(%ys', %rest, s', %w) for @f(%rest, s', %w),
- *                   Nil => @f(%xs, %s, %w) } }
+ *   def @f(%xs, %s, %w) { if (the list has 16) { ..a chunk } else ..as before }
+ *   a chunk: let %ys = nn.dense(concatenate(its first 16), %w) as (16, rows of one, columns);
+ *            @f_rows(%ys, 0, %xs, %s, %w)
+ *   def @f_rows(%ys, %at, %xs, %s, %w) {
+ *     if (%at < 16) { ..the body of @f with take(%ys, %at) for the product and
+ *                       @f_rows(%ys, %at + 1, %rest, s', %w) for @f(%rest, s', %w) }
+ *     else if (the list has 16) { ..a chunk } else { @f(%xs, %s, %w) } }
+ *
+ * The row is read where it is used: taking one element of a stack is a map, which fuses,
+ * so a step has neither a tensor nor a cell for it.
  *
  * Right because: the products' operators give a value for every input of their
  * type, so computing them early cannot be noticed; the elements have one shape,

@@ -133,56 +133,45 @@ static Type *rows_type(const Maker *k, Type *t, int n) {
   return type_tensor(t->tensor.dtype, t->tensor.rank, dim);
 }
 
-static Type *repeated(Type *t, int n) {
-  Type *at[MAX_ROWS];
-  for (int i = 0; i < n; i++) at[i] = t;
-  return type_tuple(n, at);
+/* n of type t, one behind the other along a new axis. */
+static Type *stack_type(const Maker *k, Type *t, int n) {
+  Dim dim[MAX_RANK];
+  t = type_resolve(t);
+  dim[0] = dim_const(k->m->cx->dims, n);
+  for (int i = 0; i < t->tensor.rank; i++) dim[i + 1] = t->tensor.dim[i];
+  return type_tensor(t->tensor.dtype, t->tensor.rank + 1, dim);
 }
 
-/* Product j of all rows at once, cut into a tuple of rows. */
-static Atom rows_of(Maker *k, const BatchWalk *w, int j, Atom all, int n, const Map *vars) {
+/* Product j of all n elements, as a stack. */
+static Atom stack_of(Maker *k, const BatchWalk *w, int j, Atom all, int n, const Map *vars) {
   const Expr *e = w->product[j]->value;
   Type *t = type_resolve(w->product[j]->var->type);
   Atom by = e->Call.args[1];
   void *copy;
   if (by.kind == ATOM_Var && map_find(vars, map_ptr(by.var), &copy)) by.var = copy;
   Atom y = mk_op_like(k, e, rows_type(k, t, n), 2, (Atom[]){all, by});
-  IntAttr cut[] = {{"indices_or_sections", n}, {"axis", 0}, {NULL, 0}};
-  return mk_op(k, "split", repeated(t, n), 1, &y, cut);
-}
-
-/* What one element of the list of rows is. */
-static Type *row_type(const BatchWalk *w) {
-  Type *at[MAX_PRODUCTS];
-  for (int j = 0; j < w->n; j++) at[j] = w->product[j]->var->type;
-  return w->n == 1 ? at[0] : type_tuple(w->n, at);
-}
-
-static Atom row(Maker *k, const BatchWalk *w, const Atom *rows, int i) {
-  Atom at[MAX_PRODUCTS];
-  for (int j = 0; j < w->n; j++) at[j] = mk_proj(k, rows[j], i);
-  return w->n == 1 ? at[0] : mk_tuple(k, w->n, at);
+  const int64_t shape[] = {-4, n, -1, -2};
+  return mk_op_ints(k, "reshape", stack_type(k, t, n), y, "newshape", 4, shape);
 }
 
 static TypeArgs own_dims(const Fn *f) {
   return (TypeArgs){.type = NEW_N(Type *, 1), .n_dims = f->n_dims, .dim = f->dim};
 }
 
-/* g(ys, the parameters of f) */
-static Atom enter_rows(Maker *k, const BatchWalk *w, Global *g, Atom ys) {
+static Atom call_with_params(Maker *k, const BatchWalk *w, Global *g, int n, const Atom *first) {
   const Fn *f = w->f->fn;
-  Atom *arg = NEW_N(Atom, f->n + 1);
+  Atom *arg = NEW_N(Atom, n + f->n);
   TypeArgs in = own_dims(f);
-  arg[0] = ys;
-  for (int i = 0; i < f->n; i++) arg[i + 1] = atom_var(f->param[i], k->span);
-  return mk_call(k, g, &in, w->match->type, f->n + 1, arg);
+  for (int i = 0; i < n; i++) arg[i] = first[i];
+  for (int i = 0; i < f->n; i++) arg[n + i] = atom_var(f->param[i], k->span);
+  return mk_call(k, g, &in, w->match->type, n + f->n, arg);
 }
 
-/* match? (xs) { Cons(x0, Cons(x1, ..)) => .. g(rows, ..) } */
+/* match? (xs) { Cons(x0, Cons(x1, ..)) => g(stacks, 0, the parameters of f) } */
 static Block *chunk(Module *m, const BatchWalk *w, Global *g, int n) {
   Bindings in = {0}, out = {0};
   Maker k = {m, w->match->span, &in};
-  Atom x[MAX_ROWS], rows[MAX_PRODUCTS];
+  Atom x[MAX_ROWS], first[MAX_PRODUCTS + 1];
   Map vars = {0};
   Pattern *pat = pattern(PAT_Wild, w->data, k.span);
   for (int i = n - 1; i >= 0; i--) {
@@ -194,119 +183,147 @@ static Block *chunk(Module *m, const BatchWalk *w, Global *g, int n) {
   Atom tuple = mk_tuple(&k, n, x);
   IntAttr axis[] = {{"axis", 0}, {NULL, 0}};
   Atom all = mk_op(&k, "concatenate", rows_type(&k, w->x->type, n), 1, &tuple, axis);
-  for (int j = 0; j < w->n; j++) rows[j] = rows_of(&k, w, j, all, n, &vars);
-  Type *elem = row_type(w), *list = list_of(w, elem);
-  Atom ys = mk_ctor(&k, w->nil, list, 0, NULL);
-  for (int i = n - 1; i >= 0; i--)
-    ys = mk_ctor(&k, w->cons, list, 2, (Atom[]){row(&k, w, rows, i), ys});
-  Block *body = mk_block(&k, enter_rows(&k, w, g, ys));
+  for (int j = 0; j < w->n; j++) first[j] = stack_of(&k, w, j, all, n, &vars);
+  first[w->n] = mk_int(&k, 0);
+  Block *body = mk_block(&k, call_with_params(&k, w, g, w->n + 1, first));
   k.out = &out;
   Atom xs = atom_var(w->f->fn->param[w->list], k.span);
   return mk_block(&k, mk_bind(&k, match_of(&k, xs, 1, &pat, &body, true), w->match->type));
 }
 
-/* ---- the function that takes its products from a list ---- */
+/* if (@list_has(xs, n)) { a chunk for g } else { otherwise } */
+static Block *if_enough(Module *m, const BatchWalk *w, Global *has, Global *g, int n,
+                        Block *otherwise) {
+  Bindings out = {0};
+  Maker k = {m, w->match->span, &out};
+  TypeArgs in = {.n_types = 1, .type = w->data->data.arg};
+  Atom arg[] = {atom_var(w->f->fn->param[w->list], k.span), mk_int(&k, n)};
+  Atom enough = mk_call(&k, has, &in, type_scalar(DT_bool), 2, arg);
+  return mk_block(&k, mk_if(&k, enough, w->match->type, chunk(m, w, g, n), otherwise));
+}
+
+/* ---- the function that takes its products from stacks ---- */
 
 typedef struct {
   const BatchWalk *w;
   Global *g;
-  Var *rest, *ys, *y;
-  Map product; /* the copy's Var -> 1 + which */
+  int n;
+  Var *stack[MAX_PRODUCTS], *at, *next; /* parameters; next: at + 1            */
+  Var *rest;
+  Map product; /* the copy's Var -> 1 + which                                 */
 } Steps;
 
 static void step_of_rows(const Steps *s, Expr *e) {
   ExCall *c = &e->Call;
-  Atom *arg = NEW_N(Atom, c->n_args + 1);
-  Type **param = NEW_N(Type *, c->n_args + 1);
-  arg[0] = atom_var(s->ys, e->span);
-  for (int i = 0; i < c->n_args; i++) arg[i + 1] = c->args[i];
-  for (int i = 0; i <= c->n_args; i++) param[i] = atom_type_of(&arg[i]);
+  int first = s->w->n + 1, n = first + c->n_args;
+  Atom *arg = NEW_N(Atom, n);
+  Type **param = NEW_N(Type *, n);
+  for (int j = 0; j < s->w->n; j++) arg[j] = atom_var(s->stack[j], e->span);
+  arg[s->w->n] = atom_var(s->next, e->span);
+  for (int i = 0; i < c->n_args; i++) arg[first + i] = c->args[i];
+  for (int i = 0; i < n; i++) param[i] = atom_type_of(&arg[i]);
   c->args = arg;
-  c->n_args++;
+  c->n_args = n;
   c->callee.global = s->g;
-  c->callee.type = type_fn(0, NULL, 0, NULL, c->n_args, param, e->type);
+  c->callee.type = type_fn(0, NULL, 0, NULL, n, param, e->type);
 }
 
-static void take_row(const Steps *s, Binding *b, int j) {
-  Expr *e = ir_expr(s->w->n == 1 ? EX_Just : EX_Proj, b->value->span);
-  Atom y = atom_var(s->y, e->span);
-  e->type = b->var->type;
-  if (s->w->n == 1) {
-    e->Just.value = y;
-  } else {
-    e->Proj.tuple = y;
-    e->Proj.index = j;
-  }
-  b->value = e;
+static void take_row(Module *m, const Steps *s, Binding *b, int j) {
+  Bindings out = {0};
+  Maker k = {m, b->value->span, &out};
+  Atom from[] = {atom_var(s->stack[j], k.span), atom_var(s->at, k.span)};
+  IntAttr axis[] = {{"axis", 0}, {NULL, 0}};
+  mk_op(&k, "take", b->var->type, 2, from, axis);
+  b->value = out.at[0].value;
 }
+
+typedef struct {
+  Module *m;
+  const Steps *s;
+} Rewrite;
 
 static void rewrite_steps(void *ud, Block *b) {
   static const ExprVisit visit = {NULL, rewrite_steps, NULL};
-  Steps *s = ud;
+  const Rewrite *r = ud;
+  const Steps *s = r->s;
   for (int i = 0; i < b->n; i++) {
     int j = (int)(intptr_t)map_get(&s->product, map_ptr(b->at[i].var)) - 1;
-    if (j >= 0) take_row(s, &b->at[i], j);
+    if (j >= 0) take_row(r->m, s, &b->at[i], j);
     Expr *e = b->at[i].value;
-    ir_visit(e, &visit, s);
+    ir_visit(e, &visit, ud);
     bool step = calls_global(e, s->w->f) && batch_is_var(&e->Call.args[s->w->list], s->rest);
     if (step) step_of_rows(s, e);
   }
 }
 
-static Block *all_rows_taken(Module *m, const BatchWalk *w, const Fn *copy) {
+/* { let %next = %at + 1; the body of f } */
+static Block *one_row(Module *m, const BatchWalk *w, Steps *s) {
   Bindings out = {0};
   Maker k = {m, w->match->span, &out};
-  TypeArgs in = own_dims(w->f->fn);
-  Atom *arg = NEW_N(Atom, copy->n + 1);
-  for (int i = 0; i < copy->n; i++) arg[i] = atom_var(copy->param[i], k.span);
-  return mk_block(&k, mk_call(&k, w->f, &in, w->match->type, copy->n, arg));
+  Atom by[] = {atom_var(s->at, k.span), mk_int(&k, 1)};
+  s->next = mk_op(&k, "add", type_scalar(DT_i32), 2, by, NULL).var;
+  for (int i = 0; i < w->f->fn->body->n; i++) vec_push(&out, w->f->fn->body->at[i]);
+  return mk_block(&k, w->f->fn->body->result);
 }
 
-static void fill_rows_fn(Module *m, const BatchWalk *w, Global *g) {
-  Map vars = {0};
-  Fn *f = ir_clone_fn(m->cx, w->f->fn, &vars);
+static Block *back_to_f(Module *m, const BatchWalk *w) {
   Bindings out = {0};
   Maker k = {m, w->match->span, &out};
-  Type *elem = row_type(w), *list = list_of(w, elem);
-  Steps s = {.w = w, .g = g, .rest = map_get(&vars, map_ptr(w->rest))};
-  s.y = mk_var(&k, "y", elem);
-  s.ys = mk_var(&k, "later", list);
+  return mk_block(&k, call_with_params(&k, w, w->f, 0, NULL));
+}
+
+/* The function with the variables of f; s gets its own. */
+static Fn rows_fn(Module *m, const BatchWalk *w, Global *has, Steps *s) {
+  Fn f = *w->f->fn;
+  Bindings out = {0};
+  Maker k = {m, w->match->span, &out};
+  int first = w->n + 1;
+  Var **param = NEW_N(Var *, first + f.n);
   for (int j = 0; j < w->n; j++)
-    map_set(&s.product, map_ptr(map_get(&vars, map_ptr(w->product[j]->var))),
-            (void *)(intptr_t)(j + 1));
-  rewrite_steps(&s, f->body);
-  Var *ys = mk_var(&k, "ys", list);
-  Pattern *pat[2] = {cons_pattern(w, list, var_pattern(s.y), var_pattern(s.ys)),
-                     pattern(PAT_Wild, list, k.span)};
-  Block *body[2] = {f->body, all_rows_taken(m, w, f)};
-  Atom r = mk_bind(&k, match_of(&k, atom_var(ys, k.span), 2, pat, body, false), w->match->type);
-  Var **param = NEW_N(Var *, f->n + 1);
-  param[0] = ys;
-  for (int i = 0; i < f->n; i++) param[i + 1] = f->param[i];
-  f->param = param;
-  f->n++;
-  f->body = mk_block(&k, r);
-  fn_own_dims(m, f);
-  g->fn = f;
-  g->type = fn_type_of(f);
+    param[j] = s->stack[j] = mk_var(&k, "ys", stack_type(&k, w->product[j]->var->type, s->n));
+  param[w->n] = s->at = mk_var(&k, "at", type_scalar(DT_i32));
+  for (int i = 0; i < f.n; i++) param[first + i] = f.param[i];
+  Block *done = if_enough(m, w, has, s->g, s->n, back_to_f(m, w));
+  Atom of[] = {atom_var(s->at, k.span), mk_int(&k, s->n)};
+  Atom more = mk_op(&k, "less", type_scalar(DT_bool), 2, of, NULL);
+  f.body = mk_block(&k, mk_if(&k, more, w->match->type, one_row(m, w, s), done));
+  f.param = param;
+  f.n += first;
+  return f;
+}
+
+/* v of the copy. */
+static void to_copy(const Map *vars, Var **v) { *v = map_get(vars, map_ptr(*v)); }
+
+static void fill_rows_fn(Module *m, const BatchWalk *w, Global *has, Global *g, int n) {
+  Map vars = {0};
+  Steps s = {.w = w, .g = g, .n = n, .rest = w->rest};
+  Fn f = rows_fn(m, w, has, &s);
+  g->fn = ir_clone_fn(m->cx, &f, &vars);
+  for (int j = 0; j < w->n; j++) {
+    Var *y = w->product[j]->var;
+    to_copy(&vars, &y);
+    to_copy(&vars, &s.stack[j]);
+    map_set(&s.product, map_ptr(y), (void *)(intptr_t)(j + 1));
+  }
+  to_copy(&vars, &s.at);
+  to_copy(&vars, &s.next);
+  to_copy(&vars, &s.rest);
+  rewrite_steps(&(Rewrite){m, &s}, g->fn->body);
+  fn_own_dims(m, g->fn);
+  g->type = fn_type_of(g->fn);
 }
 
 /* ---- the function itself ---- */
 
 void batch_rows(Module *m, const BatchWalk *w, Global *has) {
   Fn *f = w->f->fn;
-  Global *g = mk_global(m, w->f->name, "rows", NULL, NULL, w->f->span);
-  Type *t = w->match->type;
-  TypeArgs in = {.n_types = 1, .type = w->data->data.arg};
-  Block *then[N_SIZES], *otherwise = f->body;
-  fill_rows_fn(m, w, g);
-  for (int i = 0; i < N_SIZES; i++) then[i] = chunk(m, w, g, sizes[i]);
-  for (int i = N_SIZES - 1; i >= 0; i--) {
-    Bindings out = {0};
-    Maker k = {m, w->match->span, &out};
-    Atom arg[] = {atom_var(f->param[w->list], k.span), mk_int(&k, sizes[i])};
-    Atom enough = mk_call(&k, has, &in, type_scalar(DT_bool), 2, arg);
-    otherwise = mk_block(&k, mk_if(&k, enough, t, then[i], otherwise));
+  Block *body = f->body;
+  Global *g[N_SIZES];
+  for (int i = 0; i < N_SIZES; i++) {
+    g[i] = mk_global(m, w->f->name, "rows", NULL, NULL, w->f->span);
+    fill_rows_fn(m, w, has, g[i], sizes[i]);
   }
-  f->body = otherwise;
+  for (int i = N_SIZES - 1; i >= 0; i--) body = if_enough(m, w, has, g[i], sizes[i], body);
+  f->body = body;
 }

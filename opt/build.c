@@ -54,6 +54,16 @@ Atom mk_op(Maker *k, const char *op, Type *t, int n, const Atom *args, const Int
   return mk_op_with(k, op, t, n, args, (Attrs){list.n, list.at});
 }
 
+Atom mk_op_ints(Maker *k, const char *op, Type *t, Atom x, const char *attr, int n,
+                const int64_t *v) {
+  AttrVal *at = NEW_N(AttrVal, n);
+  for (int i = 0; i < n; i++) at[i] = (AttrVal){.kind = AV_Int, .bits = 32, .i = v[i]};
+  Attr *list = NEW(Attr);
+  *list = (Attr){.name = sym(k->m->cx->syms, attr), .span = k->span};
+  list->val = (AttrVal){.kind = AV_List, .n = n, .at = at};
+  return mk_op_with(k, op, t, 1, &x, (Attrs){1, list});
+}
+
 Atom mk_op_like(Maker *k, const Expr *like, Type *t, int n, const Atom *args) {
   Expr *e = call(k, like->Call.callee, t, n, args);
   e->span = like->span;

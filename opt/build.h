@@ -15,6 +15,9 @@ Atom mk_bind(Maker *k, Expr *e, Type *t);
 /* A call of an operator; like: the call whose attributes it has, or NULL for attrs. */
 Atom mk_op(Maker *k, const char *op, Type *t, int n, const Atom *args, const IntAttr *attrs);
 Atom mk_op_with(Maker *k, const char *op, Type *t, int n, const Atom *args, Attrs attrs);
+/* An operator of x with one attribute, a list of n ints. */
+Atom mk_op_ints(Maker *k, const char *op, Type *t, Atom x, const char *attr, int n,
+                const int64_t *v);
 Atom mk_op_like(Maker *k, const Expr *like, Type *t, int n, const Atom *args);
 Atom mk_tuple(Maker *k, int n, const Atom *items);
 Atom mk_proj(Maker *k, Atom tuple, int i);

@@ -71,16 +71,6 @@ static bool is_worth_it(const Packing *p, const Expr *e, int turn) {
 
 /* ---- tiles ---- */
 
-static Atom with_ints(Maker *k, const char *op, const char *attr, Atom x, Type *t, int n,
-                      const int64_t *v) {
-  AttrVal *at = NEW_N(AttrVal, n);
-  for (int i = 0; i < n; i++) at[i] = (AttrVal){.kind = AV_Int, .bits = 32, .i = v[i]};
-  Attr *list = NEW(Attr);
-  *list = (Attr){.name = sym(k->m->cx->syms, attr), .span = k->span};
-  list->val = (AttrVal){.kind = AV_List, .n = n, .at = at};
-  return mk_op_with(k, op, t, 1, &x, (Attrs){1, list});
-}
-
 static Type *cube(const Packing *p, DType t, const int64_t *n) {
   Dim dim[3];
   for (int i = 0; i < 3; i++) dim[i] = dim_const(p->m->cx->dims, n[i]);
@@ -99,9 +89,9 @@ static Var *tiles_of(Packing *p, Var *w, int turn, Span span) {
   (void)dim_is_const(t->tensor.dim[turn], &k);
   int64_t cut[2][3] = {{k, n / WIDE, WIDE}, {n / WIDE, WIDE, k}}, to[3] = {n / WIDE, k, WIDE};
   Maker make = {p->m, span, &p->made};
-  Atom x = with_ints(&make, "reshape", "newshape", atom_var(w, span), cube(p, dt, cut[turn]), 3,
-                     cut[turn]);
-  x = with_ints(&make, "transpose", "axes", x, cube(p, dt, to), 3, axes[turn]);
+  Atom x = mk_op_ints(&make, "reshape", cube(p, dt, cut[turn]), atom_var(w, span), "newshape", 3,
+                      cut[turn]);
+  x = mk_op_ints(&make, "transpose", cube(p, dt, to), x, "axes", 3, axes[turn]);
   map_set(&p->tiles[turn], map_ptr(w), x.var);
   return x.var;
 }

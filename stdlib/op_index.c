@@ -87,13 +87,14 @@ static bool lower_take(OpPlan *p) {
   KTensor x = opk_in_as(&k, 0, 4, xd), i = opk_in_as(&k, 1, 2, id);
   KTensor y = opk_out_as(&k, plan_result(p, 0), 4, (Dim[]){xd[0], xd[1], id[1], xd[3]});
   KE at[4], from[4];
-  int loops = relkit_loops(&k, 3, y.dim, at);
+  bool one = plan_operand(p, 1)->rank == 0; /* a map of one nest: it fuses              */
+  int loops = relkit_loops(&k, one ? 4 : 3, y.dim, at);
   KE v = kb_let(b, position(&k, i, (KE[]){at[0], at[2]})), n = x.dim[2];
   if (take_mode(p->attrs) == TAKE_WRAP)
     v = kb_let(b, kb_fmod(b, v, n));
   else
     v = kb_let(b, kb_clamp(b, v, kb_int(b, 0), kb_sub(b, n, kb_int(b, 1))));
-  loops += relkit_loops(&k, 1, &y.dim[3], &at[3]);
+  if (!one) loops += relkit_loops(&k, 1, &y.dim[3], &at[3]);
   memcpy(from, at, sizeof from);
   from[2] = v;
   kb_store(b, y.buf, at, kb_load(b, x.buf, from));
