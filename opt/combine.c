@@ -8,20 +8,11 @@
  * rows are few, so that cutting the result costs little.  Every element is the
  * same sum, but a kernel of another shape may add in another order.            */
 #include <string.h>
-#include "opt/build.h"
-#include "opt/known.h"
+#include "opt/join.h"
 
-enum { MOST_ROWS = 8, MOST_PARTS = 16 };
+enum { MOST_ROWS = 8 };
 
-typedef struct {
-  int n, at[MOST_PARTS]; /* bindings of the block                             */
-} Group;
-typedef struct {
-  PassCx *cx;
-  Known known;
-} Combine;
-
-static const Tensor *weight_of(const Combine *c, const Expr *e) {
+static const Tensor *weight_of(const Join *c, const Expr *e) {
   const Atom *w = known_root(&c->known, &e->Call.args[1]);
   return w->kind == ATOM_Const && w->cst->rank == 2 && w->cst->dim[0] > 0 ? w->cst : NULL;
 }
@@ -38,11 +29,15 @@ static bool has_few_rows(Type *t) {
   return true;
 }
 
-static bool can_join(const Combine *c, const Expr *e) {
+static bool can_join(const Join *c, const Expr *e) {
   bool op = e->kind == EX_Call && e->Call.callee.kind == ATOM_Op && !e->n_oblige;
   return op && !strcmp(e->Call.callee.op->name, "nn.dense") && !e->Call.attrs.n &&
          e->Call.args[0].kind == ATOM_Var && weight_of(c, e) && has_few_rows(e->type) &&
          weight_of(c, e)->dtype == type_resolve(e->type)->tensor.dtype;
+}
+
+static const Var *input_of(const Join *c, const Expr *e) {
+  return can_join(c, e) ? known_root(&c->known, &e->Call.args[0])->var : NULL;
 }
 
 /* ---- the one product ---- */
@@ -55,8 +50,9 @@ static Type *with_last(const Maker *k, Type *t, int64_t n) {
   return type_tensor(t->tensor.dtype, t->tensor.rank, dim);
 }
 
-static Atom all_weights(const Combine *c, Maker *k, const Block *b, const Group *g, int64_t *rows) {
-  Atom w[MOST_PARTS];
+static Atom all_weights(const Join *c, Maker *k, const Block *b, const JoinGroup *g,
+                        int64_t *rows) {
+  Atom w[JOIN_MOST];
   *rows = 0;
   for (int i = 0; i < g->n; i++) {
     const Expr *e = b->at[g->at[i]].value;
@@ -71,7 +67,7 @@ static Atom all_weights(const Combine *c, Maker *k, const Block *b, const Group 
 }
 
 /* Where to cut, in the attributes of a split along the last axis. */
-static Attrs cuts(const Combine *c, const Maker *k, const Block *b, const Group *g, int axis) {
+static Attrs cuts(const Join *c, const Maker *k, const Block *b, const JoinGroup *g, int axis) {
   SymTab *syms = k->m->cx->syms;
   Attr *at = NEW_N(Attr, 2);
   AttrVal *list = NEW_N(AttrVal, g->n);
@@ -86,9 +82,9 @@ static Attrs cuts(const Combine *c, const Maker *k, const Block *b, const Group 
   return (Attrs){2, at};
 }
 
-static Atom product(const Combine *c, Maker *k, const Block *b, const Group *g) {
+static Atom product(const Join *c, Maker *k, const Block *b, const JoinGroup *g) {
   const Expr *first = b->at[g->at[0]].value;
-  Type *part[MOST_PARTS];
+  Type *part[JOIN_MOST];
   int64_t rows;
   Atom w = all_weights(c, k, b, g, &rows);
   Type *t = with_last(k, first->type, rows);
@@ -98,57 +94,8 @@ static Atom product(const Combine *c, Maker *k, const Block *b, const Group *g) 
   return mk_op_with(k, "split", type_tuple(g->n, part), 1, &y, attrs);
 }
 
-static void take_part(Binding *b, Atom parts, int i) {
-  Expr *e = ir_expr(EX_Proj, b->value->span);
-  e->type = b->var->type;
-  e->Proj.tuple = parts;
-  e->Proj.index = i;
-  b->value = e;
-}
-
-/* ---- the walk ---- */
-
-static void find_groups(Combine *c, Block *b, Map *group_of) {
-  Map by_x = {0}; /* Var -> Group */
-  for (int i = 0; i < b->n; i++) {
-    const Expr *e = b->at[i].value;
-    known_put(&c->known, &b->at[i]);
-    if (!can_join(c, e)) continue;
-    uint64_t x = map_ptr(known_root(&c->known, &e->Call.args[0])->var);
-    Group *g = map_get(&by_x, x);
-    if (!g || g->n == MOST_PARTS) map_set(&by_x, x, g = NEW(Group));
-    g->at[g->n++] = i;
-    map_set(group_of, map_ptr(b->at[i].var), g);
-  }
-}
-
-static void combine_block(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, combine_block, NULL};
-  Combine *c = ud;
-  Map group_of = {0}, parts = {0}; /* Var -> Group; Group -> Atom *: the cut product */
-  Bindings out = {0};
-  find_groups(c, b, &group_of);
-  for (int i = 0; i < b->n; i++) {
-    Binding bd = b->at[i];
-    Group *g = map_get(&group_of, map_ptr(bd.var));
-    Maker k = {c->cx->m, bd.value->span, &out};
-    ir_visit(bd.value, &visit, c);
-    if (g && g->n > 1 && g->at[0] == i && pass_may(c->cx)) {
-      Atom *made = NEW(Atom);
-      *made = product(c, &k, b, g);
-      map_set(&parts, map_ptr(g), made);
-    }
-    const Atom *made = g ? map_get(&parts, map_ptr(g)) : NULL;
-    for (int j = 0; made && j < g->n; j++)
-      if (g->at[j] == i) take_part(&bd, *made, j);
-    vec_push(&out, bd);
-  }
-  b->n = out.n;
-  b->at = out.at;
-}
-
 static void combine_global(void *ud, Global *g) {
-  combine_block(&(Combine){.cx = ud}, g->fn->body);
+  join_block(&(Join){.cx = ud, .key = input_of, .make = product}, g->fn->body);
 }
 static void combine_run(PassCx *cx) { each_global(cx->m, combine_global, cx); }
 

@@ -12,14 +12,14 @@
  * what compiled products read; a constant is brought into them once by itself,
  * but the weights of a training step are no constants and would be in every step.
  * Products by the matrix as it lies, as in the gradient of the state, likewise,
- * in closures too.  One to three rows by nn.dense read the matrix once whichever
- * way it lies, so they stay.  A recursion that ends at once makes tiles in vain. */
+ * in closures too.  A single row by nn.dense reads the matrix once whichever way
+ * it lies, so it stays, unless others are multiplied by the same one (stack.c).
+ * A recursion that ends at once makes tiles in vain.                            */
 #include <string.h>
 #include "opt/build.h"
 
 enum {
   WIDE = 32,      /* columns of a tile                                        */
-  FEW_ROWS = 3,   /* not worth it                                             */
   LEAST = 1 << 14 /* elements of a matrix                                     */
 };
 
@@ -29,6 +29,7 @@ typedef struct {
   bool *fixed;
   Bindings made; /* tiles, for the front of the function                     */
   Map tiles[2];  /* matrix -> Var of its tiles, as it lies or turned          */
+  Map rows;      /* matrix -> rows multiplied by it with nn.dense             */
   PassCx *cx;
 } Packing;
 
@@ -57,7 +58,7 @@ static bool is_fixed(const Packing *p, const Atom *a) {
 static bool is_worth_it(const Packing *p, const Expr *e, int turn) {
   const Atom *x = &e->Call.args[0], *w = &e->Call.args[1];
   Type *t = type_resolve(e->type);
-  int64_t n, k, rows;
+  int64_t n, k;
   if (t->kind != TY_Tensor || (t->tensor.dtype != DT_f32 && t->tensor.dtype != DT_f64))
     return false;
   DType as = t->tensor.dtype;
@@ -66,7 +67,25 @@ static bool is_worth_it(const Packing *p, const Expr *e, int turn) {
   const Dim *d = type_resolve(w->var->type)->tensor.dim;
   if (!dim_is_const(d[!turn], &n) || !dim_is_const(d[turn], &k)) return false;
   if (n % WIDE || n / WIDE < 2 || n * k < LEAST) return false;
-  return !turn || !dim_is_const(t->tensor.dim[0], &rows) || rows > FEW_ROWS;
+  return !turn || (uintptr_t)map_get(&p->rows, map_ptr(w->var)) > 1;
+}
+
+static void count_rows(void *ud, Block *b);
+static void count_fn(void *ud, Fn *f) { count_rows(ud, f->body); }
+static void count_rows(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, count_rows, count_fn};
+  Packing *p = ud;
+  for (int i = 0; i < b->n; i++) {
+    Expr *e = b->at[i].value;
+    int64_t rows = 2; /* or more, where they are not known */
+    ir_visit(e, &visit, p);
+    if (turned(e) != 1 || !is_fixed(p, &e->Call.args[1])) continue;
+    Type *t = type_resolve(e->type);
+    if (t->kind == TY_Tensor && t->tensor.rank == 2 && dim_is_const(t->tensor.dim[0], &rows))
+      rows = rows > 2 ? 2 : rows;
+    uint64_t w = map_ptr(e->Call.args[1].var);
+    map_set(&p->rows, w, (void *)((uintptr_t)map_get(&p->rows, w) + (uintptr_t)rows));
+  }
 }
 
 /* ---- tiles ---- */
@@ -120,6 +139,7 @@ static void pack_global(void *ud, Global *f) {
   p.fixed = NEW_N(bool, f->fn->n + 1);
   for (int i = 0; i < f->fn->n; i++) p.fixed[i] = true;
   if (f->fn->n_vars || !keeps_params(f, f->fn->body, p.fixed)) return;
+  count_rows(&p, f->fn->body);
   pack_block(&p, f->fn->body);
   if (!p.made.n) return;
   Block *b = f->fn->body;

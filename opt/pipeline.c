@@ -3,9 +3,9 @@
 #include "opt/pass.h"
 
 const Pass *const all_passes[] = {
-    &pass_batch,  &pass_combine, &pass_copy,   &pass_cse,      &pass_dce,     &pass_fold,
-    &pass_fuse,   &pass_hoist,   &pass_inline, &pass_known,    &pass_layout,  &pass_pack,
-    &pass_params, &pass_refs,    &pass_scale,  &pass_simplify, &pass_special, &pass_unroll};
+    &pass_batch, &pass_combine,  &pass_copy,    &pass_cse,    &pass_dce,   &pass_fold,   &pass_fuse,
+    &pass_hoist, &pass_inline,   &pass_known,   &pass_layout, &pass_pack,  &pass_params, &pass_refs,
+    &pass_scale, &pass_simplify, &pass_special, &pass_stack,  &pass_unroll};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -49,6 +49,7 @@ static const Pass *const level2[] = {
     &pass_pack,       /* before hoist: makes what it moves                         */
     &pass_hoist,      /* before batch: its operands are parameters then            */
     &pass_batch,      /* the steps of recursions are plain code now                */
+    &pass_stack,      /* after batch: what is left are products of one step        */
     &pass_copy,
     &pass_dce,        /* sweeps what the others disconnected                       */
     &pass_layout,     /* after scale, which knows one layout, and dce: a use less  */
