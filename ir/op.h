@@ -98,8 +98,10 @@ typedef enum { PAT_Elemwise, PAT_Broadcast, PAT_Injective, PAT_Reduce, PAT_OutFu
 /* PURE: a value and nothing else.  COMMUTES: f(x, y) is f(y, x).  TOTAL: a call
  * whose obligations hold always gives a value; TOTAL_FLOAT: if its result is
  * of floats; TOTAL_STATIC: if all extents of operands and result are constants
- * above 0 (what the plan checks is then known while compiling).               */
-enum { OP_PURE = 1, OP_COMMUTES = 2, OP_TOTAL = 4, OP_TOTAL_FLOAT = 8, OP_TOTAL_STATIC = 16 };
+ * above 0 (what the plan checks is then known while compiling); TOTAL_COUNT: if
+ * the first operand surely has as many elements as the result.                */
+enum { OP_PURE = 1, OP_COMMUTES = 2, OP_TOTAL = 4, OP_TOTAL_FLOAT = 8, OP_TOTAL_STATIC = 16,
+       OP_TOTAL_COUNT = 32 };
 
 struct Rel;                                  /* typeinfer/rel.h               */
 struct OpDef {

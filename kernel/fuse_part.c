@@ -245,6 +245,7 @@ typedef struct {
   uint32_t u;
   int loads;
   bool once, no;
+  bool rows; /* the producer only moves rows about */
   uint8_t *reach, *mark;
 } Loads;
 
@@ -277,13 +278,26 @@ static void look_at(Loads *l, uint32_t s) {
     if (k->node[e].kind == KN_LoadOr) l->no = true;
     if (k->node[e].kind != KN_Load) continue;
     l->loads++;
-    if (st->kind == KS_Contract) l->no = true;
+    if (st->kind == KS_Contract && !l->rows) l->no = true;
     l->once &= meets_once(k, &a, e, l->mark);
   }
 }
 
+/* Does a map copy elements, those that lie side by side to where they do too?  A contraction may
+ * read them from where they are; other maps it would take time and again, or apart. */
+static bool moves_rows(const Kernel *p) {
+  const KStmt *st = &p->stmt[p->n_stmts - 1];
+  if (st->kind != KS_Store) return false;
+  const KNode *x = &p->node[st->c];
+  uint32_t rank = p->buf[st->a].rank;
+  if (x->kind != KN_Load || x->rank == 0 || rank == 0) return false;
+  KE last = p->pool[st->b + rank - 1];
+  return p->pool[x->b + x->rank - 1u] == last && p->node[last].kind == KN_Var;
+}
+
 static bool inline_pays(const Kernel *p, const Kernel *c, uint32_t u, uint8_t *scratch) {
   Loads l = {.k = c, .u = u, .once = true, .reach = scratch, .mark = scratch + c->n_nodes};
+  l.rows = moves_rows(p);
   for (uint32_t s = 0; s < c->n_stmts && !l.no; s++) look_at(&l, s);
   if (l.no || l.loads == 0) return false;
   return (l.loads == 1 && l.once) || map_cost(p) <= CHEAP;

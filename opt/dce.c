@@ -18,37 +18,6 @@ typedef struct {
   VEC(Dim) in_scope;
 } Dce;
 
-static bool can_go(const Expr *e);
-static bool block_can_go(const Block *b) {
-  for (int i = 0; i < b->n; i++)
-    if (!can_go(b->at[i].value)) return false;
-  return true;
-}
-
-static bool can_go(const Expr *e) {
-  if (e->n_oblige) return false;
-  switch (e->kind) {
-  case EX_Just:
-  case EX_Tuple:
-  case EX_Proj:
-  case EX_Fn:
-  case EX_Ref: return true;
-  case EX_Call:
-    if (e->Call.callee.kind == ATOM_Ctor) return true;
-    return e->Call.callee.kind == ATOM_Op && op_call_is_total(e);
-  case EX_If: return block_can_go(e->If.then) && block_can_go(e->If.otherwise);
-  case EX_Match:
-    for (int i = 0; i < e->Match.n_clauses; i++)
-      if (!block_can_go(e->Match.clauses[i].body)) return false;
-    return !e->Match.partial;
-  case EX_RefRead:
-  case EX_RefWrite:
-  case EX_MatchCast:
-  case EX_COUNT: break;
-  }
-  return false;
-}
-
 /* ---- mentions of extents ---- */
 
 static void mention(void *ud, Dim s) {
@@ -184,7 +153,7 @@ static bool unused(Dce *d, const Binding *b) {
 }
 
 static bool drop(Dce *d, const Binding *b) {
-  if (!unused(d, b) || !can_go(b->value)) return false;
+  if (!unused(d, b) || !expr_can_go(b->value)) return false;
   d->by = -1;
   mention_binding(d, b);
   bool stays = gives_needed(d, b) || !pass_may(d->cx);

@@ -66,6 +66,7 @@ static bool is_barrier(const Expr *e) {
     AtomKind k = e->Call.callee.kind;
     return k != ATOM_Ctor && !(k == ATOM_Op && (e->Call.callee.op->flags & OP_PURE));
   }
+  if (e->kind == EX_Match || e->kind == EX_If) return !expr_can_go(e);
   return e->kind != EX_Just && e->kind != EX_Tuple && e->kind != EX_Proj && e->kind != EX_Fn;
 }
 

@@ -100,6 +100,27 @@ static bool is_static(Type *t) {
   return t->kind == TY_Tensor || t->kind == TY_Tuple;
 }
 
+/* Do tensors of these types surely have as many elements?  Equal extents cancel out, so that the
+ * others must be constants. */
+static bool same_count(Type *x, Type *y) {
+  int64_t v, left = 1, right = 1;
+  bool taken[MAX_RANK] = {0};
+  if (x->kind != TY_Tensor || y->kind != TY_Tensor) return false;
+  for (int i = 0; i < x->tensor.rank; i++) {
+    int j = 0;
+    while (j < y->tensor.rank && (taken[j] || !dim_equal(x->tensor.dim[i], y->tensor.dim[j]))) j++;
+    if (j < y->tensor.rank)
+      taken[j] = true;
+    else if (!dim_is_const(x->tensor.dim[i], &v) || __builtin_mul_overflow(left, v, &left))
+      return false;
+  }
+  for (int j = 0; j < y->tensor.rank; j++)
+    if (!taken[j] &&
+        (!dim_is_const(y->tensor.dim[j], &v) || __builtin_mul_overflow(right, v, &right)))
+      return false;
+  return left == right;
+}
+
 bool op_call_is_total(const Expr *e) {
   unsigned flags = e->Call.callee.op->flags;
   Type *t = type_resolve(e->type);
@@ -107,10 +128,42 @@ bool op_call_is_total(const Expr *e) {
   if (flags & OP_TOTAL) return true;
   if ((flags & OP_TOTAL_FLOAT) && t->kind == TY_Tensor && dtype_is_float(t->tensor.dtype))
     return true;
+  if ((flags & OP_TOTAL_COUNT) && same_count(type_resolve(atom_value_type(e->Call.args)), t))
+    return true;
   bool all = (flags & OP_TOTAL_STATIC) && is_static(t);
   for (int i = 0; i < e->Call.n_args && all; i++)
     all = is_static(atom_value_type(&e->Call.args[i]));
   return all;
+}
+
+static bool block_can_go(const Block *b) {
+  for (int i = 0; i < b->n; i++)
+    if (!expr_can_go(b->at[i].value)) return false;
+  return true;
+}
+
+bool expr_can_go(const Expr *e) {
+  if (e->n_oblige) return false;
+  switch (e->kind) {
+  case EX_Just:
+  case EX_Tuple:
+  case EX_Proj:
+  case EX_Fn:
+  case EX_Ref: return true;
+  case EX_Call:
+    if (e->Call.callee.kind == ATOM_Ctor) return true;
+    return e->Call.callee.kind == ATOM_Op && op_call_is_total(e);
+  case EX_If: return block_can_go(e->If.then) && block_can_go(e->If.otherwise);
+  case EX_Match:
+    for (int i = 0; i < e->Match.n_clauses; i++)
+      if (!block_can_go(e->Match.clauses[i].body)) return false;
+    return !e->Match.partial;
+  case EX_RefRead:
+  case EX_RefWrite:
+  case EX_MatchCast:
+  case EX_COUNT: break;
+  }
+  return false;
 }
 
 /* ---- size ---- */

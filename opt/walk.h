@@ -37,6 +37,8 @@ bool is_transparent(const Expr *e);
 /* Does this call of an operator have no effect and always give a value, once
  * its obligations hold? */
 bool op_call_is_total(const Expr *e);
+/* Is e its value only: no effect, nothing that may fail? */
+bool expr_can_go(const Expr *e);
 
 bool calls_global(const Expr *e, const Global *f);
 

@@ -481,14 +481,14 @@ static bool lower_repeat(OpPlan *p) {
                          .examples = (const char *const[]){__VA_ARGS__, NULL}}
 #define P(...)                                                                                     \
   { __VA_ARGS__ }
-RECORD(reshape, "reshape", OP_TOTAL_STATIC, "The same elements in another shape.", rel_reshape,
-       lower_view, PAT_Injective, 0, P(DATA),
+RECORD(reshape, "reshape", OP_TOTAL_STATIC | OP_TOTAL_COUNT, "The same elements in another shape.",
+       rel_reshape, lower_view, PAT_Injective, 0, P(DATA),
        P({"newshape", A_Ints, NULL,
           "extents, or codes: 0 copy, -1 infer, -2 copy the rest, -3 join two, -4 split"},
          {"allowzero", A_Bool, "False", "0 is an extent"}),
        "reshape(f32[2,3,4], newshape=[4, -1])", "reshape(f32[?2,6], newshape=[0, -4, 2, -1])",
        "reshape(i8[2,3,4], newshape=[-3, -2])", "reshape(f32[0,10], newshape=[-1, 10])");
-RECORD(contrib_reverse_reshape, "contrib_reverse_reshape", OP_TOTAL_STATIC,
+RECORD(contrib_reverse_reshape, "contrib_reverse_reshape", OP_TOTAL_STATIC | OP_TOTAL_COUNT,
        "reshape with its codes read from the right.", rel_reverse_reshape, lower_view,
        PAT_Injective, 0, P(DATA),
        P({"newshape", A_Ints, NULL, "extents, 0 and -1"}, {"allowzero", A_Bool, "False", ""}),
@@ -502,9 +502,10 @@ RECORD(reshape_like, "reshape_like", OP_TOTAL_STATIC,
          {"rhs_begin", A_Int, "0", "first axis taken"},
          {"rhs_end", A_Int, "None", "end of the axes taken"}),
        "reshape_like(f32[2,3,4], f32[6,4])", "reshape_like(f32[?6,4], f32[2,?3], lhs_end=1)");
-RECORD(nn_batch_flatten, "nn.batch_flatten", OP_TOTAL_STATIC, "All axes but the first as one.",
-       rel_flatten, lower_view, PAT_Injective, 0, P(DATA), P({0}), "nn.batch_flatten(f32[2,3,4])",
-       "nn.batch_flatten(f32[?2,3,?4])", "nn.batch_flatten(f32[0,3])");
+RECORD(nn_batch_flatten, "nn.batch_flatten", OP_TOTAL_STATIC | OP_TOTAL_COUNT,
+       "All axes but the first as one.", rel_flatten, lower_view, PAT_Injective, 0, P(DATA), P({0}),
+       "nn.batch_flatten(f32[2,3,4])", "nn.batch_flatten(f32[?2,3,?4])",
+       "nn.batch_flatten(f32[0,3])");
 RECORD(expand_dims, "expand_dims", OP_TOTAL, "Insert axes of extent 1.", rel_expand_dims,
        lower_view, PAT_Injective, 0, P(DATA),
        P({"axis", A_Int, NULL, "where"}, {"num_newaxis", A_Int, "1", "how many"}),
