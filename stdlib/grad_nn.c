@@ -37,7 +37,7 @@ static bool prelu(GradCx *g) {
   Atom slope = along(g, g->arg[1], rank, axis);
   if (g->wants[0]) gr_give(g, 0, gr(g, "where(greater(data, 0), g, g * %a)", slope));
   if (g->wants[1]) {
-    Atom d = gr(g, "where(greater(data, 0), zeros_like(g), g * data)");
+    Atom d = gr(g, "where(greater(data, 0), 0, g * data)");
     gr_give(g, 1, sum_but(g, d, rank, axis));
   }
   return true;

@@ -1,0 +1,143 @@
+/* narrow.c -- what branches give and nobody takes.
+ *
+ *   let %t = if (c) { (a, f) } else { (b, g) }; .. %t.0 ..   =
+ *   let %t = if (c) { a } else { b }; .. %t ..
+ *
+ * The branches of a derivative give their value with its pullback, which is not
+ * called where no gradient comes back to: a bound that values are only compared
+ * with, as in nets that choose their channels.  The tuple may hold any number of
+ * parts; match likewise.  dce then removes what made the parts.                */
+#include "opt/build.h"
+
+enum { MOST = 64 };
+
+typedef struct {
+  PassCx *cx;
+  UseCount uses;
+  Map parts;  /* Var -> 1 bit for each part that is taken     */
+  Map taken;  /* Var -> number of its projections             */
+  Map narrow; /* Var -> Narrow of a result made smaller       */
+  bool changed;
+} Narrowing;
+
+typedef struct {
+  int n, at[MOST]; /* the parts that stay, in order                */
+  Type *type;      /* of the one, or of the tuple of them          */
+} Narrow;
+
+/* ---- who takes what ---- */
+
+static void see_block(void *ud, Block *b);
+static void see_fn(void *ud, Fn *f) { see_block(ud, f->body); }
+static void see_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, see_block, see_fn};
+  Narrowing *p = ud;
+  for (int i = 0; i < b->n; i++) {
+    Expr *e = b->at[i].value;
+    ir_visit(e, &visit, p);
+    if (e->kind != EX_Proj || e->Proj.tuple.kind != ATOM_Var || e->Proj.index >= MOST) continue;
+    uint64_t v = map_ptr(e->Proj.tuple.var);
+    uintptr_t has = (uintptr_t)map_get(&p->parts, v), n = (uintptr_t)map_get(&p->taken, v);
+    map_set(&p->parts, v, (void *)(has | (uintptr_t)1 << e->Proj.index));
+    map_set(&p->taken, v, (void *)(n + 1));
+  }
+}
+
+/* The parts of a binding's value that are taken, if they are some and not all. */
+static Narrow *narrowed(const Narrowing *p, const Binding *bd) {
+  Type *t = bd->var->type ? type_resolve(bd->var->type) : NULL;
+  uint64_t v = map_ptr(bd->var);
+  uintptr_t has = (uintptr_t)map_get(&p->parts, v);
+  if ((bd->value->kind != EX_If && bd->value->kind != EX_Match) || !t || t->kind != TY_Tuple ||
+      t->tuple.n > MOST || !has || (intptr_t)map_get(&p->taken, v) != uses_get(&p->uses, bd->var))
+    return NULL;
+  Narrow *w = NEW(Narrow);
+  Type *type[MOST];
+  for (int i = 0; i < t->tuple.n; i++)
+    if (has >> i & 1) type[w->n] = t->tuple.at[i], w->at[w->n++] = i;
+  w->type = w->n == 1 ? type[0] : type_tuple(w->n, type);
+  return w->n < t->tuple.n ? w : NULL;
+}
+
+/* ---- taking the others away ---- */
+
+static void shorten(const Narrowing *p, Block *b, const Narrow *w) {
+  Atom part[MOST];
+  Bindings out = {0};
+  for (int i = 0; i < b->n; i++) vec_push(&out, b->at[i]);
+  Maker k = {p->cx->m, b->span, &out};
+  const Expr *made = NULL;
+  for (int i = b->n - 1; i >= 0 && !made; i--)
+    if (b->result.kind == ATOM_Var && b->at[i].var == b->result.var) made = b->at[i].value;
+  bool known = made && made->kind == EX_Tuple;
+  for (int i = 0; i < w->n; i++)
+    part[i] = known ? made->Tuple.items[w->at[i]] : mk_proj(&k, b->result, w->at[i]);
+  b->result = w->n == 1 ? part[0] : mk_tuple(&k, w->n, part);
+  b->n = out.n;
+  b->at = out.at;
+}
+
+static void shorten_all(const Narrowing *p, Expr *e, const Narrow *w) {
+  if (e->kind == EX_If) {
+    shorten(p, e->If.then, w);
+    shorten(p, e->If.otherwise, w);
+  }
+  for (int i = 0; e->kind == EX_Match && i < e->Match.n_clauses; i++)
+    shorten(p, e->Match.clauses[i].body, w);
+  e->type = w->type;
+}
+
+static void take(const Narrow *w, Expr *e) {
+  int i = 0;
+  Atom tuple = e->Proj.tuple;
+  tuple.type = w->type;
+  while (w->at[i] != e->Proj.index) i++;
+  if (w->n > 1) {
+    e->Proj.index = i;
+    e->Proj.tuple = tuple;
+    return;
+  }
+  *e = (Expr){.kind = EX_Just, .span = e->span, .type = e->type};
+  e->Just.value = tuple;
+}
+
+static void narrow_block(void *ud, Block *b);
+static void narrow_fn(void *ud, Fn *f) { narrow_block(ud, f->body); }
+static void narrow_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, narrow_block, narrow_fn};
+  Narrowing *p = ud;
+  for (int i = 0; i < b->n; i++) {
+    Binding *bd = &b->at[i];
+    Expr *e = bd->value;
+    Narrow *w = narrowed(p, bd);
+    if (w && pass_may(p->cx)) {
+      shorten_all(p, e, w);
+      bd->var->type = w->type;
+      map_set(&p->narrow, map_ptr(bd->var), w);
+      p->changed = true;
+    }
+    const Narrow *of = e->kind == EX_Proj && e->Proj.tuple.kind == ATOM_Var
+                           ? map_get(&p->narrow, map_ptr(e->Proj.tuple.var))
+                           : NULL;
+    if (of) take(of, e);
+    ir_visit(e, &visit, p);
+  }
+}
+
+/* Again for branches inside branches; each time there are fewer parts. */
+static void narrow_global(void *ud, Global *g) {
+  Narrowing p;
+  do {
+    p = (Narrowing){.cx = ud};
+    uses_of_fn(&p.uses, g->fn);
+    see_fn(&p, g->fn);
+    narrow_fn(&p, g->fn);
+  } while (p.changed);
+}
+static void narrow_run(PassCx *cx) { each_global(cx->m, narrow_global, cx); }
+
+const Pass pass_narrow = {.name = "narrow",
+                          .doc = "Branches give only what somebody takes of them.",
+                          .needs = FORM_TYPED,
+                          .keeps = ~0u,
+                          .run = narrow_run};
