@@ -192,13 +192,15 @@ def small(c):
     yield Row("chain", "chain_branch_1000", "models/chain.rly", chain, "", "branch", "p11",
               ("branch16_x1000_torchscript@torchscript+mkl",), "<= 0.06", measure=c.paired)
 
-    def two_lengths(setting):
-        return [setting.command(Row("", "", "models/lstm.rly", ref_input("lstm1", "xs", f"x_{n}"), "lstm1")) for n in (8, 64)]
+    def two_lengths(entry):
+        return lambda setting: [setting.command(Row("", "", "models/lstm.rly", ref_input("lstm1", "xs", f"x_{n}"), "lstm1", entry))
+                                for n in (32, 64)]
 
     def two_chains(setting):
         return [setting.command(Row("", "", "models/chain.rly", dict(chain, n=str(n)))) for n in (10, 1010)]
     yield Row("allocations", "allocations_chain", "models/chain.rly", chain, measure=c.allocations, pair=two_chains, steps=1000)
-    yield Row("allocations", "allocations_lstm1", "models/lstm.rly", {}, measure=c.allocations, pair=two_lengths, steps=56)
+    yield Row("allocations", "allocations_lstm1", "models/lstm.rly", {}, measure=c.allocations, pair=two_lengths("main"), steps=32)
+    yield Row("allocations", "allocations_lstm1_last", "models/lstm.rly", {}, measure=c.allocations, pair=two_lengths("last"), steps=32)
     yield Row("startup", "startup_dscnn_cached", "models/dscnn.rly", {"x": "f32[1,1,49,10]=zeros"}, "dscnn", peer_item="p13",
               peers=(f"ort_c_dscnn_process_wall@{ORT}",), bar="<= 0.65", measure=c.startup)
     yield Row("startup", "startup_resnet50_cold", "models/resnet50.rly", {"x": "f32[1,3,224,224]=zeros"}, "resnet50",

@@ -212,6 +212,7 @@ static void store_function(FnLower *f, const IFunc *head) {
   Lower *L = f->L;
   IFunc fn = *head;
   fl_reuse(f);
+  fl_spare(f, head);
   resolve_labels(f);
   fn.n_regs = (uint32_t)f->reg.n;
   fn.code = (uint32_t)L->code.n, fn.n_code = (uint32_t)f->code.n;

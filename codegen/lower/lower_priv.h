@@ -126,6 +126,10 @@ bool     fl_unsupported(FnLower *f, const char *what, const char *why);
 /* reuse.c: finished code, labels not yet resolved, with in-place updates */
 void     fl_reuse(FnLower *f);
 
+/* spare.c: behind fl_reuse: a function that ends by calling itself keeps what dies in one
+ * iteration for the next; head: its parameters. */
+void     fl_spare(FnLower *f, const IFunc *head);
+
 /* dims.c */
 uint16_t fl_dim(FnLower *f, Dim d);                    /* borrowed: do not release  */
 void     fl_dim_bind(FnLower *f, Dim sym, uint16_t reg);  /* takes the register over */
