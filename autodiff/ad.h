@@ -14,6 +14,7 @@
 typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
 typedef struct Twin Twin;
 typedef struct Dual Dual;
+typedef struct { Type *type;  Span at;  const char *why; } Unknown;
 typedef struct AD {
   Module *m;  IrCtx *cx;  Diags *d;
   Map bound;                        /* Var -> Expr it is bound to, in the whole module */
@@ -28,6 +29,7 @@ typedef struct AD {
   Map twin_at;  VEC(Twin *) twins;  int done;
   Map intrinsic, special;           /* of a DataDef and a mask: answers of types.c      */
   int errors, n_forms;  Span span;
+  VEC(Unknown) unknown;             /* functions that are not known where they should be */
   bool last;                        /* no form waits for this round: nothing is differentiated again */
 } AD;
 
@@ -35,6 +37,7 @@ typedef struct AD {
 Type *ad_close(AD *ad, Type *t, const TyEnv *env);
 const TyEnv *ad_env(int n, TyVar **var, Type **type, const TyEnv *up);
 const TyEnv *ad_match(Type *scheme, Type *inst, const TyEnv *env);
+const TyEnv *ad_without_dims(AD *ad, const TyEnv *env);
 bool  ad_has_tan(AD *ad, Type *t);
 bool  ad_special(AD *ad, Type *t);
 bool  ad_has_data(Type *t);
@@ -48,7 +51,13 @@ Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
 DataDef *ad_new_def(AD *ad, const char *want, Span at);
 Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors);
 Sym   ad_key(AD *ad, const char *what, Type *t);
+bool  ad_has_vars(Type *t);                           /* type variables           */
+bool  ad_is_function(Type *t);                        /* a function, or data for functions (values.h) */
 bool  ad_fail(AD *ad, Span at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The round cannot be done: a value of type t is or holds a function that is not
+ * known at this place.  Reported only if nothing can be done about it. */
+void  ad_unknown(AD *ad, Span at, Type *t, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* ---- emit.c: bindings of new code ------------------------------------------------- */
 typedef BlockBuilder *Out;
@@ -210,6 +219,11 @@ void  twin_know_self(Frame *f, const Twin *w);
 bool  twins_finish(AD *ad);
 /* ---- forward_fn.c -------------------------------------------------------------------------- */
 void  forward_make_twin(AD *ad, Twin *w);
+/* ---- step.c -------------------------------------------------------------------------------- */
+/* The function behind names, tuples and checkpoints: *fn is NULL if it is not in view. */
+const Atom *ad_behind(AD *ad, const Atom *a, const Fn **fn);
+/* What AD knows of a function in the module, of one made since. */
+void  ad_survey(AD *ad, Fn *fn);
 /* ---- surface.c ----------------------------------------------------------------------------- */
 /* The function a form (grad, vjp) of fn stands for; lifted: it becomes a
  * definition, else it stands where fn does. */

@@ -13,8 +13,9 @@ typedef enum { AUTODIFF_NOTHING, AUTODIFF_CHANGED, AUTODIFF_FAILED } AutodiffRes
  * be called, with typeinfer in between, until there is NOTHING to do.  m is
  * typed on entry, and to be typed again after CHANGED. */
 AutodiffResult autodiff_step(Module *m, Diags *d);
-/* Adds a definition of grad(@f), vjp(@f) or jvp(@f) and gives it; the module,
- * which had no forms left, is to be typed again, and of jvp may have new forms.
- * NULL after reporting. */
-Global *autodiff_request(Module *m, Global *f, DiffKind k, Diags *d);
+/* Adds a definition of grad(@f), vjp(@f) or jvp(@f), *made; the module, which had
+ * no forms left, is to be typed again after CHANGED, and of jvp may have new forms.
+ * *made is NULL if other functions had to be made known first: to be asked again.
+ * FAILED after reporting. */
+AutodiffResult autodiff_request(Module *m, Global *f, DiffKind k, Diags *d, Global **made);
 #endif

@@ -120,19 +120,20 @@ static bool same_shape(const Dual *a, const Dual *b) {
 
 /* ---- values ----------------------------------------------------------------------- */
 
-static Atom outsider(AD *ad, const Dual *d) {
+static Atom outsider(AD *ad, Type *t, const Dual *d) {
   Sym name = d->at.kind == ATOM_Var ? d->at.var->name : NULL;
-  ad_fail(ad, ad->span,
-          "%s is a function or holds one that is not known here: it comes from outside of what "
-          "is differentiated",
-          name ? str_fmt("%%%s", name) : "a value");
+  ad_unknown(ad, ad->span, t,
+             "%s is a function or holds one that is not known here: it comes from outside of what "
+             "is differentiated",
+             name ? str_fmt("%%%s", name) : "a value");
   return (Atom){.kind = ATOM_Poison};
 }
 
 Atom dual_value(AD *ad, Out o, Type *t, Dual *d) {
   t = type_resolve(t);
   if (d->kind == DUAL_Plain || d->kind == DUAL_Pair) return d->at;
-  if (d->kind == DUAL_Box) return ad_special(ad, t) ? outsider(ad, d) : dual_drop(ad, o, t, d->at);
+  if (d->kind == DUAL_Box)
+    return ad_special(ad, t) ? outsider(ad, t, d) : dual_drop(ad, o, t, d->at);
   Atom *at = NEW_N(Atom, d->n + 1);
   for (int i = 0; i < d->n; i++) at[i] = dual_value(ad, o, t->tuple.at[i], d->part[i]);
   return em_tuple(ad, o, d->n, at);
@@ -161,7 +162,7 @@ Atom dual_as(AD *ad, Out o, Type *t, Dual *d, const Dual *shape) {
   case DUAL_Pair: return pair_of(ad, o, t, d);
   case DUAL_Box:
     if (d->kind == DUAL_Box) return d->at;
-    return ad_special(ad, t) ? outsider(ad, d) : dual_lift(ad, o, t, d->at);
+    return ad_special(ad, t) ? outsider(ad, t, d) : dual_lift(ad, o, t, d->at);
   case DUAL_Tuple: {
     Atom *at = NEW_N(Atom, shape->n + 1);
     for (int i = 0; i < shape->n; i++)

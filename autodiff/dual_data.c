@@ -24,7 +24,7 @@ Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx) {
     }
     return dual_tuple(t->tuple.n, part);
   }
-  if (!ad_has_tan(ad, t) || ad_special(ad, t)) return dual_plain(x);
+  if (!ad_has_tan(ad, t) || ad_special(ad, t) || ad_is_function(t)) return dual_plain(x);
   if (t->kind == TY_Tensor) return dual_pair(x, dx);
   Atom both = em_call(ad, o, helper(ad, HELP_Join, t), 2, (Atom[]){x, dx});
   return dual_open(ad, o, t, dual_full(ad, t), both);
@@ -32,6 +32,7 @@ Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx) {
 
 Atom dual_out(AD *ad, Out o, Type *t, Dual *d) {
   t = type_resolve(t);
+  if (ad_is_function(t)) return em_unit(ad, o);
   if (d->kind == DUAL_Pair) return dual_tangent(ad, d);
   if (d->kind == DUAL_Box) return em_call(ad, o, helper(ad, HELP_Step, t), 1, &d->at);
   if (d->kind == DUAL_Plain) return tan_out(ad, o, t, d->at, tan_zero(ad, o, t, d->at));
@@ -41,6 +42,17 @@ Atom dual_out(AD *ad, Out o, Type *t, Dual *d) {
 }
 
 /* ---- functions over data ------------------------------------------------------------ */
+
+/* A field of a step: see tan_out_field. */
+static Atom out_field(AD *ad, Out o, Type *own, Type *t, Dual *d) {
+  own = type_resolve(own), t = type_resolve(t);
+  if (own->kind == TY_Ref || ad_is_function(own)) return dual_value(ad, o, t, d);
+  if (own->kind != TY_Tuple) return dual_out(ad, o, t, d);
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++)
+    at[i] = out_field(ad, o, own->tuple.at[i], t->tuple.at[i], dual_part(ad, o, d, i));
+  return em_tuple(ad, o, t->tuple.n, at);
+}
 
 /* C(x, ...) => C'(f(x), ...) */
 static void map_case(AD *ad, Cases *c, Help h, Type *t, Ctor *ctor) {
@@ -57,7 +69,7 @@ static void map_case(AD *ad, Cases *c, Help h, Type *t, Ctor *ctor) {
     Dual *d = h == HELP_Lift ? dual_plain(v) : dual_open(ad, &bb, f, full, v);
     at[i] = h == HELP_Lift   ? dual_as(ad, &bb, f, d, full)
             : h == HELP_Drop ? dual_value(ad, &bb, f, d)
-                             : dual_out(ad, &bb, f, d);
+                             : out_field(ad, &bb, ctor->field[i], f, d);
   }
   add_case(ad, c, p, &bb, em_call(ad, &bb, ad_ctor_atom(ad, to), from->n, at));
 }

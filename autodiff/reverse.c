@@ -96,10 +96,11 @@ Atom scope_atom(Scope *s, const Atom *a) {
   Val *v = frame_val(s->f, a->var);
   if (v->fn && (v->plain || v->fn->fn->n_vars)) return dual_local(s, v, a);
   if (v->plain && ad_special(ad, v->type))
-    ad_fail(ad, a->span,
-            "%s is a function or holds one that is not known here: it comes from outside of what "
-            "is differentiated",
-            a->var->name ? str_fmt("%%%s", a->var->name) : "a value");
+    ad_unknown(
+        ad, a->span, v->type,
+        "%s is a function or holds one that is not known here: it comes from outside of what "
+        "is differentiated",
+        a->var->name ? str_fmt("%%%s", a->var->name) : "a value");
   return v->at;
 }
 
@@ -108,6 +109,14 @@ Atom plain_atom(Scope *s, const Atom *a) {
   if (a->kind != ATOM_Var) return *a;
   Val *v = frame_val(s->f, a->var);
   return v->fn && v->fn->has_plain ? v->fn->plain : v->at;
+}
+
+/* A value from outside that is or holds a function or a ref: as it was, not its
+ * dual.  What is taken out of it is from outside too. */
+static bool is_outside(Scope *s, const Atom *a) {
+  if (a->kind != ATOM_Var) return false;
+  const Val *v = frame_val(s->f, a->var);
+  return v->plain && !v->fn && ad_special(s->f->ad, v->type);
 }
 
 /* ---- what needs no derivative ------------------------------------------------------- */
@@ -378,7 +387,8 @@ static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
   made->RefRead.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
   Atom a = scope_let(s, v, made, style);
   if (pair) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
-  scope_bind(s, v, a, pair);
+  Val *x = scope_bind(s, v, a, pair);
+  x->plain = is_outside(s, &e->RefRead.ref) && ad_special(ad, x->type);
 }
 
 static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
@@ -416,7 +426,7 @@ static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
 
 static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {
   Expr *made = ad_like(e);
-  bool active = false;
+  bool active = false, outside = false;
   switch (e->kind) {
   case EX_Just:
     made->Just.value = scope_atom(s, &e->Just.value);
@@ -427,7 +437,8 @@ static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {
     active = any_active(s, e->Tuple.n_items, e->Tuple.items);
     break;
   case EX_Proj:
-    made->Proj.tuple = scope_atom(s, &e->Proj.tuple);
+    outside = is_outside(s, &e->Proj.tuple);
+    made->Proj.tuple = (outside ? plain_atom : scope_atom)(s, &e->Proj.tuple);
     active = atom_active(s, &e->Proj.tuple);
     break;
   default:
@@ -437,6 +448,8 @@ static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {
     break;
   }
   bound(s, v, e, made, style, active);
+  Val *x = frame_val(s->f, v);
+  x->plain = outside && ad_special(s->f->ad, x->type);
 }
 
 void forward_expr(Scope *s, Var *v, Expr *e, BindStyle style) {

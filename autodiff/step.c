@@ -2,8 +2,10 @@
  *
  * A form is expanded when the function it is of reaches no further form: its
  * derivative is then an ordinary program, which the next round may
- * differentiate again.                                                        */
-#include "autodiff/ad.h"
+ * differentiate again.  Where a function would have to be known that is not, the
+ * round is undone, the forms that can be expanded are, and when only others are
+ * left the functions become data (values.h).                                  */
+#include "autodiff/values.h"
 
 /* ---- a look at the whole module ------------------------------------------------------ */
 
@@ -37,6 +39,8 @@ static void survey_block(void *ud, Block *b) {
   }
   survey_atom(ud, &b->result);
 }
+
+void ad_survey(AD *ad, Fn *fn) { survey_fn(ad, fn); }
 
 /* ---- is there a form in what a function does? -------------------------------------------- */
 
@@ -96,13 +100,31 @@ static void find_holders(AD *ad) {
 /* ---- expanding ------------------------------------------------------------------------------ */
 
 typedef struct {
+  Expr *at, was;
+} Edit;
+typedef struct {
+  AD *seen; /* the module before the round, nothing made yet              */
   AD *ad;
+  VEC(Expr *) form;
+  VEC(Edit) edit;
+  VEC(Unknown) unknown;
   int expanded, left;
   const Expr *first_left;
 } Round;
 
-/* The function behind names and checkpoints: a definition or a literal. */
-static const Atom *behind(AD *ad, const Atom *a, const Fn **fn) {
+/* The tuple that a is, if that is in view. */
+static const Expr *tuple_of(AD *ad, const Atom *a) {
+  for (int i = 0; i < 1000 && a->kind == ATOM_Var; i++) {
+    const Expr *e = map_get(&ad->bound, map_ptr(a->var));
+    if (!e || e->kind == EX_Tuple) return e;
+    if (e->kind != EX_Just) return NULL;
+    a = &e->Just.value;
+  }
+  return NULL;
+}
+
+/* The function behind names, tuples and checkpoints: a definition or a literal. */
+const Atom *ad_behind(AD *ad, const Atom *a, const Fn **fn) {
   for (int i = 0; i < 1000; i++) {
     *fn = NULL;
     if (a->kind == ATOM_Global) {
@@ -110,6 +132,13 @@ static const Atom *behind(AD *ad, const Atom *a, const Fn **fn) {
       return a;
     }
     const Expr *e = a->kind == ATOM_Var ? map_get(&ad->bound, map_ptr(a->var)) : NULL;
+    if (e && e->kind == EX_Proj) {
+      const Expr *of = tuple_of(ad, &e->Proj.tuple);
+      if (of) {
+        a = &of->Tuple.items[e->Proj.index];
+        continue;
+      }
+    }
     if (!e) return a;
     if (e->kind == EX_Just)
       a = &e->Just.value;
@@ -123,17 +152,17 @@ static const Atom *behind(AD *ad, const Atom *a, const Fn **fn) {
   return a;
 }
 
-static bool has_type_vars(Type *t) {
+bool ad_has_vars(Type *t) {
   t = type_resolve(t);
   bool yes = t->kind == TY_Var;
   if (t->kind == TY_Tuple)
-    for (int i = 0; i < t->tuple.n; i++) yes |= has_type_vars(t->tuple.at[i]);
+    for (int i = 0; i < t->tuple.n; i++) yes |= ad_has_vars(t->tuple.at[i]);
   if (t->kind == TY_Data)
-    for (int i = 0; i < t->data.n; i++) yes |= has_type_vars(t->data.arg[i]);
-  if (t->kind == TY_Ref) return has_type_vars(t->ref);
+    for (int i = 0; i < t->data.n; i++) yes |= ad_has_vars(t->data.arg[i]);
+  if (t->kind == TY_Ref) return ad_has_vars(t->ref);
   if (t->kind == TY_Fn) {
-    for (int i = 0; i < t->fn.n; i++) yes |= has_type_vars(t->fn.param[i]);
-    return yes || has_type_vars(t->fn.ret);
+    for (int i = 0; i < t->fn.n; i++) yes |= ad_has_vars(t->fn.param[i]);
+    return yes || ad_has_vars(t->fn.ret);
   }
   return yes;
 }
@@ -164,7 +193,7 @@ static void expand(Round *r, Expr *e) {
   const Atom *f = &e->Call.args[0];
   Type *t = type_resolve(f->type);
   const Fn *fn;
-  const Atom *target = behind(ad, f, &fn);
+  const Atom *target = ad_behind(ad, f, &fn);
   ad->span = e->span;
   if (!fn) {
     const Expr *made = target->kind == ATOM_Var ? map_get(&ad->bound, map_ptr(target->var)) : NULL;
@@ -172,13 +201,13 @@ static void expand(Round *r, Expr *e) {
       r->left++;
       return;
     }
-    ad_fail(ad, f->span, "%s needs a function whose definition is known here",
-            e->Call.callee.op->name);
+    ad_unknown(ad, f->span, t, "%s needs a function whose definition is known here",
+               e->Call.callee.op->name);
     return;
   }
-  if (has_type_vars(t)) {
-    ad_fail(ad, f->span, "%s of a function whose type is not known yet: %s",
-            e->Call.callee.op->name, type_text(t));
+  if (ad_has_vars(t)) {
+    ad_unknown(ad, f->span, t, "%s of a function whose type is not known yet: %s",
+               e->Call.callee.op->name, type_text(t));
     return;
   }
   if (holds_form(ad, fn)) {
@@ -187,6 +216,7 @@ static void expand(Round *r, Expr *e) {
     return;
   }
   r->expanded++;
+  vec_push(&r->edit, ((Edit){e, *e}));
   if (target->kind == ATOM_Global) {
     Global *g = of_global(ad, k, target->global, t);
     *e = (Expr){.kind = EX_Just, .span = e->span};
@@ -199,16 +229,64 @@ static void expand(Round *r, Expr *e) {
   e->Fn.fn = made;
 }
 
-static void round_block(void *ud, Block *b) {
-  static const ExprVisit visit = {NULL, round_block, NULL};
+/* ---- a round, which may be undone --------------------------------------------------------------
+ */
+
+static void collect_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, collect_block, NULL};
   Round *r = ud;
-  for (int i = 0; i < b->n && !r->ad->errors; i++) {
+  for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
     if (is_form(e))
-      expand(r, e);
+      vec_push(&r->form, e);
     else
       ir_visit(e, &visit, r);
   }
+}
+
+typedef struct {
+  int globals, types;
+} Mark;
+static Mark mark(const Module *m) { return (Mark){m->globals.n, m->types.n}; }
+
+static void forget_made(Module *m, Mark k) {
+  for (int i = k.globals; i < m->globals.n; i++)
+    map_set(&m->global_by_name, map_ptr(m->globals.at[i]->name), NULL);
+  for (int i = k.types; i < m->types.n; i++) {
+    DataDef *d = m->types.at[i];
+    map_set(&m->type_by_name, map_ptr(d->name), NULL);
+    for (int c = 0; c < d->n_ctors; c++) map_set(&m->ctor_by_name, map_ptr(d->ctor[c]->name), NULL);
+  }
+  m->globals.n = k.globals;
+  m->types.n = k.types;
+  forget_derivatives(m);
+}
+
+/* Expands forms; false: the module is as it was. */
+static bool expand_forms(Round *r, int n, Expr *const *form) {
+  Mark before = mark(r->seen->m);
+  int expanded = r->expanded;
+  r->ad = NEW(AD);
+  *r->ad = *r->seen;
+  r->edit.n = 0;
+  for (int i = 0; i < n && !r->ad->errors; i++) expand(r, form[i]);
+  if (!r->ad->errors && twins_finish(r->ad)) return true;
+  for (int i = r->edit.n; i-- > 0;) *r->edit.at[i].at = r->edit.at[i].was;
+  forget_made(r->seen->m, before);
+  r->expanded = expanded;
+  return false;
+}
+
+/* Those forms that can be, one by one; false after reporting a mistake. */
+static bool expand_some(Round *r) {
+  r->left = 0;
+  r->seen->last = false;
+  for (int i = 0; i < r->form.n; i++) {
+    if (expand_forms(r, 1, &r->form.at[i])) continue;
+    if (!r->ad->unknown.n) return false;
+    vec_push(&r->unknown, r->ad->unknown.at[0]);
+  }
+  return true;
 }
 
 /* ---- checkpoints outlive the last round as nothing ------------------------------------------- */
@@ -236,7 +314,7 @@ static void wait_block(void *ud, Block *b) {
     ir_visit(e, &visit, ad);
     if (!is_form(e) || e->Call.n_args != 1) continue;
     const Fn *fn;
-    behind(ad, &e->Call.args[0], &fn);
+    ad_behind(ad, &e->Call.args[0], &fn);
     ad->last &= fn && !holds_form(ad, fn);
   }
 }
@@ -250,15 +328,39 @@ static AD *ad_new(Module *m, Diags *d) {
   return ad;
 }
 
+/* Makes functions known; reports the first that cannot be. */
+static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unknown) {
+  AD *ad = ad_new(m, d);
+  if (unfold_calls(ad)) {
+    m->form = 0;
+    return AUTODIFF_CHANGED;
+  }
+  for (int i = 0; i < n; i++) {
+    bool general = ad_has_vars(unknown[i].type);
+    Type *t = general ? NULL : unknown_function(ad, unknown[i].type);
+    ad->span = unknown[i].at;
+    if ((t || general) && values_to_data(ad, t)) {
+      m->form = 0;
+      return AUTODIFF_CHANGED;
+    }
+    if (ad->errors) return AUTODIFF_FAILED;
+  }
+  diag_error(d, unknown[0].at, E0403, unknown[0].why);
+  return AUTODIFF_FAILED;
+}
+
 AutodiffResult autodiff_step(Module *m, Diags *d) {
   AD *ad = ad_new(m, d);
-  Round r = {.ad = ad};
+  Round r = {.seen = ad};
   if (!ad->n_forms) return AUTODIFF_NOTHING;
   ad->last = true;
-  for (int i = 0; i < m->globals.n; i++) wait_block(ad, m->globals.at[i]->fn->body);
   int n = m->globals.n; /* those made in this round hold no form */
-  for (int i = 0; i < n && !ad->errors; i++) round_block(&r, m->globals.at[i]->fn->body);
-  if (ad->errors || !twins_finish(ad)) return AUTODIFF_FAILED;
+  for (int i = 0; i < n; i++) wait_block(ad, m->globals.at[i]->fn->body);
+  for (int i = 0; i < n; i++) collect_block(&r, m->globals.at[i]->fn->body);
+  if (!expand_forms(&r, r.form.n, r.form.at)) {
+    if (!r.ad->unknown.n || !expand_some(&r)) return AUTODIFF_FAILED;
+    if (!r.expanded) return make_known(m, d, r.unknown.n, r.unknown.at);
+  }
   if (r.expanded) {
     m->form = 0;
     return AUTODIFF_CHANGED;
@@ -273,16 +375,23 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
   return dropped ? AUTODIFF_CHANGED : AUTODIFF_NOTHING;
 }
 
-Global *autodiff_request(Module *m, Global *f, DiffKind k, Diags *d) {
+AutodiffResult autodiff_request(Module *m, Global *f, DiffKind k, Diags *d, Global **made) {
   AD *ad = ad_new(m, d);
+  Mark before = mark(m);
   ad->span = f->span;
   ad->last = true;
-  if (has_type_vars(f->type)) {
+  *made = NULL;
+  if (ad_has_vars(f->type)) {
     ad_fail(ad, f->span, "@%s has type parameters", f->name);
-    return NULL;
+    return AUTODIFF_FAILED;
   }
   Global *g = of_global(ad, k, f, f->type);
-  if (!g || !twins_finish(ad)) return NULL;
-  m->form = 0;
-  return g;
+  if (g && twins_finish(ad)) {
+    *made = g;
+    m->form = 0;
+    return AUTODIFF_CHANGED;
+  }
+  if (!ad->unknown.n) return AUTODIFF_FAILED;
+  forget_made(m, before);
+  return make_known(m, d, ad->unknown.n, ad->unknown.at);
 }

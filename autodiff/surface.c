@@ -28,7 +28,7 @@ static void begin(AD *ad, Surface *u, const Fn *fn, const TyEnv *env, bool lifte
   for (int i = 0; i < n; i++) {
     Var *p = m->param[i] = ir_var(ad->cx, fn->param[i]->name, fn->param[i]->span);
     p->annot = frame_annot(f, u->type[i]);
-    Val *v = scope_bind(&u->s, fn->param[i], atom_var(p, p->span), true);
+    Val *v = scope_bind(&u->s, fn->param[i], atom_var(p, p->span), !ad_is_function(u->type[i]));
     v->plain = ad_special(ad, u->type[i]);
   }
   forward_block(&u->s, fn->body);

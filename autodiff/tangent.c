@@ -51,6 +51,7 @@ Atom tan_ones(AD *ad, Out o, Type *t, Atom x) {
   t = type_resolve(t);
   if (!ad_has_tan(ad, t)) return em_unit(ad, o);
   if (t->kind == TY_Tuple) return each_part(ad, o, t, x, tan_ones);
+  if (ad_is_function(t)) return tan_zero(ad, o, t, x);
   if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Ones, t), 1, &x);
   return t->tensor.rank ? em_op(ad, o, "ones_like", 1, &x) : filled(ad, o, t, x, true);
 }
@@ -70,7 +71,7 @@ Atom tan_add(AD *ad, Out o, Type *t, Atom a, Atom b) {
 
 Atom tan_out(AD *ad, Out o, Type *t, Atom x, Atom dx) {
   t = type_resolve(t);
-  if (t->kind == TY_Fn || t->kind == TY_Ref) return em_unit(ad, o);
+  if (ad_is_function(t) || t->kind == TY_Ref) return em_unit(ad, o);
   if (t->kind == TY_Tensor && !dtype_is_float(t->tensor.dtype)) return filled(ad, o, t, x, false);
   if (t->kind == TY_Tensor) return dx;
   if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Out, t), 2, (Atom[]){x, dx});
@@ -87,6 +88,7 @@ Atom tan_in(AD *ad, Out o, Type *t, Atom dx) {
   t = type_resolve(t);
   if (!ad_has_tan(ad, t)) return em_unit(ad, o);
   if (t->kind == TY_Tuple) return each_part(ad, o, t, dx, tan_in);
+  if (ad_is_function(t)) return tan_zero(ad, o, t, dx);
   if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_In, t), 1, &dx);
   return dx;
 }
@@ -109,6 +111,25 @@ static void map_case(AD *ad, Cases *c, Help h, Type *t, int k) {
   add_case(ad, c, p, &bb, made);
 }
 
+/* A field's gradient as the program sees it.  The type of data of its own is its
+ * gradient's too: a function or ref in it stays what it is. */
+static Atom tan_out_field(AD *ad, Out o, Type *own, Type *t, Atom x, Atom dx) {
+  own = type_resolve(own), t = type_resolve(t);
+  if (own->kind == TY_Ref || ad_is_function(own)) {
+    if (ad_special(ad, t))
+      ad_unknown(ad, ad->span, t, "a gradient would hold what is a function or ref of its value");
+    return x;
+  }
+  if (own->kind != TY_Tuple) return tan_out(ad, o, t, x, dx);
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  bool has = ad_has_tan(ad, t);
+  for (int i = 0; i < t->tuple.n; i++) {
+    Atom d = has ? em_proj(ad, o, dx, i) : dx;
+    at[i] = tan_out_field(ad, o, own->tuple.at[i], t->tuple.at[i], em_proj(ad, o, x, i), d);
+  }
+  return em_tuple(ad, o, t->tuple.n, at);
+}
+
 /* match (x) { C(..) => match (dx) { C_adj(..) => C(..), _ => C(zeros) } } */
 static void out_case(AD *ad, Cases *c, Type *t, int k, Atom dx) {
   Ctor *from = t->data.def->ctor[k];
@@ -121,8 +142,9 @@ static void out_case(AD *ad, Cases *c, Type *t, int k, Atom dx) {
   for (int i = 0; i < from->n; i++) {
     Type *f = ad_field(ad, t, from, i);
     Atom v = var_atom(ad, x[i]);
-    if (tan) at[i] = tan_out(ad, &some, f, v, var_atom(ad, d[i]));
-    zero[i] = tan_out(ad, &none, f, v, tan_zero(ad, &none, f, v));
+    Type *own = from->field[i];
+    if (tan) at[i] = tan_out_field(ad, &some, own, f, v, var_atom(ad, d[i]));
+    zero[i] = tan_out_field(ad, &none, own, f, v, tan_zero(ad, &none, f, v));
   }
   Atom back = ad_ctor_atom(ad, from);
   if (!tan) {

@@ -13,7 +13,7 @@ static Dim forget(void *ud, Dim s) {
 }
 
 /* Extents are the caller's: a twin serves all of them. */
-static const TyEnv *without_dims(AD *ad, const TyEnv *env) {
+const TyEnv *ad_without_dims(AD *ad, const TyEnv *env) {
   TyEnv *first = NULL, **last = &first;
   for (; env; env = env->up) {
     TyEnv *e = NEW(TyEnv);
@@ -77,7 +77,7 @@ Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var
               const VarList *caps, const bool *mask) {
   StrBuf b = {0};
   int n = caps->n + fn->n;
-  env = without_dims(ad, env);
+  env = ad_without_dims(ad, env);
   for (int i = 0; i < n; i++) buf_char(&b, mask[i] ? '1' : '0');
   Twin like = {.fn = fn, .env = env, .self = self, .caps = *caps};
   const char *said = str_fmt("%s_vjp", name ? name : "fn");
@@ -99,7 +99,7 @@ Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var
 Twin *forward_twin(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
                    const VarList *caps, Dual *const *shape) {
   StrBuf b = {0};
-  env = without_dims(ad, env);
+  env = ad_without_dims(ad, env);
   buf_str(&b, "forward ");
   for (int i = 0; i < caps->n + fn->n; i++) dual_spell(shape[i], &b);
   Twin like = {.fn = fn, .env = env, .self = self, .caps = *caps, .shape = shape};

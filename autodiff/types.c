@@ -17,6 +17,21 @@ bool ad_fail(AD *ad, Span at, const char *fmt, ...) {
   return diag_error(ad->d, at, E0403, buf_text(&b));
 }
 
+void ad_unknown(AD *ad, Span at, Type *t, const char *fmt, ...) {
+  StrBuf b = {0};
+  va_list ap;
+  va_start(ap, fmt);
+  buf_vfmt(&b, fmt, ap);
+  va_end(ap);
+  ad->errors++;
+  vec_push(&ad->unknown, ((Unknown){t, at, buf_text(&b)}));
+}
+
+bool ad_is_function(Type *t) {
+  t = type_resolve(t);
+  return t->kind == TY_Fn || (t->kind == TY_Data && t->data.def->functions);
+}
+
 /* ---- environments ------------------------------------------------------------- */
 
 static Type *env_type(void *ud, TyVar *v) {

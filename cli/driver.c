@@ -107,9 +107,12 @@ bool driver_differentiate(Driver *d, Module *m, int *code) {
 }
 
 Global *driver_gradient(Driver *d, Module *m, Global *f, DiffKind form, int *code) {
-  Global *g = autodiff_request(m, f, form, d->diags);
+  Global *g = NULL;
   *code = EXIT_OK;
-  return g && retype(d, m, code) && driver_differentiate(d, m, code) ? g : NULL;
+  while (!g)
+    if (autodiff_request(m, f, form, d->diags, &g) == AUTODIFF_FAILED || !retype(d, m, code))
+      return NULL;
+  return driver_differentiate(d, m, code) ? g : NULL;
 }
 
 Module *driver_load(Driver *d, const char *path, bool typed) {

@@ -32,7 +32,9 @@ Type *diff_cotangent(Type *t) {
   case TY_Fn:
   case TY_Ref: return type_tuple(0, NULL);
   case TY_Tuple: return type_tuple(t->tuple.n, cotangents(t->tuple.n, t->tuple.at));
-  case TY_Data: return type_data(t->data.def, t->data.n, cotangents(t->data.n, t->data.arg));
+  case TY_Data:
+    if (t->data.def->functions) return type_tuple(0, NULL);
+    return type_data(t->data.def, t->data.n, cotangents(t->data.n, t->data.arg));
   case TY_Error:
   case TY_Tensor:
   case TY_Var:

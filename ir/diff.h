@@ -9,7 +9,8 @@
  *   jvp(f)         fn(T..., T'...) -> (R, R')
  *   checkpoint(f)  the type of f; its inside is computed again for the gradient
  *
- * T' is T, with () for each function and ref in it: nothing is zero there.    */
+ * T' is T, with () for each function (also as data) and ref in it: nothing is
+ * zero there.                                                                 */
 #ifndef RVM_IR_DIFF_H
 #define RVM_IR_DIFF_H
 #include "ir/op.h"

@@ -53,6 +53,7 @@ struct DataDef {
   bool is_extern;                  /* `extern type Name`: no constructors      */
   const char *doc;
   bool library;                    /* came from the prelude or an import       */
+  bool functions;                  /* made for function values: no gradient is asked of it */
 };
 
 Type *type_error(void);

@@ -5,7 +5,8 @@
 
 Each program is drawn from a seed, float64: a function of two vectors and a scalar made of
 arithmetic, if, match, recursion over integers and over a list and a tree, local loops, closures in
-and out of data, higher-order functions, refs, tuples.  The generator writes it as text and evaluates
+and out of data, higher-order functions, refs, tuples, derivatives of functions that are only known when
+it runs.  The generator writes it as text and evaluates
 it itself over dual numbers (forward mode; nested for second derivatives), statement by statement, so
 it shares nothing with the compiler.  Checked to 1e-10: the value, <grad, v> from grad, the jvp along v,
 <vjp(c), v>; reverse and forward mode agree as closely.  For the first --second programs also the second
@@ -108,13 +109,15 @@ class Ref:
 PRELUDE = '''type Tree { Leaf(Tensor[(3), float64]), Node(Tree, float64, Tree) }
 type Shape { Circle(float64), Box(float64, Tensor[(3), float64], int32), Empty }
 '''
+SLOPE = 'def @slope(%f: fn (float64) -> float64, %x: float64) -> float64 { grad(%f)(%x).1.0 }\n'
+
 T = {'s': 'float64', 'v': 'Tensor[(3), float64]'}
 
 
 class Gen:
     def __init__(self, seed):
         self.r = random.Random(seed)
-        self.defs, self.n = [], 0
+        self.defs, self.n, self.nest = [], 0, 0
 
     def name(self, stem):
         self.n += 1
@@ -342,9 +345,48 @@ class Gen:
             return last[1](env)
         return text + last[0], run
 
+    def slope(self, f, a):
+        """The derivative of f, a thunk over a number, at a."""
+        lv = 10 + self.nest
+        self.nest += 1
+        y = f(Dual(a, 1.0, lv))
+        self.nest -= 1
+        return coefficient(y, lv)
+
+    def unknown(self, scope):
+        """Derivatives of functions that are only known when the program runs."""
+        b, f, u = self.name('b'), self.name('f'), self.name('u')
+        one_, two = [self.expr(dict(scope, **{b: 's'}), 's', 2) for _ in range(2)]
+        at, c = self.expr(scope, 's', 1), self.condition(scope, 1)
+        literal = ['fn (%%%s: float64) -> float64 { %s }' % (b, e[0]) for e in (one_, two)]
+        how = self.r.choice(['@slope(%{f}, {a})', 'grad(%{f})({a}).1.0', 'jvp(%{f})({a}, 1f64).1', 'vjp(%{f})({a}).1(1f64).0',
+                             'grad(fn (%{u}: float64) {{ %{f}(%{u}) * %{u} }})({a}).1.0'])
+        inside = how.format(f=f, a=at[0], u=u)
+        if how.startswith('@'):
+            self.defs.append(SLOPE)
+        listed = self.r.random() < 0.4
+        if listed:
+            text = ('@foldl(fn (%%%s: float64, %%%s: fn (float64) -> float64) -> float64 { %%%s + %s }, 0f64, Cons(%s, Cons(%s, Nil)))'
+                    % (u + 's', f, u + 's', inside, literal[0], literal[1]))
+        else:
+            text = '(let %%%s = if (%s) { %s } else { %s }; %s)' % (f, c[0], literal[0], literal[1], inside)
+
+        def run(env):
+            total = 0.0
+            for e in (one_, two) if listed else (one_,) if c[1](env) else (two,):
+                def g(v, e=e):
+                    y = e[1](dict(env, **{b: v}))
+                    return mul(y, v) if u in how.format(f=f, a='', u=u) else y
+                total = add(total, self.slope(g, at[1](env)))
+            return total
+        return text, run
+
     def program(self):
         scope = {'x': 'v', 'y': 'v', 'z': 's'}
         body = self.block(scope, 's', 4)
+        if self.r.random() < 0.4:
+            more, was = self.unknown(scope), body
+            body = 'let %%body = (%s); %%body + %s' % (was[0], more[0]), lambda env: add(was[1](env), more[1](env))
         self.defs.append('def @f(%%x: Tensor[(3), float64], %%y: Tensor[(3), float64], %%z: float64) -> float64 {\n  %s\n}\n' % body[0])
         return body[1]
 

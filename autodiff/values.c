@@ -1,0 +1,331 @@
+/* values.c -- function values as data: which type, and types of the data.     */
+#include <string.h>
+#include "autodiff/values.h"
+
+enum { MAX_FUNCTIONS = 200 }; /* an image has at most 255 constructors of a type */
+
+/* ---- types, extents aside -------------------------------------------------------- */
+
+static void spell(Type *t, StrBuf *b);
+static void spell_list(char open, int n, Type *const *at, StrBuf *b) {
+  buf_char(b, open);
+  for (int i = 0; i < n; i++) spell(at[i], b);
+  buf_char(b, ')');
+}
+static void spell(Type *t, StrBuf *b) {
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Tensor: buf_fmt(b, "%s %d,", dtype_name(t->tensor.dtype), t->tensor.rank); return;
+  case TY_Tuple: spell_list('(', t->tuple.n, t->tuple.at, b); return;
+  case TY_Fn:
+    spell_list(t->fn.n_vars ? 'p' : 'f', t->fn.n, t->fn.param, b);
+    spell(t->fn.ret, b);
+    return;
+  case TY_Data:
+    buf_fmt(b, "%p", (void *)t->data.def);
+    spell_list('[', t->data.n, t->data.arg, b);
+    return;
+  case TY_Ref:
+    buf_char(b, '&');
+    spell(t->ref, b);
+    return;
+  case TY_Var: buf_fmt(b, "%p,", (void *)t->var); return;
+  case TY_Meta:
+  case TY_Error: buf_char(b, '?'); return;
+  }
+}
+
+bool is_value(const Values *v, Type *t) {
+  StrBuf b = {0};
+  if (!v->type || !t || type_resolve(t)->kind != TY_Fn) return false;
+  spell(t, &b);
+  return !strcmp(buf_text(&b), v->key);
+}
+
+static bool any_holds(const Values *v, int n, Type *const *at) {
+  for (int i = 0; i < n; i++)
+    if (holds_value(v, at[i])) return true;
+  return false;
+}
+bool holds_value(const Values *v, Type *t) {
+  if (!v->type || !t) return false;
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Fn:
+    return is_value(v, t) || any_holds(v, t->fn.n, t->fn.param) || holds_value(v, t->fn.ret);
+  case TY_Tuple: return any_holds(v, t->tuple.n, t->tuple.at);
+  case TY_Data: return any_holds(v, t->data.n, t->data.arg);
+  case TY_Ref: return holds_value(v, t->ref);
+  case TY_Tensor:
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return false;
+}
+
+/* ---- a type with parts changed ------------------------------------------------------ */
+
+typedef Type *Change(const void *ud, Type *t);
+static Type **changed_list(int n, Type *const *at, Change *f, const void *ud) {
+  Type **to = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) to[i] = f(ud, at[i]);
+  return to;
+}
+static Type *changed(Type *t, Change *f, const void *ud) {
+  switch (t->kind) {
+  case TY_Fn:
+    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, t->fn.n,
+                   changed_list(t->fn.n, t->fn.param, f, ud), f(ud, t->fn.ret));
+  case TY_Tuple: return type_tuple(t->tuple.n, changed_list(t->tuple.n, t->tuple.at, f, ud));
+  case TY_Data:
+    return type_data(t->data.def, t->data.n, changed_list(t->data.n, t->data.arg, f, ud));
+  case TY_Ref: return type_ref(f(ud, t->ref));
+  case TY_Tensor:
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return t;
+}
+
+static Type *to_data(const void *ud, Type *t) {
+  const Values *v = ud;
+  t = type_resolve(t);
+  if (is_value(v, t)) return type_data(v->def, 0, NULL);
+  return holds_value(v, t) ? changed(t, to_data, ud) : t;
+}
+Type *values_type(const Values *v, Type *t) { return t ? to_data(v, t) : NULL; }
+
+/* The extents that a and b, the same otherwise, both have. */
+static Type *both(AD *ad, Type *a, Type *b);
+static Type **both_lists(AD *ad, int n, Type *const *a, Type *const *b) {
+  Type **to = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) to[i] = both(ad, a[i], b[i]);
+  return to;
+}
+static Type *both(AD *ad, Type *a, Type *b) {
+  a = type_resolve(a), b = type_resolve(b);
+  switch (a->kind) {
+  case TY_Tensor: {
+    Dim dim[MAX_RANK];
+    for (int i = 0; i < a->tensor.rank; i++) {
+      Dim d = a->tensor.dim[i];
+      bool same = d->kind == DIM_Const && dim_equal(d, b->tensor.dim[i]);
+      dim[i] = same ? d : dim_any(ad->cx->dims);
+    }
+    return type_tensor(a->tensor.dtype, a->tensor.rank, dim);
+  }
+  case TY_Tuple:
+    return type_tuple(a->tuple.n, both_lists(ad, a->tuple.n, a->tuple.at, b->tuple.at));
+  case TY_Fn:
+    return type_fn(0, NULL, 0, NULL, a->fn.n, both_lists(ad, a->fn.n, a->fn.param, b->fn.param),
+                   both(ad, a->fn.ret, b->fn.ret));
+  case TY_Data:
+    return type_data(a->data.def, a->data.n, both_lists(ad, a->data.n, a->data.arg, b->data.arg));
+  case TY_Ref: return type_ref(both(ad, a->ref, b->ref));
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+  return a;
+}
+
+/* ---- every variable -------------------------------------------------------------------- */
+
+typedef struct {
+  void (*see)(void *ud, Var *v);
+  void *ud;
+} EachVar;
+static void vars_of_block(void *ud, Block *b);
+static void vars_of_fn(void *ud, Fn *fn) {
+  EachVar *w = ud;
+  for (int i = 0; i < fn->n; i++) w->see(w->ud, fn->param[i]);
+  vars_of_block(ud, fn->body);
+}
+static void vars_of_pattern(EachVar *w, Pattern *p) {
+  if (p->var) w->see(w->ud, p->var);
+  for (int i = 0; i < p->n; i++) vars_of_pattern(w, p->at[i]);
+}
+static void vars_of_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, vars_of_block, vars_of_fn};
+  EachVar *w = ud;
+  for (int i = 0; i < b->n; i++) {
+    Expr *e = b->at[i].value;
+    w->see(w->ud, b->at[i].var);
+    for (int k = 0; e->kind == EX_Match && k < e->Match.n_clauses; k++)
+      vars_of_pattern(w, e->Match.clauses[k].pat);
+    ir_visit(e, &visit, ud);
+  }
+}
+void each_var(Fn *fn, void (*see)(void *ud, Var *v), void *ud) {
+  EachVar w = {see, ud};
+  vars_of_fn(&w, fn);
+}
+
+static void join_type(Values *v, Type *t) {
+  t = type_resolve(t);
+  if (is_value(v, t)) v->joint = both(v->ad, t, v->joint ? v->joint : t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) join_type(v, t->tuple.at[i]);
+  for (int i = 0; t->kind == TY_Data && i < t->data.n; i++) join_type(v, t->data.arg[i]);
+  if (t->kind == TY_Ref) join_type(v, t->ref);
+  if (t->kind != TY_Fn) return;
+  for (int i = 0; i < t->fn.n; i++) join_type(v, t->fn.param[i]);
+  join_type(v, t->fn.ret);
+}
+static void join_var(void *ud, Var *var) {
+  if (var->type) join_type(ud, var->type);
+}
+
+/* ---- definitions that go ------------------------------------------------------------------ */
+
+void forget_derivatives(Module *m) {
+  for (int i = 0; i < m->derivatives.n; i++) {
+    const Global *g = m->derivatives.entry[i].value;
+    if (g && (g->index >= m->globals.n || m->globals.at[g->index] != g))
+      m->derivatives.entry[i].value = NULL;
+  }
+}
+
+int drop_globals(Module *m, const bool *drop) {
+  int n = 0, all = m->globals.n;
+  for (int i = 0; i < all; i++) {
+    Global *g = m->globals.at[i];
+    if (drop[i]) {
+      map_set(&m->global_by_name, map_ptr(g->name), NULL);
+      continue;
+    }
+    g->index = n;
+    m->globals.at[n++] = g;
+  }
+  m->globals.n = n;
+  forget_derivatives(m);
+  return all - n;
+}
+
+/* ---- which functions ---------------------------------------------------------------------- */
+
+typedef struct {
+  AD *ad;
+  VEC(Type *) found;
+  Map seen; /* DataDef and arguments                                  */
+} Holds;
+static void functions_in(Holds *h, Type *t) {
+  t = type_resolve(t);
+  switch (t->kind) {
+  case TY_Fn: vec_push(&h->found, t); return;
+  case TY_Tuple:
+    for (int i = 0; i < t->tuple.n; i++) functions_in(h, t->tuple.at[i]);
+    return;
+  case TY_Ref: functions_in(h, t->ref); return;
+  case TY_Data: {
+    Sym key = ad_key(h->ad, "holds", t);
+    if (map_get(&h->seen, map_ptr(key))) return;
+    map_set(&h->seen, map_ptr(key), t);
+    for (int c = 0; c < t->data.def->n_ctors; c++)
+      for (int i = 0; i < t->data.def->ctor[c]->n; i++)
+        functions_in(h, ad_field(h->ad, t, t->data.def->ctor[c], i));
+    return;
+  }
+  case TY_Tensor:
+  case TY_Var:
+  case TY_Meta:
+  case TY_Error: break;
+  }
+}
+
+/* Is there a form, yet to be expanded, that gives such functions? */
+typedef struct {
+  const Values *v;
+  bool yes;
+} Gives;
+static void gives_block(void *ud, Block *b) {
+  static const ExprVisit visit = {NULL, gives_block, NULL};
+  Gives *g = ud;
+  for (int i = 0; i < b->n && !g->yes; i++) {
+    Expr *e = b->at[i].value;
+    Type *t = e->type ? type_resolve(e->type) : NULL;
+    if (diff_kind(e) && t && t->kind == TY_Fn) g->yes = holds_value(g->v, t->fn.ret);
+    ir_visit(e, &visit, ud);
+  }
+}
+
+static Values values_of(AD *ad, Type *t) {
+  StrBuf b = {0};
+  Values v = {.ad = ad, .type = t};
+  if (t) spell(t, &b);
+  v.key = buf_text(&b);
+  return v;
+}
+
+Type *unknown_function(AD *ad, Type *t) {
+  Holds h = {.ad = ad};
+  functions_in(&h, t);
+  for (int i = 0; i < h.found.n; i++) {
+    Values v = values_of(ad, h.found.at[i]);
+    Gives g = {&v, false};
+    if (ad_has_vars(h.found.at[i])) continue;
+    for (int k = 0; k < ad->m->globals.n; k++) gives_block(&g, ad->m->globals.at[k]->fn->body);
+    if (!g.yes) return h.found.at[i];
+  }
+  return NULL;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------
+ */
+
+/* A field fn (A) -> A of data that is used at these functions would need data
+ * types made for arguments. */
+typedef struct {
+  const Values *v;
+  Map seen;
+  Type *at;
+} Generic;
+static void generic_in(Generic *g, Type *t) {
+  AD *ad = g->v->ad;
+  t = type_resolve(t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) generic_in(g, t->tuple.at[i]);
+  if (t->kind == TY_Ref) generic_in(g, t->ref);
+  if (t->kind != TY_Data || !t->data.n) return;
+  Sym key = ad_key(ad, "generic", t);
+  if (map_get(&g->seen, map_ptr(key))) return;
+  map_set(&g->seen, map_ptr(key), t);
+  for (int c = 0; c < t->data.def->n_ctors; c++) {
+    const Ctor *ctor = t->data.def->ctor[c];
+    for (int i = 0; i < ctor->n; i++) {
+      Type *field = type_resolve(ctor->field[i]), *is = ad_field(ad, t, ctor, i);
+      if (field->kind != TY_Var && !holds_value(g->v, field) && is_value(g->v, is)) g->at = t;
+      generic_in(g, is);
+    }
+  }
+}
+static void generic_var(void *ud, Var *v) {
+  if (v->type) generic_in(ud, v->type);
+}
+
+bool values_to_data(AD *ad, Type *t) {
+  Values v = values_of(ad, t);
+  Module *m = ad->m;
+  if (make_instances(&v)) return true;
+  if (!t || ad->errors) return false;
+  Generic g = {.v = &v};
+  for (int i = 0; i < m->globals.n; i++) each_var(m->globals.at[i]->fn, generic_var, &g);
+  if (g.at)
+    return ad_fail(ad, ad->span, "functions of type %s in %s, which holds them for any type",
+                   type_text(t), type_text(g.at));
+  for (int i = 0; i < m->globals.n; i++) each_var(m->globals.at[i]->fn, join_var, &v);
+  values_prepare(&v);
+  values_find(&v);
+  if (!v.intro.n) return false;
+  if (v.intro.n > MAX_FUNCTIONS)
+    return ad_fail(ad, ad->span, "%d functions of type %s could be meant: more than %d", v.intro.n,
+                   type_text(t), MAX_FUNCTIONS);
+  values_make(&v);
+  for (int i = 0; i < m->types.n; i++)
+    for (int c = 0; c < m->types.at[i]->n_ctors; c++) {
+      Ctor *ctor = m->types.at[i]->ctor[c];
+      for (int k = 0; k < ctor->n; k++) ctor->field[k] = values_type(&v, ctor->field[k]);
+    }
+  values_rewrite(&v);
+  return true;
+}

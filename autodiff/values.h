@@ -1,0 +1,69 @@
+/* values.h -- function values as data.  Private to the folder.
+ *
+ * A function that is not known where it is differentiated (a parameter, what an
+ * `if` gives, an element of a list) is one of those that the module makes values
+ * of.  Values of its type become data, a constructor for each such function with
+ * what it captures as fields; a call of one becomes a call of `apply`, which
+ * matches and runs the code (Reynolds, Definitional interpreters, 1972, section
+ * 6).  What was not known is then a definition and data, and a gradient with
+ * respect to captures is one with respect to fields.                           */
+#ifndef RVM_AD_VALUES_H
+#define RVM_AD_VALUES_H
+#include "autodiff/ad.h"
+
+/* A function that is used as a value: a definition, a local function or a form. */
+typedef struct {
+  Global *global;                   /* NULL: var, bound to e                     */
+  Var *var;  const Expr *e;
+  VarList caps;                     /* what it captures, where it stands         */
+  VEC(Binding) known;               /* local functions it uses, those used first */
+  Ctor *ctor;
+  bool drop;                        /* the binding of var has no other use       */
+} Intro;
+
+typedef struct {
+  AD *ad;
+  Type *type;                       /* of these functions, as it was met first; NULL: none */
+  const char *key;                  /* it, extents aside                         */
+  Type *joint;                      /* with the extents that all have            */
+  DataDef *def;
+  Global *apply;
+  VEC(Intro *) intro;
+  Map at;                           /* Var, Global -> Intro                      */
+  Map same;                         /* Var -> Var in view that it is another name of */
+  Map called;                       /* Var: called, or differentiated            */
+  Map bound;                        /* Var -> Expr, new code too                 */
+} Values;
+
+/* ---- values.c ------------------------------------------------------------------ */
+/* Is t the type of these functions?  Does it hold it?  Extents do not matter. */
+bool  is_value(const Values *v, Type *t);
+bool  holds_value(const Values *v, Type *t);
+/* t with data in place of functions. */
+Type *values_type(const Values *v, Type *t);
+/* Every variable of fn, patterns' and nested ones too. */
+void  each_var(Fn *fn, void (*see)(void *ud, Var *v), void *ud);
+/* Takes definitions away; says how many. */
+int   drop_globals(Module *m, const bool *drop);
+/* Derivatives that are no longer in the module are to be made again. */
+void  forget_derivatives(Module *m);
+/* A function type, without type variables, that values of type t hold and
+ * forms that are left do not give; NULL: none. */
+Type *unknown_function(AD *ad, Type *t);
+/* Turns values of function type t into data.  false: there are none, or, after
+ * reporting, they cannot be. */
+bool  values_to_data(AD *ad, Type *t);
+/* ---- values_code.c ---------------------------------------------------------------- */
+void  values_prepare(Values *v);    /* forms and calls of unknown functions: ready for the rest */
+void  values_find(Values *v);       /* fills v->intro                                      */
+void  values_make(Values *v);       /* the data type, its code and `apply`                */
+void  values_rewrite(Values *v);
+/* ---- instance.c --------------------------------------------------------------------- */
+/* Makes a function of its own for each instance of a polymorphic one in which
+ * these functions, or forms of functions of unknown type, are; says how many. */
+int   make_instances(Values *v);
+/* ---- unfold.c ------------------------------------------------------------------------ */
+/* Calls of definitions that give functions and differentiate become their bodies:
+ * each then gives a function that is known.  Says how many. */
+int   unfold_calls(AD *ad);
+#endif
