@@ -1,6 +1,6 @@
-/* layout.c -- channels last around depthwise convolutions.
+/* layout.c -- channels last around depthwise convolutions and pooling.
  *
- * A depthwise convolution has no sum over channels, so compiled code takes
+ * A depthwise convolution or a pool has no sum over channels, so compiled code takes
  * neighbouring channels in the lanes of vectors when they lie side by side: no
  * column of a narrow image is wasted, and a stride costs nothing.  A convolution
  * by a 1x1 kernel is as fast either way.  So tensors (N, C, H, W) between such
@@ -85,7 +85,7 @@ static Role conv_role(const Expr *e) {
   if (!extents(atom_type_of(&e->Call.args[0]), x) || !extents(atom_type_of(&e->Call.args[1]), w))
     return ROLE_Other;
   int64_t groups = attr_int(a, "groups");
-  if (groups == x[1] && w[0] == groups && groups >= FEWEST_CHANNELS) return ROLE_Depthwise;
+  if (groups == x[1] && w[0] == groups && groups > 1) return ROLE_Depthwise;
   bool point = w[2] == 1 && w[3] == 1 && all_are(a, "strides", 1) && all_are(a, "padding", 0);
   return groups != 1 ? ROLE_Other : point ? ROLE_Point : ROLE_Conv;
 }
@@ -159,6 +159,11 @@ static void same_elements(const Layouts *l, Node *result, const Expr *e) {
   }
 }
 
+static bool has_channels(const Node *n) {
+  int64_t ext[4];
+  return extents(n->var->type, ext) && ext[1] >= FEWEST_CHANNELS;
+}
+
 static void connect(const Layouts *l, const Binding *b) {
   const Expr *e = b->value;
   Node *result = map_get(&l->node, map_ptr(b->var)), *x;
@@ -169,7 +174,7 @@ static void connect(const Layouts *l, const Binding *b) {
     same_elements(l, result, e);
   } else if (role == ROLE_Bias || role == ROLE_Pool || role == ROLE_Depthwise) {
     go_with(l, result, e, 0);
-    if (role == ROLE_Depthwise) root_of(result)->gains = true;
+    if (role != ROLE_Bias && has_channels(result)) root_of(result)->gains = true;
   } else if (x) {
     x->seen++;
     if (role == ROLE_Conv) root_of(x)->stays = true;
@@ -306,9 +311,10 @@ static void layout_global(void *ud, Global *g) {
 }
 static void layout_run(PassCx *cx) { each_global(cx->m, layout_global, cx); }
 
-const Pass pass_layout = {.name = "layout",
-                          .doc = "Tensors around depthwise convolutions have their channels last.",
-                          .rounds = true,
-                          .needs = FORM_TYPED,
-                          .keeps = ~0u,
-                          .run = layout_run};
+const Pass pass_layout = {
+    .name = "layout",
+    .doc = "Tensors around depthwise convolutions and pools have their channels last.",
+    .rounds = true,
+    .needs = FORM_TYPED,
+    .keeps = ~0u,
+    .run = layout_run};
