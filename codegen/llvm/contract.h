@@ -83,8 +83,15 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
  * sets: each sum is that of so many partial sums, which do not wait for each other. */
 enum { PACKED, APART = -1, TILE_ARGS = 8 };
 Val tile_function(const Con *c, int height, int halves, int64_t way, int sets);
-/* The same of whole columns, in the function at hand: height times two vectors to sum. */
-void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Val deep, Val stride, Val *sum);
+/* A tile whose sums stay in registers until the epilogue: of so many columns.  In APART, row i
+ * lies i / period * jump + i % period elements from the first (period 0: side by side). */
+typedef struct { int height, columns, sets;  int64_t way, period, jump; } Tall;
+/* Its sums, in the function at hand: for each row tile_vectors(columns) vectors, of tile_lanes
+ * lanes each.  Arguments as of tile_function. */
+void tile_sums(const Con *c, const Tall *tall, Val a, Val b, Val deep, Val stride, Val base,
+               Val *sum);
+int tile_vectors(const Con *c, int64_t columns);
+unsigned tile_lanes(const Con *c, int64_t columns, int vector);
 /* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
  * may be a narrower one. */
 Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets);
@@ -110,11 +117,11 @@ bool columns_in_place(const Con *c, Val *stride);
  * column, columns, room for a turned tile; 0 or a status. */
 bool out_function(const Con *c, Sub *s);
 bool choose_epilogue(Con *c);
-/* Can sums go to the epilogue from registers?  The function that takes a whole tile of this
- * height through product and epilogue: arguments rows (way: as above), columns, depth, stride of the
- * columns, first row, first column; 0 or a status. */
+/* Can sums go to the epilogue from registers?  The function that takes such a tile through product
+ * and epilogue: arguments rows (way: as above), columns, depth, stride of the columns, first row,
+ * first column, base; 0 or a status. */
 bool straight_epilogue(const Con *c);
-bool straight_function(const Con *c, int height, int64_t way, int sets, Sub *s);
+bool straight_function(const Con *c, const Tall *tall, Sub *s);
 
 /* ---- contract_window.c ------------------------------------------------------------------- */
 /* One direction of a window: output q, tap t read position step * q + apart * t. */
@@ -184,15 +191,16 @@ typedef struct {
   Sub pack[2], out;
   Val packed[2];                             /* all of a side, or NULL at run time */
   Val m, n, k, tiles, panels, per_block;     /* tiles per block of rows       */
-  Part part;                                 /* of the panels, or of an image's rows */
+  Part part;                                 /* of the panels, or of an image's rows in tiles */
   Val rows, panel, sum, room;                /* scratch                       */
   Val stride;                                /* of columns in place, or NULL  */
   int64_t pitch;                             /* of rows in place, or PACKED   */
   int heights[ROWS_MAX], n_heights;
   Val each;                                  /* rows of a tile but the last, unless exact */
   bool exact;                                /* tiles have nearly equal heights */
-  bool straight;                             /* tiles of whole panels go through `whole` */
-  Sub whole[2];                              /* of heights[0] and [1]         */
+  bool straight;                             /* tiles go through `whole` if their panel is, and
+                                                through `rest` if the columns are known */
+  Sub whole[2], rest[2];                     /* of heights[0] and [1]         */
 } Nest;
 bool tiled_contract(Con *c);                 /* false: no memory              */
 /* Is a factor a load from a buffer that may be a constant of the program? */

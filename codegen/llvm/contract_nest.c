@@ -420,22 +420,38 @@ typedef struct {
   Val from, to, rows, col, cols, b, stride, k;
   Val next; /* the panel to bring into the cache meanwhile */
 } Visit;
-/* A tile at `a`, if the panel is whole: then all of it, and on at next. */
-static void visit_whole(const Nest *t, const Visit *v, Val a, Val row, Val height, Block next) {
+/* The function of the tile's height. */
+static Sub of_height(const Nest *t, const Sub *f, Val height) {
+  Emit *e = t->c->e;
+  Sub one = f[0];
+  if (t->n_heights == 1) return one;
+  Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[0]), "");
+  one.fn = LLVMBuildSelect(e->b, is, f[0].fn, f[1].fn, "");
+  return one;
+}
+
+/* A tile at `a`, all of it, and on at next; false: unless its panel is whole. */
+static bool visit_straight(const Nest *t, const Visit *v, Val a, Val row, Val height, Block next) {
   const Con *c = t->c;
   Emit *e = c->e;
+  int64_t wide = 2 * (int64_t)c->lanes, n = known_or(t->n, -1);
+  Val width = i64_of(e, wide), more[7] = {a, v->b, t->k, v->stride, row, v->col, v->rows};
+  Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, v->cols, width, "");
   Block whole = new_block(e, "whole"), part = new_block(e, "");
-  Val width = i64_of(e, 2 * (int)c->lanes), more[6] = {a, v->b, t->k, v->stride, row, v->col};
-  Sub f = t->whole[0];
-  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, v->cols, width, ""), whole, part);
+  LLVMBuildCondBr(e->b, is_whole, whole, part);
   LLVMPositionBuilderAtEnd(e->b, whole);
-  if (t->n_heights > 1) {
-    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[0]), "");
-    f.fn = LLVMBuildSelect(e->b, is, f.fn, t->whole[1].fn, "");
-  }
-  return_failure(e, sub_call(c, &f, more, 6));
+  Sub f = n >= 0 && n < wide ? of_height(t, t->rest, height) : of_height(t, t->whole, height);
+  return_failure(e, sub_call(c, &f, more, 7));
   LLVMBuildBr(e->b, next);
   LLVMPositionBuilderAtEnd(e->b, part);
+  if (n < 0) return false;
+  if (n % wide) {
+    f = of_height(t, t->rest, height);
+    return_failure(e, sub_call(c, &f, more, 7));
+  }
+  LLVMBuildBr(e->b, next);
+  LLVMPositionBuilderAtEnd(e->b, next);
+  return true;
 }
 
 /* Where tile i of a block brings its share of the next panel from, and the bytes per depth.  A
@@ -466,15 +482,17 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Val off = add(e, mul(e, sub(e, row, r0), apart), mul(e, v->k, deeper));
   Val a = con_at(c, v->rows, off), step, ahead = share_ahead(t, v, i.i, kk, &step);
   Val arg[TILE_ARGS] = {a, b, sum, kk, v->stride, first, ahead, step};
-  Block out = new_block(e, "out"), next = new_block(e, "");
-  if (t->straight) visit_whole(t, v, a, row, height, next);
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, TILE_ARGS, "");
-  LLVMBuildCondBr(e->b, last, out, next);
-  LLVMPositionBuilderAtEnd(e->b, out);
-  Val more[6] = {sum, row, rows, v->col, v->cols, t->room};
-  return_failure(e, sub_call(c, &t->out, more, 6));
-  LLVMBuildBr(e->b, next);
-  LLVMPositionBuilderAtEnd(e->b, next);
+  Block next = new_block(e, "");
+  if (!t->straight || !visit_straight(t, v, a, row, height, next)) {
+    LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, TILE_ARGS, "");
+    Block out = new_block(e, "out");
+    LLVMBuildCondBr(e->b, last, out, next);
+    LLVMPositionBuilderAtEnd(e->b, out);
+    Val more[6] = {sum, row, rows, v->col, v->cols, t->room};
+    return_failure(e, sub_call(c, &t->out, more, 6));
+    LLVMBuildBr(e->b, next);
+    LLVMPositionBuilderAtEnd(e->b, next);
+  }
   loop_end(e, &i);
 }
 
@@ -521,13 +539,22 @@ static void visit_panels(const Nest *t, Val from, Val to) {
   loop_end(e, &j);
 }
 
+/* Of heights[i]: for whole panels, and for a known last one that is not. */
+static bool straight_functions(Nest *t, int i) {
+  int h = t->heights[i], wide = 2 * (int)t->c->lanes;
+  int64_t n = known_or(t->n, -1);
+  Tall tall = {.height = h, .columns = wide, .sets = 1, .way = t->pitch};
+  if (known_or(partial_sums(t, h), 0)) tall.sets = 2 * SETS_ROWS / h;
+  if ((n < 0 || n >= wide) && !straight_function(t->c, &tall, &t->whole[i])) return false;
+  tall.columns = (int)(n % wide);
+  return n < 0 || n % wide == 0 || straight_function(t->c, &tall, &t->rest[i]);
+}
+
 static bool make_functions(Nest *t) {
   for (int side = 0; side < 2; side++)
     if ((side != ROWS || !t->pitch) && !pack_function(t->c, side, &t->pack[side])) return false;
-  for (int i = 0; t->straight && i < t->n_heights; i++) {
-    int h = t->heights[i], sets = known_or(partial_sums(t, h), 0) ? 2 * SETS_ROWS / h : 1;
-    if (!straight_function(t->c, h, t->pitch, sets, &t->whole[i])) return false;
-  }
+  for (int i = 0; t->straight && i < t->n_heights; i++)
+    if (!straight_functions(t, i)) return false;
   return out_function(t->c, &t->out);
 }
 
@@ -560,12 +587,11 @@ static void tiled(Nest *t) {
 
 bool tiled_contract(Con *c) {
   Emit *e = c->e;
-  int64_t width = 2 * (int64_t)c->lanes;
   Nest t = {.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
   t.panels = div_up(e, t.n, 2 * c->lanes);
   (void)choose_epilogue(c);
   choose_heights(&t);
-  t.straight = t.exact && known_or(t.n, width) >= width && known_or(t.k, SHALLOW + 1) <= SHALLOW &&
+  t.straight = t.exact && known_or(t.n, 1) > 0 && known_or(t.k, SHALLOW + 1) <= SHALLOW &&
                straight_epilogue(c);
   if (!columns_in_place(c, &t.stride)) t.stride = NULL;
   t.pitch = rows_in_place(c);

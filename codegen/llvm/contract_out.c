@@ -119,22 +119,32 @@ bool straight_epilogue(const Con *c) {
   return !c->by_rows && c->in_lanes && c->out[ROWS].n == 1 && c->out[COLS].n == 1;
 }
 
-bool straight_function(const Con *c, int height, int64_t way, int sets, Sub *s) {
-  Con in;
-  LLVMTypeRef i64 = int_type(c->e, 64), p = ptr_type(c->e), more[6] = {p, p, i64, i64, i64, i64};
-  if (!sub_begin(c, &in, s, "tile.whole", more, 6)) return false;
-  Emit *e = in.e;
+/* The epilogue of one vector of sums; columns behind the last are not stored. */
+static void vector_out(const Con *c, const Tall *tall, int j, Val row, Val col, Val sum) {
+  Emit *e = c->e;
   const KStmt *at = statement(c);
+  unsigned n = tile_lanes(c, tall->columns, j);
+  int64_t left = tall->columns - j * (int64_t)c->lanes;
+  Val mask = left < n ? lanes_below(e, n, i64_of(e, left)) : NULL;
+  Lanes l = {e, n, last_var(&c->out[COLS]), mask};
+  set_var(e, last_var(&c->out[ROWS]), row);
+  set_var(e, l.var, add(e, col, i64_of(e, j * (int)c->lanes)));
+  set_var(e, at->var, rounded(e, (DType)at->dtype, sum));
+  lanes_body(&l, at->var, c->at + 1, at->end);
+}
+
+bool straight_function(const Con *c, const Tall *tall, Sub *s) {
+  Con in;
+  LLVMTypeRef i64 = int_type(c->e, 64), p = ptr_type(c->e), more[7] = {p, p, i64, i64, i64, i64, p};
+  if (!sub_begin(c, &in, s, "tile.whole", more, 7)) return false;
+  Emit *e = in.e;
   Val sum[2 * ROWS_MAX];
-  tile_sums(&in, height, way, sets, sub_arg(s, 0), sub_arg(s, 1), sub_arg(s, 2), sub_arg(s, 3),
+  int vectors = tile_vectors(&in, tall->columns);
+  tile_sums(&in, tall, sub_arg(s, 0), sub_arg(s, 1), sub_arg(s, 2), sub_arg(s, 3), sub_arg(s, 6),
             sum);
-  for (int i = 0; i < 2 * height; i++) {
-    Lanes l = {e, c->lanes, last_var(&c->out[COLS]), NULL};
-    set_var(e, last_var(&c->out[ROWS]), add(e, sub_arg(s, 4), i64_of(e, i / 2)));
-    set_var(e, l.var, add(e, sub_arg(s, 5), i64_of(e, i % 2 * (int)c->lanes)));
-    set_var(e, at->var, rounded(e, (DType)at->dtype, sum[i]));
-    lanes_body(&l, at->var, c->at + 1, at->end);
-  }
+  for (int i = 0; i < vectors * tall->height; i++)
+    vector_out(&in, tall, i % vectors, add(e, sub_arg(s, 4), i64_of(e, i / vectors)), sub_arg(s, 5),
+               sum[i]);
   sub_end(c, &in, s);
   return true;
 }

@@ -3,14 +3,21 @@
  * The weight, packed once, is in the lanes: output channels.  The rows of a tile
  * are neighbours in a row of the output.  The data is copied once, with what
  * stands outside it, into planes where such neighbours read neighbours for every
- * tap, whatever the stride; so nothing is packed per tap, and a table of offsets
+ * tap, whatever the stride (of short rows a tile takes several, if its sums can go
+ * to the epilogue from registers); so nothing is packed per tap, and a table of offsets
  * leads a tile through taps and channels.  Taps of rows that are outside the
  * data for a whole row of the output are left out: what they would multiply is
  * zero.  Group for group this is spatial packing (Gibson et al., Optimizing
  * Grouped Convolutions on Edge Devices, ASAP 2020).                          */
 #include "codegen/llvm/contract.h"
 
-enum { PLANE_BYTES = 16 << 20, FEWEST_IN_ROW = 6, DEEPEST = 1 << 14, FEWEST_LANES = 8 };
+enum {
+  PLANE_BYTES = 16 << 20,
+  FEWEST_IN_ROW = 6,
+  DEEPEST = 1 << 14,
+  FEWEST_LANES = 8,
+  SHALLOW = 512
+};
 
 typedef struct {
   Nest nest;
@@ -19,6 +26,9 @@ typedef struct {
   Sub copy;
   Val offsets, weights; /* weights: packed, of all batches        */
   bool all_terms;       /* also those that multiply zero          */
+  bool straight;        /* tiles go through `tile`, of several rows if they are short */
+  int64_t rows;         /* of the output in a tile, or 1          */
+  Sub tile[2][2];       /* per height, or whole and last one; per panel: whole, last one */
 } Plane;
 
 /* ---- is it one? ------------------------------------------------------------------------ */
@@ -41,7 +51,7 @@ static bool find_plane(Plane *p, Con *c, int data, uint32_t *buf) {
   if (!val_known(c->side[!data].total, &p->n) || !val_known(c->red.total, &p->k)) return false;
   unsigned lanes = lanes_for(c, p->n);
   if (p->n * 4 < (int64_t)lanes * 3 || p->k > DEEPEST) return false;
-  if (!read_window(c, data, true, w) || w->across.n < FEWEST_IN_ROW) return false;
+  if (!read_window(c, data, true, w)) return false;
   int64_t plane = w->channels * w->phases * w->rows * w->pitch;
   if (plane * c->bytes > PLANE_BYTES) return false;
   c->lanes = lanes;
@@ -159,6 +169,13 @@ static Val segment_start(const Plane *p, Val s) {
   return LLVMBuildUDiv(e->b, mul(e, s, i64_of(e, p->w.across.n)), i64_of(e, p->segments), "");
 }
 
+/* The heights that tiles have: the i-th; 0: there is none. */
+static int64_t tile_height(const Plane *p, int i) {
+  int64_t n = p->w.across.n, low = n / p->segments;
+  if (p->rows == 1) return i == 0 ? low : n % p->segments ? low + 1 : 0;
+  return i == 0 ? n * p->rows : n * (p->w.down.n % p->rows);
+}
+
 static Val choose_tile(const Plane *p, Val height, Val columns) {
   const Con *c = p->w.c;
   Emit *e = c->e;
@@ -169,28 +186,79 @@ static Val choose_tile(const Plane *p, Val height, Val columns) {
   return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, APART, 1), "");
 }
 
-/* One row of the output, one panel of channels. */
-static void visit_row(const Plane *p, Val image, Val row, Val panel, Val col, Val cols) {
+/* The depths that rows [row, row + n) of the output need, and where those begin. */
+typedef struct {
+  Val table, b, depth;
+} Needed;
+static Needed needed(const Plane *p, Val row, Val n, Val panel) {
+  const Con *c = p->w.c;
+  Emit *e = c->e;
+  Val from, to, other, last = sub(e, add(e, row, n), i64_of(e, 1));
+  needed_depth(p, row, &from, &to);
+  if (p->rows > 1) needed_depth(p, last, &from, &other);
+  Val empty = LLVMBuildICmp(e->b, LLVMIntSGE, from, to, "");
+  Needed d = {.depth = LLVMBuildSelect(e->b, empty, i64_of(e, 0), sub(e, to, from), "")};
+  from = LLVMBuildSelect(e->b, empty, i64_of(e, 0), from, "");
+  d.table = LLVMBuildGEP2(e->b, int_type(e, 32), p->offsets, &from, 1, "");
+  d.b = con_at(c, panel, mul(e, from, i64_of(e, 2 * (int)c->lanes)));
+  return d;
+}
+
+/* The function for a tile of this height, and these columns. */
+static Sub straight_tile(const Plane *p, Val height, Val cols) {
+  const Con *c = p->w.c;
+  Emit *e = c->e;
+  int64_t wide = 2 * (int64_t)c->lanes, low = tile_height(p, 0);
+  int last = p->n < wide;
+  Sub f = p->tile[0][last];
+  Val is_low = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
+  Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, cols, i64_of(e, wide), "");
+  Val fn[2];
+  for (int i = 0; i < 2; i++) {
+    Val whole = p->tile[i][0].fn, rest = p->tile[i][1].fn;
+    fn[i] = whole && rest ? LLVMBuildSelect(e->b, is_whole, whole, rest, "") : whole ? whole : rest;
+  }
+  f.fn = fn[1] ? LLVMBuildSelect(e->b, is_low, fn[0], fn[1], "") : fn[0];
+  return f;
+}
+
+/* One tile: outputs [first, first + height), the data of the first at base. */
+static void visit_tile(const Plane *p, const Needed *d, Val first, Val base, Val height, Val col,
+                       Val cols) {
+  const Con *c = p->w.c;
+  Emit *e = c->e;
+  Val width = i64_of(e, 2 * (int)c->lanes);
+  if (p->straight) {
+    Val more[7] = {d->table, d->b, d->depth, width, first, col, base};
+    Sub f = straight_tile(p, height, cols);
+    return_failure(e, sub_call(c, &f, more, 7));
+    return;
+  }
+  Val yes = LLVMConstInt(int_type(e, 1), 1, 0), none = i64_of(e, 0);
+  Val arg[TILE_ARGS] = {d->table, d->b, p->nest.sum, d->depth, width, yes, base, none};
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, height, cols), arg, TILE_ARGS, "");
+  Val more[6] = {p->nest.sum, first, height, col, cols, p->nest.room};
+  return_failure(e, sub_call(c, &p->nest.out, more, 6));
+}
+
+/* n rows of the output (1, or those of a tile), one panel of channels. */
+static void visit_rows(const Plane *p, Val image, Val row, Val n, Val panel, Val col, Val cols) {
   const Con *c = p->w.c;
   const Window *w = &p->w;
   Emit *e = c->e;
-  Val from, to, width = i64_of(e, 2 * (int)c->lanes), one = i64_of(e, 1);
-  needed_depth(p, row, &from, &to);
-  Val empty = LLVMBuildICmp(e->b, LLVMIntSGE, from, to, "");
-  Val depth = LLVMBuildSelect(e->b, empty, i64_of(e, 0), sub(e, to, from), "");
-  from = LLVMBuildSelect(e->b, empty, i64_of(e, 0), from, "");
-  Val table = LLVMBuildGEP2(e->b, int_type(e, 32), p->offsets, &from, 1, "");
-  Val b = con_at(c, panel, mul(e, from, width));
+  Needed d = needed(p, row, n, panel);
   Val line = mul(e, row, i64_of(e, w->down.step * w->pitch));
   Val first = mul(e, add(e, mul(e, image, i64_of(e, w->down.n)), row), i64_of(e, w->across.n));
+  if (p->rows > 1) {
+    Val height = mul(e, n, i64_of(e, w->across.n));
+    visit_tile(p, &d, first, con_at(c, p->nest.rows, line), height, col, cols);
+    return;
+  }
   Loop s = loop_begin(e, i64_of(e, p->segments));
-  Val start = segment_start(p, s.i), height = sub(e, segment_start(p, add(e, s.i, one)), start);
+  Val start = segment_start(p, s.i);
+  Val height = sub(e, segment_start(p, add(e, s.i, i64_of(e, 1))), start);
   Val base = con_at(c, p->nest.rows, add(e, line, start));
-  Val yes = LLVMConstInt(int_type(e, 1), 1, 0), none = i64_of(e, 0);
-  Val arg[TILE_ARGS] = {table, b, p->nest.sum, depth, width, yes, base, none};
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, height, cols), arg, TILE_ARGS, "");
-  Val more[6] = {p->nest.sum, add(e, first, start), height, col, cols, p->nest.room};
-  return_failure(e, sub_call(c, &p->nest.out, more, 6));
+  visit_tile(p, &d, add(e, first, start), base, height, col, cols);
   loop_end(e, &s);
 }
 
@@ -203,8 +271,10 @@ static void visit_image(const Plane *p, Val image) {
   Loop j = loop_begin(e, p->nest.panels);
   Val col = mul(e, j.i, width), cols = i64_min(e, sub(e, p->nest.n, col), width);
   Val panel = con_at(c, weights, mul(e, col, p->nest.k));
+  Val each = i64_of(e, p->rows), end = i64_of(e, p->w.down.n);
   Loop r = loop_begin(e, sub(e, p->nest.part.to, p->nest.part.from));
-  visit_row(p, image, add(e, p->nest.part.from, r.i), panel, col, cols);
+  Val row = mul(e, add(e, p->nest.part.from, r.i), each), n = i64_min(e, sub(e, end, row), each);
+  visit_rows(p, image, row, n, panel, col, cols);
   loop_end(e, &r);
   loop_end(e, &j);
 }
@@ -254,6 +324,21 @@ static bool plane_in_general(const Con *c) {
   return true;
 }
 
+static bool straight_tiles(Plane *p) {
+  const Window *w = &p->w;
+  const Con *c = w->c;
+  int wide = 2 * (int)c->lanes;
+  for (int i = 0; i < 2; i++) {
+    Tall t = {.height = (int)tile_height(p, i), .columns = wide, .sets = 1, .way = APART};
+    if (t.height == 0) continue;
+    if (p->rows > 1) t.period = w->across.n, t.jump = w->down.step * w->pitch;
+    if (p->n >= wide && !straight_function(c, &t, &p->tile[i][0])) return false;
+    t.columns = (int)(p->n % wide);
+    if (t.columns && !straight_function(c, &t, &p->tile[i][1])) return false;
+  }
+  return true;
+}
+
 static bool emit_plane(Plane *p, uint32_t buf) {
   Con *c = p->w.c;
   Emit *e = c->e;
@@ -264,14 +349,13 @@ static bool emit_plane(Plane *p, uint32_t buf) {
   *t = (Nest){.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
   t->panels = i64_of(e, (p->n + 2 * lanes - 1) / (2 * lanes));
   p->segments = (p->w.across.n + c->rows_max - 1) / c->rows_max;
-  (void)choose_epilogue(c);
   p->all_terms = e->fixed && !plane_in_general(c);
-  if (!pack_function(c, COLS, &t->pack[COLS]) || !out_function(c, &t->out) || !copy_function(p))
-    return false;
+  if (!pack_function(c, COLS, &t->pack[COLS]) || !copy_function(p)) return false;
+  if (p->straight ? !straight_tiles(p) : !out_function(c, &t->out)) return false;
   t->packed[COLS] = packed_side(t, COLS, buf);
   take_parts(p);
   fill_offsets(p);
-  t->part = emit_part(e, c->at, i64_of(e, p->w.down.n));
+  t->part = emit_part(e, c->at, i64_of(e, ceil_div(p->w.down.n, p->rows)));
   open_batch(c, l);
   set_values(e, &s);
   Loop image = loop_begin(e, s.total);
@@ -281,16 +365,28 @@ static bool emit_plane(Plane *p, uint32_t buf) {
   return true;
 }
 
+/* Short rows are only worth it together, which only tiles whose sums stay in registers can be. */
+static bool choose_rows(Plane *p) {
+  Con *c = p->w.c;
+  int64_t n = p->w.across.n;
+  (void)choose_epilogue(c);
+  p->straight = p->k <= SHALLOW && straight_epilogue(c);
+  p->rows = p->straight && 2 * n <= c->rows_max ? c->rows_max / n : 1;
+  if (p->rows > p->w.down.n) p->rows = p->w.down.n;
+  return n * p->rows >= FEWEST_IN_ROW;
+}
+
 bool plane_contract(Con *c) {
-  Plane p = {.segments = 1};
+  Plane p = {.rows = 1};
+  const Con was = *c;
   uint32_t buf;
-  bool swapped = false;
   if (!find_plane(&p, c, ROWS, &buf)) {
-    swapped = find_plane(&p, c, COLS, &buf);
-    if (!swapped) return false;
+    if (!find_plane(&p, c, COLS, &buf)) return false;
     swap_sides(c);
     join_sets(c);
     p.w.data = ROWS;
   }
-  return emit_plane(&p, buf);
+  if (choose_rows(&p)) return emit_plane(&p, buf);
+  *c = was;
+  return false;
 }

@@ -29,7 +29,8 @@ typedef struct {
   int halves;             /* the columns; odd: the last vector is half as long */
   int64_t way;            /* how rows of a are found: PACKED, APART, or their pitch */
   Val a, b, deep, stride, base;
-  Val step; /* of memory to be brought into the cache, or NULL */
+  Val step;             /* of memory to be brought into the cache, or NULL */
+  int64_t period, jump; /* see Tall                                */
 } Tile;
 
 static unsigned lanes_of(const Tile *t, int j) {
@@ -37,6 +38,11 @@ static unsigned lanes_of(const Tile *t, int j) {
 }
 static LLVMTypeRef vector_of(const Tile *t, int j) {
   return LLVMVectorType(t->c->type, lanes_of(t, j));
+}
+
+static int64_t row_offset(const Tile *t, int64_t i) {
+  if (t->period) return i / t->period * t->jump + i % t->period;
+  return i * (t->way > 0 ? t->way : 1);
 }
 
 /* sum += a(one depth) * b(one depth) */
@@ -48,7 +54,7 @@ static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
     x[j] = load_lanes(e, c->type, lanes_of(t, j), con_at(c, b, i64_of(e, j * (int)c->lanes)), NULL,
                       (unsigned)c->bytes);
   for (int i = 0; i < t->height; i++) {
-    Val one = load_one(c, con_at(c, a, i64_of(e, i * (t->way > 0 ? t->way : 1))));
+    Val one = load_one(c, con_at(c, a, i64_of(e, row_offset(t, i))));
     for (int j = 0; j < t->vectors; j++) {
       Val *s = &sum[i * t->vectors + j], w = splat(e, one, lanes_of(t, j));
       *s = multiply_add(e, c->t, vector_of(t, j), w, x[j], *s);
@@ -166,11 +172,28 @@ static void tile_body(const Tile *t, Val sums, Val first) {
   LLVMBuildRetVoid(e->b);
 }
 
-void tile_sums(const Con *c, int height, int64_t way, int sets, Val a, Val b, Val deep, Val stride,
+static int tile_halves(const Con *c, int64_t columns) {
+  int64_t half = c->lanes / 2;
+  if (c->lanes < 8) return columns <= (int64_t)c->lanes ? 2 : 4;
+  return columns >= 4 * half ? 4 : (int)ceil_div(columns, half);
+}
+
+int tile_vectors(const Con *c, int64_t columns) { return (tile_halves(c, columns) + 1) / 2; }
+
+unsigned tile_lanes(const Con *c, int64_t columns, int vector) {
+  int halves = tile_halves(c, columns);
+  return 2 * vector + 1 == halves ? c->lanes / 2 : c->lanes;
+}
+
+void tile_sums(const Con *c, const Tall *tall, Val a, Val b, Val deep, Val stride, Val base,
                Val *sum) {
-  Tile t = {c, height, 2, 2 * height, sets, 4, way, a, b, deep, stride, a, NULL};
+  int halves = tile_halves(c, tall->columns), vectors = (halves + 1) / 2;
+  Tile t = {.c = c, .height = tall->height, .vectors = vectors, .n = tall->height * vectors};
+  t.sets = tall->sets, t.halves = halves, t.way = tall->way;
+  t.a = a, t.b = b, t.deep = deep, t.stride = stride, t.base = base;
+  t.period = tall->period, t.jump = tall->jump;
   Depth d;
-  for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, 0));
+  for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, i % vectors));
   all_depths(&t, &d);
   for (int i = 0; i < t.n; i++) sum[i] = d.sum[i];
 }
@@ -224,19 +247,10 @@ Val tile_function(const Con *c, int height, int halves, int64_t way, int sets) {
   int vectors = (halves + 1) / 2;
   Val arg[TILE_ARGS];
   LLVMGetParams(fn, arg);
-  Tile t = {&own,
-            height,
-            vectors,
-            height * vectors,
-            sets,
-            halves,
-            way,
-            arg[0],
-            arg[1],
-            arg[3],
-            arg[4],
-            arg[6],
-            way == APART ? NULL : arg[7]};
+  Tile t = {.c = &own, .height = height, .vectors = vectors, .n = height * vectors};
+  t.sets = sets, t.halves = halves, t.way = way;
+  t.a = arg[0], t.b = arg[1], t.deep = arg[3], t.stride = arg[4], t.base = arg[6];
+  if (way != APART) t.step = arg[7];
   tile_body(&t, arg[2], arg[5]);
   LLVMDisposeBuilder(in.b);
   return fn;
@@ -271,12 +285,6 @@ static void turn_body(const Con *c) {
   LLVMBuildBr(e->b, done);
   LLVMPositionBuilderAtEnd(e->b, done);
   LLVMBuildRetVoid(e->b);
-}
-
-int tile_halves(const Con *c, int64_t columns) {
-  int64_t half = c->lanes / 2;
-  if (c->lanes < 8) return columns <= (int64_t)c->lanes ? 2 : 4;
-  return columns >= 4 * half ? 4 : (int)ceil_div(columns, half);
 }
 
 Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets) {

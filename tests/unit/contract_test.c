@@ -273,7 +273,8 @@ static void deep_and_tall_products(void **state) {
 /* ---- convolutions ---------------------------------------------------------------------- */
 typedef struct {
   int64_t n, g, ic, oc, h, w, kh, kw, stride, pad, dilation;
-  bool last; /* channels last */
+  bool last;  /* channels last                      */
+  bool turns; /* ... in the result, if not in the data */
 } Conv;
 
 static int64_t out_of(int64_t x, int64_t k, const Conv *c) {
@@ -296,8 +297,9 @@ static Kernel *convolution(const Conv *c) {
   uint32_t wt =
       kb_buf(b, K_IN, "w", DT_f32, 4, c->last ? (KE[]){kh, kw, ic, co} : (KE[]){co, ic, kh, kw});
   uint32_t bias = kb_buf(b, K_IN, "bias", DT_f32, 1, &co);
+  bool out_last = c->last != c->turns;
   uint32_t y =
-      kb_buf(b, K_OUT, "y", DT_f32, 4, c->last ? (KE[]){n, oh, ow, co} : (KE[]){n, co, oh, ow});
+      kb_buf(b, K_OUT, "y", DT_f32, 4, out_last ? (KE[]){n, oh, ow, co} : (KE[]){n, co, oh, ow});
   kb_contract_begin(b, 5, (KE[]){n, g, oc, oh, ow}, par, 3, (KE[]){ic, kh, kw}, red);
   KE in = kb_add(b, kb_mul(b, par[1], ic), red[0]), out = kb_add(b, kb_mul(b, par[1], oc), par[2]);
   KE i = window(b, par[3], red[1], c), j = window(b, par[4], red[2], c);
@@ -306,7 +308,7 @@ static Kernel *convolution(const Conv *c) {
   KE yi[4] = {par[0], out, par[3], par[4]}, yl[4] = {par[0], par[3], par[4], out};
   KE fx = c->pad ? kb_load_or(b, x, c->last ? xl : xi, zero) : kb_load(b, x, c->last ? xl : xi);
   KE acc = kb_contract_acc(b, DT_f32, fx, kb_load(b, wt, c->last ? wl : wi));
-  kb_store(b, y, c->last ? yl : yi, kb_max(b, kb_add(b, acc, kb_load(b, bias, &out)), zero));
+  kb_store(b, y, out_last ? yl : yi, kb_max(b, kb_add(b, acc, kb_load(b, bias, &out)), zero));
   kb_contract_end(b);
   Kernel *k = kb_done(b);
   if (!k) fail_msg("builder: %s", kb_error(b));
@@ -321,7 +323,9 @@ static void check_conv_as(const Conv *v, const char *cpu, bool fast) {
            cpu, (long long)v->n, (long long)v->g, (long long)v->ic, (long long)v->oc,
            (long long)v->h, (long long)v->w, (long long)v->kh, (long long)v->kw,
            (long long)v->stride, (long long)v->pad, (long long)v->dilation,
-           v->last ? "channels last" : "channels first");
+           v->last    ? v->turns ? "channels last to first" : "channels last"
+           : v->turns ? "channels first to last"
+                      : "channels first");
   Kernel *k = convolution(v);
   Compiled c = compile_as(k, cpu, fast);
   for (int i = 0; i < 2; i++) run(&c, k, NULL, i, what);
@@ -332,22 +336,43 @@ static void check_conv(const Conv *v, const char *cpu) { check_conv_as(v, cpu, f
 
 static void convolutions_of_all_kinds(void **state) {
   (void)state;
-  static const Conv fixed[] = {
-      {1, 1, 3, 20, 17, 19, 7, 7, 2, 3, 1, false}, {2, 1, 16, 33, 14, 14, 3, 3, 1, 1, 1, false},
-      {1, 1, 20, 70, 7, 7, 3, 3, 1, 1, 1, false},  {1, 1, 40, 30, 9, 11, 1, 1, 1, 0, 1, false},
-      {1, 1, 40, 30, 9, 11, 1, 1, 2, 0, 1, true},  {1, 4, 4, 4, 14, 14, 3, 3, 1, 1, 1, false},
-      {2, 9, 1, 1, 14, 28, 3, 3, 1, 1, 1, false},  {1, 5, 1, 1, 15, 33, 3, 3, 2, 1, 1, false},
-      {1, 3, 1, 2, 12, 12, 5, 3, 1, 2, 2, false},  {1, 7, 1, 1, 9, 5, 3, 3, 1, 1, 1, false},
-      {1, 3, 1, 1, 30, 7, 7, 1, 1, 2, 1, false},   {1, 8, 1, 1, 9, 9, 3, 3, 1, 1, 1, true},
-      {1, 4, 8, 8, 14, 14, 3, 3, 1, 1, 1, false},  {2, 3, 5, 7, 12, 17, 3, 3, 1, 1, 1, false},
-      {1, 1, 9, 24, 8, 30, 3, 3, 2, 1, 1, false},  {1, 1, 6, 40, 9, 8, 3, 3, 1, 1, 1, false},
-      {1, 2, 1, 1, 96, 70, 3, 3, 1, 1, 1, false},  {2, 2, 1, 2, 93, 112, 3, 3, 2, 1, 1, false},
-      {1, 2, 1, 1, 75, 80, 5, 3, 1, 0, 2, false},  {1, 2, 1, 1, 200, 80, 3, 3, 3, 1, 1, false},
-      {1, 64, 1, 1, 25, 5, 3, 3, 1, 1, 1, true},   {2, 40, 1, 1, 9, 17, 3, 3, 2, 1, 1, true},
-      {1, 24, 1, 1, 14, 27, 5, 5, 1, 2, 1, true},  {2, 33, 1, 1, 12, 30, 3, 3, 1, 2, 2, true},
-      {1, 16, 1, 1, 9, 9, 3, 4, 3, 0, 1, true},    {1, 17, 1, 1, 4, 2, 5, 5, 1, 2, 1, true},
-      {1, 8, 1, 1, 30, 1, 7, 1, 1, 3, 1, true},    {1, 32, 1, 1, 3, 40, 1, 5, 2, 2, 1, true},
-      {2, 1, 40, 70, 9, 11, 1, 1, 1, 0, 1, true},  {1, 1, 512, 33, 5, 7, 1, 1, 1, 0, 1, true}};
+  static const Conv fixed[] = {{1, 1, 3, 20, 17, 19, 7, 7, 2, 3, 1, false, false},
+                               {2, 1, 16, 33, 14, 14, 3, 3, 1, 1, 1, false, false},
+                               {1, 1, 20, 70, 7, 7, 3, 3, 1, 1, 1, false, false},
+                               {1, 1, 40, 30, 9, 11, 1, 1, 1, 0, 1, false, false},
+                               {1, 1, 40, 30, 9, 11, 1, 1, 2, 0, 1, true, false},
+                               {1, 4, 4, 4, 14, 14, 3, 3, 1, 1, 1, false, false},
+                               {2, 9, 1, 1, 14, 28, 3, 3, 1, 1, 1, false, false},
+                               {1, 5, 1, 1, 15, 33, 3, 3, 2, 1, 1, false, false},
+                               {1, 3, 1, 2, 12, 12, 5, 3, 1, 2, 2, false, false},
+                               {1, 7, 1, 1, 9, 5, 3, 3, 1, 1, 1, false, false},
+                               {1, 3, 1, 1, 30, 7, 7, 1, 1, 2, 1, false, false},
+                               {1, 8, 1, 1, 9, 9, 3, 3, 1, 1, 1, true, false},
+                               {1, 4, 8, 8, 14, 14, 3, 3, 1, 1, 1, false, false},
+                               {2, 3, 5, 7, 12, 17, 3, 3, 1, 1, 1, false, false},
+                               {1, 1, 9, 24, 8, 30, 3, 3, 2, 1, 1, false, false},
+                               {1, 1, 6, 40, 9, 8, 3, 3, 1, 1, 1, false, false},
+                               {1, 2, 1, 1, 96, 70, 3, 3, 1, 1, 1, false, false},
+                               {2, 2, 1, 2, 93, 112, 3, 3, 2, 1, 1, false, false},
+                               {1, 2, 1, 1, 75, 80, 5, 3, 1, 0, 2, false, false},
+                               {1, 2, 1, 1, 200, 80, 3, 3, 3, 1, 1, false, false},
+                               {1, 64, 1, 1, 25, 5, 3, 3, 1, 1, 1, true, false},
+                               {2, 40, 1, 1, 9, 17, 3, 3, 2, 1, 1, true, false},
+                               {1, 24, 1, 1, 14, 27, 5, 5, 1, 2, 1, true, false},
+                               {2, 33, 1, 1, 12, 30, 3, 3, 1, 2, 2, true, false},
+                               {1, 16, 1, 1, 9, 9, 3, 4, 3, 0, 1, true, false},
+                               {1, 17, 1, 1, 4, 2, 5, 5, 1, 2, 1, true, false},
+                               {1, 8, 1, 1, 30, 1, 7, 1, 1, 3, 1, true, false},
+                               {1, 32, 1, 1, 3, 40, 1, 5, 2, 2, 1, true, false},
+                               {2, 1, 40, 70, 9, 11, 1, 1, 1, 0, 1, true, false},
+                               {1, 1, 512, 33, 5, 7, 1, 1, 1, 0, 1, true, false},
+                               {2, 1, 3, 32, 21, 33, 3, 3, 2, 1, 1, false, true},
+                               {2, 1, 1, 64, 49, 10, 10, 4, 2, 4, 1, false, true},
+                               {1, 1, 5, 40, 11, 3, 3, 3, 1, 1, 1, false, true},
+                               {1, 2, 6, 24, 8, 7, 3, 3, 1, 1, 1, false, true},
+                               {1, 1, 40, 17, 7, 7, 3, 3, 1, 1, 1, false, true},
+                               {2, 1, 40, 24, 9, 11, 1, 1, 1, 0, 1, true, true},
+                               {1, 9, 1, 1, 9, 9, 3, 3, 1, 1, 1, true, true}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
@@ -356,8 +381,9 @@ static void convolutions_of_all_kinds(void **state) {
 static void random_convolutions(void **state) {
   (void)state;
   for (int i = 0; i < 40;) {
-    Conv v = {1 + below(2), 1 + below(3), 1 + below(9), 1 + below(20), 1 + below(20), 1 + below(40),
-              1 + below(4), 1 + below(4), 1 + below(3), below(3),      1 + below(2),  below(2)};
+    Conv v = {1 + below(2),  1 + below(3), 1 + below(9), 1 + below(20), 1 + below(20),
+              1 + below(40), 1 + below(4), 1 + below(4), 1 + below(3),  below(3),
+              1 + below(2),  below(2),     below(2)};
     if (below(2)) v.g = 1 + below(24), v.ic = 1, v.oc = 1 + below(2);
     if (v.h + 2 * v.pad < v.dilation * (v.kh - 1) + 1) continue;
     if (v.w + 2 * v.pad < v.dilation * (v.kw - 1) + 1) continue;
@@ -370,10 +396,12 @@ static void random_convolutions(void **state) {
  * groups and images, channels that leave lanes empty, no padding. */
 static void convolutions_by_transforms(void **state) {
   (void)state;
-  static const Conv fixed[] = {
-      {1, 1, 32, 32, 14, 14, 3, 3, 1, 1, 1, false}, {2, 1, 40, 72, 9, 13, 3, 3, 1, 1, 1, false},
-      {1, 2, 21, 37, 12, 18, 3, 3, 1, 0, 1, false}, {1, 1, 64, 64, 56, 24, 3, 3, 1, 1, 1, false},
-      {1, 1, 130, 96, 6, 6, 3, 3, 1, 1, 1, false},  {1, 3, 17, 16, 20, 37, 3, 3, 1, 2, 1, false}};
+  static const Conv fixed[] = {{1, 1, 32, 32, 14, 14, 3, 3, 1, 1, 1, false, false},
+                               {2, 1, 40, 72, 9, 13, 3, 3, 1, 1, 1, false, false},
+                               {1, 2, 21, 37, 12, 18, 3, 3, 1, 0, 1, false, false},
+                               {1, 1, 64, 64, 56, 24, 3, 3, 1, 1, 1, false, false},
+                               {1, 1, 130, 96, 6, 6, 3, 3, 1, 1, 1, false, false},
+                               {1, 3, 17, 16, 20, 37, 3, 3, 1, 2, 1, false, false}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++)
