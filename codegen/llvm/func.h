@@ -82,7 +82,12 @@ void emit_call_ins(Func *f, Ins i);          /* func_call.c: CALL ... TAILCALLC,
 void emit_shell(Func *f, uint32_t index);    /* a function as the code of closures */
 void emit_alloc(Func *f, Ins i);             /* func_tensor.c                 */
 void emit_renew(Func *f, Ins i);
+void emit_drop(Func *f, Ins i);              /* func_open.c                   */
 void emit_shell_ins(Func *f, Ins i);
+/* The memory of a record of n slots, whose contents are somebody else's now. */
+void free_record(Func *f, Val cell, uint32_t n);
+/* Does the FIELD at f->pc leave the count of what it reads to the end of its run? */
+bool is_field_of_opened(const Func *f, Ins i);
 void emit_reuse(Func *f, Ins i);
 void emit_settle(Func *f, Ins i);
 void emit_view(Func *f, Ins i);

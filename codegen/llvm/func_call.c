@@ -150,11 +150,7 @@ static void unpack(Func *f, const IFunc *fn, Val closure, Val *to) {
         next = new_block(&f->e, "");
   LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, n, LLVMConstInt(i32, 1, false), ""), last, shared);
   LLVMPositionBuilderAtEnd(b, last);
-  LLVMTypeRef arg[2] = {ptr_type(&f->e), ptr_type(&f->e)};
-  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(f->e.c), arg, 2, false);
-  Val release = LLVMGetNamedFunction(f->e.m, "rvm.free_shell");
-  if (!release) release = LLVMAddFunction(f->e.m, "rvm.free_shell", type);
-  LLVMBuildCall2(b, type, release, (Val[]){f->vm, closure}, 2, "");
+  free_record(f, closure, fn->n_captures);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, shared);
   for (uint32_t k = 0; k < fn->n_captures; k++)

@@ -13,7 +13,6 @@ static void ins_dup(Func *f, Ins i) {
   dup_ref(f, t, v);
   set(f, i.a, t, v);
 }
-static void ins_drop(Func *f, Ins i) { drop_ref(f, f->r[i.a], get(f, i.a)); }
 
 static void ins_imm(Func *f, Ins i) {
   Reg t = {scalar_ty((DType)i.b), 0};
@@ -145,17 +144,18 @@ static void ins_closure(Func *f, Ins i) {
   emit_record(f, i.a, reg_of(f->m, w[0]), CK_Closure, w[1], w + 2);
 }
 
-static void load_slot(Func *f, uint32_t to, Reg type, Val cell, size_t slot) {
+static void load_slot(Func *f, uint32_t to, Reg type, Val cell, size_t slot, bool owned) {
   Val v = from_slot(f, type,
                     load_field(f, int_type(&f->e, 64), cell, offsetof(Record, slot) + slot * 8));
-  dup_ref(f, type, v);
+  if (owned) dup_ref(f, type, v);
   set(f, to, type, v);
 }
 
 static void ins_field(Func *f, Ins i) {
   Reg r = f->r[i.b];
   const ICtor *c = &f->m->ctor[f->m->type[r.ty].first_ctor + r.ctor - 1u];
-  load_slot(f, i.a, reg_of(f->m, f->m->type_list[c->first_field + i.c]), get(f, i.b), i.c);
+  load_slot(f, i.a, reg_of(f->m, f->m->type_list[c->first_field + i.c]), get(f, i.b), i.c,
+            !is_field_of_opened(f, i));
 }
 
 static void ins_ref(Func *f, Ins i) {
@@ -164,7 +164,7 @@ static void ins_ref(Func *f, Ins i) {
 }
 
 static void ins_refget(Func *f, Ins i) {
-  load_slot(f, i.a, reg_of(f->m, f->m->type[f->r[i.b].ty].result), get(f, i.b), 0);
+  load_slot(f, i.a, reg_of(f->m, f->m->type[f->r[i.b].ty].result), get(f, i.b), 0, true);
 }
 
 static void ins_refset(Func *f, Ins i) {
@@ -241,7 +241,7 @@ void emit_ins(Func *f, Ins i) {
   static void (*const emit[OP_COUNT])(Func *, Ins) = {
       [OP_MOVE] = ins_move,
       [OP_DUP] = ins_dup,
-      [OP_DROP] = ins_drop,
+      [OP_DROP] = emit_drop,
       [OP_IMM] = ins_imm,
       [OP_CONST] = ins_const,
       [OP_JUMP] = ins_jump,

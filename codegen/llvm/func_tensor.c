@@ -109,33 +109,6 @@ void emit_renew(Func *f, Ins i) {
   set(f, i.a, known_ctor(f->m, w[0], w[1]), cell);
 }
 
-/* As heap_shell: what the cell holds goes, or only an owner. */
-void emit_shell_ins(Func *f, Ins i) {
-  Reg t = f->r[i.b];
-  const ICtor *c = &f->m->ctor[f->m->type[t.ty].first_ctor + t.ctor - 1u];
-  LLVMTypeRef i32 = int_type(&f->e, 32);
-  LLVMBuilderRef b = f->e.b;
-  Block alone = new_block(&f->e, "alone"), shared = new_block(&f->e, "shared"),
-        next = new_block(&f->e, "");
-  Val v = get(f, i.b), count = load_field(f, i32, v, offsetof(Cell, u.own.count));
-  Val one = LLVMBuildICmp(b, LLVMIntEQ, count, LLVMConstInt(i32, 1, false), "");
-  LLVMBuildCondBr(b, one, alone, shared);
-  LLVMPositionBuilderAtEnd(b, alone);
-  for (uint32_t k = 0; k < c->n_fields; k++) {
-    Reg field = reg_of(f->m, f->m->type_list[c->first_field + k]);
-    if (is_scalar(field)) continue;
-    Val x = load_field(f, i64_type(f), v, offsetof(Record, slot) + (size_t)k * 8);
-    drop_ref(f, field, from_slot(f, field, x));
-  }
-  set(f, i.a, t, v);
-  LLVMBuildBr(b, next);
-  LLVMPositionBuilderAtEnd(b, shared);
-  drop_ref(f, t, v);
-  set(f, i.a, t, LLVMConstNull(ptr_type(&f->e)));
-  LLVMBuildBr(b, next);
-  LLVMPositionBuilderAtEnd(b, next);
-}
-
 /* All dims small enough for their product to be a number; then that, else 0. */
 static Val small_count(Func *f, const Val *dim, uint32_t rank, unsigned bits) {
   LLVMBuilderRef b = f->e.b;
