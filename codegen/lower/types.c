@@ -154,7 +154,7 @@ static uint32_t data_type(Lower *L, uint64_t at, const char *name, int n_ctors, 
 }
 static void set_fields(Lower *L, uint32_t type, int ctor, const char *name, int n,
                        Type *const *field) {
-  uint32_t f[256];
+  uint32_t *f = NEW_N(uint32_t, n + 1);
   for (int i = 0; i < n; i++) f[i] = low_itype(L, field[i]);
   uint32_t first = (uint32_t)L->type_list.n;
   for (int i = 0; i < n; i++) vec_push(&L->type_list, f[i]);
