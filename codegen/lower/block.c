@@ -263,7 +263,10 @@ static Point *last_uses(FnLower *f, Block *b, VarSet *owned) {
   Map seen = {0}, mine = {0};
   for (int i = 0; i < owned->v.n; i++) map_set(&mine, map_ptr(owned->v.at[i].var), owned);
   for (int i = 0; i < b->n; i++) {
-    if (on_paper(f, &b->at[i])) continue;
+    if (on_paper(f, &b->at[i])) { /* what it checks is looked at there */
+      if (b->at[i].value->n_oblige) fl_uses_expr(f, b->at[i].value, &at[i].uses);
+      continue;
+    }
     VarSet bound = {0};
     use_var(f, b->at[i].var, &bound);
     for (int k = 0; k < bound.v.n; k++) map_set(&mine, map_ptr(bound.v.at[k].var), owned);
@@ -301,6 +304,7 @@ bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned) {
     if (on_paper(f, bd)) {
       fl_obligations(f, bd->value);
       fl_dims_of(f, bd->var);
+      fl_drop_dying(f, &at[i].dying);
       continue;
     }
     if (is_result(f, b, i)) return fl_expr(f, NULL, bd->value, dest, &at[i].dying);

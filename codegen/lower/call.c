@@ -59,14 +59,45 @@ static void dims_of_fn(void *ud, Fn *fn) {
   dims_of_block(ud, fn->body);
 }
 static void ignore_atom(void *ud, Atom *a) { (void)ud, (void)a; }
+
+/* What a check asks of a value that it is about is read there (fl_obligations),
+ * unless it is known where the function is made. */
+typedef struct {
+  Capturing *c;
+  Map shown;
+} Checked;
+static void show_syms(Checked *k, Type *t) {
+  t = type_resolve(t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) show_syms(k, t->tuple.at[i]);
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++)
+    if (t->tensor.dim[i]->kind == DIM_Sym && !fl_dim_known(k->c->f, t->tensor.dim[i]))
+      map_set(&k->shown, map_ptr(t->tensor.dim[i]), k);
+}
+static void show_value(void *ud, Atom *a) {
+  Type *t = a->kind == ATOM_Var && a->var->type ? type_resolve(a->var->type) : NULL;
+  if (t && (t->kind == TY_Tuple || t->kind == TY_Tensor)) show_syms(ud, t);
+}
+static void ignore_block(void *ud, Block *b) { (void)ud, (void)b; }
+static void ignore_fn(void *ud, Fn *fn) { (void)ud, (void)fn; }
+static void need_checked(void *ud, Dim s) {
+  Checked *k = ud;
+  if (!map_get(&k->shown, map_ptr(s))) need_sym(k->c, s);
+}
+static void dims_of_checks(Capturing *c, Expr *e) {
+  if (e->n_oblige == 0) return;
+  Checked k = {.c = c};
+  ir_visit(e, &(ExprVisit){show_value, ignore_block, ignore_fn}, &k);
+  for (int i = 0; i < e->n_oblige; i++) {
+    dim_visit_syms(e->oblige[i].a, need_checked, &k);
+    dim_visit_syms(e->oblige[i].b, need_checked, &k);
+  }
+}
+
 static void dims_of_block(void *ud, Block *b) {
   Capturing *c = ud;
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
-    for (int k = 0; k < e->n_oblige; k++) {
-      dim_visit_syms(e->oblige[k].a, need_sym, c);
-      dim_visit_syms(e->oblige[k].b, need_sym, c);
-    }
+    dims_of_checks(c, e);
     for (int k = 0; e->kind == EX_Match && k < e->Match.n_clauses; k++)
       dims_of_pattern(c, e->Match.clauses[k].pat);
     ir_visit(e, &(ExprVisit){ignore_atom, dims_of_block, dims_of_fn}, c);

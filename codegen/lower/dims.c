@@ -12,6 +12,11 @@ static bool known(FnLower *f, Dim d, uint16_t *reg) {
   return true;
 }
 
+bool fl_dim_known(FnLower *f, Dim d) {
+  uint16_t reg;
+  return known(f, d, &reg);
+}
+
 void fl_dim_bind(FnLower *f, Dim sym, uint16_t reg) {
   vec_push(&f->dim, ((DimReg){sym, reg}));
   map_set(&f->dim_at, map_ptr(sym), (void *)(uintptr_t)f->dim.n);
@@ -150,17 +155,24 @@ static void read_fields(FnLower *f, Type *t, uint16_t reg) {
   }
 }
 
-static void read_tuple(void *ud, Atom *a) {
-  FnLower *f = ud;
+/* A tuple that is on paper is read where its parts are. */
+static void read_value(FnLower *f, Type *t, const Val *val) {
+  t = type_resolve(t);
+  if (!val || !holds_unread(f, t)) return;
+  if (val->kind == VAL_REG) read_fields(f, t, val->reg);
+  for (int i = 0; val->kind == VAL_TUPLE && t->kind == TY_Tuple && i < val->n; i++)
+    read_value(f, t->tuple.at[i], fl_val(f, val->leaf[i]));
+}
+
+static void read_atom(void *ud, Atom *a) {
   Type *t = a->kind == ATOM_Var ? type_resolve(a->var->type) : NULL;
-  Val *val = t && t->kind == TY_Tuple ? fl_val(f, a->var) : NULL;
-  if (val && val->kind == VAL_REG) read_fields(f, t, val->reg);
+  if (t && (t->kind == TY_Tuple || t->kind == TY_Tensor)) read_value(ud, t, fl_val(ud, a->var));
 }
 
 /* A symbol that is an axis of nothing but a field of a tuple is read when a
  * check of the tuple asks for it. */
 static void read_unread(FnLower *f, const Expr *e) {
-  static const ExprVisit visit = {.atom = read_tuple};
+  static const ExprVisit visit = {.atom = read_atom};
   Unread u = {f, false};
   for (int i = 0; i < e->n_oblige; i++) {
     dim_visit_syms(e->oblige[i].a, ask_unread, &u);

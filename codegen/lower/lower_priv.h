@@ -132,6 +132,7 @@ void     fl_spare(FnLower *f, const IFunc *head);
 
 /* dims.c */
 uint16_t fl_dim(FnLower *f, Dim d);                    /* borrowed: do not release  */
+bool     fl_dim_known(FnLower *f, Dim d);              /* is it in a register here? */
 void     fl_dim_bind(FnLower *f, Dim sym, uint16_t reg);  /* takes the register over */
 void     fl_dims_of(FnLower *f, Var *v);               /* read v's new symbols      */
 void     fl_dims_leave(FnLower *f, int n);             /* forget down to n          */
