@@ -89,6 +89,7 @@ static void follow(Infer *I, Type *view, Type *made) {
     Cell *c = cell_of(view->tensor.dim[i]);
     if (!c || !(c->flags & CELL_OPENS)) continue;
     vec_clear(&c->in);
+    c->stuck = false; /* if it is unknown, to those it was thought to be one with */
     cell_input(I, c, (CellIn){made->tensor.dim[i], NULL, false, NULL});
   }
 }
