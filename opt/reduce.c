@@ -103,6 +103,11 @@ static void put(Reduce *r, Bindings *out, Binding b) {
 
 /* ---- results ---- */
 
+static void learn_extents(Reduce *r, const Var *v, const Atom *is) {
+  Type *t = is->kind == ATOM_Var ? is->var->type : is->type;
+  if (t) same_extents(&r->same, &r->given, v->type, t);
+}
+
 /* The value of b is `result`, once what computes it is in out. */
 static void deliver(Reduce *r, Block *in, const Binding *b, Atom result, Bindings *out, bool tail) {
   if (tail) {
@@ -112,8 +117,7 @@ static void deliver(Reduce *r, Block *in, const Binding *b, Atom result, Binding
   Binding done = bind_copy(b->var, result, b->style, b->value->span);
   done.value->n_oblige = b->value->n_oblige;
   done.value->oblige = b->value->oblige;
-  Type *t = result.kind == ATOM_Var ? result.var->type : result.type;
-  if (t && !done.value->n_oblige) same_extents(&r->same, &r->given, b->var->type, t);
+  if (!done.value->n_oblige) learn_extents(r, b->var, &result);
   put(r, out, done);
 }
 
@@ -128,7 +132,11 @@ static bool splice_branch(Reduce *r, Block *in, const Binding *b, Bindings *out,
   Block *take = known_branch(&r->known, b->value, &bound);
   if (!take) take = match_fields(r->cx->m->cx, b->value, &r->given, &bound);
   if (!take || !pass_may(r->cx)) return false;
-  for (int i = 0; i < bound.n; i++) put(r, out, bound.at[i]);
+  for (int i = 0; i < bound.n; i++) {
+    const Expr *e = bound.at[i].value;
+    if (e->kind == EX_Just && !e->n_oblige) learn_extents(r, bound.at[i].var, &e->Just.value);
+    put(r, out, bound.at[i]);
+  }
   reduce_into(r, take, out);
   deliver(r, in, b, take->result, out, is_tail(in, b, last));
   return true;
