@@ -5,7 +5,10 @@
  *   a type D_adj made here, with D_zero for a gradient nobody contributed to.
  * dual T: how values of T are represented in a transformed function.  T itself
  *   but for functions, fn(A) -> B being fn(dual A) -> (dual B, fn(tan B) -> (tan A,)),
- *   and refs of what has a tangent, (ref(dual T), ref(tan T)).  "special": dual T is not T. */
+ *   and refs of what has a tangent, (ref(dual T), ref(tan T)).  "special": dual T is not T.
+ *
+ * A tangent has the extents of its value.  Types need not be able to show it
+ * where nobody can look, inside of data, refs and functions (Module.derived). */
 #ifndef RVM_AD_H
 #define RVM_AD_H
 #include "autodiff/autodiff.h"
@@ -80,6 +83,9 @@ Atom ad_ctor_atom(AD *ad, Ctor *c);
 /* The type as a parameter of a function of its own can have it: extents that
  * are not numbers have no name there. */
 Type *nameless(AD *ad, Type *t);
+/* The type of a definition for a function literal around it, which does not bind
+ * the names of extents that the definition binds. */
+Type *ad_unbound(AD *ad, Type *fn);
 /* Functions over data: c with a new variable for each field; _; a match. */
 Pattern *pattern_of(AD *ad, Ctor *c, Var **field);
 Pattern *anything(AD *ad);
@@ -136,6 +142,8 @@ typedef VEC(Dim) DimVec;
 /* Names in the new function for the extents of its parameters; own: only those
  * of this function (NULL: all). */
 void   frame_dims(Frame *f, const Fn *own, int n, Type *const *type, DimVec *made);
+/* The names that the local function `of` binds, bound once more: by made. */
+void   frame_own_dims(Frame *f, const Fn *of, Fn *made);
 LocalFn *local_fn(Frame *f, Var *self, const Fn *fn);
 /* A local function whose calls are calls of its twin; any other is a value. */
 bool   is_known(const Val *v);

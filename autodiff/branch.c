@@ -257,6 +257,9 @@ Atom forward_closure(Scope *s, const Fn *fn, Var *self) {
   }
   Var **param = NEW_N(Var *, fn->n + 1);
   bool *active = NEW_N(bool, fn->n + 1);
+  Fn *made = NEW(Fn);
+  *made = (Fn){.span = fn->span, .n = fn->n, .param = param};
+  frame_own_dims(s->f, fn, made);
   for (int i = 0; i < fn->n; i++) {
     Type *t = frame_type(s->f, fn->param[i]->type);
     param[i] = ir_var(ad->cx, fn->param[i]->name, fn->param[i]->span);
@@ -283,8 +286,6 @@ Atom forward_closure(Scope *s, const Fn *fn, Var *self) {
   Block *back = bb_done(&rev, em_tuple(ad, &rev, fn->n, at), ad->span);
   Atom pb = em_pullback(ad, &fwd, dy, back, pullback_type(s->f, fn->n, tan));
   Atom both = em_tuple(ad, &fwd, 2, (Atom[]){y, pb});
-  Fn *made = NEW(Fn);
-  *made = (Fn){.span = fn->span, .n = fn->n, .param = param};
   made->ret = closure_type(s->f, ret, fn->n, type);
   made->body = bb_done(&fwd, both, fn->body->span);
   Expr *e = ir_expr(EX_Fn, fn->span);

@@ -89,6 +89,8 @@ static Dim forget(void *ud, Dim s) {
 }
 Type *nameless(AD *ad, Type *t) { return type_subst(ad->cx->dims, t, NULL, forget, ad); }
 
+Type *ad_unbound(AD *ad, Type *fn) { return fn->fn.n_dims ? nameless(ad, fn) : fn; }
+
 Pattern *pattern_of(AD *ad, Ctor *c, Var **field) {
   Pattern *p = NEW(Pattern);
   *p = (Pattern){.kind = PAT_Ctor, .span = ad->span, .ctor = c, .n = c->n};

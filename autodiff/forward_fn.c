@@ -23,6 +23,7 @@ Atom forward_global(Scope *s, const Atom *a) {
   Type *t = frame_type(s->f, a->type);
   const TyEnv *env = ad_match(type_resolve(a->global->type), t, NULL);
   int n = t->fn.n;
+  t = ad_unbound(ad, t);
   Var **param = NEW_N(Var *, n + 1);
   Dual **full = NEW_N(Dual *, n + 1);
   BlockBuilder bb = {0};
@@ -51,6 +52,9 @@ static Atom forward_value(Scope *s, const Fn *fn, Var *self) {
     v->has_at = true;
   }
   Var **param = NEW_N(Var *, fn->n + 1);
+  Fn *made = NEW(Fn);
+  *made = (Fn){.span = fn->span, .n = fn->n, .param = param};
+  frame_own_dims(s->f, fn, made);
   for (int i = 0; i < fn->n; i++) {
     Type *t = frame_type(s->f, fn->param[i]->type);
     param[i] = ir_var(ad->cx, fn->param[i]->name, fn->param[i]->span);
@@ -59,8 +63,6 @@ static Atom forward_value(Scope *s, const Fn *fn, Var *self) {
                  dual_open(ad, &bb, t, dual_full(ad, t), var_atom(ad, param[i])));
   }
   Dual *d = forward_body(&in, fn->body);
-  Fn *made = NEW(Fn);
-  *made = (Fn){.span = fn->span, .n = fn->n, .param = param};
   if (ad->errors) return var_atom(ad, me);
   Type *ret = result_of(&in, fn, &made->ret);
   made->body = bb_done(&bb, dual_as(ad, &bb, ret, d, dual_full(ad, ret)), fn->body->span);

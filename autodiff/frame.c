@@ -211,15 +211,19 @@ static void rename_dims(Frame *f, Type *t) {
     for (int i = 0; i < t->tuple.n; i++) rename_dims(f, t->tuple.at[i]);
 }
 
+void frame_own_dims(Frame *f, const Fn *of, Fn *made) {
+  DimVec dims = {0};
+  for (int i = 0; i < of->n_dims; i++) {
+    if (of->dim[i]->name) new_symbol(f, of->dim[i]);
+    if (of->dim[i]->name) vec_push(&dims, (Dim)map_get(&f->dim, map_ptr(of->dim[i])));
+  }
+  made->n_dims = dims.n;
+  made->dim = dims.at;
+}
+
 static void fit_fn(void *ud, Fn *fn) {
   Frame *f = ud;
-  DimVec dims = {0};
-  for (int i = 0; i < fn->n_dims; i++) {
-    if (fn->dim[i]->name) new_symbol(f, fn->dim[i]);
-    if (fn->dim[i]->name) vec_push(&dims, (Dim)map_get(&f->dim, map_ptr(fn->dim[i])));
-  }
-  fn->n_dims = dims.n;
-  fn->dim = dims.at;
+  frame_own_dims(f, fn, fn);
   for (int i = 0; i < fn->n; i++) {
     Type *t = fn->param[i]->annot ? fn->param[i]->annot : fn->param[i]->type;
     fn->param[i]->annot = fit_type(f, t);

@@ -55,6 +55,7 @@ static Atom dual_global(Scope *s, const Atom *a) {
   bool all = true;
   for (int i = 0; i < t->fn.n; i++) all &= mask[i] && !w->defer[i];
   if (all) return call;
+  t = ad_unbound(ad, t);
   /* The twin gives what is active; a value's pullback has a place for each. */
   Var **param = NEW_N(Var *, t->fn.n + 1);
   Atom *arg = NEW_N(Atom, t->fn.n + 1), *out = NEW_N(Atom, t->fn.n + 1);

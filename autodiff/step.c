@@ -363,6 +363,7 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
   }
   if (r.expanded) {
     m->form = 0;
+    m->derived = true;
     return AUTODIFF_CHANGED;
   }
   if (r.left) {
@@ -389,6 +390,7 @@ AutodiffResult autodiff_request(Module *m, Global *f, DiffKind k, Diags *d, Glob
   if (g && twins_finish(ad)) {
     *made = g;
     m->form = 0;
+    m->derived = true;
     return AUTODIFF_CHANGED;
   }
   if (!ad->unknown.n) return AUTODIFF_FAILED;

@@ -260,6 +260,7 @@ static Type *dual_data(AD *ad, Type *t) {
     for (int i = 0; i < t->data.n; i++) arg[i] = ad_dual(ad, t->data.arg[i]);
     return type_data(t->data.def, t->data.n, arg);
   }
+  t = nameless(ad, t); /* a definition stands outside of every function */
   Sym key = ad_key(ad, "dual", t);
   DataDef *d = map_get(&ad->dual, map_ptr(key));
   if (!d) {

@@ -135,6 +135,10 @@ typedef struct Module {
   Map ctor_by_name;                           /* Sym -> Ctor                    */
   Map derivatives;   /* autodiff/: Sym of a form of a definition -> Global      */
   unsigned form;
+  /* derived: differentiation made it of a typed program, and extents inside of
+   * data, function types and refs are what the types say, also where inference
+   * cannot show it; trusting: there is such a place. */
+  bool derived, trusting;
 } Module;
 Module *module_new(IrCtx *cx, Sources *sources);
 Global *module_find(const Module *m, const char *name);

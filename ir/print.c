@@ -424,6 +424,7 @@ void ir_print_module(const Module *m, const PrintOpts *o, StrBuf *out) {
   Printer p;
   printer_init(&p, m, o, out);
   put(&p, "#[version = \"0.0.5\"]\n");
+  if (m->trusting && !p.o.relay) put(&p, "#[derived]\n");
   put_datas(&p, false);
   for (int i = 0; i < m->globals.n; i++) {
     const Global *g = m->globals.at[i];

@@ -209,12 +209,15 @@ static bool never_breaks_before(Tok k) {
 
 static int at_most(int n, int max) { return n < max ? n : max; }
 
+static bool is_header(Tok k) { return k == T_VERSION || k == T_DERIVED; }
+
 /* Outside all brackets: definitions one blank line apart. */
 static Break top_break(const FmtToken *prev, const FmtToken *code, const FmtToken *t) {
   bool comment = t->t.kind == T_COMMENT;
+  if (is_header(t->t.kind)) return (Break){1, true};
   bool after_comment = prev->t.kind == T_COMMENT && (prev->lines > 0 || !code);
   bool ended =
-      !code || code->t.kind == T_VERSION || code->t.kind == T_RBRACE || code->t.kind == T_SEMI;
+      !code || is_header(code->t.kind) || code->t.kind == T_RBRACE || code->t.kind == T_SEMI;
   if (comment && t->lines == 0) return (Break){0, false};
   if (comment) return (Break){after_comment || !ended ? at_most(t->lines, 2) : 2, true};
   if (!starts_item(code, t->t.kind) && !is_import(t) && !ended) return (Break){t->lines > 0, false};

@@ -348,11 +348,12 @@ static size_t skip_blank(const Lexer *lx, size_t i) {
   return i;
 }
 
-/* #[version = "0.0.5"] or #[metadata]; T_EOF when it is neither. */
+/* #[version = "0.0.5"], #[derived] or #[metadata]; T_EOF when it is none. */
 static Token lex_header(Lexer *lx, Token t) {
   const char *s = lx->text + lx->pos;
   size_t left = lx->n - lx->pos;
   if (left >= 11 && memcmp(s, "#[metadata]", 11) == 0) return finish(lx, t, T_METADATA, 11);
+  if (left >= 10 && memcmp(s, "#[derived]", 10) == 0) return finish(lx, t, T_DERIVED, 10);
   if (left < 9 || memcmp(s, "#[version", 9) != 0) return t;
   size_t i = skip_blank(lx, 9);
   if (at(lx, i) != '=') return t;

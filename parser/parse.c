@@ -150,13 +150,21 @@ static void skim_token(ParseFile *f, Lexer *lx, Token t) {
   }
 }
 
-static void skim_version(Parser *p, ParseFile *f, Lexer *lx) {
+/* The lines in front: the version, and whether differentiation made the text. */
+static void skim_header(Parser *p, ParseFile *f, Lexer *lx) {
   Lexer ahead = *lx;
   Token t = lex_next(&ahead);
-  if (t.kind != T_VERSION) return;
-  if (t.n != 5 || memcmp(t.s, "0.0.5", 5) != 0)
-    diag_error(p->d, t.span, E0107, str_fmt("\"%.*s\"", (int)(t.n < 40 ? t.n : 40), t.s));
-  *lx = ahead;
+  if (t.kind != T_VERSION && t.kind != T_DERIVED) return;
+  if (t.kind == T_VERSION) {
+    if (t.n != 5 || memcmp(t.s, "0.0.5", 5) != 0)
+      diag_error(p->d, t.span, E0107, str_fmt("\"%.*s\"", (int)(t.n < 40 ? t.n : 40), t.s));
+    *lx = ahead;
+    t = lex_next(&ahead);
+  }
+  if (t.kind == T_DERIVED) {
+    p->m->derived = p->m->trusting = true;
+    *lx = ahead;
+  }
   f->first = lx->pos;
   Lexer aloud = lex_start(p->src, f->file, p->d);
   lex_next(&aloud); /* reports junk in front of it      */
@@ -168,7 +176,7 @@ ParseFile *skim_file(Parser *p, uint32_t file, bool library, bool import) {
   ParseFile *f = NEW(ParseFile);
   *f = (ParseFile){.file = file, .library = library, .import = import};
   Lexer lx = lex_start(p->src, file, NULL);
-  skim_version(p, f, &lx);
+  skim_header(p, f, &lx);
   for (Token t = lex_next(&lx); t.kind != T_EOF; t = lex_next(&lx)) {
     if (t.kind == T_METADATA) {
       add_item(f, ITEM_Meta, t.span.at, t, NULL);

@@ -35,7 +35,7 @@ typedef struct ParseFile {
   uint32_t file;
   bool library;                       /* may be replaced; dropped when unused  */
   bool import;                        /* not the file that was asked for       */
-  size_t first;                       /* behind the version line               */
+  size_t first;                       /* behind the lines in front             */
   VEC(Item *) items;
   Map own_ctor;                       /* Sym -> Ctor: types of this file that nobody replaced */
   MetaFile *meta;

@@ -21,7 +21,8 @@
 #include "ir/expr.h"
 
 /* Checks the module and fills in its types.  false after reporting; the
- * module may then hold poison (TY_Error) but is still well-formed. */
+ * module may then hold poison (TY_Error) but is still well-formed.  Of a derived
+ * module extents where nobody can look are what is wanted (Module.trusting). */
 bool typeinfer(Module *m, Diags *d);
 
 /* Exhaustiveness of one match: reports E0306, and E0307 as a warning. */

@@ -356,8 +356,11 @@ def backward_cases():
             s = (f32(b, h), f32(b, h)) if name == 'lstm' else f32(b, h)
 
             def f(x, s, p):
-                return layer(cell, x, s, p)
+                ys, last = layer(cell, x, s, p)
+                return (list(ys) if isinstance(x, list) else ys), last
             back(name, f, {'x': x, state: s, 'p': p})
+            if n:
+                back(name + '_list', f, {'xs': list(x), state: s, 'p': p})
     x, s = f32(3, 2, 3), ((f32(2, 4), f32(2, 4)), (f32(2, 5), f32(2, 5)))
 
     def two(x, s, p):
@@ -381,8 +384,8 @@ def tree_text(tree, arrays):
 
 
 def tree_cases():
-    def make(depth):
-        kids = rng.randint(0, 4) if depth else 0
+    def make(depth, least=0):
+        kids = rng.randint(least, 4) if depth else 0
         return f32(1, 3), [make(depth - 1) for _ in range(kids)]
     h = 4
     p = f32(3 * h, 3), f32(3 * h, h), f32(3 * h), f32(h, 3), f32(h, h), f32(h)
@@ -390,6 +393,10 @@ def tree_cases():
         tree, arrays = make(depth), []
         text = tree_text(tree, arrays)
         check('tree_lstm', dict(p=p), tree_lstm(tree, d64(p)), dict(tree=(text, arrays)))
+    for depth in (0, 2):
+        tree, arrays = make(depth, 1), []
+        text = tree_text(tree, arrays)
+        back('tree_lstm', tree_lstm, dict(p=p), dict(tree=(text, arrays)), dict(tree=tree, p=p))
 
 
 def attention_cases():
