@@ -79,7 +79,8 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
  * in half vectors, 1 to 4; sum's rows are 2 vectors apart.  way: APART: a is an array of 32-bit
  * offsets from the base, in elements, one per depth, to where the rows lie side by side;
  * above 0: rows lie so many elements apart, depths side by side.  If not APART, base is memory
- * that will be read soon: it is brought into the cache, at each depth a line `step` bytes on.
+ * that will be read soon: more than one row bring it into the cache, at each depth a line `step`
+ * bytes on.
  * sets: each sum is that of so many partial sums, which do not wait for each other. */
 enum { PACKED, APART = -1, TILE_ARGS = 8 };
 Val tile_function(const Con *c, int height, int halves, int64_t way, int sets);
