@@ -10,7 +10,7 @@
 #include "cli/contender.h"
 
 typedef struct {
-  const char *entry, *inputs, *engine, *opt, *passes, *json;
+  const char *entry, *inputs, *engine, *opt, *passes, *threads, *specialise, *json;
   TextList input, params, vs;
   NumberOpt seconds;
   uint64_t rounds;
@@ -27,6 +27,8 @@ static const Opt bench_opts[] = {
     O("opt", "N", "", OPT_TEXT, opt),
     O("passes", "A,B", "", OPT_TEXT, passes),
     O("fast-math", NULL, "", OPT_FLAG, fast_math),
+    O("threads", "N", "", OPT_TEXT, threads),
+    O("specialise", "HOW", "", OPT_TEXT, specialise),
     O("vs", "WHAT", "also this, taking turns: 'engine=vm opt=0', 'rvm=PATH', or a command",
       OPT_LIST, vs),
     O("seconds", "S", "how long to measure each (default 2)", OPT_NUMBER, seconds),
@@ -34,7 +36,7 @@ static const Opt bench_opts[] = {
     O("json", "FILE", "write the figures there", OPT_TEXT, json),
     O("us", NULL, "end with a line of best and median in microseconds", OPT_FLAG, us),
 };
-enum { N_OPTS = sizeof bench_opts / sizeof *bench_opts, N_FORWARDED = 8 };
+enum { N_OPTS = sizeof bench_opts / sizeof *bench_opts, N_FORWARDED = 10 };
 #undef O
 
 typedef struct {

@@ -53,6 +53,7 @@ def main():
                 ("no input", 1, "needs inputs", [program]),
                 ("no file", 4, "cannot read", [program + "x"]),
                 ("an engine that is none", 2, "--engine", [*inputs, "--vs", "engine=fast"]),
+                ("threads that are none", 2, "--threads", [*inputs, "--threads", "2", "--vs", "threads=many"]),
                 ("a program that fails", 1, "zero", [program, "--input", "xs=f32[2,2,3]=ones", "--input", "n=0"]),
                 ("no seconds", 2, "--seconds", [*inputs, "--seconds=0"])):
             r = subprocess.run([RVM, "bench", *args] + ([] if name == "no seconds" else ["--seconds", "0.1"]),
