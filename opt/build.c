@@ -127,15 +127,20 @@ Atom mk_if(Maker *k, Atom cond, Type *t, Block *then, Block *otherwise) {
   return mk_bind(k, e, t);
 }
 
-Global *mk_global(Module *m, const char *base, const char *suffix, Fn *fn, Type *type, Span span) {
-  Global *g = NEW(Global);
+void mk_enter(Module *m, Global *g, const char *base, const char *suffix) {
   const char *name = str_fmt("%s_%s", base, suffix);
   for (int i = 2; module_find(m, name); i++) name = str_fmt("%s_%s%d", base, suffix, i);
-  *g = (Global){.name = sym(m->cx->syms, name), .span = span, .fn = fn, .type = type};
+  g->name = sym(m->cx->syms, name);
   g->library = true; /* nothing outside may ask for it */
   g->index = m->globals.n;
   vec_push(&m->globals, g);
   map_set(&m->global_by_name, map_ptr(g->name), g);
+}
+
+Global *mk_global(Module *m, const char *base, const char *suffix, Fn *fn, Type *type, Span span) {
+  Global *g = NEW(Global);
+  *g = (Global){.span = span, .fn = fn, .type = type};
+  mk_enter(m, g, base, suffix);
   return g;
 }
 

@@ -33,6 +33,8 @@ Var *mk_var(const Maker *k, const char *name, Type *t);
 
 /* A function of the module, not exported, under a name like base_suffix. */
 Global *mk_global(Module *m, const char *base, const char *suffix, Fn *fn, Type *type, Span span);
+/* The same for a Global that is there already, but for name and place. */
+void mk_enter(Module *m, Global *g, const char *base, const char *suffix);
 /* The scheme of a function from its parameters and result. */
 Type *fn_type_of(const Fn *f);
 /* Dims of its own, in place of those of the function it is a copy of. */

@@ -5,7 +5,7 @@
  * it has no effect and cannot fail; the operators' records say which cannot.
  * A variable whose type is the first to name an extent stays while the extent
  * is mentioned anywhere else.                                                 */
-#include "opt/walk.h"
+#include "opt/narrow.h"
 
 /* uses: of variables; dims: mentions of symbols (Dim -> count). */
 typedef struct {
@@ -179,7 +179,7 @@ static void dce_block(void *ud, Block *b) {
   b->at = kept.at;
 }
 
-static void dce_global(void *ud, Global *g) {
+void dce_global(void *ud, Global *g) {
   Dce d = {.cx = ud, .by = 1};
   uses_of_fn(&d.uses, g->fn);
   mention_fn(&d, g->fn);

@@ -7,23 +7,14 @@
  * called where no gradient comes back to: a bound that values are only compared
  * with, as in nets that choose their channels.  The tuple may hold any number of
  * parts; match likewise.  dce then removes what made the parts.                */
-#include "opt/build.h"
-
-enum { MOST = 64 };
+#include "opt/narrow.h"
 
 typedef struct {
   PassCx *cx;
-  UseCount uses;
-  Map parts;  /* Var -> 1 bit for each part that is taken     */
-  Map taken;  /* Var -> number of its projections             */
+  Taken taken;
   Map narrow; /* Var -> Narrow of a result made smaller       */
   bool changed;
 } Narrowing;
-
-typedef struct {
-  int n, at[MOST]; /* the parts that stay, in order                */
-  Type *type;      /* of the one, or of the tuple of them          */
-} Narrow;
 
 /* ---- who takes what ---- */
 
@@ -31,41 +22,53 @@ static void see_block(void *ud, Block *b);
 static void see_fn(void *ud, Fn *f) { see_block(ud, f->body); }
 static void see_block(void *ud, Block *b) {
   static const ExprVisit visit = {NULL, see_block, see_fn};
-  Narrowing *p = ud;
+  Taken *p = ud;
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
     ir_visit(e, &visit, p);
-    if (e->kind != EX_Proj || e->Proj.tuple.kind != ATOM_Var || e->Proj.index >= MOST) continue;
+    if (e->kind != EX_Proj || e->Proj.tuple.kind != ATOM_Var || e->Proj.index >= MOST_PARTS)
+      continue;
     uint64_t v = map_ptr(e->Proj.tuple.var);
-    uintptr_t has = (uintptr_t)map_get(&p->parts, v), n = (uintptr_t)map_get(&p->taken, v);
+    uintptr_t has = (uintptr_t)map_get(&p->parts, v), n = (uintptr_t)map_get(&p->count, v);
     map_set(&p->parts, v, (void *)(has | (uintptr_t)1 << e->Proj.index));
-    map_set(&p->taken, v, (void *)(n + 1));
+    map_set(&p->count, v, (void *)(n + 1));
   }
 }
 
-/* The parts of a binding's value that are taken, if they are some and not all. */
-static Narrow *narrowed(const Narrowing *p, const Binding *bd) {
-  Type *t = bd->var->type ? type_resolve(bd->var->type) : NULL;
-  uint64_t v = map_ptr(bd->var);
-  uintptr_t has = (uintptr_t)map_get(&p->parts, v);
-  if ((bd->value->kind != EX_If && bd->value->kind != EX_Match) || !t || t->kind != TY_Tuple ||
-      t->tuple.n > MOST || !has || (intptr_t)map_get(&p->taken, v) != uses_get(&p->uses, bd->var))
-    return NULL;
+Taken taken_in(Fn *f) {
+  Taken t = {0};
+  uses_of_fn(&t.uses, f);
+  see_fn(&t, f);
+  return t;
+}
+
+Narrow *narrow_to(Type *t, uint64_t parts) {
   Narrow *w = NEW(Narrow);
-  Type *type[MOST];
+  Type *type[MOST_PARTS];
+  w->parts = parts;
   for (int i = 0; i < t->tuple.n; i++)
-    if (has >> i & 1) type[w->n] = t->tuple.at[i], w->at[w->n++] = i;
+    if (parts >> i & 1) type[w->n] = t->tuple.at[i], w->at[w->n++] = i;
   w->type = w->n == 1 ? type[0] : type_tuple(w->n, type);
+  return w;
+}
+
+Narrow *taken_of(const Taken *p, const Binding *bd) {
+  Type *t = bd->var->type ? type_resolve(bd->var->type) : NULL;
+  uint64_t v = map_ptr(bd->var), has = (uintptr_t)map_get(&p->parts, v);
+  if (!t || t->kind != TY_Tuple || t->tuple.n > MOST_PARTS || !has ||
+      (intptr_t)map_get(&p->count, v) != uses_get(&p->uses, bd->var))
+    return NULL;
+  Narrow *w = narrow_to(t, has);
   return w->n < t->tuple.n ? w : NULL;
 }
 
 /* ---- taking the others away ---- */
 
-static void shorten(const Narrowing *p, Block *b, const Narrow *w) {
-  Atom part[MOST];
+void narrow_result(Module *m, Block *b, const Narrow *w) {
+  Atom part[MOST_PARTS];
   Bindings out = {0};
   for (int i = 0; i < b->n; i++) vec_push(&out, b->at[i]);
-  Maker k = {p->cx->m, b->span, &out};
+  Maker k = {m, b->span, &out};
   const Expr *made = NULL;
   for (int i = b->n - 1; i >= 0 && !made; i--)
     if (b->result.kind == ATOM_Var && b->at[i].var == b->result.var) made = b->at[i].value;
@@ -79,15 +82,15 @@ static void shorten(const Narrowing *p, Block *b, const Narrow *w) {
 
 static void shorten_all(const Narrowing *p, Expr *e, const Narrow *w) {
   if (e->kind == EX_If) {
-    shorten(p, e->If.then, w);
-    shorten(p, e->If.otherwise, w);
+    narrow_result(p->cx->m, e->If.then, w);
+    narrow_result(p->cx->m, e->If.otherwise, w);
   }
   for (int i = 0; e->kind == EX_Match && i < e->Match.n_clauses; i++)
-    shorten(p, e->Match.clauses[i].body, w);
+    narrow_result(p->cx->m, e->Match.clauses[i].body, w);
   e->type = w->type;
 }
 
-static void take(const Narrow *w, Expr *e) {
+void narrow_take(const Narrow *w, Expr *e) {
   int i = 0;
   Atom tuple = e->Proj.tuple;
   tuple.type = w->type;
@@ -109,7 +112,8 @@ static void narrow_block(void *ud, Block *b) {
   for (int i = 0; i < b->n; i++) {
     Binding *bd = &b->at[i];
     Expr *e = bd->value;
-    Narrow *w = narrowed(p, bd);
+    bool branches = e->kind == EX_If || e->kind == EX_Match;
+    Narrow *w = branches ? taken_of(&p->taken, bd) : NULL;
     if (w && pass_may(p->cx)) {
       shorten_all(p, e, w);
       bd->var->type = w->type;
@@ -119,18 +123,16 @@ static void narrow_block(void *ud, Block *b) {
     const Narrow *of = e->kind == EX_Proj && e->Proj.tuple.kind == ATOM_Var
                            ? map_get(&p->narrow, map_ptr(e->Proj.tuple.var))
                            : NULL;
-    if (of) take(of, e);
+    if (of) narrow_take(of, e);
     ir_visit(e, &visit, p);
   }
 }
 
 /* Again for branches inside branches; each time there are fewer parts. */
-static void narrow_global(void *ud, Global *g) {
+void narrow_global(void *ud, Global *g) {
   Narrowing p;
   do {
-    p = (Narrowing){.cx = ud};
-    uses_of_fn(&p.uses, g->fn);
-    see_fn(&p, g->fn);
+    p = (Narrowing){.cx = ud, .taken = taken_in(g->fn)};
     narrow_fn(&p, g->fn);
   } while (p.changed);
 }

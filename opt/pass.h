@@ -57,6 +57,6 @@ enum { OPT_MAX_LEVEL = 2 };
 const Pass *const *pipeline(int level, int *n);
 
 extern const Pass pass_dce, pass_copy, pass_known, pass_cse, pass_simplify, pass_inline, pass_refs,
-    pass_batch, pass_combine, pass_hoist, pass_narrow, pass_pack, pass_params, pass_special, pass_stack,
-    pass_unroll, pass_fold, pass_scale, pass_layout, pass_fuse;
+    pass_batch, pass_combine, pass_hoist, pass_narrow, pass_pack, pass_params, pass_results, pass_special,
+    pass_stack, pass_unroll, pass_fold, pass_scale, pass_layout, pass_fuse;
 #endif

@@ -2,11 +2,11 @@
 #include <string.h>
 #include "opt/pass.h"
 
-const Pass *const all_passes[] = {&pass_batch,    &pass_combine, &pass_copy,   &pass_cse,
-                                  &pass_dce,      &pass_fold,    &pass_fuse,   &pass_hoist,
-                                  &pass_inline,   &pass_known,   &pass_layout, &pass_narrow,
-                                  &pass_pack,     &pass_params,  &pass_refs,   &pass_scale,
-                                  &pass_simplify, &pass_special, &pass_stack,  &pass_unroll};
+const Pass *const all_passes[] = {
+    &pass_batch,   &pass_combine, &pass_copy,   &pass_cse,     &pass_dce,    &pass_fold,
+    &pass_fuse,    &pass_hoist,   &pass_inline, &pass_known,   &pass_layout, &pass_narrow,
+    &pass_pack,    &pass_params,  &pass_refs,   &pass_results, &pass_scale,  &pass_simplify,
+    &pass_special, &pass_stack,   &pass_unroll};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -34,6 +34,7 @@ static const Pass *const level2[] = {
     &pass_copy, &pass_dce,
     &pass_narrow,     /* pullbacks that are not called ...                         */
     &pass_dce,        /* ... are gone                                              */
+    &pass_results,    /* after dce, which leaves the parts that somebody takes     */
     &pass_refs,       /* after dce: closures that are gone share no ref            */
     &pass_copy,
     &pass_known,      /* a match inside a match shows on second sight              */
