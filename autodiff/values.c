@@ -316,7 +316,7 @@ bool values_to_data(AD *ad, Type *t) {
   for (int i = 0; i < m->globals.n; i++) each_var(m->globals.at[i]->fn, join_var, &v);
   values_prepare(&v);
   values_find(&v);
-  if (!v.intro.n) return false;
+  if (!v.intro.n) return v.same.n > 0; /* those that had another name are known now */
   if (v.intro.n > MAX_FUNCTIONS)
     return ad_fail(ad, ad->span, "%d functions of type %s could be meant: more than %d", v.intro.n,
                    type_text(t), MAX_FUNCTIONS);

@@ -50,8 +50,8 @@ void  forget_derivatives(Module *m);
 /* A function type, without type variables, that values of type t hold and
  * forms that are left do not give; NULL: none. */
 Type *unknown_function(AD *ad, Type *t);
-/* Turns values of function type t into data.  false: there are none, or, after
- * reporting, they cannot be. */
+/* Turns values of function type t into data, or makes what it takes to know them.
+ * false: there are none, or, after reporting, they cannot be. */
 bool  values_to_data(AD *ad, Type *t);
 /* ---- values_code.c ---------------------------------------------------------------- */
 void  values_prepare(Values *v);    /* forms and calls of unknown functions: ready for the rest */
