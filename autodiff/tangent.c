@@ -248,8 +248,8 @@ Atom adj_value(AD *ad, Out o, Type *t, Atom x, Adj *a) {
   Atom *at = NEW_N(Atom, t->tuple.n + 1);
   for (int i = 0; i < t->tuple.n; i++) {
     Type *p = t->tuple.at[i];
-    bool zero = !a->part[i] && ad_has_tan(ad, p);
-    at[i] = adj_value(ad, o, p, zero ? em_proj(ad, o, x, i) : x, a->part[i]);
+    bool zeros = ad_has_tan(ad, p) && (!a->part[i] || a->part[i]->part); /* may be made of x */
+    at[i] = adj_value(ad, o, p, zeros ? em_proj(ad, o, x, i) : x, a->part[i]);
   }
   return em_tuple(ad, o, t->tuple.n, at);
 }
