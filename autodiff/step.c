@@ -328,21 +328,23 @@ static AD *ad_new(Module *m, Diags *d) {
   return ad;
 }
 
+/* The module is to be typed again.  What was made of it has the extents it had, also where
+ * inference cannot show it. */
+static AutodiffResult changed(Module *m) {
+  m->form = 0;
+  m->derived = true;
+  return AUTODIFF_CHANGED;
+}
+
 /* Makes functions known; reports the first that cannot be. */
 static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unknown) {
   AD *ad = ad_new(m, d);
-  if (unfold_calls(ad)) {
-    m->form = 0;
-    return AUTODIFF_CHANGED;
-  }
+  if (unfold_calls(ad)) return changed(m);
   for (int i = 0; i < n; i++) {
     bool general = ad_has_vars(unknown[i].type);
     Type *t = general ? NULL : unknown_function(ad, unknown[i].type);
     ad->span = unknown[i].at;
-    if ((t || general) && values_to_data(ad, t)) {
-      m->form = 0;
-      return AUTODIFF_CHANGED;
-    }
+    if ((t || general) && values_to_data(ad, t)) return changed(m);
     if (ad->errors) return AUTODIFF_FAILED;
   }
   diag_error(d, unknown[0].at, E0403, unknown[0].why);
@@ -361,11 +363,7 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
     if (!r.ad->unknown.n || !expand_some(&r)) return AUTODIFF_FAILED;
     if (!r.expanded) return make_known(m, d, r.unknown.n, r.unknown.at);
   }
-  if (r.expanded) {
-    m->form = 0;
-    m->derived = true;
-    return AUTODIFF_CHANGED;
-  }
+  if (r.expanded) return changed(m);
   if (r.left) {
     ad_fail(ad, r.first_left ? r.first_left->span : (Span){0},
             "the function calls itself through its own derivative");
@@ -389,9 +387,7 @@ AutodiffResult autodiff_request(Module *m, Global *f, DiffKind k, Diags *d, Glob
   Global *g = of_global(ad, k, f, f->type);
   if (g && twins_finish(ad)) {
     *made = g;
-    m->form = 0;
-    m->derived = true;
-    return AUTODIFF_CHANGED;
+    return changed(m);
   }
   if (!ad->unknown.n) return AUTODIFF_FAILED;
   forget_made(m, before);
