@@ -229,8 +229,7 @@ static void expand(Round *r, Expr *e) {
   e->Fn.fn = made;
 }
 
-/* ---- a round, which may be undone --------------------------------------------------------------
- */
+/* ---- a round, which may be undone -------- */
 
 static void collect_block(void *ud, Block *b) {
   static const ExprVisit visit = {NULL, collect_block, NULL};

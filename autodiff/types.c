@@ -8,23 +8,20 @@
 #include "autodiff/ad.h"
 
 bool ad_fail(AD *ad, Span at, const char *fmt, ...) {
-  StrBuf b = {0};
   va_list ap;
   va_start(ap, fmt);
-  buf_vfmt(&b, fmt, ap);
+  const char *why = str_vfmt(fmt, ap);
   va_end(ap);
   ad->errors++;
-  return diag_error(ad->d, at, E0403, buf_text(&b));
+  return diag_error(ad->d, at, E0403, why);
 }
 
 void ad_unknown(AD *ad, Span at, Type *t, const char *fmt, ...) {
-  StrBuf b = {0};
   va_list ap;
   va_start(ap, fmt);
-  buf_vfmt(&b, fmt, ap);
+  vec_push(&ad->unknown, ((Unknown){t, at, str_vfmt(fmt, ap)}));
   va_end(ap);
   ad->errors++;
-  vec_push(&ad->unknown, ((Unknown){t, at, buf_text(&b)}));
 }
 
 bool ad_is_function(Type *t) {

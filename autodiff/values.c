@@ -271,8 +271,7 @@ Type *unknown_function(AD *ad, Type *t) {
   return NULL;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it -------- */
 
 /* A field fn (A) -> A of data that is used at these functions would need data
  * types made for arguments. */

@@ -324,8 +324,7 @@ void values_make(Values *v) {
   make_apply(v, code);
 }
 
-/* ---- the module over data ----------------------------------------------------------------------
- */
+/* ---- the module over data -------- */
 
 typedef struct {
   Values *v;

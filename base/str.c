@@ -97,12 +97,16 @@ void buf_fmt(StrBuf *b, const char *fmt, ...) {
 
 const char *buf_text(const StrBuf *b) { return b->s ? b->s : ""; }
 
-char *str_fmt(const char *fmt, ...) {
+char *str_vfmt(const char *fmt, va_list ap) {
   StrBuf b = {0};
-  va_list ap;
-  va_start(ap, fmt);
   buf_vfmt(&b, fmt, ap);
-  va_end(ap);
   if (!b.s) buf_put(&b, "", 0);
   return b.s;
+}
+char *str_fmt(const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  char *s = str_vfmt(fmt, ap);
+  va_end(ap);
+  return s;
 }

@@ -24,6 +24,7 @@ void        buf_fmt(StrBuf *b, const char *fmt, ...) __attribute__((format(print
 void        buf_vfmt(StrBuf *b, const char *fmt, va_list ap);
 const char *buf_text(const StrBuf *b);
 char       *str_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char       *str_vfmt(const char *fmt, va_list ap);
 
 /* Shortest decimal text that reads back to the same float / double, without
  * locale: "1", "0.1", "1e-10", "inf", "-inf", "nan".  No suffix.  Returns the

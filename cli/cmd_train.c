@@ -54,17 +54,19 @@ static const Opt train_opts[] = {
 
 enum { MOST_BATCH = 1 << 24 };
 
+static bool is_number(const char *s, double *x) {
+  char *end;
+  *x = strtod(s, &end);
+  return end != s && !*end;
+}
 /* Is it a number in (0, 1)? */
 static bool is_share(const char *s, double *share) {
-  char *end;
-  *share = strtod(s, &end);
-  return end != s && !*end && *share > 0 && *share < 1;
+  return is_number(s, share) && *share > 0 && *share < 1;
 }
 /* A number, but no share, and no file is called so. */
 static bool is_no_share(const char *s) {
-  char *end;
-  double x = strtod(s, &end);
-  return end != s && !*end && !(x > 0 && x < 1) && access(s, F_OK) != 0;
+  double x;
+  return is_number(s, &x) && !is_share(s, &x) && access(s, F_OK) != 0;
 }
 
 /* What is wrong with the options, or NULL. */

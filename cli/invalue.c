@@ -3,12 +3,10 @@
 #include "cli/show.h"
 
 void *spec_bad(SpecError *why, const char *fmt, ...) {
-  StrBuf b = {0};
   va_list ap;
   va_start(ap, fmt);
-  buf_vfmt(&b, fmt, ap);
+  why->text = str_vfmt(fmt, ap);
   va_end(ap);
-  why->text = buf_text(&b);
   return NULL;
 }
 

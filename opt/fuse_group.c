@@ -249,8 +249,7 @@ static bool is_small(const FuseBlock *f, const FuseGroup *g) {
   return g->member.n <= FUSE_MAX_OPS && args <= FUSE_MAX_VARS && results <= FUSE_MAX_VARS / 2;
 }
 
-/* ---- joining ------------------------------------------------------------------------------------
- */
+/* ---- joining -------- */
 static OpPattern pattern_of(const FuseBlock *f, int i) {
   return f->b->at[i].value->Call.callee.op->pattern;
 }

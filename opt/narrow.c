@@ -69,9 +69,8 @@ void narrow_result(Module *m, Block *b, const Narrow *w) {
   Bindings out = {0};
   for (int i = 0; i < b->n; i++) vec_push(&out, b->at[i]);
   Maker k = {m, b->span, &out};
-  const Expr *made = NULL;
-  for (int i = b->n - 1; i >= 0 && !made; i--)
-    if (b->result.kind == ATOM_Var && b->at[i].var == b->result.var) made = b->at[i].value;
+  const Binding *bd = result_binding(b);
+  const Expr *made = bd ? bd->value : NULL;
   bool known = made && made->kind == EX_Tuple;
   for (int i = 0; i < w->n; i++)
     part[i] = known ? made->Tuple.items[w->at[i]] : mk_proj(&k, b->result, w->at[i]);

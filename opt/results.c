@@ -65,9 +65,7 @@ static bool is_candidate(const Expr *e) {
 
 /* The block of a version gives less: so do its last ifs, matches and calls. */
 static void shorten(Results *r, Version *v, Block *b, const UseCount *uses) {
-  Binding *bd = NULL;
-  for (int i = b->n - 1; i >= 0 && !bd; i--)
-    if (b->result.kind == ATOM_Var && b->at[i].var == b->result.var) bd = &b->at[i];
+  Binding *bd = result_binding(b);
   bool only = bd && !bd->value->n_oblige && uses_get(uses, bd->var) == 1;
   Expr *e = only ? bd->value : NULL;
   if (e && e->kind == EX_If) {

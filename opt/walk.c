@@ -230,3 +230,9 @@ bool keeps_params(const Global *f, Block *b, bool *fixed) {
   each_call_of(f, b, call_keeps, &s);
   return s.calls;
 }
+
+Binding *result_binding(Block *b) {
+  for (int i = b->n - 1; i >= 0 && b->result.kind == ATOM_Var; i--)
+    if (b->at[i].var == b->result.var) return &b->at[i];
+  return NULL;
+}

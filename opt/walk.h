@@ -51,6 +51,9 @@ bool block_calls(const Global *f, Block *b);
 /* The same; clears fixed[i] if such a call does not hand on f's parameter i as it is. */
 bool keeps_params(const Global *f, Block *b, bool *fixed);
 
+/* The binding of the block's result; NULL if it has none in the block. */
+Binding *result_binding(Block *b);
+
 /* How many bindings, nested ones too. */
 int block_size(const Block *b);
 #endif
