@@ -25,13 +25,13 @@ enum { FEWEST_CHANNELS = 16 };
 
 typedef enum {
   ROLE_Other,
-  ROLE_Point,
-  ROLE_Depthwise,
-  ROLE_Conv,
-  ROLE_Same,
+  ROLE_Point,     /* a convolution by a 1x1 kernel                        */
+  ROLE_Depthwise, /* one in as many groups as channels                    */
+  ROLE_Conv,      /* any other                                            */
+  ROLE_Elements,  /* element by element, of tensors of one shape          */
   ROLE_Bias,
   ROLE_Pool,
-  ROLE_Reduce
+  ROLE_Reduce /* over the pixels, which leaves no layout to choose    */
 } Role;
 
 /* A tensor of the block; groups are trees. */
@@ -97,19 +97,24 @@ static bool over_pixels(const Expr *e) {
   return plain && !v->none && v->n == 2 && v->ints[0] == 2 && v->ints[1] == 3;
 }
 
+/* Does it see elements only?  Whole numbers, shapes and flags are about axes. */
+static bool by_elements(const OpDef *op) {
+  if (op->pattern > PAT_Broadcast) return false;
+  for (int i = 0; i < OP_MAX_ATTRS && op->attrs[i].name; i++)
+    if (op->attrs[i].type != A_Float && op->attrs[i].type != A_DType) return false;
+  return true;
+}
+
 static Role role_of(const Expr *e) {
-  static const char *const same[] = {"nn.relu",  "clip",     "sigmoid", "tanh",    "add",
-                                     "subtract", "multiply", "divide",  "maximum", "minimum",
-                                     "negative", "abs",      "exp",     NULL};
   static const char *const pool[] = {"nn.max_pool2d", "nn.avg_pool2d", NULL};
   static const char *const reduce[] = {"mean", "sum", "max", "min", NULL};
   static const char *const conv[] = {"nn.conv2d", NULL}, *const bias[] = {"nn.bias_add", NULL};
   if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Op || e->n_oblige) return ROLE_Other;
   if (is_named(e, conv)) return conv_role(e);
-  if (is_named(e, same)) return ROLE_Same;
   if (is_named(e, bias)) return attr_int(e->Call.op_attrs, "axis") == 1 ? ROLE_Bias : ROLE_Other;
   if (is_named(e, pool)) return is_layout(e, "layout", "NCHW") ? ROLE_Pool : ROLE_Other;
-  return is_named(e, reduce) && over_pixels(e) ? ROLE_Reduce : ROLE_Other;
+  if (is_named(e, reduce)) return over_pixels(e) ? ROLE_Reduce : ROLE_Other;
+  return by_elements(e->Call.callee.op) ? ROLE_Elements : ROLE_Other;
 }
 
 /* ---- groups ---- */
@@ -170,7 +175,7 @@ static void connect(const Layouts *l, const Binding *b) {
   Role role = role_of(e);
   if (role == ROLE_Other || (!result && role != ROLE_Reduce)) return;
   x = node_of(l, &e->Call.args[0]);
-  if (role == ROLE_Same) {
+  if (role == ROLE_Elements) {
     same_elements(l, result, e);
   } else if (role == ROLE_Bias || role == ROLE_Pool || role == ROLE_Depthwise) {
     go_with(l, result, e, 0);
