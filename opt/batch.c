@@ -7,7 +7,7 @@
  * 4) elements they are one product, which reads %w once instead of 16 times:
  *
  *   def @f(%xs, %s, %w) { if (the list has 16) { ..a chunk } else ..as before }
- *   a chunk: let %ys = nn.dense(concatenate(its first 16), %w) as (16, rows of one, columns);
+ *   a chunk: let %ys = nn.dense(stack(its first 16), %w), (16, rows of one, columns);
  *            @f_rows(%ys, 0, %xs, %s, %w)
  *   def @f_rows(%ys, %at, %xs, %s, %w) {
  *     if (%at < 16) { ..the body of @f with take(%ys, %at) for the product and

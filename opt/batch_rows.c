@@ -1,4 +1,5 @@
 /* batch_rows.c -- the code that computes rows of products for batch.c.         */
+#include <string.h>
 #include "opt/batch.h"
 
 enum { N_SIZES = 2, MAX_ROWS = 16 };
@@ -142,16 +143,21 @@ static Type *stack_type(const Maker *k, Type *t, int n) {
   return type_tensor(t->tensor.dtype, t->tensor.rank + 1, dim);
 }
 
-/* Product j of all n elements, as a stack. */
+/* Product j of all n elements, which are stacked, as a stack.  A product by tiles takes
+ * a matrix; the others know of leading axes. */
 static Atom stack_of(Maker *k, const BatchWalk *w, int j, Atom all, int n, const Map *vars) {
+  static const int64_t flat[] = {-3, -2};
   const Expr *e = w->product[j]->value;
-  Type *t = type_resolve(w->product[j]->var->type);
+  Type *t = w->product[j]->var->type;
+  bool tiles = !strcmp(e->Call.callee.op->name, "nn.contrib_dense_pack");
   Atom by = e->Call.args[1];
   void *copy;
   if (by.kind == ATOM_Var && map_find(vars, map_ptr(by.var), &copy)) by.var = copy;
-  Atom y = mk_op_like(k, e, rows_type(k, t, n), 2, (Atom[]){all, by});
+  if (tiles) all = mk_op_ints(k, "reshape", rows_type(k, w->x->type, n), all, "newshape", 2, flat);
+  Type *made = tiles ? rows_type(k, t, n) : stack_type(k, t, n);
+  Atom y = mk_op_like(k, e, made, 2, (Atom[]){all, by});
   const int64_t shape[] = {-4, n, -1, -2};
-  return mk_op_ints(k, "reshape", stack_type(k, t, n), y, "newshape", 4, shape);
+  return tiles ? mk_op_ints(k, "reshape", stack_type(k, t, n), y, "newshape", 4, shape) : y;
 }
 
 static TypeArgs own_dims(const Fn *f) {
@@ -182,7 +188,7 @@ static Block *chunk(Module *m, const BatchWalk *w, Global *g, int n) {
   copy_operands(&k, w, &vars);
   Atom tuple = mk_tuple(&k, n, x);
   IntAttr axis[] = {{"axis", 0}, {NULL, 0}};
-  Atom all = mk_op(&k, "concatenate", rows_type(&k, w->x->type, n), 1, &tuple, axis);
+  Atom all = mk_op(&k, "stack", stack_type(&k, w->x->type, n), 1, &tuple, axis);
   for (int j = 0; j < w->n; j++) first[j] = stack_of(&k, w, j, all, n, &vars);
   first[w->n] = mk_int(&k, 0);
   Block *body = mk_block(&k, call_with_params(&k, w, g, w->n + 1, first));

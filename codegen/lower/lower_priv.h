@@ -126,6 +126,16 @@ bool     fl_unsupported(FnLower *f, const char *what, const char *why);
 /* reuse.c: finished code, labels not yet resolved, with in-place updates */
 void     fl_reuse(FnLower *f);
 
+/* way.c: finished code, labels not yet resolved, all jumps forward; by index of f->code */
+enum { NOWHERE = -1 };
+typedef struct Flow { const FnLower *f; int *n_from, *from; } Flow;    /* how many lead here; one of them */
+typedef struct Way { int n, *pc; } Way;
+Flow     fl_flow(const FnLower *f);
+int      fl_next(const FnLower *f, int pc, int i);     /* the i-th that may follow pc, or NOWHERE */
+/* What is run before pc whichever way it is reached, oldest first, back to the function's
+ * start or to where ways join. */
+Way      fl_way(const Flow *flow, int pc);
+
 /* spare.c: behind fl_reuse: a function that ends by calling itself keeps what dies in one
  * iteration for the next; head: its parameters. */
 void     fl_spare(FnLower *f, const IFunc *head);

@@ -12,14 +12,15 @@
  *
  * Both are REUSE and SETTLE, which look at run time whether the old tensor has one owner
  * and as many elements (Perceus: Reinking et al., PLDI 2021, 2.4; here its tokens go round
- * a loop); else there is a new one as before.  Only within the straight code before the
- * call.  A spare lives as long as its loop, so there are few, and none in a function that
- * also calls itself elsewhere.                                                     */
+ * a loop); else there is a new one as before.  What is made is made in the straight code
+ * before the call; the parameter's own value may have died earlier, before branches: it is
+ * kept on the way to the call and dropped where another way begins.  A spare lives as long as its
+ * loop, so there are few, and none in a function that also calls itself elsewhere. */
 #include <string.h>
 #include "codegen/lower/lower_priv.h"
 #include "vm/operands.h"
 
-enum { MAX_SPARES = 4, MAX_TEMPS = 16, MOST_REGS = 64000, NOWHERE = -1 };
+enum { MAX_SPARES = 4, MAX_KEPT = 4, MAX_TEMPS = 16, MOST_REGS = 64000 };
 
 /* ALLOC takes the memory that a register has; DROP leaves it in one. */
 typedef struct {
@@ -33,15 +34,25 @@ typedef struct {
   bool busy;
 } Spare;
 
+/* A tensor kept from its DROP to an ALLOC behind branches. */
+typedef struct {
+  uint16_t reg;
+  uint32_t type;
+} Kept;
+
 typedef struct {
   FnLower *f;
   const IFunc *head;
+  Flow flow;
   Image m;     /* for reading operands: the pool only                          */
   Edit *edit;  /* per instruction                                            */
   int n_regs;  /* of the code as it is                                       */
   int *origin; /* per register: the ALLOC of what it alone has, or NOWHERE   */
   int n_spares, n_places;
   Spare spare[MAX_SPARES];
+  int n_kept;
+  Kept kept[MAX_KEPT];
+  uint8_t *has, *sweeps; /* per instruction, a bit each: what it is reached with; what it drops */
   int n_temps;
   struct {
     int made, dropped;
@@ -119,46 +130,76 @@ static bool writes(Loop *l, int pc, uint32_t reg) {
   return false;
 }
 
-/* Where the value that the iteration began with in register reg is dropped. */
-static int first_drop(Loop *l, int from, int end, uint32_t reg) {
-  for (int pc = from; pc < end; pc++) {
-    if (ins_at(l, pc)->op == OP_DROP && ins_at(l, pc)->a == reg) return pc;
-    if (writes(l, pc, reg)) return NOWHERE;
-  }
-  return NOWHERE;
-}
-
-static bool same_dtype(const Loop *l, uint32_t t, uint32_t u) {
+static bool same_tensor(const Loop *l, uint32_t t, uint32_t u, bool rank) {
   const IType *x = &l->f->L->types.at[t], *y = &l->f->L->types.at[u];
-  return x->kind == IT_TENSOR && y->kind == IT_TENSOR && x->dtype == y->dtype;
+  return x->kind == IT_TENSOR && y->kind == IT_TENSOR && x->dtype == y->dtype &&
+         (!rank || x->rank == y->rank);
 }
 
-/* Does register reg hold a tensor of param's dtype where the piece begins? */
-static bool held_at(const Loop *l, const ILabel *label, uint32_t reg, uint32_t param) {
-  for (uint32_t i = 0; label && i < label->n_regs; i++) {
-    const IRegState *s = &l->f->state.at[label->first + i];
-    if (s->reg == reg) return same_dtype(l, s->type, param);
+/* Is register reg held where the way begins, and as what? */
+static bool held_at(const Loop *l, int start, uint32_t reg, uint32_t *type) {
+  const FnLower *f = l->f;
+  const ILabel *label = NULL;
+  for (int i = 0; i < f->label.n && (int)f->label.at[i].pc <= start; i++) label = &f->label.at[i];
+  if (start == 0) *type = f->L->type_list.at[l->head->first_param + reg];
+  if (start == 0 || !label || (int)label->pc != start) return start == 0;
+  for (uint32_t i = 0; i < label->n_regs; i++) {
+    const IRegState *s = &f->state.at[label->first + i];
+    *type = s->type;
+    if (s->reg == reg) return true;
   }
   return false;
 }
 
-/* label: where the piece begins. */
-static void find_places(Loop *l, const ILabel *label, int from, int to) {
-  const uint32_t *w = pool_of(l, to);
-  for (uint32_t k = 0; k < w[1] && l->f->reg.n < MOST_REGS; k++) {
-    int made = l->origin[w[2 + k]];
-    if (made == NOWHERE || !held_at(l, label, k, pool_of(l, made)[0])) continue;
-    int dropped = first_drop(l, from, to, k);
-    if (dropped == NOWHERE || l->edit[dropped].kind || l->edit[made].kind) continue;
-    if (dropped > made) { /* both are there at once: they change places */
-      add_temp(l, made, dropped);
-      continue;
-    }
-    uint16_t held = new_reg(l->f);
-    l->edit[dropped] = (Edit){E_LEAVE, held};
-    l->edit[made] = (Edit){E_TAKE, held};
-    l->n_places++;
+/* Which step of the way drops what register reg holds where it begins? */
+static int first_drop(Loop *l, const Way *way, uint32_t reg) {
+  for (int i = 0; i < way->n; i++) {
+    const Ins *x = ins_at(l, way->pc[i]);
+    if (x->op == OP_DROP && x->a == reg) return i;
+    if (writes(l, way->pc[i], reg)) return NOWHERE;
   }
+  return NOWHERE;
+}
+
+/* Steps i.. of the way, up to pc `made`, are reached with a kept tensor; what leaves the way
+ * drops it.  Only if nothing else comes there. */
+static bool keep(Loop *l, const Way *way, int i, int made, Kept k) {
+  uint8_t bit = (uint8_t)(1u << l->n_kept);
+  if (l->n_kept == MAX_KEPT) return false;
+  for (int twice = 0; twice < 2; twice++)
+    for (int at = i; way->pc[at] != made; at++)
+      for (int n = 0, to; (to = fl_next(l->f, way->pc[at], n)) != NOWHERE; n++) {
+        if (l->flow.n_from[to] != 1) return false;
+        if (twice) l->has[to] |= bit;
+        if (twice && to != way->pc[at + 1] && ins_at(l, to)->op != OP_FAIL) l->sweeps[to] |= bit;
+      }
+  l->kept[l->n_kept++] = k;
+  return true;
+}
+
+/* What parameter k held serves what is made for it at `made`, in the piece from `from`. */
+static void find_place(Loop *l, const Way *way, uint32_t k, int from, int made) {
+  uint32_t old, type = pool_of(l, made)[0];
+  int i = first_drop(l, way, k), dropped = i == NOWHERE ? NOWHERE : way->pc[i];
+  if (dropped == NOWHERE || l->edit[dropped].kind || l->edit[made].kind ||
+      !held_at(l, way->pc[0], k, &old) || !same_tensor(l, old, type, dropped > made))
+    return;
+  if (dropped > made) { /* both are there at once: they change places */
+    add_temp(l, made, dropped);
+    return;
+  }
+  uint16_t reg = (uint16_t)l->f->reg.n;
+  if (dropped < from && !keep(l, way, i, made, (Kept){reg, old})) return;
+  l->edit[dropped] = (Edit){E_LEAVE, reg};
+  l->edit[made] = (Edit){E_TAKE, new_reg(l->f)};
+  l->n_places++;
+}
+
+static void find_places(Loop *l, int from, int to) {
+  const uint32_t *w = pool_of(l, to);
+  Way way = fl_way(&l->flow, to);
+  for (uint32_t k = 0; k < w[1] && l->f->reg.n < MOST_REGS; k++)
+    if (l->origin[w[2 + k]] != NOWHERE) find_place(l, &way, k, from, l->origin[w[2 + k]]);
 }
 
 /* ---- spares ------------------------------------------------------------------------------ */
@@ -193,11 +234,11 @@ static void give_spares(Loop *l, int from, int to) {
   }
 }
 
-static void iteration(Loop *l, const ILabel *label, int from, int to) {
+static void iteration(Loop *l, int from, int to) {
   l->n_temps = 0;
   for (int r = 0; r < l->n_regs; r++) l->origin[r] = NOWHERE;
   for (int pc = from; pc < to; pc++) follow(l, pc);
-  find_places(l, label, from, to);
+  find_places(l, from, to);
   give_spares(l, from, to);
 }
 
@@ -226,12 +267,11 @@ static bool is_loop(const Loop *l) {
 
 static void look(Loop *l) {
   FnLower *f = l->f;
-  const ILabel *label = NULL;
   int from = 0;
   for (int pc = 0, k = 0; pc < f->code.n; pc++) {
-    for (; k < f->label.n && (int)f->label.at[k].pc <= pc; k++) from = pc, label = &f->label.at[k];
-    if (again(l, pc)) iteration(l, label, from, pc);
-    if (leaves(ins_at(l, pc)->op)) from = pc + 1, label = NULL;
+    for (; k < f->label.n && (int)f->label.at[k].pc <= pc; k++) from = pc;
+    if (again(l, pc)) iteration(l, from, pc);
+    if (leaves(ins_at(l, pc)->op)) from = pc + 1;
   }
 }
 
@@ -311,6 +351,8 @@ static void write_ins(Writer *w, int pc) {
   const Loop *l = w->l;
   const Ins i = *ins_at(l, pc);
   bool end = i.op == OP_RET || i.op == OP_TAILCALL;
+  for (int k = 0; k < l->n_kept; k++)
+    if (l->sweeps[pc] >> k & 1) put(w, OP_DROP, l->kept[k].reg, 0, 0);
   if (l->edit[pc].kind == E_TAKE) {
     take(w, &i, l->edit[pc].reg);
   } else if (l->edit[pc].kind == E_LEAVE) {
@@ -323,30 +365,32 @@ static void write_ins(Writer *w, int pc) {
   }
 }
 
-/* Labels know the spares; the first one is the start. */
-static void write_labels(Writer *w) {
+/* Adds the label at pc with what it lists, what is kept there and the spares. */
+static void add_label(Loop *l, ILabel label, const IRegState *lists, uint8_t has, uint32_t pc) {
+  FnLower *f = l->f;
+  uint32_t first = (uint32_t)f->state.n;
+  for (uint32_t k = 0; k < label.n_regs; k++) vec_push(&f->state, lists[k]);
+  for (int k = 0; k < l->n_kept; k++)
+    if (has >> k & 1) vec_push(&f->state, ((IRegState){l->kept[k].reg, 0, l->kept[k].type}));
+  for (int s = 0; s < l->n_spares; s++)
+    vec_push(&f->state, ((IRegState){l->spare[s].reg, 0, f->L->pool.at[l->spare[s].words]}));
+  vec_push(&f->label, ((ILabel){.pc = pc, .first = first, .n_regs = (uint32_t)f->state.n - first}));
+}
+
+/* Where iterations begin, if there are spares, and the labels that there were. */
+static void write_labels(Writer *w, const uint32_t *to) {
   Loop *l = w->l;
   FnLower *f = l->f;
-  const uint32_t *type = f->L->type_list.at + l->head->first_param;
-  VEC(ILabel) label = {0};
-  VEC(IRegState) state = {0};
-  vec_push(&label, ((ILabel){.pc = f->label_pc.at[w->start], .n_regs = l->head->n_params}));
-  for (uint32_t k = 0; k < l->head->n_params; k++)
-    vec_push(&state, ((IRegState){(uint16_t)k, 0, type[k]}));
-  for (int i = 0; i < f->label.n; i++) vec_push(&label, f->label.at[i]);
-  for (int i = 0; i < label.n; i++) {
-    ILabel *at = &label.at[i];
-    uint32_t first = i ? (uint32_t)state.n : 0;
-    for (uint32_t k = 0; i && k < at->n_regs; k++) vec_push(&state, f->state.at[at->first + k]);
-    for (int s = 0; s < l->n_spares; s++)
-      vec_push(&state, ((IRegState){l->spare[s].reg, 0, f->L->pool.at[l->spare[s].words]}));
-    at->first = first;
-    at->n_regs += (uint32_t)l->n_spares;
-  }
-  vec_clear(&f->label);
-  vec_clear(&f->state);
-  for (int i = 0; i < label.n; i++) vec_push(&f->label, label.at[i]);
-  for (int i = 0; i < state.n; i++) vec_push(&f->state, state.at[i]);
+  const uint32_t *type = f->L->type_list.at + l->head->first_param, n = l->head->n_params;
+  IRegState *param = NEW_N(IRegState, n + 1), *old = f->state.at;
+  ILabel *label = f->label.at;
+  int n_labels = f->label.n;
+  for (uint32_t k = 0; k < n; k++) param[k] = (IRegState){(uint16_t)k, 0, type[k]};
+  memset(&f->label, 0, sizeof f->label);
+  memset(&f->state, 0, sizeof f->state);
+  if (l->n_spares) add_label(l, (ILabel){.n_regs = n}, param, 0, f->label_pc.at[w->start]);
+  for (int i = 0; i < n_labels; i++)
+    add_label(l, label[i], old + label[i].first, l->has[label[i].pc], to[label[i].pc]);
 }
 
 static void rewrite(Loop *l) {
@@ -359,21 +403,24 @@ static void rewrite(Loop *l) {
     to[pc] = (uint32_t)w.out.n;
     write_ins(&w, pc);
   }
-  for (int i = 0; i < old_fixups; i++) f->fixup.at[i] = to[f->fixup.at[i]];
+  to[n] = (uint32_t)w.out.n;
+  for (int i = 0; i < old_fixups; i++) f->fixup.at[i] = to[f->fixup.at[i] + 1] - 1;
   for (int i = 0; i < old_labels; i++)
     if (f->label_pc.at[i] != UINT32_MAX) f->label_pc.at[i] = to[f->label_pc.at[i]];
-  for (int i = 0; i < f->label.n; i++) f->label.at[i].pc = to[f->label.at[i].pc];
+  write_labels(&w, to);
   for (int i = 0; i < f->line.n; i++)
     f->line.at[i].pc = f->line.at[i].pc ? to[f->line.at[i].pc] : 0;
   vec_clear(&f->code);
   for (int i = 0; i < w.out.n; i++) vec_push(&f->code, w.out.at[i]);
-  if (l->n_spares) write_labels(&w);
 }
 
 void fl_spare(FnLower *f, const IFunc *head) {
   Loop l = {.f = f, .head = head, .m = {.n_pool = (uint32_t)f->L->pool.n, .pool = f->L->pool.at}};
   if (!is_loop(&l)) return;
+  l.flow = fl_flow(f);
   l.edit = NEW_N(Edit, f->code.n + 1);
+  l.has = NEW_N(uint8_t, f->code.n + 1);
+  l.sweeps = NEW_N(uint8_t, f->code.n + 1);
   l.n_regs = f->reg.n;
   l.origin = NEW_N(int, l.n_regs + 1);
   look(&l);
