@@ -74,28 +74,36 @@ Val sub_arg(const Sub *s, unsigned i);
 Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
 
 /* ---- contract_tile.c: functions shared by a module ----------------------------------- */
+/* Which rows a tile takes through which depths: the depths are taps of `each` depths, the first
+ * `taps` of them for the rows with a bit in rows[0], rows[1] and so on, the next ones again, to
+ * the end. */
+enum { MAX_EDGE = 9 };
+typedef struct { int taps;  int64_t each;  uint32_t rows[MAX_EDGE]; } Edge;
 /* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
- * in elements, whether sum starts at zero, a base and a step.  halves: the columns that are computed,
- * in half vectors, 1 to 4; sum's rows are 2 vectors apart.  way: APART: a is an array of 32-bit
- * offsets from the base, in elements, one per depth, to where the rows lie side by side;
- * above 0: rows lie so many elements apart, depths side by side.  If not APART, base is memory
- * that will be read soon: more than one row bring it into the cache, at each depth a line `step`
- * bytes on.
- * sets: each sum is that of so many partial sums, which do not wait for each other. */
+ * in elements, whether sum starts at zero, a base and a step.  Sum's rows are 2 vectors apart.
+ * columns: that are computed, at least; where the tile is chosen for a value, unused.
+ * way: APART: a is an array of 32-bit offsets from the base, in elements, one per depth, to where
+ * the rows lie, row i `i / period * jump + i % period` elements from the first (period 0: side by
+ * side); above 0: rows lie so many elements apart, depths side by side.  If not APART, base is
+ * memory that will be read soon: more than one row bring it into the cache, at each depth a line
+ * `step` bytes on.
+ * sets: each sum is that of so many partial sums, which do not wait for each other; 1 with an edge.
+ * edge: NULL: all rows have all depths. */
 enum { PACKED, APART = -1, TILE_ARGS = 8 };
-Val tile_function(const Con *c, int height, int halves, int64_t way, int sets);
-/* A tile whose sums stay in registers until the epilogue: of so many columns.  In APART, row i
- * lies i / period * jump + i % period elements from the first (period 0: side by side). */
-typedef struct { int height, columns, sets;  int64_t way, period, jump; } Tall;
-/* Its sums, in the function at hand: for each row tile_vectors(columns) vectors, of tile_lanes
- * lanes each.  Arguments as of tile_function. */
+typedef struct {
+  int height, columns, sets;
+  int64_t way, period, jump;
+  const Edge *edge;
+} Tall;
+/* The tile for so many columns of a panel, a value, of n in all (-1: not known): the last panel
+ * may be a narrower one. */
+Val tile_for(const Con *c, const Tall *f, int64_t n, Val columns);
+/* The sums of a tile that stay in registers until the epilogue, in the function at hand: for each
+ * row tile_vectors(columns) vectors, of tile_lanes lanes each.  Arguments as of a tile. */
 void tile_sums(const Con *c, const Tall *tall, Val a, Val b, Val deep, Val stride, Val base,
                Val *sum);
 int tile_vectors(const Con *c, int64_t columns);
 unsigned tile_lanes(const Con *c, int64_t columns, int vector);
-/* The one for so many columns of a panel, a value, of n in all (-1: not known): the last panel
- * may be a narrower one. */
-Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets);
 LLVMTypeRef tile_type(const Emit *e);
 /* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
  * written, lanes of each); from has as many rows as a vector lanes. */

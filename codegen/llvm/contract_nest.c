@@ -87,10 +87,12 @@ static Val partial_sums(const Nest *t, int h) {
 static Val tile_of_height(const Nest *t, int h, Val columns) {
   Emit *e = t->c->e;
   int64_t n = known_or(t->n, -1), known;
-  Val one = tile_for(t->c, h, n, columns, t->pitch, 1);
+  Tall f = {.height = h, .sets = 1, .way = t->pitch};
+  Val one = tile_for(t->c, &f, n, columns);
   Val few = partial_sums(t, h);
   if (val_known(few, &known) && !known) return one;
-  Val more = tile_for(t->c, h, n, columns, t->pitch, 2 * SETS_ROWS / h);
+  f.sets = 2 * SETS_ROWS / h;
+  Val more = tile_for(t->c, &f, n, columns);
   return LLVMBuildSelect(e->b, few, more, one, "");
 }
 

@@ -5,10 +5,10 @@
  * stands outside it, into planes where such neighbours read neighbours for every
  * tap, whatever the stride (of short rows a tile takes several, if its sums can go
  * to the epilogue from registers); so nothing is packed per tap, and a table of offsets
- * leads a tile through taps and channels.  Taps of rows that are outside the
- * data for a whole row of the output are left out: what they would multiply is
- * zero.  Group for group this is spatial packing (Gibson et al., Optimizing
- * Grouped Convolutions on Edge Devices, ASAP 2020).                          */
+ * leads a tile through taps and channels.  Taps that are outside the data, for a
+ * whole row of the output or for pixels at its ends, are left out: what they
+ * would multiply is zero.  Group for group this is spatial packing (Gibson et al.,
+ * Optimizing Grouped Convolutions on Edge Devices, ASAP 2020).               */
 #include "codegen/llvm/contract.h"
 
 enum {
@@ -16,7 +16,8 @@ enum {
   FEWEST_IN_ROW = 6,
   DEEPEST = 1 << 14,
   FEWEST_LANES = 8,
-  SHALLOW = 512
+  SHALLOW = 512,
+  LEAST_CHANNELS = 8 /* for which taps are gone through one by one */
 };
 
 typedef struct {
@@ -118,21 +119,31 @@ static const KNode *padded_load(const Con *c) {
   return other->kind == KN_Const && other->bits == 0 ? n : NULL;
 }
 
-/* The position in the data that row 0 and tap 0 read, the extent there, and by how
- * much a row and a tap move it. */
+/* The position in the data that output 0 and tap 0 of a direction read, the extent there, and by
+ * how much an output and a tap move it. */
 typedef struct {
-  int64_t origin, extent, per_row, per_tap;
+  int64_t origin, extent, per_out, per_tap;
 } Walk;
-static bool row_walk(const Plane *p, Walk *r) {
-  const Con *c = p->w.c;
+
+/* Does nothing else move it? */
+static bool own_index(const Con *c, KE x, const Way *d) {
+  const Set *set[4] = {&c->batch, &c->side[0], &c->side[1], &c->red};
+  for (int s = 0; s < 4; s++)
+    for (int i = 0; i < set[s]->n; i++) {
+      uint32_t var = set[s]->axis[i].var;
+      if (var != d->out && var != d->tap && expr_uses(c->e, x, var)) return false;
+    }
+  return true;
+}
+
+static bool find_walk(const Con *c, const Way *d, Walk *r) {
   Emit *e = c->e;
-  const Way *d = &p->w.down;
   const KNode *n = padded_load(c);
-  if (!n || d->tap == KE_NONE || d->out == KE_NONE || !first_reduced(c, d->tap)) return false;
+  if (!n || d->tap == KE_NONE || d->out == KE_NONE) return false;
   for (uint32_t i = 0; i < n->rank; i++) {
     KE x = e->k->pool[n->b + i];
     if (!index_uses(e, x, d->tap, &r->per_tap)) continue;
-    if (!index_uses(e, x, d->out, &r->per_row)) return false;
+    if (!index_uses(e, x, d->out, &r->per_out) || !own_index(c, x, d)) return false;
     set_var(e, d->out, i64_of(e, 0));
     set_var(e, d->tap, i64_of(e, 0));
     return val_known(emit_expr(e, x), &r->origin) && val_known(e->dim[n->a][i], &r->extent);
@@ -147,8 +158,8 @@ static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
   Walk walk;
   *from = i64_of(e, 0);
   *to = i64_of(e, p->k);
-  if (p->all_terms || !row_walk(p, &walk)) return;
-  Val first = add(e, mul(e, row, i64_of(e, walk.per_row)), i64_of(e, walk.origin));
+  if (p->all_terms || !first_reduced(p->w.c, d->tap) || !find_walk(p->w.c, d, &walk)) return;
+  Val first = add(e, mul(e, row, i64_of(e, walk.per_out)), i64_of(e, walk.origin));
   Val above = *from, below = *from;
   for (int64_t t = 0; t < d->taps; t++) {
     Val at = add(e, first, i64_of(e, walk.per_tap * t));
@@ -160,6 +171,38 @@ static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
   Val per_tap = i64_of(e, p->k / d->taps);
   *from = mul(e, above, per_tap);
   *to = mul(e, sub(e, i64_of(e, d->taps), below), per_tap);
+}
+
+/* Is the depth walked row of taps by row of taps, and all channels of a tap together? */
+static bool taps_in_rows(const Plane *p) {
+  const Con *c = p->w.c;
+  const uint32_t order[3] = {p->w.down.tap, p->w.across.tap, p->w.channel};
+  int at = 0;
+  for (int i = 0; i < c->red.n; i++) {
+    if (known_or(c->red.axis[i].n, 0) == 1) continue;
+    while (at < 3 && order[at] != c->red.axis[i].var) at++;
+    if (at == 3) return false;
+  }
+  return true;
+}
+
+/* The outputs of [start, start + height) of a row that each tap finds inside the data, if not all
+ * taps find all. */
+static bool find_edge(const Plane *p, int64_t start, int height, Edge *g) {
+  const Way *d = &p->w.across;
+  Walk walk;
+  bool all = true;
+  *g = (Edge){.taps = (int)d->taps, .each = p->w.channels};
+  if (p->all_terms || d->taps > MAX_EDGE || p->w.channels < LEAST_CHANNELS) return false;
+  if (!taps_in_rows(p) || !find_walk(p->w.c, d, &walk)) return false;
+  for (int t = 0; t < g->taps; t++)
+    for (int i = 0; i < height; i++) {
+      int64_t at = walk.origin + walk.per_out * (start + i) + walk.per_tap * t;
+      bool inside = at >= 0 && at < walk.extent;
+      g->rows[t] |= (uint32_t)inside << i;
+      all &= inside;
+    }
+  return !all;
 }
 
 /* ---- tiles -------- */
@@ -175,14 +218,27 @@ static int64_t tile_height(const Plane *p, int i) {
   return i == 0 ? n * p->rows : n * (p->w.down.n % p->rows);
 }
 
-static Val choose_tile(const Plane *p, Val height, Val columns) {
-  const Con *c = p->w.c;
-  Emit *e = c->e;
-  int64_t low = p->w.across.n / p->segments;
-  Val fn = tile_for(c, (int)low, p->n, columns, APART, 1);
-  if (p->w.across.n % p->segments == 0) return fn;
+/* The tile for outputs [start, start + height) of a row; start < 0: of no matter which. */
+static Val tile_of_row(const Plane *p, int64_t start, int64_t height, Val columns) {
+  Edge edge;
+  Tall f = {.height = (int)height, .sets = 1, .way = APART};
+  if (start >= 0 && find_edge(p, start, f.height, &edge)) f.edge = &edge;
+  return tile_for(p->w.c, &f, p->n, columns);
+}
+
+/* Of segment s of a row: the first and the last may have taps outside the data. */
+static Val choose_tile(const Plane *p, Val s, Val height, Val columns) {
+  Emit *e = p->w.c->e;
+  int64_t n = p->w.across.n, low = n / p->segments, high = ceil_div(n, p->segments);
+  Val first = tile_of_row(p, 0, low, columns), last = tile_of_row(p, n - high, high, columns), fn;
+  if (p->segments == 1) return first;
   Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
-  return LLVMBuildSelect(e->b, is, fn, tile_for(c, (int)low + 1, p->n, columns, APART, 1), "");
+  fn = LLVMBuildSelect(e->b, is, tile_of_row(p, -1, low, columns),
+                       tile_of_row(p, -1, high, columns), "");
+  is = LLVMBuildICmp(e->b, LLVMIntEQ, s, i64_of(e, p->segments - 1), "");
+  fn = LLVMBuildSelect(e->b, is, last, fn, "");
+  is = LLVMBuildICmp(e->b, LLVMIntEQ, s, i64_of(e, 0), "");
+  return LLVMBuildSelect(e->b, is, first, fn, "");
 }
 
 /* The depths that rows [row, row + n) of the output need, and where those begin. */
@@ -221,9 +277,10 @@ static Sub straight_tile(const Plane *p, Val height, Val cols) {
   return f;
 }
 
-/* One tile: outputs [first, first + height), the data of the first at base. */
-static void visit_tile(const Plane *p, const Needed *d, Val first, Val base, Val height, Val col,
-                       Val cols) {
+/* One tile, in segment s of its rows: outputs [first, first + height), the data of the first at
+ * base. */
+static void visit_tile(const Plane *p, const Needed *d, Val s, Val first, Val base, Val height,
+                       Val col, Val cols) {
   const Con *c = p->w.c;
   Emit *e = c->e;
   Val width = i64_of(e, 2 * (int)c->lanes);
@@ -235,7 +292,7 @@ static void visit_tile(const Plane *p, const Needed *d, Val first, Val base, Val
   }
   Val yes = LLVMConstInt(int_type(e, 1), 1, 0), none = i64_of(e, 0);
   Val arg[TILE_ARGS] = {d->table, d->b, p->nest.sum, d->depth, width, yes, base, none};
-  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, height, cols), arg, TILE_ARGS, "");
+  LLVMBuildCall2(e->b, tile_type(e), choose_tile(p, s, height, cols), arg, TILE_ARGS, "");
   Val more[6] = {p->nest.sum, first, height, col, cols, p->nest.room};
   return_failure(e, sub_call(c, &p->nest.out, more, 6));
 }
@@ -250,14 +307,14 @@ static void visit_rows(const Plane *p, Val image, Val row, Val n, Val panel, Val
   Val first = mul(e, add(e, mul(e, image, i64_of(e, w->down.n)), row), i64_of(e, w->across.n));
   if (p->rows > 1) {
     Val height = mul(e, n, i64_of(e, w->across.n));
-    visit_tile(p, &d, first, con_at(c, p->nest.rows, line), height, col, cols);
+    visit_tile(p, &d, i64_of(e, 0), first, con_at(c, p->nest.rows, line), height, col, cols);
     return;
   }
   Loop s = loop_begin(e, i64_of(e, p->segments));
   Val start = segment_start(p, s.i);
   Val height = sub(e, segment_start(p, add(e, s.i, i64_of(e, 1))), start);
   Val base = con_at(c, p->nest.rows, add(e, line, start));
-  visit_tile(p, &d, add(e, first, start), base, height, col, cols);
+  visit_tile(p, &d, s.i, add(e, first, start), base, height, col, cols);
   loop_end(e, &s);
 }
 

@@ -4,7 +4,11 @@
 #include "codegen/llvm/contract.h"
 #include <stdio.h>
 
-enum { BUSY = 8, UNROLL = 2 * BUSY }; /* independent sums that hide the latency of multiply-add */
+enum {
+  BUSY = 8,
+  UNROLL = 2 * BUSY,
+  ALL_ROWS = -1
+}; /* independent sums that hide the latency of multiply-add */
 
 static Val multiply_add(Emit *e, DType t, LLVMTypeRef v, Val a, Val b, Val c) {
   if (!dtype_is_float(t)) return add(e, mul(e, a, b), c);
@@ -31,6 +35,7 @@ typedef struct {
   Val a, b, deep, stride, base;
   Val step;             /* of memory to be brought into the cache, or NULL */
   int64_t period, jump; /* see Tall                                */
+  const Edge *edge;     /* NULL: all rows have all depths          */
 } Tile;
 
 static unsigned lanes_of(const Tile *t, int j) {
@@ -45,8 +50,8 @@ static int64_t row_offset(const Tile *t, int64_t i) {
   return i * (t->way > 0 ? t->way : 1);
 }
 
-/* sum += a(one depth) * b(one depth) */
-static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
+/* sum += a(one depth) * b(one depth), for those rows */
+static void tile_step(const Tile *t, uint32_t rows, Val a, Val b, Val *sum) {
   const Con *c = t->c;
   Emit *e = c->e;
   Val x[2];
@@ -54,6 +59,7 @@ static void tile_step(const Tile *t, Val a, Val b, Val *sum) {
     x[j] = load_lanes(e, c->type, lanes_of(t, j), con_at(c, b, i64_of(e, j * (int)c->lanes)), NULL,
                       (unsigned)c->bytes);
   for (int i = 0; i < t->height; i++) {
+    if (!(rows >> i & 1)) continue;
     Val one = load_one(c, con_at(c, a, i64_of(e, row_offset(t, i))));
     for (int j = 0; j < t->vectors; j++) {
       Val *s = &sum[i * t->vectors + j], w = splat(e, one, lanes_of(t, j));
@@ -91,46 +97,88 @@ static void look_ahead(const Tile *t, Val k) {
 typedef struct {
   Val k, a, b;
   Val sum[4 * BUSY + 2 * ROWS_MAX];
-  Block head;
 } Depth;
 
-/* A loop over depths [from, to) in steps; sets sums of its own when it unrolls. */
-static void depth_loop(const Tile *t, int steps, int sets, Val to, Depth *d) {
+/* A loop over depths: what goes round in it, with so many sums. */
+enum { GOES_ROUND = 3 + 4 * BUSY + 2 * ROWS_MAX };
+typedef struct {
+  int n, steps;
+  Val to, in[GOES_ROUND], phi[GOES_ROUND];
+  Block from, body, done;
+} DepthLoop;
+
+static void all_of(const Depth *d, int n, Val *v) {
+  v[0] = d->k, v[1] = d->a, v[2] = d->b;
+  for (int i = 3; i < n; i++) v[i] = d->sum[i - 3];
+}
+
+static void set_all(Depth *d, int n, const Val *v) {
+  d->k = v[0], d->a = v[1], d->b = v[2];
+  for (int i = 3; i < n; i++) d->sum[i - 3] = v[i];
+}
+
+/* Depths from d->k on, `steps` at a time, while so many are left below `to`. */
+static void depth_begin(const Tile *t, int steps, int sums, Val to, Depth *d, DepthLoop *l) {
+  Emit *e = t->c->e;
+  *l = (DepthLoop){.n = 3 + sums, .steps = steps, .to = to, .from = LLVMGetInsertBlock(e->b)};
+  l->body = new_block(e, "depth");
+  l->done = new_block(e, "");
+  all_of(d, l->n, l->in);
+  Val room = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, d->k, i64_of(e, steps)), to, "");
+  LLVMBuildCondBr(e->b, room, l->body, l->done);
+  LLVMPositionBuilderAtEnd(e->b, l->body);
+  for (int i = 0; i < l->n; i++) {
+    l->phi[i] = LLVMBuildPhi(e->b, LLVMTypeOf(l->in[i]), "");
+    LLVMAddIncoming(l->phi[i], &l->in[i], &l->from, 1);
+  }
+  set_all(d, l->n, l->phi);
+}
+
+static void depth_end(const Tile *t, Depth *d, DepthLoop *l) {
+  Emit *e = t->c->e;
+  Val now[GOES_ROUND], out[GOES_ROUND] = {0}, steps = i64_of(e, l->steps);
+  Block last = LLVMGetInsertBlock(e->b);
+  d->k = add(e, l->phi[0], steps);
+  all_of(d, l->n, now);
+  Val again = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, d->k, steps), l->to, "");
+  LLVMBuildCondBr(e->b, again, l->body, l->done);
+  for (int i = 0; i < l->n; i++) LLVMAddIncoming(l->phi[i], &now[i], &last, 1);
+  LLVMPositionBuilderAtEnd(e->b, l->done);
+  for (int i = 0; i < l->n; i++) {
+    out[i] = LLVMBuildPhi(e->b, LLVMTypeOf(l->in[i]), "");
+    LLVMAddIncoming(out[i], (Val[]){l->in[i], now[i]}, (Block[]){l->from, last}, 2);
+  }
+  set_all(d, l->n, out);
+}
+
+/* A loop over depths [d->k, to) in steps; sets sums of its own when it unrolls. */
+static void depth_loop(const Tile *t, uint32_t rows, int steps, int sets, Val to, Depth *d) {
   const Con *c = t->c;
   Emit *e = c->e;
-  LLVMTypeRef i64 = int_type(e, 64), p = ptr_type(e);
-  Block from = LLVMGetInsertBlock(e->b), body = new_block(e, "depth"), done = new_block(e, "");
-  Val start = d->k, in[3 + 4 * BUSY + 2 * ROWS_MAX] = {0}, phi[3 + 4 * BUSY + 2 * ROWS_MAX] = {0};
-  int n = 3 + sets * t->n;
-  in[0] = d->k, in[1] = d->a, in[2] = d->b;
-  for (int i = 3; i < n; i++) in[i] = d->sum[i - 3];
-  Val room = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, start, i64_of(e, steps)), to, "");
-  LLVMBuildCondBr(e->b, room, body, done);
-  LLVMPositionBuilderAtEnd(e->b, body);
-  for (int i = 0; i < n; i++) {
-    phi[i] = LLVMBuildPhi(e->b, i == 0 ? i64 : i < 3 ? p : vector_of(t, (i - 3) % t->vectors), "");
-    LLVMAddIncoming(phi[i], &in[i], &from, 1);
-  }
-  Val now[3 + 4 * BUSY + 2 * ROWS_MAX];
-  memcpy(now, phi, sizeof now);
+  DepthLoop l;
+  depth_begin(t, steps, sets * t->n, to, d, &l);
   for (int s = 0; s < steps; s++) {
-    look_ahead(t, add(e, phi[0], i64_of(e, s)));
-    tile_step(t, rows_at(t, now[1]), now[2], &now[3 + s % sets * t->n]);
-    now[1] = next_rows(t, now[1]);
-    now[2] = con_at(c, now[2], t->stride);
+    look_ahead(t, add(e, d->k, i64_of(e, s)));
+    tile_step(t, rows, rows_at(t, d->a), d->b, &d->sum[s % sets * t->n]);
+    d->a = next_rows(t, d->a);
+    d->b = con_at(c, d->b, t->stride);
   }
-  now[0] = add(e, phi[0], i64_of(e, steps));
-  Val again = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, now[0], i64_of(e, steps)), to, "");
-  LLVMBuildCondBr(e->b, again, body, done);
-  for (int i = 0; i < n; i++) LLVMAddIncoming(phi[i], &now[i], &body, 1);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  Val out[3 + 4 * BUSY + 2 * ROWS_MAX] = {0};
-  for (int i = 0; i < n; i++) {
-    out[i] = LLVMBuildPhi(e->b, LLVMTypeOf(in[i]), "");
-    LLVMAddIncoming(out[i], (Val[]){in[i], now[i]}, (Block[]){from, body}, 2);
+  depth_end(t, d, &l);
+}
+
+/* All depths, a row of taps (or all) at a time, each tap for its rows. */
+static void edge_depths(const Tile *t, Depth *d) {
+  const Edge *g = t->edge;
+  Emit *e = t->c->e;
+  DepthLoop l;
+  depth_begin(t, (int)(g->taps * g->each), t->n, t->deep, d, &l);
+  for (int i = 0; i < g->taps; i++) {
+    int rows = __builtin_popcount(g->rows[i]), steps = (UNROLL - 1) / (rows * t->vectors + 1) + 1;
+    while (g->each % steps) steps--;
+    d->k = i64_of(e, 0);
+    depth_loop(t, g->rows[i], steps, 1, i64_of(e, g->each), d);
   }
-  d->k = out[0], d->a = out[1], d->b = out[2];
-  for (int i = 3; i < n; i++) d->sum[i - 3] = out[i];
+  depth_end(t, d, &l);
 }
 
 /* d->sum: what the sums start from; all sets but the first are set to zero here. */
@@ -139,11 +187,15 @@ static void all_depths(const Tile *t, Depth *d) {
   Emit *e = c->e;
   int sets = t->sets, steps = t->n >= UNROLL ? 1 : sets > 1 ? 2 * sets : (UNROLL - 1) / t->n + 1;
   d->k = i64_of(e, 0), d->a = t->a, d->b = t->b;
+  if (t->edge) {
+    edge_depths(t, d);
+    return;
+  }
   for (int i = t->n; i < sets * t->n; i++) d->sum[i] = LLVMConstNull(vector_of(t, i % t->vectors));
-  depth_loop(t, steps, sets, t->deep, d);
+  depth_loop(t, ALL_ROWS, steps, sets, t->deep, d);
   for (int s = 1; s < sets; s++)
     for (int i = 0; i < t->n; i++) d->sum[i] = plus(e, c->t, d->sum[i], d->sum[s * t->n + i]);
-  if (steps > 1) depth_loop(t, 1, 1, t->deep, d);
+  if (steps > 1) depth_loop(t, ALL_ROWS, 1, 1, t->deep, d);
 }
 
 static void tile_body(const Tile *t, Val sums, Val first) {
@@ -185,15 +237,26 @@ unsigned tile_lanes(const Con *c, int64_t columns, int vector) {
   return 2 * vector + 1 == halves ? c->lanes / 2 : c->lanes;
 }
 
+static Tile tile_of(const Con *c, const Tall *f, int halves) {
+  int vectors = (halves + 1) / 2;
+  return (Tile){.c = c,
+                .height = f->height,
+                .vectors = vectors,
+                .n = f->height * vectors,
+                .sets = f->sets,
+                .halves = halves,
+                .way = f->way,
+                .period = f->period,
+                .jump = f->jump,
+                .edge = f->edge};
+}
+
 void tile_sums(const Con *c, const Tall *tall, Val a, Val b, Val deep, Val stride, Val base,
                Val *sum) {
-  int halves = tile_halves(c, tall->columns), vectors = (halves + 1) / 2;
-  Tile t = {.c = c, .height = tall->height, .vectors = vectors, .n = tall->height * vectors};
-  t.sets = tall->sets, t.halves = halves, t.way = tall->way;
+  Tile t = tile_of(c, tall, tile_halves(c, tall->columns));
   t.a = a, t.b = b, t.deep = deep, t.stride = stride, t.base = base;
-  t.period = tall->period, t.jump = tall->jump;
   Depth d;
-  for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, i % vectors));
+  for (int i = 0; i < t.n; i++) d.sum[i] = LLVMConstNull(vector_of(&t, i % t.vectors));
   all_depths(&t, &d);
   for (int i = 0; i < t.n; i++) sum[i] = d.sum[i];
 }
@@ -235,26 +298,46 @@ static Con open_shared(const Con *c, Emit *in, Val fn) {
   return own;
 }
 
-Val tile_function(const Con *c, int height, int halves, int64_t way, int sets) {
-  char name[64];
+/* A name that says all that makes one tile differ from another. */
+static void tile_name(const Con *c, const Tall *f, int halves, char *name, size_t room) {
+  size_t n = (size_t)snprintf(name, room, "tile.%d.%d.%d.%u.%lld.%d.%lld.%lld", (int)c->t,
+                              f->height, halves, c->lanes, (long long)f->way, f->sets,
+                              (long long)f->period, (long long)f->jump);
+  if (!f->edge) return;
+  n += (size_t)snprintf(name + n, room - n, ".%lld", (long long)f->edge->each);
+  for (int i = 0; i < f->edge->taps; i++)
+    n += (size_t)snprintf(name + n, room - n, ".%x", (unsigned)f->edge->rows[i]);
+}
+
+static Val tile_function(const Con *c, const Tall *f, int halves) {
+  char name[256];
   bool fresh;
-  snprintf(name, sizeof name, "tile.%d.%d.%d.%u.%lld.%d", (int)c->t, height, halves, c->lanes,
-           (long long)way, sets);
+  tile_name(c, f, halves, name, sizeof name);
   Val fn = shared_function(c, name, tile_type(c->e), &fresh);
   if (!fresh) return fn;
   Emit in;
   Con own = open_shared(c, &in, fn);
-  int vectors = (halves + 1) / 2;
   Val arg[TILE_ARGS];
   LLVMGetParams(fn, arg);
-  Tile t = {.c = &own, .height = height, .vectors = vectors, .n = height * vectors};
-  t.sets = sets, t.halves = halves, t.way = way;
+  Tile t = tile_of(&own, f, halves);
   t.a = arg[0], t.b = arg[1], t.deep = arg[3], t.stride = arg[4], t.base = arg[6];
   /* One row reads memory as fast as it goes: asking for it twice takes 6 % longer. */
-  if (way != APART && height > 1) t.step = arg[7];
+  if (f->way != APART && f->height > 1) t.step = arg[7];
   tile_body(&t, arg[2], arg[5]);
   LLVMDisposeBuilder(in.b);
   return fn;
+}
+
+Val tile_for(const Con *c, const Tall *f, int64_t n, Val columns) {
+  Emit *e = c->e;
+  int64_t width = 2 * (int64_t)c->lanes, rest = n < 0 ? 0 : n % width;
+  int last = rest ? tile_halves(c, rest) : 4;
+  if (n >= 0 && n < width) return tile_function(c, f, last);
+  Val fn = tile_function(c, f, 4);
+  if (n < 0) last = 2;
+  if (last == 4) return fn;
+  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, last * (int)c->lanes / 2), "");
+  return LLVMBuildSelect(e->b, narrow, tile_function(c, f, last), fn, "");
 }
 
 /* ---- turning over ---------------------------------------------------------------------- */
@@ -286,18 +369,6 @@ static void turn_body(const Con *c) {
   LLVMBuildBr(e->b, done);
   LLVMPositionBuilderAtEnd(e->b, done);
   LLVMBuildRetVoid(e->b);
-}
-
-Val tile_for(const Con *c, int height, int64_t n, Val columns, int64_t way, int sets) {
-  Emit *e = c->e;
-  int64_t width = 2 * (int64_t)c->lanes, rest = n < 0 ? 0 : n % width;
-  int last = rest ? tile_halves(c, rest) : 4;
-  if (n >= 0 && n < width) return tile_function(c, height, last, way, sets);
-  Val fn = tile_function(c, height, 4, way, sets);
-  if (n < 0) last = 2;
-  if (last == 4) return fn;
-  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, last * (int)c->lanes / 2), "");
-  return LLVMBuildSelect(e->b, narrow, tile_function(c, height, last, way, sets), fn, "");
 }
 
 Val turn_function(const Con *c) {

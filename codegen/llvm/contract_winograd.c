@@ -240,10 +240,12 @@ static void product(const Winograd *p, Val data, Val weights, Val sum, Val cols)
   Val tiles = i64_of(e, p->tiles), by = i64_of(e, n);
   Val first = LLVMBuildUDiv(e->b, mul(e, i.i, tiles), by, "");
   Val next = LLVMBuildUDiv(e->b, mul(e, add(e, i.i, i64_of(e, 1)), tiles), by, "");
-  Val fn = tile_for(c, (int)low, p->n, cols, p->pitch, 1);
+  Tall f = {.height = (int)low, .sets = 1, .way = p->pitch};
+  Val fn = tile_for(c, &f, p->n, cols);
   if (p->tiles % n) {
     Val is = LLVMBuildICmp(e->b, LLVMIntEQ, sub(e, next, first), i64_of(e, low), "");
-    Val more = tile_for(c, (int)low + 1, p->n, cols, p->pitch, 1);
+    f.height++;
+    Val more = tile_for(c, &f, p->n, cols);
     fn = LLVMBuildSelect(e->b, is, fn, more, "");
   }
   Val a = con_at(c, data, mul(e, first, i64_of(e, p->pitch)));

@@ -372,7 +372,13 @@ static void convolutions_of_all_kinds(void **state) {
                                {1, 2, 6, 24, 8, 7, 3, 3, 1, 1, 1, false, true},
                                {1, 1, 40, 17, 7, 7, 3, 3, 1, 1, 1, false, true},
                                {2, 1, 40, 24, 9, 11, 1, 1, 1, 0, 1, true, true},
-                               {1, 9, 1, 1, 9, 9, 3, 3, 1, 1, 1, true, true}};
+                               {1, 9, 1, 1, 9, 9, 3, 3, 1, 1, 1, true, true},
+                               {1, 1, 24, 40, 9, 30, 3, 3, 1, 1, 1, false, false},
+                               {2, 1, 9, 33, 5, 45, 3, 3, 1, 1, 1, false, false},
+                               {1, 2, 10, 20, 7, 29, 3, 5, 2, 2, 1, false, false},
+                               {1, 1, 12, 24, 12, 20, 3, 3, 1, 2, 2, false, false},
+                               {1, 1, 10, 16, 6, 7, 1, 7, 1, 3, 1, false, false},
+                               {1, 1, 8, 16, 5, 1, 1, 3, 1, 4, 1, false, false}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
