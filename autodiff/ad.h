@@ -33,6 +33,8 @@ typedef struct AD {
   Map intrinsic, special;           /* of a DataDef and a mask: answers of types.c      */
   int errors, n_forms;  Span span;
   VEC(Unknown) unknown;             /* functions that are not known where they should be */
+  VEC(Type *) copied;  VEC(Unknown) written;   /* contents of refs (outside.c)           */
+  Map *warm;  bool again;           /* contents that have derivatives; one was found late */
   bool last;                        /* no form waits for this round: nothing is differentiated again */
 } AD;
 
@@ -215,11 +217,12 @@ Adj  *val_add(AD *ad, Out o, const Val *v, Adj *a, Adj *b);
 struct Twin {
   Global *global;  const Fn *fn;  const TyEnv *env;  Frame *from;
   VarList caps;  bool *mask;  Var *self;               /* mask: over caps, then params */
+  bool *plain;                      /* from outside: as it was (outside.c)             */
   bool *defer;                      /* given as a list of products                    */
   Dual *const *shape;               /* forward mode, in place of mask                 */
 };
 Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
-              const VarList *caps, const bool *mask);
+              const VarList *caps, const bool *mask, const bool *plain);
 /* The same in forward mode: shape, of captures and parameters, for mask. */
 Twin *forward_twin(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
                    const VarList *caps, Dual *const *shape);
@@ -227,6 +230,23 @@ void  twin_know_self(Frame *f, const Twin *w);
 bool  twins_finish(AD *ad);
 /* ---- forward_fn.c -------------------------------------------------------------------------- */
 void  forward_make_twin(AD *ad, Twin *w);
+/* ---- outside.c ----------------------------------------------------------------------------- */
+/* Can x of type t, which was there before, become a dual?  The refs in it are state then. */
+bool  outside_copies(AD *ad, Type *t);
+/* Is a such a value, as it was?  Are these, which have no derivative, and others of them? */
+bool  outside_is(Scope *s, const Atom *a);
+bool  outside_only(Scope *s, const VarList *used);
+Atom  outside_copy(AD *ad, Out o, Type *t, Atom x);
+/* May refs of t hold what has a derivative?  They do: if that was not known the round
+ * is made again, for reads were taken to be constants. */
+bool  outside_warm(AD *ad, Type *t);
+void  outside_warms(AD *ad, Type *t);
+/* Do functions or refs from outside meet, in what uses these, what has a derivative? */
+bool  outside_touched(Scope *s, const VarList *used);
+/* What has a derivative is written to a ref: a mistake if that is from outside; if there
+ * is a shadow, but not where the ref was made, the check says so when all code is made. */
+void  outside_write(Scope *s, const ExRefWrite *w, bool dual);
+void  outside_check(AD *ad);
 /* ---- step.c -------------------------------------------------------------------------------- */
 /* The function behind names, tuples and checkpoints: *fn is NULL if it is not in view. */
 const Atom *ad_behind(AD *ad, const Atom *a, const Fn **fn);

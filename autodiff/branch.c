@@ -63,20 +63,23 @@ static void active_needs(Scope *s, const VarList *all, VarList *out) {
 
 /* ---- patterns ------------------------------------------------------------------------ */
 
+/* What is matched: has it a tangent; is it from outside, as it was (outside.c)? */
+typedef enum { SCRUT_Other, SCRUT_Active, SCRUT_Outside } Scrut;
+
 /* The pattern for duals; every part with a tangent gets a variable. */
-static Pattern *bind_pattern(Scope *s, const Pattern *p, Type *t, bool active) {
+static Pattern *bind_pattern(Scope *s, const Pattern *p, Type *t, Scrut is) {
   AD *ad = s->f->ad;
   t = type_resolve(t);
   Pattern *made = NEW(Pattern);
   *made = *p;
   made->type = NULL;
   made->at = NEW_N(Pattern *, p->n + 1);
-  if (p->kind == PAT_Ctor) made->ctor = ad_dual_ctor(ad, t, p->ctor);
+  if (p->kind == PAT_Ctor && is != SCRUT_Outside) made->ctor = ad_dual_ctor(ad, t, p->ctor);
   for (int i = 0; i < p->n; i++) {
     Type *sub = p->kind == PAT_Ctor ? ad_field(ad, t, p->ctor, i) : t->tuple.at[i];
-    made->at[i] = bind_pattern(s, p->at[i], sub, active);
+    made->at[i] = bind_pattern(s, p->at[i], sub, is);
   }
-  if (p->kind == PAT_Wild && active && ad_has_tan(ad, t)) {
+  if (p->kind == PAT_Wild && is == SCRUT_Active && ad_has_tan(ad, t)) {
     made->kind = PAT_Var;
     made->var = ad_var(ad, NULL, NULL);
     made->var->name = sym(ad->cx->syms, "x");
@@ -86,9 +89,12 @@ static Pattern *bind_pattern(Scope *s, const Pattern *p, Type *t, bool active) {
   return made;
 }
 
-static void enter_pattern(Scope *s, const Pattern *p, const Pattern *made, bool active) {
-  if (p->kind == PAT_Var) scope_bind(s, p->var, var_atom(s->f->ad, made->var), active);
-  for (int i = 0; i < p->n; i++) enter_pattern(s, p->at[i], made->at[i], active);
+static void enter_pattern(Scope *s, const Pattern *p, const Pattern *made, Scrut is) {
+  if (p->kind == PAT_Var) {
+    Val *v = scope_bind(s, p->var, var_atom(s->f->ad, made->var), is == SCRUT_Active);
+    v->plain = is == SCRUT_Outside && ad_special(s->f->ad, v->type);
+  }
+  for (int i = 0; i < p->n; i++) enter_pattern(s, p->at[i], made->at[i], is);
 }
 
 /* Did anything in the pattern get a gradient? */
@@ -121,7 +127,7 @@ static Atom pattern_tan(Scope *s, const Pattern *p, const Pattern *made, Type *t
 typedef struct {
   Type *type;    /* of the result                                   */
   VarList gives; /* what the pullback gives, after the scrutinee's  */
-  bool scrutinee;
+  Scrut is;
   Type *data;
 } Branching;
 
@@ -130,8 +136,8 @@ static Block *branch(Scope *s, const Branching *k, Block *b, const Pattern *p, P
   BlockBuilder fwd = {0}, rev = {0};
   Scope in = {.f = s->f, .fwd = &fwd, .rev = &rev, .depth = s->depth};
   if (p) {
-    *made = bind_pattern(s, p, k->data, k->scrutinee);
-    enter_pattern(&in, p, *made, k->scrutinee);
+    *made = bind_pattern(s, p, k->data, k->is);
+    enter_pattern(&in, p, *made, k->is);
   }
   forward_block(&in, b);
   Atom y = scope_atom(&in, &b->result);
@@ -142,7 +148,8 @@ static Block *branch(Scope *s, const Branching *k, Block *b, const Pattern *p, P
   Atom *at = NEW_N(Atom, k->gives.n + 2);
   Type **type = NEW_N(Type *, k->gives.n + 2);
   int n = 0;
-  if (k->scrutinee) type[n] = ad_tan(ad, k->data), at[n++] = pattern_tan(&in, p, *made, k->data);
+  if (k->is == SCRUT_Active)
+    type[n] = ad_tan(ad, k->data), at[n++] = pattern_tan(&in, p, *made, k->data);
   for (int i = 0; i < k->gives.n; i++) {
     Val *v = frame_val(s->f, k->gives.at[i]);
     type[n] = val_tan(ad, v);
@@ -182,8 +189,10 @@ void forward_branches(Scope *s, Var *v, Expr *e) {
     made->If.otherwise = branch(s, &k, e->If.otherwise, NULL, NULL);
   } else {
     k.data = atom_closed(s, &e->Match.scrutinee);
-    k.scrutinee = atom_active(s, &e->Match.scrutinee);
-    made->Match.scrutinee = scope_atom(s, &e->Match.scrutinee);
+    bool outside = outside_is(s, &e->Match.scrutinee);
+    if (atom_active(s, &e->Match.scrutinee)) k.is = SCRUT_Active;
+    if (outside) k.is = SCRUT_Outside;
+    made->Match.scrutinee = (outside ? plain_atom : scope_atom)(s, &e->Match.scrutinee);
     made->Match.partial = e->Match.partial;
     made->Match.n_clauses = e->Match.n_clauses;
     made->Match.clauses = NEW_N(Clause, e->Match.n_clauses);
@@ -198,7 +207,7 @@ void forward_branches(Scope *s, Var *v, Expr *e) {
   Expr *first = ir_expr(EX_Proj, e->span);
   first->Proj.tuple = pair;
   Atom y = bb_bind(ad->cx, s->fwd, first, v->name, BIND_Let);
-  Step st = {.var = v, .e = e, .gives = k.gives, .scrutinee = k.scrutinee};
+  Step st = {.var = v, .e = e, .gives = k.gives, .scrutinee = k.is == SCRUT_Active};
   st.pb = em_proj(ad, s->fwd, pair, 1);
   vec_push(&s->step, st);
   scope_bind(s, v, y, true);

@@ -185,6 +185,8 @@ static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
 static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
   Dual *d = forward_dual(s, &e->RefWrite.ref);
   Expr *made = ad_like(e);
+  if (d->kind == DUAL_Plain && forward_dual(s, &e->RefWrite.value)->kind != DUAL_Plain)
+    outside_write(s, &e->RefWrite, false);
   made->RefWrite.ref = d->at;
   made->RefWrite.value =
       d->kind == DUAL_Box ? full_of(s, &e->RefWrite.value) : value_of(s, &e->RefWrite.value);
@@ -283,13 +285,13 @@ static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
   VarList free = {0};
   ad_free_of(e, &free);
   Type *t = frame_type(s->f, v->type);
-  bool tan = ad_has_tan(ad, t), inert = !ad_special(ad, t);
+  bool tan = ad_has_tan(ad, t), inert = !ad_special(ad, t) && !outside_touched(s, &free);
   for (int i = 0; i < free.n && inert; i++) {
     Val *x = frame_val(s->f, free.at[i]);
     bool value = x->dual && x->dual->kind == DUAL_Pair && !tan;
     inert = x->fn ? x->fn->has_plain : !x->active || value;
   }
-  if (inert)
+  if (inert || outside_only(s, &free))
     bind_plain(s, v, plain_expr(s->f, e), style);
   else
     forward_arms(s, v, e);

@@ -149,10 +149,13 @@ void forward_application(Scope *s, Var *v, Expr *e, BindStyle style) {
   const Atom *callee = forward_behind(s, &e->Call.callee);
   Type *ret = frame_type(s->f, v->type);
   bool tan = ad_has_tan(ad, ret), inert = !ad_special(ad, ret);
+  VarList free = {0};
+  ad_free_of(e, &free);
+  inert &= tan || !outside_touched(s, &free);
   for (int i = 0; i < e->Call.n_args; i++) inert &= operand_stays(s, &e->Call.args[i], tan);
   if (callee->kind == ATOM_Global) {
     const Global *g = callee->global;
-    if (inert)
+    if (inert || outside_only(s, &free))
       call_plain(s, v, e, *callee, style);
     else
       call_known(s, v, e, g->fn, g->name, ad_match(g->type, frame_type(s->f, callee->type), NULL),

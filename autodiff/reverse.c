@@ -50,7 +50,7 @@ static Atom dual_global(Scope *s, const Atom *a) {
   const TyEnv *env = ad_match(scheme, t, NULL);
   bool *mask = full_mask(ad, 0, t->fn.n, t->fn.param);
   static const VarList no_caps = {0};
-  Twin *w = twin_of(ad, fn, a->global->name, env, NULL, NULL, &no_caps, mask);
+  Twin *w = twin_of(ad, fn, a->global->name, env, NULL, NULL, &no_caps, mask, NULL);
   Atom call = atom_global(w->global, a->span);
   bool all = true;
   for (int i = 0; i < t->fn.n; i++) all &= mask[i] && !w->defer[i];
@@ -96,12 +96,14 @@ Atom scope_atom(Scope *s, const Atom *a) {
   if (a->kind != ATOM_Var) return *a;
   Val *v = frame_val(s->f, a->var);
   if (v->fn && (v->plain || v->fn->fn->n_vars)) return dual_local(s, v, a);
-  if (v->plain && ad_special(ad, v->type))
+  if (v->plain && ad_special(ad, v->type)) {
+    if (outside_copies(ad, v->type)) return outside_copy(ad, s->fwd, v->type, v->at);
     ad_unknown(
         ad, a->span, v->type,
         "%s is a function or holds one that is not known here: it comes from outside of what "
         "is differentiated",
         a->var->name ? str_fmt("%%%s", a->var->name) : "a value");
+  }
   return v->at;
 }
 
@@ -253,6 +255,8 @@ static Expr *call_of(Scope *s, Atom callee, int n, Atom *arg, Span at) {
 static void call_plain(Scope *s, Var *v, Expr *e, Atom callee, BindStyle style) {
   Atom *arg = each_atom(s, e->Call.n_args, e->Call.args, plain_atom);
   bound(s, v, e, call_of(s, callee, e->Call.n_args, arg, e->span), style, false);
+  Val *x = frame_val(s->f, v);
+  x->plain = ad_special(s->f->ad, x->type);
 }
 
 /* A call of a function that is known: of its twin for these operands. */
@@ -262,16 +266,17 @@ static void call_known(Scope *s, Var *v, Expr *e, const Fn *fn, Sym name, const 
   static const VarList none = {0};
   const VarList *caps = l ? &l->caps : &none;
   int n = caps->n + e->Call.n_args;
-  bool *mask = NEW_N(bool, n + 1);
+  bool *mask = NEW_N(bool, n + 1), *plain = NEW_N(bool, n + 1);
   Atom *arg = NEW_N(Atom, n + 1);
   Step st = {0};
   for (int i = 0; i < n; i++) {
     Atom a = i < caps->n ? atom_var(caps->at[i], e->span) : e->Call.args[i - caps->n];
     mask[i] = atom_active(s, &a);
-    arg[i] = scope_atom(s, &a);
+    plain[i] = outside_is(s, &a);
+    arg[i] = (plain[i] ? plain_atom : scope_atom)(s, &a);
     if (mask[i]) vec_push(&st.gives, a.var);
   }
-  Twin *w = twin_of(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, mask);
+  Twin *w = twin_of(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, mask, plain);
   st.twin = w;
   bind_pair(s, v, e, call_of(s, atom_global(w->global, e->span), n, arg, e->span), st, style);
 }
@@ -284,7 +289,9 @@ static void forward_call(Scope *s, Var *v, Expr *e, BindStyle style) {
   bool inert = !any_active(s, n, e->Call.args) && !any_special(s, n, e->Call.args);
   inert &= !ad_special(ad, ret);
   if (callee->kind == ATOM_Global) {
-    if (inert) {
+    VarList used = {0};
+    ad_free_of(e, &used);
+    if (inert || outside_only(s, &used)) {
       call_plain(s, v, e, *callee, style);
       return;
     }
@@ -367,6 +374,7 @@ static bool is_pair(Scope *s, const Atom *ref) {
 static void forward_ref(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   Type *held = type_resolve(frame_type(s->f, v->type))->ref;
+  if (atom_active(s, &e->Ref.value)) outside_warms(ad, held);
   Expr *made = ad_like(e);
   made->Ref.value = scope_atom(s, &e->Ref.value);
   if (!ad_has_tan(ad, held)) {
@@ -387,8 +395,9 @@ static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
   Atom r = pair ? scope_atom(s, &e->RefRead.ref) : plain_atom(s, &e->RefRead.ref);
   made->RefRead.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
   Atom a = scope_let(s, v, made, style);
-  if (pair) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
-  Val *x = scope_bind(s, v, a, pair);
+  bool warm = pair && outside_warm(ad, type_resolve(atom_closed(s, &e->RefRead.ref))->ref);
+  if (warm) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
+  Val *x = scope_bind(s, v, a, warm);
   x->plain = is_outside(s, &e->RefRead.ref) && ad_special(ad, x->type);
 }
 
@@ -396,6 +405,10 @@ static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   Expr *made = ad_like(e);
   bool pair = is_pair(s, &e->RefWrite.ref);
+  if (atom_active(s, &e->RefWrite.value)) {
+    if (pair) outside_warms(ad, type_resolve(atom_closed(s, &e->RefWrite.ref))->ref);
+    outside_write(s, &e->RefWrite, pair);
+  }
   Atom r = pair ? scope_atom(s, &e->RefWrite.ref) : plain_atom(s, &e->RefWrite.ref);
   made->RefWrite.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
   made->RefWrite.value =
@@ -412,17 +425,20 @@ static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
   VarList free = {0};
   ad_free_of(e, &free);
   Type *t = frame_type(s->f, v->type);
-  bool inert = !ad_special(ad, t);
+  bool inert = !ad_special(ad, t) && !outside_touched(s, &free);
   for (int i = 0; i < free.n && inert; i++) {
     Val *x = frame_val(s->f, free.at[i]);
     bool differentiates = x->active && ad_has_tan(ad, t);
     bool outer = x->plain || !ad_special(ad, x->type);
     inert = x->fn ? x->fn->has_plain : !differentiates && outer;
   }
-  if (inert)
-    bound(s, v, e, plain_expr(s->f, e), style, false);
-  else
+  if (!inert && !outside_only(s, &free)) {
     forward_branches(s, v, e);
+    return;
+  }
+  bound(s, v, e, plain_expr(s->f, e), style, false);
+  Val *x = frame_val(s->f, v);
+  x->plain = ad_special(ad, t);
 }
 
 static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {

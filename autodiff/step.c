@@ -261,8 +261,7 @@ static void forget_made(Module *m, Mark k) {
   forget_derivatives(m);
 }
 
-/* Expands forms; false: the module is as it was. */
-static bool expand_forms(Round *r, int n, Expr *const *form) {
+static bool expand_once(Round *r, int n, Expr *const *form) {
   Mark before = mark(r->seen->m);
   int expanded = r->expanded;
   r->ad = NEW(AD);
@@ -274,6 +273,14 @@ static bool expand_forms(Round *r, int n, Expr *const *form) {
   forget_made(r->seen->m, before);
   r->expanded = expanded;
   return false;
+}
+
+/* Expands forms; false: the module is as it was. */
+static bool expand_forms(Round *r, int n, Expr *const *form) {
+  r->seen->warm = NEW(Map);
+  while (!expand_once(r, n, form))
+    if (!r->ad->again) return false;
+  return true;
 }
 
 /* Those forms that can be, one by one; false after reporting a mistake. */
@@ -374,20 +381,26 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
 }
 
 AutodiffResult autodiff_request(Module *m, Global *f, DiffKind k, Diags *d, Global **made) {
-  AD *ad = ad_new(m, d);
+  AD *seen = ad_new(m, d), *ad = NULL;
   Mark before = mark(m);
-  ad->span = f->span;
-  ad->last = true;
+  seen->span = f->span;
+  seen->last = true;
+  seen->warm = NEW(Map);
   *made = NULL;
   if (ad_has_vars(f->type)) {
-    ad_fail(ad, f->span, "@%s has type parameters", f->name);
+    ad_fail(seen, f->span, "@%s has type parameters", f->name);
     return AUTODIFF_FAILED;
   }
-  Global *g = of_global(ad, k, f, f->type);
-  if (g && twins_finish(ad)) {
-    *made = g;
-    return changed(m);
-  }
+  do {
+    if (ad) forget_made(m, before);
+    ad = NEW(AD);
+    *ad = *seen;
+    Global *g = of_global(ad, k, f, f->type);
+    if (g && twins_finish(ad)) {
+      *made = g;
+      return changed(m);
+    }
+  } while (ad->again);
   if (!ad->unknown.n) return AUTODIFF_FAILED;
   forget_made(m, before);
   return make_known(m, d, ad->unknown.n, ad->unknown.at);

@@ -74,23 +74,25 @@ static Twin *find_twin(AD *ad, Sym key, const Twin *like, const char *name, Fram
 }
 
 Twin *twin_of(AD *ad, const Fn *fn, Sym name, const TyEnv *env, Frame *from, Var *self,
-              const VarList *caps, const bool *mask) {
+              const VarList *caps, const bool *mask, const bool *plain) {
   StrBuf b = {0};
   int n = caps->n + fn->n;
   env = ad_without_dims(ad, env);
-  for (int i = 0; i < n; i++) buf_char(&b, mask[i] ? '1' : '0');
+  for (int i = 0; i < n; i++) buf_char(&b, mask[i] ? '1' : plain && plain[i] ? 'p' : '0');
   Twin like = {.fn = fn, .env = env, .self = self, .caps = *caps};
   const char *said = str_fmt("%s_vjp", name ? name : "fn");
   Twin *w = find_twin(ad, twin_key(ad, fn, env, b), &like, said, from);
   if (w->mask) return w;
   w->global->fn->n = n;
   w->mask = NEW_N(bool, n + 1);
+  w->plain = NEW_N(bool, n + 1);
   w->defer = NEW_N(bool, n + 1);
   for (int i = 0; i < n; i++) {
     int param = i - caps->n;
     Var *v = param < 0 ? caps->at[i] : fn->param[param];
     Type *t = param < 0 ? frame_val(from, v)->type : ad_close(ad, v->type, env);
     w->mask[i] = mask[i];
+    w->plain[i] = plain && plain[i];
     w->defer[i] = ad->last && mask[i] && can_defer(fn, self, v, t, param < 0 ? -1 : param);
   }
   return w;
@@ -134,7 +136,7 @@ static void make_twin(AD *ad, Twin *w) {
   frame_dims(f, NULL, n, type, &dims);
   for (int i = 0; i < n; i++) {
     param[i] = ir_var(ad->cx, orig[i]->name, orig[i]->span);
-    param[i]->annot = frame_annot(f, ad_dual(ad, type[i]));
+    param[i]->annot = frame_annot(f, w->plain[i] ? type[i] : ad_dual(ad, type[i]));
   }
   BlockBuilder fwd = {0}, rev = {0};
   Scope s = {.f = f, .fwd = &fwd, .rev = &rev};
@@ -142,7 +144,10 @@ static void make_twin(AD *ad, Twin *w) {
   forward_params(&s, n, orig, param, w->mask);
   /* A capture's type was closed by the frame around, whose types are gone. */
   for (int i = 0; i < n_caps; i++) frame_val(f, orig[i])->type = type[i];
-  for (int i = 0; i < n; i++) frame_val(f, orig[i])->deferred = w->defer[i];
+  for (int i = 0; i < n; i++) {
+    frame_val(f, orig[i])->deferred = w->defer[i];
+    frame_val(f, orig[i])->plain = w->plain[i];
+  }
   forward_block(&s, fn->body);
   Atom y = scope_atom(&s, &fn->body->result);
   Type *ret = result_type(&s, fn);
@@ -177,5 +182,6 @@ bool twins_finish(AD *ad) {
     else
       make_twin(ad, w);
   }
+  if (!ad->errors) outside_check(ad);
   return !ad->errors;
 }

@@ -35,11 +35,15 @@ static void spell(Type *t, StrBuf *b) {
   }
 }
 
-bool is_value(const Values *v, Type *t) {
+const char *type_less_extents(Type *t) {
   StrBuf b = {0};
-  if (!v->type || !t || type_resolve(t)->kind != TY_Fn) return false;
   spell(t, &b);
-  return !strcmp(buf_text(&b), v->key);
+  return buf_text(&b);
+}
+
+bool is_value(const Values *v, Type *t) {
+  if (!v->type || !t || type_resolve(t)->kind != TY_Fn) return false;
+  return !strcmp(type_less_extents(t), v->key);
 }
 
 static bool any_holds(const Values *v, int n, Type *const *at) {
@@ -251,11 +255,7 @@ static void gives_block(void *ud, Block *b) {
 }
 
 static Values values_of(AD *ad, Type *t) {
-  StrBuf b = {0};
-  Values v = {.ad = ad, .type = t};
-  if (t) spell(t, &b);
-  v.key = buf_text(&b);
-  return v;
+  return (Values){.ad = ad, .type = t, .key = t ? type_less_extents(t) : ""};
 }
 
 Type *unknown_function(AD *ad, Type *t) {

@@ -36,6 +36,7 @@ typedef struct {
 } Values;
 
 /* ---- values.c ------------------------------------------------------------------ */
+const char *type_less_extents(Type *t);
 /* Is t the type of these functions?  Does it hold it?  Extents do not matter. */
 bool  is_value(const Values *v, Type *t);
 bool  holds_value(const Values *v, Type *t);
