@@ -311,7 +311,9 @@ const Command cmd_explain = {"explain",
 static int run_version(void *opts, int n, char **args) {
   (void)opts, (void)n, (void)args;
   printf("rvm 0.1 (language 0.0.5, runtime ABI %u, %d operators)\n", rvm_abi(), stdlib_n_ops);
-  printf("engines: interp%s\n", native_present() ? ", vm, native" : "; built without LLVM");
+  const char *why = native_missing();
+  printf("engines: interp%s%s%s\n", why ? " (no vm, no native: " : ", vm, native", why ? why : "",
+         why ? ")" : "");
   return EXIT_OK;
 }
 const Command cmd_version = {"version", "", "Show versions", NULL, NULL, 0, sizeof(CommonOpts),

@@ -39,10 +39,15 @@ static const char *own_directory(void) {
   return n > 0 ? str_fmt("%.*s", (int)n, path) : "./";
 }
 
-/* Beside the command, or installed. */
+/* Beside the command, in the tree it was installed in (wherever that was moved), or where the
+ * build was told that it goes. */
 static const char *module_path(void) {
-  const char *beside = str_fmt("%srvm_native.so", own_directory());
-  return access(beside, R_OK) == 0 ? beside : RVM_MODULE_DIR "/rvm_native.so";
+  static const char *const from_own[] = {"", RVM_MODULE_FROM_BIN "/"};
+  for (int i = 0; i < 2; i++) {
+    const char *path = str_fmt("%s%srvm_native.so", own_directory(), from_own[i]);
+    if (access(path, R_OK) == 0) return path;
+  }
+  return RVM_MODULE_DIR "/rvm_native.so";
 }
 
 /* A function of the module; ISO C has no cast from an object pointer to one. */
@@ -54,8 +59,9 @@ static bool find(void *module, const char *name, void *fn) {
 
 /* The module stays loaded until the process ends. */
 static bool load_compiler(Compiler *c, const char *path, const char **why) {
-  void *m = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  *why = "the module rvm_native.so is not there: this rvm was built without LLVM";
+  bool there = access(path, R_OK) == 0;
+  void *m = there ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+  *why = there ? dlerror() : "rvm_native.so is neither beside rvm nor in " RVM_MODULE_FROM_BIN;
   if (!m) return false;
   *why = "rvm_native.so is of another version";
   return find(m, "llvm_compile", &c->compile) && find(m, "llvm_emit_text", &c->text) &&
@@ -163,7 +169,11 @@ bool native_perf_map(const Native *n) {
   return fclose(f) == 0;
 }
 
-bool native_present(void) { return access(module_path(), R_OK) == 0; }
+const char *native_missing(void) {
+  const char *why;
+  Compiler c;
+  return load_compiler(&c, module_path(), &why) ? NULL : why;
+}
 
 char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
   Compiler c;
@@ -189,7 +199,7 @@ bool native_perf_map(const Native *n) {
   (void)n;
   return false;
 }
-bool native_present(void) { return false; }
+const char *native_missing(void) { return none; }
 char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
   (void)image, (void)n, (void)assembly, (void)fast_math;
   *why = none;

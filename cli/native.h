@@ -1,8 +1,9 @@
 /* native.h -- machine code for a program: from the module that makes it, which
  * is loaded on demand, or from the cache, which needs no module.
  *
- * The module stands beside the command, or in the library directory; an rvm
- * built without LLVM has none.  Errors come back as a sentence.              */
+ * The module stands beside the command, in the library directory of the tree it
+ * was installed in, or of the prefix it was built for; an rvm built without LLVM
+ * has none.  Errors come back as a sentence.              */
 #ifndef RVM_CLI_NATIVE_H
 #define RVM_CLI_NATIVE_H
 #include <stdbool.h>
@@ -38,6 +39,6 @@ char   *native_text(const void *image, size_t n, bool assembly, bool fast_math, 
 void    native_specialise_now(Native *n, bool yes);
 /* How many versions there are. */
 unsigned native_versions(const Native *n);
-/* Is the module there? */
-bool    native_present(void);
+/* Why the module cannot be had; NULL: it can. */
+const char *native_missing(void);
 #endif
