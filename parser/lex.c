@@ -403,6 +403,23 @@ static bool starts_token(const Lexer *lx) {
   return lex_mark(&probe, &t);
 }
 
+/* What other languages write with a sign that means nothing here. */
+static void help_sign(Lexer *lx, int c) {
+  static const struct {
+    char sign;
+    const char *help;
+  } known[] = {
+      {'#', "a comment starts with //"},
+      {'@', "a product of matrices is nn.matmul(%a, %b)"},
+      {'^', "a power is power(%a, %b)"},
+      {'\'', "a string stands in double quotes"},
+      {'&', "both are && or logical_and(%a, %b)"},
+      {'|', "either is || or logical_or(%a, %b)"},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (lx->d && known[i].sign == c) diag_help(lx->d, "%s", known[i].help);
+}
+
 /* One message for a run of bytes that start nothing. */
 static void skip_junk(Lexer *lx) {
   size_t from = lx->pos;
@@ -415,6 +432,7 @@ static void skip_junk(Lexer *lx) {
   const char *what = c < ' ' || c == 0x7f ? str_fmt("0x%02x", (unsigned)c)
                                           : str_fmt("%.*s", (int)n, lx->text + from);
   lex_error(lx, span_here(lx, from, lx->pos), E0101, what, NULL);
+  help_sign(lx, c);
 }
 
 static Token lex_comment(Lexer *lx, Token t) {

@@ -152,6 +152,11 @@ void help_global(Parser *p, const char *name) {
 
 void help_word(Parser *p, const char *name) {
   if (!wants_help(p)) return;
+  const char *hint = hint_word(name);
+  if (hint) {
+    diag_help(p->d, "%s", hint);
+    return;
+  }
   if (!strcmp(name, "true") || !strcmp(name, "false")) {
     diag_help(p->d, "did you mean %s?", name[0] == 't' ? "True" : "False");
     return;
@@ -174,15 +179,28 @@ void help_word(Parser *p, const char *name) {
     diag_help(p->d, "a definition is written @%s", name);
 }
 
+static void try_dtypes(Nearest *n) {
+  const char *alias = hint_dtype(n->want);
+  for (int i = 0; i < DT_COUNT; i++) try_name(n, dtype_name((DType)i));
+  if (alias) n->best = alias;
+}
+
+void help_dtype(Parser *p, const char *name) {
+  Nearest n = nearest_to(name);
+  try_dtypes(&n);
+  if (n.best) diag_help(p->d, "did you mean %s?", n.best);
+}
+
 void help_type(Parser *p, const char *name) {
   if (!wants_help(p)) return;
   Nearest n = nearest_to(name);
+  try_name(&n, "Tensor");
   for (int i = 0; i < p->type_item.n; i++)
     try_name(&n, ((Item *)p->type_item.entry[i].value)->data->name);
   for (int i = 0; i < p->m->types.n; i++) try_name(&n, p->m->types.at[i]->name);
   for (int i = 0; i < p->tynames.n; i++)
     if (p->tynames.at[i].kind != TN_Dim) try_name(&n, p->tynames.at[i].name);
-  for (int i = 0; i < DT_COUNT; i++) try_name(&n, dtype_name((DType)i));
+  try_dtypes(&n);
   if (n.best)
     diag_help(p->d, "did you mean %s?", n.best);
   else

@@ -5,8 +5,10 @@
 /* ---- tokens ------------------------------------------------------------- */
 
 void advance(Parser *p) {
+  int n = p->d->n_errors;
   p->prev = p->tok;
   p->tok = lex_next(&p->lx);
+  if (p->d->n_errors > n) p->failed_at = p->tok.span.at; /* not a second time: it is unexpected */
 }
 
 bool at_tok(const Parser *p, Tok k) { return p->tok.kind == k; }
@@ -67,7 +69,10 @@ static void end_of_text(Parser *p) {
 }
 
 bool fail_expected(Parser *p, const char *what) {
-  if (begin_fail(p)) diag_error(p->d, p->tok.span, E0103, what, tok_found(&p->tok));
+  if (begin_fail(p)) {
+    diag_error(p->d, p->tok.span, E0103, what, tok_found(&p->tok));
+    hint_expected(p, what);
+  }
   end_of_text(p);
   return false;
 }
@@ -77,9 +82,20 @@ bool expect(Parser *p, Tok k, Span opened) {
   if (begin_fail(p)) {
     diag_error(p->d, p->tok.span, E0103, tok_text(k), tok_found(&p->tok));
     if (opened.file) diag_note(p->d, opened, "opened here");
+    hint_expected(p, tok_text(k));
   }
   end_of_text(p);
   return false;
+}
+
+void forgotten(Parser *p, Tok k, Span in, const char *note) {
+  Span behind = {p->prev.span.file, p->prev.span.at + p->prev.span.len, 1};
+  if (begin_fail(p)) {
+    diag_error(p->d, behind, E0103, tok_text(k), tok_found(&p->tok));
+    diag_note(p->d, in, "%s", note);
+  }
+  end_of_text(p);
+  p->panic = p->give_up;
 }
 
 bool deeper(Parser *p, Span at) {
@@ -117,6 +133,14 @@ void skip_to_statement_end(Parser *p) {
       return;
     }
   }
+}
+
+void skip_to_brace(Parser *p) {
+  while (!p->give_up && !at_tok(p, T_RBRACE)) {
+    skip_to_statement_end(p);
+    if (at_tok(p, T_RPAREN)) advance(p);
+  }
+  p->panic = p->give_up;
 }
 
 /* ---- skimming: where the definitions are ------------------------------------ */

@@ -111,7 +111,10 @@ bool fail_expected(Parser *p, const char *what);  /* found: the current token  *
 Token peek(const Parser *p);                      /* the token after p->tok    */
 bool starts_item(const Parser *p);                /* def, type, extern, #[metadata], the end */
 bool deeper(Parser *p, Span at);                  /* pairs with p->depth--     */
+/* The mistake that k is missing behind the last token; then on as if it were there. */
+void forgotten(Parser *p, Tok k, Span in, const char *note);
 void skip_to_statement_end(Parser *p);
+void skip_to_brace(Parser *p);                    /* that closes this nesting; ends panic */
 /* Cut a name such as a/b at its slash: the token becomes a. */
 void split_name(Parser *p);
 uint32_t first_part(const Token *t);              /* length up to the slash    */
@@ -129,6 +132,12 @@ void help_local(Parser *p, const Token *t);
 void help_global(Parser *p, const char *name);
 void help_word(Parser *p, const char *name);      /* operators and constructors */
 void help_type(Parser *p, const char *name);
+void help_dtype(Parser *p, const char *name);
+
+/* hints.c: what was probably meant */
+void hint_expected(Parser *p, const char *what);  /* behind the E0103 about p->tok */
+const char *hint_word(const char *word);          /* of other languages; or NULL */
+const char *hint_dtype(const char *word);         /* float32 for f32; or NULL  */
 Ctor *find_ctor(Parser *p, Sym name);
 DataDef *find_type(Parser *p, Sym name);
 Global *find_global(Parser *p, Sym name);

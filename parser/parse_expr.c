@@ -81,7 +81,11 @@ static void let_statement(Parser *p) {
   if (p->panic) value = poison_val(at);
   bb_push(p->bb, v, as_expr(value), wild ? BIND_Seq : BIND_Let);
   if (!recursive && !wild) push_local(p, v);
-  if (may_report(p) && !expect(p, T_SEMI, (Span){0})) diag_note(p->d, at, "in this let");
+  if (p->panic || accept(p, T_SEMI)) return;
+  if (p->tok.line_start || at_tok(p, T_LET))
+    forgotten(p, T_SEMI, at, "in this let");
+  else if (may_report(p) && !expect(p, T_SEMI, (Span){0}))
+    diag_note(p->d, at, "in this let");
 }
 
 static void define_graph(Parser *p, const Token *t, Atom a, int n_binds) {
@@ -214,7 +218,9 @@ Block *parse_block(Parser *p) {
   p->bb = &o.bb;
   Val v = poison_val(open);
   if (expect(p, T_LBRACE, (Span){0})) {
+    int mistakes = p->d->n_errors;
     v = parse_sequence(p);
+    if (at_tok(p, T_RPAREN) && p->d->n_errors > mistakes) skip_to_brace(p); /* opened before one */
     expect(p, T_RBRACE, open);
   }
   return close_block(p, &o, v);

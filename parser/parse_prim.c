@@ -210,6 +210,10 @@ static void parse_clause(Parser *p, Clauses *out) {
   vec_push(out, c);
 }
 
+static bool starts_pattern(const Parser *p) {
+  return at_tok(p, T_IDENT) || at_tok(p, T_LOCAL) || at_tok(p, T_LPAREN);
+}
+
 static Val parse_match(Parser *p) {
   Clauses clauses = {0};
   Span at = p->tok.span;
@@ -219,19 +223,24 @@ static Val parse_match(Parser *p) {
   advance(p);
   e->Match.scrutinee = to_atom(p, parse_atom(p));
   Span open = p->tok.span;
-  if (!p->panic) expect(p, T_LBRACE, (Span){0});
+  bool inside = !p->panic && expect(p, T_LBRACE, (Span){0});
   while (!at_tok(p, T_RBRACE) && !p->panic) {
     parse_clause(p, &clauses);
-    if (!accept(p, T_COMMA) && !at_tok(p, T_RBRACE) && p->prev.kind != T_RBRACE)
+    if (p->panic || accept(p, T_COMMA) || at_tok(p, T_RBRACE) || p->prev.kind == T_RBRACE) continue;
+    if (starts_pattern(p))
+      forgotten(p, T_COMMA, at, "in this match");
+    else
       fail_expected(p, "`,` or `}`");
   }
   if (!p->panic && clauses.n == 0) fail_expected(p, "a clause: pattern => value");
+  bool broken = p->panic;
+  if (broken && inside) skip_to_brace(p);
   if (!p->panic) expect(p, T_RBRACE, open);
   p->depth--;
   e->Match.n_clauses = clauses.n;
   e->Match.clauses = clauses.at;
   e->span = span_to(at, p->prev.span);
-  return p->panic ? poison_val(at) : val_expr(e);
+  return p->panic || broken ? poison_val(at) : val_expr(e);
 }
 
 /* ---- patterns ----------------------------------------------------------------------------- */
@@ -424,7 +433,7 @@ static Val fn_literal(Parser *p) {
 static Val no_expression(Parser *p) {
   Span at = p->tok.span;
   bool string = at_tok(p, T_STRING), closes = at_tok(p, T_RBRACE) || at_tok(p, T_RPAREN);
-  bool report = may_report(p);
+  bool report = may_report(p) && p->failed_at != at.at;
   fail_expected(p, "an expression");
   if (report && string) diag_help(p->d, "a string can only be the value of an attribute");
   if (report && closes && p->prev.kind == T_SEMI)

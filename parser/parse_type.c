@@ -197,6 +197,20 @@ static bool word_is(const Token *t, const char *s) {
   return t->kind == T_IDENT && strlen(s) == t->n && memcmp(t->s, s, t->n) == 0;
 }
 
+/* Behind a word that is none everything goes on. */
+static bool element_type(Parser *p, DType *dt) {
+  static const char what[] = "an element type such as float32";
+  if (p->panic) return false;
+  if (!at_tok(p, T_IDENT)) return fail_expected(p, what);
+  bool known = dtype_parse(p->tok.s, p->tok.n, dt);
+  if (!known) {
+    complain(p, p->tok.span, E0103, what, tok_found(&p->tok));
+    help_dtype(p, tok_sym(p, &p->tok));
+  }
+  advance(p);
+  return known;
+}
+
 static Type *tensor_type(Parser *p) {
   Dim dim[MAX_RANK];
   int rank = 0;
@@ -221,12 +235,9 @@ static Type *tensor_type(Parser *p) {
   }
   expect(p, T_RPAREN, shape);
   expect(p, T_COMMA, open);
-  Token t = p->tok;
-  if (!p->panic && (t.kind != T_IDENT || !dtype_parse(t.s, t.n, &dt)))
-    fail_expected(p, "an element type such as float32");
-  if (!p->panic) advance(p);
+  bool known = element_type(p, &dt);
   expect(p, T_RBRACK, open);
-  return p->panic ? type_error() : type_tensor(dt, rank, dim);
+  return p->panic || !known ? type_error() : type_tensor(dt, rank, dim);
 }
 
 typedef VEC(Type *) Types;
@@ -312,18 +323,24 @@ static Type *type_variable(Parser *p, TyName *t, Span at) {
   return type_error();
 }
 
+/* Its arguments may be anything: Tensr[(3, 4), float32]. */
+static Type *unknown_type(Parser *p, Sym name, Span at) {
+  if (complain(p, at, E0201, str_fmt("type %s", name)), may_report(p)) help_type(p, name);
+  int depth = 0;
+  if (at_tok(p, T_LBRACK)) do {
+      depth += at_tok(p, T_LBRACK) - at_tok(p, T_RBRACK);
+      advance(p);
+    } while (depth > 0 && !starts_item(p) && !at_tok(p, T_LBRACE));
+  return type_error();
+}
+
 static Type *data_type(Parser *p, Sym name, Span at) {
   Types arg = {0};
   DataDef *def = find_type(p, name);
+  if (!def) return unknown_type(p, name, at);
   Span open = p->tok.span;
   if (accept(p, T_LBRACK)) type_list(p, T_RBRACK, open, &arg);
   if (p->panic) return type_error();
-  if (!def) {
-    if (!may_report(p)) return type_error();
-    diag_error(p->d, at, E0201, str_fmt("type %s", name));
-    help_type(p, name);
-    return type_error();
-  }
   if (arg.n == def->n_vars) return type_data(def, arg.n, arg.at);
   if (!may_report(p)) return type_error();
   diag_error(p->d, at, E0207, str_fmt("type %s", name),
@@ -337,11 +354,9 @@ static Type *scalar_type(Parser *p) {
   DType dt = DT_f32;
   Span open = p->tok.span;
   if (!accept(p, T_LBRACK)) return type_scalar(dt);
-  if (!at_tok(p, T_IDENT) || !dtype_parse(p->tok.s, p->tok.n, &dt))
-    return fail_expected(p, "an element type such as float32"), type_error();
-  advance(p);
+  bool known = element_type(p, &dt);
   expect(p, T_RBRACK, open);
-  return type_scalar(dt);
+  return known ? type_scalar(dt) : type_error();
 }
 
 static Type *named_type(Parser *p) {

@@ -126,10 +126,24 @@ bool rel_want_class(Rel *r, int arg, const char *classes) {
   return true;
 }
 
+/* The 2 of %x * 2, where %x is of floats. */
+static void help_literal(Rel *r, int arg, DType want) {
+  const Tensor *c = arg_atom(r, arg)->kind == ATOM_Const ? arg_atom(r, arg)->cst : NULL;
+  int32_t v;
+  if (!c || c->rank != 0 || c->dtype != DT_i32 || want == DT_bool) return;
+  memcpy(&v, c->bytes, sizeof v);
+  const char *dt = dtype_name(want), *bits = dt + strcspn(dt, "0123456789");
+  int letters = want == DT_bf16 ? 2 : 1; /* bf16, f32, i64, u8 */
+  diag_help(r->d, "as %s it is written %d%.*s%s", dt, v, letters, dt, want == DT_f32 ? "" : bits);
+}
+
 bool rel_same_dtype(Rel *r, int a, int b) {
-  if (rel_tensor(r, a).dtype == rel_tensor(r, b).dtype) return true;
-  const char *dt = dtype_name(rel_tensor(r, a).dtype);
-  return wrong_arg(r, b, str_fmt("of %s elements like %s", dt, arg_name(r, a)));
+  DType da = rel_tensor(r, a).dtype, db = rel_tensor(r, b).dtype;
+  if (da == db) return true;
+  wrong_arg(r, b, str_fmt("of %s elements like %s", dtype_name(da), arg_name(r, a)));
+  help_literal(r, a, db);
+  help_literal(r, b, da);
+  return false;
 }
 
 /* ---- extents -------------------------------------------------------------------- */
