@@ -251,7 +251,7 @@ static bool describe(Con *c) {
 
 static bool planes_or_tiles(Con *c) {
   Emit *e = c->e;
-  if (plane_contract(c)) return true;
+  if (flat_contract(c) || plane_contract(c)) return true;
   orient(c);
   Val worth = LLVMBuildAnd(e->b, worth_it(c), LLVMBuildNot(e->b, only_sums(c), ""), "");
   int64_t known;

@@ -131,6 +131,9 @@ bool choose_epilogue(Con *c);
  * first column, base; 0 or a status. */
 bool straight_epilogue(const Con *c);
 bool straight_function(const Con *c, const Tall *tall, Sub *s);
+/* The epilogue in lanes of one vector of sums: of this row and the columns from col; mask: those
+ * that are there, or NULL. */
+void vector_out(const Con *c, unsigned lanes, Val mask, Val row, Val col, Val sum);
 
 /* ---- contract_window.c ------------------------------------------------------------------- */
 /* One direction of a window: output q, tap t read position step * q + apart * t. */
@@ -164,9 +167,34 @@ void set_index(Emit *e, uint32_t var, Val v); /* unless var is KE_NONE        */
  * it is none, nothing is emitted. */
 bool window_contract(Con *c);
 
+/* ---- contract_walk.c --------------------------------------------------------------------- */
+/* Output o and tap t of a direction read position origin + per_out * o + per_tap * t of index
+ * `dim`, which has positions [0, extent), `pitch` elements apart.  dim < 0: the direction moves
+ * nothing. */
+typedef struct { int64_t origin, extent, per_out, per_tap, pitch;  int dim; } Walk;
+bool walk_inside(const Walk *r, int64_t out, int64_t tap);
+/* Of a direction in a load, if both are constants and nothing else moves that index.  Sets its
+ * variables to 0. */
+bool find_walk(const Con *c, const KNode *load, const Way *d, Walk *r);
+/* The data of a window that is a load of the sum's type, with zeros where a direction leads
+ * outside, if anywhere. */
+typedef struct { const KNode *load;  Walk down, across; } Source;
+bool find_source(const Window *w, Source *s);
+/* The address of position 0 of both directions, the other variables being set. */
+Val source_start(const Con *c, const Source *s);
+void zero_all(const Con *c);                 /* the variables of all sets     */
+/* Is the depth walked row of taps by row of taps, and all channels of a tap together? */
+bool taps_in_rows(const Window *w);
+/* The axes of the data before a window's. */
+Set images(const Con *c, int side);
+
 /* ---- contract_channels.c ----------------------------------------------------------------- */
 /* A depthwise convolution of channels that lie side by side; false as above. */
 bool channels_contract(Con *c);
+
+/* ---- contract_flat.c --------------------------------------------------------------------- */
+/* A convolution of few outputs whose result is as wide as the data; false as above. */
+bool flat_contract(Con *c);
 
 /* ---- contract_plane.c -------------------------------------------------------------------- */
 /* A convolution by a constant weight; false as above. */
@@ -218,6 +246,8 @@ bool constant_buffer(const Con *c, int side, uint32_t *buf);
  * there; at run time NULL: the buffer is no constant, or there is no memory. */
 typedef struct { int64_t key;  Val n, k, bytes;  void (*fill)(const void *ctx, Val to);  const void *ctx; } Kept;
 Val kept_form(const Con *c, uint32_t buf, const Kept *f);
+/* The same of a factor: kept if it is a constant, else made in scratch now. */
+Val kept_or_made(const Con *c, int side, const Kept *f);
 /* The packed form of a constant side, kept. */
 Val packed_side(const Nest *t, int side, uint32_t buf);
 void pack_all(const Nest *t, int side, Val to);

@@ -11,95 +11,15 @@
 
 enum { AT_ONCE = 8, KEY = 250 }; /* outputs of a row; a kept form unlike those of tiles */
 
-/* Output 0, tap 0 of a direction reads position `origin` of the index `dim`, which has positions
- * [0, extent); what one output and one tap move it by; elements from one to the next. */
-typedef struct {
-  int64_t origin, extent, per_out, per_tap, pitch;
-  int dim;
-} Walk;
-
 typedef struct {
   Window w;
-  const KNode *load;
-  Walk down, across;
+  Source src;
   uint32_t channel; /* variable                                        */
   int64_t channels;
   Val weights; /* per vector of channels, per tap                 */
 } Depthwise;
 
 /* ---- is it one? ------------------------------------------------------------------------ */
-static void zero_all(const Con *c) {
-  const Set *set[4] = {&c->batch, &c->side[0], &c->side[1], &c->red};
-  for (int s = 0; s < 4; s++)
-    for (int i = 0; i < set[s]->n; i++) set_var(c->e, set[s]->axis[i].var, i64_of(c->e, 0));
-}
-
-static bool find_walk(const Depthwise *p, const Way *d, Walk *r) {
-  Emit *e = p->w.c->e;
-  const KNode *n = p->load;
-  *r = (Walk){.extent = 1, .dim = -1};
-  if (d->out == KE_NONE && d->tap == KE_NONE) return true;
-  for (int i = 0; i < n->rank; i++) {
-    KE x = e->k->pool[n->b + (uint32_t)i];
-    int64_t out = 0, tap = 0;
-    bool moves = d->out != KE_NONE && index_uses(e, x, d->out, &out);
-    moves |= d->tap != KE_NONE && index_uses(e, x, d->tap, &tap);
-    if (!moves) continue;
-    if (r->dim >= 0) return false;
-    r->per_out = out, r->per_tap = tap;
-    r->dim = i;
-  }
-  if (r->dim < 0) return false;
-  r->pitch = 1;
-  for (int i = r->dim + 1; i < n->rank; i++) {
-    int64_t ext;
-    if (!val_known(e->dim[n->a][i], &ext)) return false;
-    r->pitch *= ext;
-  }
-  return val_known(emit_expr(e, e->k->pool[n->b + (uint32_t)r->dim]), &r->origin) &&
-         val_known(e->dim[n->a][r->dim], &r->extent);
-}
-
-/* Is index i surely in its bounds: an axis of the same extent, or within a known one? */
-static bool index_inside(const Depthwise *p, int i) {
-  const Con *c = p->w.c;
-  Emit *e = c->e;
-  KE x = e->k->pool[p->load->b + (uint32_t)i], dim = e->k->buf[p->load->a].dim[i];
-  const Set *set[2] = {&c->batch, &c->side[p->w.data]};
-  int64_t most = 0, first, coef, extent;
-  bool known = val_known(e->dim[p->load->a][i], &extent), same = false;
-  for (int s = 0; s < 2; s++)
-    for (int j = 0; j < set[s]->n; j++) {
-      const Axis *a = &set[s]->axis[j];
-      int64_t n = known_or(a->n, -1);
-      if (!index_uses(e, x, a->var, &coef)) continue;
-      if (coef < 0 || same) return false;
-      same = coef == 1 && most == 0 && a->ext == dim;
-      if (n > 0 && !same) most += coef * (n - 1);
-      if (n <= 0) known = false;
-    }
-  return val_known(emit_expr(e, x), &first) &&
-         ((same && first == 0) || (known && first >= 0 && first + most < extent));
-}
-
-/* The data: a load, perhaps with zeros outside, whose other indices stay inside. */
-static bool plain_data(Depthwise *p) {
-  const Con *c = p->w.c;
-  Emit *e = c->e;
-  const KNode *n = p->load = &e->k->node[c->factor[p->w.data]], *other;
-  if ((n->kind != KN_Load && n->kind != KN_LoadOr) || (DType)n->dtype != c->t) return false;
-  if (n->kind == KN_LoadOr) {
-    other = &e->k->node[n->c];
-    if (other->kind != KN_Const || other->bits != 0) return false;
-  }
-  zero_all(c);
-  if (!find_walk(p, &p->w.down, &p->down) || !find_walk(p, &p->w.across, &p->across)) return false;
-  for (int i = 0; i < n->rank; i++)
-    if (i != p->down.dim && i != p->across.dim && n->kind == KN_LoadOr && !index_inside(p, i))
-      return false;
-  return true;
-}
-
 static bool find_depthwise(Depthwise *p, Con *c, int data) {
   int64_t one;
   const KStmt *s = &c->e->k->stmt[c->at];
@@ -110,7 +30,7 @@ static bool find_depthwise(Depthwise *p, Con *c, int data) {
     return false;
   if (!val_known(c->side[!data].total, &one) || one != 1) return false;
   if (!load_stride(c->e, c->factor[data], p->channel, &one) || one != 1) return false;
-  if (!read_steps(c, data, false, &p->w) || !plain_data(p)) return false;
+  if (!read_steps(c, data, false, &p->w) || !find_source(&p->w, &p->src)) return false;
   Lanes l = {c->e, c->lanes, p->channel, NULL};
   return lanes_takes_body(&l, s->var, c->at + 1, s->end);
 }
@@ -145,29 +65,17 @@ static void fill_weights(const void *ctx, Val to) {
   loop_end(e, &g);
 }
 
-/* Kept if they are a constant; else put in scratch now. */
 static void find_weights(Depthwise *p) {
   const Con *c = p->w.c;
   Emit *e = c->e;
-  uint32_t buf;
-  Val bytes = i64_of(e, weight_elements(p) * c->bytes), kept = LLVMConstNull(ptr_type(e));
   Kept f = {.key = (int64_t)c->at * 512 + KEY,
             .n = i64_of(e, p->channels),
             .k = i64_of(e, n_taps(p)),
-            .bytes = bytes,
+            .bytes = i64_of(e, weight_elements(p) * c->bytes),
             .fill = fill_weights,
             .ctx = p};
   zero_all(c);
-  if (constant_buffer(c, !p->w.data, &buf)) kept = kept_form(c, buf, &f);
-  Val found = LLVMBuildIsNotNull(e->b, kept, "");
-  Val room = take_scratch_bytes(c, LLVMBuildSelect(e->b, found, i64_of(e, 0), bytes, ""));
-  Block fill = new_block(e, "fill"), done = new_block(e, "");
-  LLVMBuildCondBr(e->b, found, done, fill);
-  LLVMPositionBuilderAtEnd(e->b, fill);
-  fill_weights(p, room);
-  LLVMBuildBr(e->b, done);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  p->weights = LLVMBuildSelect(e->b, found, kept, room, "");
+  p->weights = kept_or_made(c, !p->w.data, &f);
 }
 
 /* ---- outputs ------------------------------------------------------------------------------- */
@@ -183,21 +91,10 @@ static Val moved(const Con *c, Val base, Val by) {
   return LLVMBuildGEP2(c->e->b, c->type, base, &by, 1, "");
 }
 
-/* Where row 0, column 0 of the channels at hand is. */
-static Val plane_start(const Depthwise *p) {
-  Emit *e = p->w.c->e;
-  Val index[K_MAX_RANK];
-  for (int i = 0; i < p->load->rank; i++) {
-    bool own = i == p->down.dim || i == p->across.dim;
-    index[i] = own ? i64_of(e, 0) : emit_expr(e, e->k->pool[p->load->b + (uint32_t)i]);
-  }
-  return emit_address(e, p->load->a, index);
-}
-
 static bool column_inside(const Depthwise *p, const Span *s, int64_t pos) {
   if (s->known < 0) return true;
-  int64_t at = p->across.origin + p->across.per_out * s->known + pos;
-  return at >= 0 && at < p->across.extent;
+  int64_t at = p->src.across.origin + p->src.across.per_out * s->known + pos;
+  return at >= 0 && at < p->src.across.extent;
 }
 
 /* One row of taps: x at column 0 of the span, its weights. */
@@ -205,14 +102,14 @@ static void row_of_taps(const Depthwise *p, const Span *s, Val x, Val weight, Va
   const Con *c = p->w.c;
   Emit *e = c->e;
   LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
-  int64_t taps = p->w.across.taps, out = p->across.per_out, tap = p->across.per_tap;
+  int64_t taps = p->w.across.taps, out = p->src.across.per_out, tap = p->src.across.per_tap;
   for (int64_t pos = 0; pos <= out * (s->n - 1) + tap * (taps - 1); pos++) {
     Val data = NULL;
     if (!column_inside(p, s, pos)) continue;
     for (int64_t i = 0; i < s->n; i++) {
       int64_t off = pos - i * out, t = tap ? off / tap : 0;
       if (off < 0 || off != t * tap || t >= taps) continue;
-      Val at = moved(c, x, i64_of(e, pos * p->across.pitch));
+      Val at = moved(c, x, i64_of(e, pos * p->src.across.pitch));
       if (!data) data = load_lanes(e, c->type, c->lanes, at, mask, (unsigned)c->bytes);
       Val w = con_at(c, weight, i64_of(e, t * (int64_t)c->lanes));
       w = load_lanes(e, c->type, c->lanes, w, NULL, (unsigned)c->bytes);
@@ -230,13 +127,14 @@ static void outputs(const Depthwise *p, const Span *s, Val j, Val mask) {
   Emit *e = c->e;
   LLVMTypeRef v = LLVMVectorType(c->type, c->lanes);
   const KStmt *st = &e->k->stmt[c->at];
-  const Walk *down = &p->down, *across = &p->across;
+  const Walk *down = &p->src.down, *across = &p->src.across;
   Val sum[AT_ONCE], slot[AT_ONCE];
   set_var(e, p->channel, j);
   Val row = add(e, mul(e, s->row, i64_of(e, down->per_out)), i64_of(e, down->origin));
   Val col = add(e, mul(e, s->first, i64_of(e, across->per_out)), i64_of(e, across->origin));
   Val off = add(e, mul(e, row, i64_of(e, down->pitch)), mul(e, col, i64_of(e, across->pitch)));
-  Val x = moved(c, plane_start(p), off), w = con_at(c, p->weights, mul(e, j, i64_of(e, n_taps(p))));
+  Val x = moved(c, source_start(c, &p->src), off),
+      w = con_at(c, p->weights, mul(e, j, i64_of(e, n_taps(p))));
   for (int i = 0; i < s->n; i++) {
     slot[i] = new_slot(e, v);
     LLVMBuildStore(e->b, LLVMConstNull(v), slot[i]);
@@ -274,7 +172,7 @@ static void all_channels(const Depthwise *p, const Span *s) {
 /* The taps of the rows that output row s->row finds in the data. */
 static void taps_inside(const Depthwise *p, Span *s) {
   Emit *e = p->w.c->e;
-  const Walk *d = &p->down;
+  const Walk *d = &p->src.down;
   Val first = add(e, mul(e, s->row, i64_of(e, d->per_out)), i64_of(e, d->origin));
   Val above = i64_of(e, 0), below = above;
   for (int64_t t = 0; t < p->w.down.taps; t++) {
@@ -290,7 +188,7 @@ static void taps_inside(const Depthwise *p, Span *s) {
 
 /* Do outputs [first, first + n) read only what is inside? */
 static bool columns_inside(const Depthwise *p, int64_t first, int64_t n) {
-  const Walk *a = &p->across;
+  const Walk *a = &p->src.across;
   int64_t last = first + n - 1;
   return a->origin + a->per_out * first >= 0 &&
          a->origin + a->per_out * last + a->per_tap * (p->w.across.taps - 1) < a->extent;

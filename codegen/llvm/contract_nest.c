@@ -206,6 +206,22 @@ Val kept_form(const Con *c, uint32_t buf, const Kept *f) {
   return phi;
 }
 
+Val kept_or_made(const Con *c, int side, const Kept *f) {
+  Emit *e = c->e;
+  uint32_t buf;
+  Val kept = LLVMConstNull(ptr_type(e));
+  if (constant_buffer(c, side, &buf)) kept = kept_form(c, buf, f);
+  Val found = LLVMBuildIsNotNull(e->b, kept, "");
+  Val room = take_scratch_bytes(c, LLVMBuildSelect(e->b, found, i64_of(e, 0), f->bytes, ""));
+  Block fill = new_block(e, "fill"), done = new_block(e, "");
+  LLVMBuildCondBr(e->b, found, done, fill);
+  LLVMPositionBuilderAtEnd(e->b, fill);
+  f->fill(f->ctx, room);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  return LLVMBuildSelect(e->b, found, kept, room, "");
+}
+
 typedef struct {
   const Nest *t;
   int side;

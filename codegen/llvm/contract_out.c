@@ -119,18 +119,23 @@ bool straight_epilogue(const Con *c) {
   return !c->by_rows && c->in_lanes && c->out[ROWS].n == 1 && c->out[COLS].n == 1;
 }
 
-/* The epilogue of one vector of sums; columns behind the last are not stored. */
-static void vector_out(const Con *c, const Tall *tall, int j, Val row, Val col, Val sum) {
+void vector_out(const Con *c, unsigned lanes, Val mask, Val row, Val col, Val sum) {
   Emit *e = c->e;
   const KStmt *at = statement(c);
+  Lanes l = {e, lanes, last_var(&c->out[COLS]), mask};
+  set_at(e, &c->out[ROWS], row);
+  set_at(e, &c->out[COLS], col);
+  set_var(e, at->var, rounded(e, (DType)at->dtype, sum));
+  lanes_body(&l, at->var, c->at + 1, at->end);
+}
+
+/* Vector j of a row of a tile; columns behind the last are not stored. */
+static void tile_vector_out(const Con *c, const Tall *tall, int j, Val row, Val col, Val sum) {
+  Emit *e = c->e;
   unsigned n = tile_lanes(c, tall->columns, j);
   int64_t left = tall->columns - j * (int64_t)c->lanes;
   Val mask = left < n ? lanes_below(e, n, i64_of(e, left)) : NULL;
-  Lanes l = {e, n, last_var(&c->out[COLS]), mask};
-  set_var(e, last_var(&c->out[ROWS]), row);
-  set_var(e, l.var, add(e, col, i64_of(e, j * (int)c->lanes)));
-  set_var(e, at->var, rounded(e, (DType)at->dtype, sum));
-  lanes_body(&l, at->var, c->at + 1, at->end);
+  vector_out(c, n, mask, row, add(e, col, i64_of(e, j * (int)c->lanes)), sum);
 }
 
 bool straight_function(const Con *c, const Tall *tall, Sub *s) {
@@ -143,8 +148,8 @@ bool straight_function(const Con *c, const Tall *tall, Sub *s) {
   tile_sums(&in, tall, sub_arg(s, 0), sub_arg(s, 1), sub_arg(s, 2), sub_arg(s, 3), sub_arg(s, 6),
             sum);
   for (int i = 0; i < vectors * tall->height; i++)
-    vector_out(&in, tall, i % vectors, add(e, sub_arg(s, 4), i64_of(e, i / vectors)), sub_arg(s, 5),
-               sum[i]);
+    tile_vector_out(&in, tall, i % vectors, add(e, sub_arg(s, 4), i64_of(e, i / vectors)),
+                    sub_arg(s, 5), sum[i]);
   sub_end(c, &in, s);
   return true;
 }

@@ -60,21 +60,13 @@ static bool find_plane(Plane *p, Con *c, int data, uint32_t *buf) {
 }
 
 /* ---- the planes -------------------------------------------------------------------------- */
-/* The axes before the window's: images. */
-static Set images(const Con *c) {
-  Set s = c->side[ROWS];
-  s.n = s.n > 2 ? s.n - 2 : 0;
-  s.n_zero = 0;
-  return s;
-}
-
 static bool copy_function(Plane *p) {
   Con in;
   const Con *c = p->w.c;
   LLVMTypeRef more[2] = {ptr_type(c->e), int_type(c->e, 64)};
   if (!sub_begin(c, &in, &p->copy, "planes", more, 2)) return false;
   Window w = p->w;
-  Set s = images(&in);
+  Set s = images(&in, ROWS);
   w.c = &in;
   w.plane = sub_arg(&p->copy, 0);
   for (int i = 0; i < in.red.n; i++) set_var(in.e, in.red.axis[i].var, i64_of(in.e, 0));
@@ -119,36 +111,11 @@ static const KNode *padded_load(const Con *c) {
   return other->kind == KN_Const && other->bits == 0 ? n : NULL;
 }
 
-/* The position in the data that output 0 and tap 0 of a direction read, the extent there, and by
- * how much an output and a tap move it. */
-typedef struct {
-  int64_t origin, extent, per_out, per_tap;
-} Walk;
-
-/* Does nothing else move it? */
-static bool own_index(const Con *c, KE x, const Way *d) {
-  const Set *set[4] = {&c->batch, &c->side[0], &c->side[1], &c->red};
-  for (int s = 0; s < 4; s++)
-    for (int i = 0; i < set[s]->n; i++) {
-      uint32_t var = set[s]->axis[i].var;
-      if (var != d->out && var != d->tap && expr_uses(c->e, x, var)) return false;
-    }
-  return true;
-}
-
-static bool find_walk(const Con *c, const Way *d, Walk *r) {
-  Emit *e = c->e;
-  const KNode *n = padded_load(c);
-  if (!n || d->tap == KE_NONE || d->out == KE_NONE) return false;
-  for (uint32_t i = 0; i < n->rank; i++) {
-    KE x = e->k->pool[n->b + i];
-    if (!index_uses(e, x, d->tap, &r->per_tap)) continue;
-    if (!index_uses(e, x, d->out, &r->per_out) || !own_index(c, x, d)) return false;
-    set_var(e, d->out, i64_of(e, 0));
-    set_var(e, d->tap, i64_of(e, 0));
-    return val_known(emit_expr(e, x), &r->origin) && val_known(e->dim[n->a][i], &r->extent);
-  }
-  return false;
+/* Where taps of a direction find zeros outside the data that may be left out. */
+static bool walk_outside(const Plane *p, const Way *d, Walk *r) {
+  const KNode *n = padded_load(p->w.c);
+  return !p->all_terms && n && d->tap != KE_NONE && d->out != KE_NONE &&
+         find_walk(p->w.c, n, d, r) && r->per_out && r->per_tap;
 }
 
 /* The depths [from, to) that output row `row` needs. */
@@ -158,7 +125,7 @@ static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
   Walk walk;
   *from = i64_of(e, 0);
   *to = i64_of(e, p->k);
-  if (p->all_terms || !first_reduced(p->w.c, d->tap) || !find_walk(p->w.c, d, &walk)) return;
+  if (!first_reduced(p->w.c, d->tap) || !walk_outside(p, d, &walk)) return;
   Val first = add(e, mul(e, row, i64_of(e, walk.per_out)), i64_of(e, walk.origin));
   Val above = *from, below = *from;
   for (int64_t t = 0; t < d->taps; t++) {
@@ -173,19 +140,6 @@ static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
   *to = mul(e, sub(e, i64_of(e, d->taps), below), per_tap);
 }
 
-/* Is the depth walked row of taps by row of taps, and all channels of a tap together? */
-static bool taps_in_rows(const Plane *p) {
-  const Con *c = p->w.c;
-  const uint32_t order[3] = {p->w.down.tap, p->w.across.tap, p->w.channel};
-  int at = 0;
-  for (int i = 0; i < c->red.n; i++) {
-    if (known_or(c->red.axis[i].n, 0) == 1) continue;
-    while (at < 3 && order[at] != c->red.axis[i].var) at++;
-    if (at == 3) return false;
-  }
-  return true;
-}
-
 /* The outputs of [start, start + height) of a row that each tap finds inside the data, if not all
  * taps find all. */
 static bool find_edge(const Plane *p, int64_t start, int height, Edge *g) {
@@ -193,12 +147,11 @@ static bool find_edge(const Plane *p, int64_t start, int height, Edge *g) {
   Walk walk;
   bool all = true;
   *g = (Edge){.taps = (int)d->taps, .each = p->w.channels};
-  if (p->all_terms || d->taps > MAX_EDGE || p->w.channels < LEAST_CHANNELS) return false;
-  if (!taps_in_rows(p) || !find_walk(p->w.c, d, &walk)) return false;
+  if (d->taps > MAX_EDGE || p->w.channels < LEAST_CHANNELS) return false;
+  if (!taps_in_rows(&p->w) || !walk_outside(p, d, &walk)) return false;
   for (int t = 0; t < g->taps; t++)
     for (int i = 0; i < height; i++) {
-      int64_t at = walk.origin + walk.per_out * (start + i) + walk.per_tap * t;
-      bool inside = at >= 0 && at < walk.extent;
+      bool inside = walk_inside(&walk, start + i, t);
       g->rows[t] |= (uint32_t)inside << i;
       all &= inside;
     }
@@ -398,7 +351,7 @@ static bool emit_plane(Plane *p, uint32_t buf) {
   Con *c = p->w.c;
   Emit *e = c->e;
   Loop l[K_MAX_LOOPS];
-  Set s = images(c);
+  Set s = images(c, ROWS);
   Nest *t = &p->nest;
   int64_t lanes = c->lanes;
   *t = (Nest){.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};

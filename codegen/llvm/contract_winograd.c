@@ -138,13 +138,6 @@ static void fill_weights(const void *ctx, Val to) {
 }
 
 /* ---- data -------------------------------------------------------------------------------- */
-static Set images(const Con *c) {
-  Set s = c->side[ROWS];
-  s.n = s.n > 2 ? s.n - 2 : 0;
-  s.n_zero = 0;
-  return s;
-}
-
 static Val vector_at(const Con *c, Val at) {
   return load_lanes(c->e, c->type, c->lanes, at, NULL, (unsigned)c->bytes);
 }
@@ -214,7 +207,7 @@ static bool in_function(Winograd *p) {
   if (!sub_begin(c, &in, &p->in, "winograd.data", more, 4)) return false;
   Emit *e = in.e;
   Winograd own = *p;
-  Set s = images(&in);
+  Set s = images(&in, ROWS);
   own.w.c = &in;
   Val to = sub_arg(&p->in, 0), strip = sub_arg(&p->in, 1), lanes = i64_of(e, c->lanes);
   for (int i = 0; i < in.red.n; i++) set_var(e, in.red.axis[i].var, i64_of(e, 0));
@@ -383,7 +376,7 @@ static void emit_winograd(Winograd *p) {
   const Con *c = p->w.c;
   Emit *e = c->e;
   Loop l[K_MAX_LOOPS];
-  Set s = images(c);
+  Set s = images(c, ROWS);
   take_parts(p);
   Part part = emit_part(e, c->at, i64_of(e, ceil_div(p->n, p->width)));
   open_batch(c, l);

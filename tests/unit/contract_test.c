@@ -378,7 +378,14 @@ static void convolutions_of_all_kinds(void **state) {
                                {1, 2, 10, 20, 7, 29, 3, 5, 2, 2, 1, false, false},
                                {1, 1, 12, 24, 12, 20, 3, 3, 1, 2, 2, false, false},
                                {1, 1, 10, 16, 6, 7, 1, 7, 1, 3, 1, false, false},
-                               {1, 1, 8, 16, 5, 1, 1, 3, 1, 4, 1, false, false}};
+                               {1, 1, 8, 16, 5, 1, 1, 3, 1, 4, 1, false, false},
+                               {2, 3, 8, 8, 28, 28, 3, 3, 1, 1, 1, false, false},
+                               {2, 2, 5, 16, 16, 30, 3, 3, 1, 1, 1, false, false},
+                               {2, 1, 6, 13, 24, 20, 5, 3, 1, 2, 2, false, false},
+                               {2, 1, 20, 3, 9, 15, 3, 3, 1, 2, 2, false, false},
+                               {2, 1, 7, 1, 10, 33, 3, 3, 1, 1, 1, false, false},
+                               {1, 4, 4, 4, 1, 40, 1, 3, 1, 1, 1, false, false},
+                               {2, 1, 9, 5, 11, 12, 1, 3, 1, 1, 1, true, false}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
