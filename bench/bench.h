@@ -3,7 +3,7 @@
 #define RVM_BENCH_BENCH_H
 #include <stdio.h>
 #include <stdlib.h>
-#include "cli/clock.h"
+#include "cli/measure/clock.h"
 #include "kernel/kernel.h"
 
 static inline void *bench_heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {

@@ -5,7 +5,7 @@
  *   conv [seconds per layer [name contains [fast]]]      fast: as with --fast-math   */
 #include <string.h>
 #include "bench/bench.h"
-#include "cli/peak.h"
+#include "cli/measure/peak.h"
 #include "kernel/build.h"
 #include "kernel/interp.h"
 #ifdef RVM_HAVE_LLVM

@@ -3,7 +3,7 @@
  *
  *   gemm [seconds per case]                                                  */
 #include "bench/bench.h"
-#include "cli/peak.h"
+#include "cli/measure/peak.h"
 #include "kernel/build.h"
 #include "kernel/interp.h"
 #ifdef RVM_HAVE_LLVM

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <rvm/rvm.h>
-#include "cli/clock.h"
+#include "cli/measure/clock.h"
 #include "codegen/lower/lower.h"
 #include "parser/parser.h"
 #include "stdlib/embedded.h"

@@ -1,7 +1,7 @@
 /* bind.h -- weights become constants of the program.                           */
 #ifndef RVM_CLI_BIND_H
 #define RVM_CLI_BIND_H
-#include "cli/tensor_file.h"
+#include "cli/file/tensor_file.h"
 
 /* Parameters of fn whose tensors all stand in `sets`, by name as for
  * input_from_sets, cease to be parameters: the body begins with what they are.

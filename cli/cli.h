@@ -2,7 +2,7 @@
 #ifndef RVM_CLI_H
 #define RVM_CLI_H
 #include <stdio.h>
-#include "cli/tensor_file.h"
+#include "cli/file/tensor_file.h"
 #include "ir/diff.h"
 #include "vm/image.h"
 #include <rvm/rvm.h>

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
-#include "cli/contender.h"
+#include "cli/measure/contender.h"
 
 typedef struct {
   const char *entry, *inputs, *engine, *opt, *passes, *threads, *specialise, *json;

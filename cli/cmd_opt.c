@@ -1,7 +1,7 @@
 /* cmd_opt.c -- opt: run passes over a program and print what became of it.    */
 #include <inttypes.h>
 #include "cli/cli.h"
-#include "cli/clock.h"
+#include "cli/measure/clock.h"
 #include "opt/pass.h"
 
 /* ---- the passes of a driver ------------------------------------------------------ */

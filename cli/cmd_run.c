@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "cli/cli.h"
-#include "cli/clock.h"
+#include "cli/measure/clock.h"
 #include "cli/engine.h"
-#include "cli/profile.h"
-#include "cli/sample.h"
-#include "cli/show.h"
-#include "cli/spec.h"
-#include "cli/tensor_file.h"
+#include "cli/measure/profile.h"
+#include "cli/measure/sample.h"
+#include "cli/value/show.h"
+#include "cli/value/spec.h"
+#include "cli/file/tensor_file.h"
 #include "cli/watch.h"
-#include "cli/memory.h"
+#include "cli/measure/memory.h"
 #include <rvm/rvm.h>
 
 typedef struct {

@@ -4,8 +4,8 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "base/map.h"
-#include "cli/show.h"
-#include "cli/train_text.h"
+#include "cli/value/show.h"
+#include "cli/train/text.h"
 #include "parser/parser.h"
 
 #define O(name, arg, help, kind, field)                                                            \

@@ -3,7 +3,7 @@
 #define RVM_TESTS_FUZZ_TENSORS_H
 #include <stdlib.h>
 #include "base/checked.h"
-#include "cli/tensor_file.h"
+#include "cli/file/tensor_file.h"
 
 /* Shape, count and bytes agree (every byte is read), bools are 0 or 1. */
 static inline void check_tensor(const Tensor *t) {

@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 #include "cli/cli.h"
-#include "cli/element.h"
+#include "cli/value/element.h"
 #include "cli/native.h"
-#include "cli/show.h"
-#include "cli/spec.h"
+#include "cli/value/show.h"
+#include "cli/value/spec.h"
 
 /* ---- running ------------------------------------------------------------------------ */
 static const char *run_entry(rvm_program *p, rvm_instance *vm, const GProgram *g, TensorSet *out) {
@@ -46,7 +46,8 @@ static void run_fixed(Native *native, rvm_program *p, rvm_instance *vm, const GP
   native_specialise_now(native, false);
   bool same = !error == !out->error && (!error || !strcmp(error, out->error));
   if (same && !error) same = same_bits(&out->out, &again);
-  if (!same) out->error = str_fmt("other bits with %u versions of kernels", native_versions(native));
+  if (!same)
+    out->error = str_fmt("other bits with %u versions of kernels", native_versions(native));
 }
 
 static bool run_all(const Way *w, rvm_program *p, const uint8_t *image, size_t size,

@@ -1,7 +1,7 @@
 /* engines.h -- a file of programs compiled one way, and the results.          */
 #ifndef RVM_TESTS_RANDOM_ENGINES_H
 #define RVM_TESTS_RANDOM_ENGINES_H
-#include "cli/tensor_file.h"
+#include "cli/file/tensor_file.h"
 #include "tests/random/gen.h"
 
 /* passes: NULL for those of the level; quick: as in NativeOptions; fixed: run again with kernels

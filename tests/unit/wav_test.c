@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
-#include "cli/tensor_file.h"
-#include "cli/wav.h"
+#include "cli/file/tensor_file.h"
+#include "cli/file/wav.h"
 
 typedef struct {
   int kind, channels, rate, bits;
