@@ -112,7 +112,9 @@ static Role role_of(const Expr *e) {
   if (e->kind != EX_Call || e->Call.callee.kind != ATOM_Op || e->n_oblige) return ROLE_Other;
   if (is_named(e, conv)) return conv_role(e);
   if (is_named(e, bias)) return attr_int(e->Call.op_attrs, "axis") == 1 ? ROLE_Bias : ROLE_Other;
-  if (is_named(e, pool)) return is_layout(e, "layout", "NCHW") ? ROLE_Pool : ROLE_Other;
+  if (is_named(e, pool))
+    return is_layout(e, "layout", "NCHW") && is_layout(e, "out_layout", "NCHW") ? ROLE_Pool
+                                                                                : ROLE_Other;
   if (is_named(e, reduce)) return over_pixels(e) ? ROLE_Reduce : ROLE_Other;
   return by_elements(e->Call.callee.op) ? ROLE_Elements : ROLE_Other;
 }
@@ -234,7 +236,10 @@ static Attrs new_attrs(const Layouts *l, const Binding *b) {
     list = with_attr(m, e, list, "data_layout", text_val(from));
     return with_attr(m, e, list, "out_layout", text_val(to));
   case ROLE_Bias: return with_attr(m, e, list, "axis", int_val(3));
-  case ROLE_Pool: return with_attr(m, e, list, "layout", text_val(true));
+  case ROLE_Pool:
+    list = with_attr(m, e, list, "layout", text_val(true));
+    if (is_layout(e, "out_layout", "")) return list;
+    return with_attr(m, e, list, "out_layout", text_val(true));
   case ROLE_Reduce: return with_attr(m, e, list, "axis", pixel_axes());
   default: return list;
   }

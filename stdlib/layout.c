@@ -39,6 +39,27 @@ bool layout_want(Rel *r, const char *attr, const char *text, const char *letters
   return true;
 }
 
+bool layout_of_operand(Rel *r, int i, const Layout *l) {
+  if (!rel_want_rank(r, i, l->n)) return false;
+  TensorTy x = rel_tensor(r, i);
+  for (int a = 0; a < l->n; a++)
+    if (l->axis[a].inner && !rel_same_dim(r, x.dim[a], dim_const(rel_dims(r), l->axis[a].inner),
+                                          "an inner axis and its extent in the layout"))
+      return false;
+  return true;
+}
+
+bool layout_whole(Rel *r, const Layout *l, const char *letters, const Dim *extent) {
+  DimTab *t = rel_dims(r);
+  for (int i = 0; letters[i]; i++) {
+    int64_t f = layout_factor(l, letters[i]);
+    if (f > 1 && !rel_same_dim(r, dim_mod(t, extent[i], dim_const(t, f)), dim_const(t, 0),
+                               "an extent modulo its block in the layout and zero"))
+      return false;
+  }
+  return true;
+}
+
 int64_t layout_factor(const Layout *l, char letter) {
   for (int i = 0; i < l->n; i++)
     if (l->axis[i].letter == letter && l->axis[i].inner) return l->axis[i].inner;
@@ -68,6 +89,17 @@ void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logica
        e = logical[strchr(letters, a.letter) - letters];
     out[i] = a.inner ? kb_fmod(k->b, e, f) : kb_fdiv(k->b, e, f);
   }
+}
+
+bool window_want(Rel *r, const char *name, int n, int64_t least) {
+  const OpAttrVal *v = opattr(rel_attrs(r), name);
+  if (v->n > 1 && v->n != n)
+    return rel_error(r, "%s has %d values; it takes 1 or %d", name, v->n, n);
+  for (int i = 0; i < v->n; i++)
+    if (v->ints[i] < least || v->ints[i] > (int64_t)1 << 31)
+      return rel_error(r, "%s must be at least %lld and at most 2^31, found %lld", name,
+                       (long long)least, (long long)v->ints[i]);
+  return true;
 }
 
 void window_ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out) {

@@ -16,6 +16,10 @@ bool layout_parse(const char *text, Layout *out);
 /* The same, reporting against attribute attr, and demanding that exactly the
  * letters of `letters` occur. */
 bool layout_want(Rel *r, const char *attr, const char *text, const char *letters, Layout *out);
+/* Operand i has as many axes as l, and inner parts of their sizes; else an error. */
+bool layout_of_operand(Rel *r, int i, const Layout *l);
+/* Logical extents are whole blocks of l; else an error. */
+bool layout_whole(Rel *r, const Layout *l, const char *letters, const Dim *extent);
 int64_t layout_factor(const Layout *l, char letter);             /* 1 if not split */
 /* Logical extent of letter in a shape laid out as l. */
 Dim  layout_extent(DimTab *t, const Layout *l, const Dim *dim, char letter);
@@ -26,6 +30,8 @@ void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logica
 
 /* ---- windows: strides, padding and their like ---------------------------------- */
 enum { MAX_SPATIAL = 3 };
+/* Has the attribute no value, one or n, each in [least, 2^31]?  Else an error. */
+bool window_want(Rel *r, const char *name, int n, int64_t least);
 /* n values of an attribute: a lone one stands for all, an empty list for dflt. */
 void window_ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out);
 /* padding: one value for all, one per dimension, or all before then all after;

@@ -39,6 +39,15 @@ static Conv read_conv(const OpDef *op, const OpAttrs *a, bool *padding_ok) {
   return c;
 }
 
+static bool windows_ok(Rel *r, const Conv *c) {
+  int64_t most = (int64_t)1 << 31;
+  for (int i = 0; i < c->n; i++)
+    if (c->before[i] < 0 || c->after[i] < 0 || c->before[i] > most || c->after[i] > most)
+      return rel_error(r, "padding must be at least 0 and at most 2^31");
+  return window_want(r, "strides", c->n, 1) && window_want(r, "dilation", c->n, 1) &&
+         window_want(r, "kernel_size", c->n, 0);
+}
+
 static bool check_conv(Rel *r, Conv *c) {
   bool ok;
   const OpAttrs *a = rel_attrs(r);
@@ -53,11 +62,8 @@ static bool check_conv(Rel *r, Conv *c) {
     return false;
   if (c->groups < 1)
     return rel_error(r, "groups must be at least 1, found %lld", (long long)c->groups);
-  for (int i = 0; i < c->n; i++)
-    if (c->stride[i] < 1 || c->dilation[i] < 1 || c->before[i] < 0 || c->after[i] < 0)
-      return rel_error(r, "strides and dilation must be at least 1 and padding at least 0");
   bool quantized = is_quantized(rel_op(r));
-  return rel_want_rank(r, 0, c->x.n) && rel_want_rank(r, 1, c->w.n) &&
+  return windows_ok(r, c) && layout_of_operand(r, 0, &c->x) && layout_of_operand(r, 1, &c->w) &&
          (quantized ? rel_want_class(r, 1, "iu") : rel_same_dtype(r, 0, 1)) &&
          rel_want_class(r, 0, quantized ? "iu" : "fiu");
 }
@@ -110,6 +116,7 @@ bool conv_rel(Rel *r) {
     logical[2 + i] = dim_add(t, dim_div(t, dim_sub(t, padded, reach), dim_const(t, c.stride[i])),
                              dim_const(t, 1));
   }
+  if (!layout_whole(r, &c.y, c.data, logical)) return false;
   layout_shape(t, &c.y, c.data, logical, out);
   return rel_result(r, out_dtype(rel_attrs(r), x.dtype), c.y.n, out);
 }
@@ -249,15 +256,17 @@ bool conv_transpose_rel(Rel *r) {
   Dim logical[MAX_SPATIAL + 2], k[MAX_SPATIAL], out[MAX_RANK];
   Dim g = dim_const(t, c.groups), in = layout_extent(t, &c.w, w.dim, io ? 'I' : 'O');
   Dim o = dim_mul(t, layout_extent(t, &c.w, w.dim, io ? 'O' : 'I'), g);
+  if (!window_want(r, "output_padding", c.n, 0)) return false;
   window_ints(a, "output_padding", c.n, 0, c.out_pad);
   for (int i = 0; i < c.n; i++) k[i] = layout_extent(t, &c.w, w.dim, c.data[2 + i]);
   if (!rel_same_dim(r, layout_extent(t, &c.x, x.dim, 'C'), in,
                     "the channels of data and the input channels of the weight") ||
+      !rel_same_dim(r, dim_mod(t, in, g), dim_const(t, 0),
+                    "the input channels modulo groups and zero") ||
       !check_given(r, &c, o, k))
     return false;
   logical[0] = layout_extent(t, &c.x, x.dim, 'N'), logical[1] = o;
   for (int i = 0; i < c.n; i++) {
-    if (c.out_pad[i] < 0) return rel_error(r, "output_padding must be at least 0");
     Dim e = dim_sub(t, layout_extent(t, &c.x, x.dim, c.data[2 + i]), dim_const(t, 1));
     e = dim_add(t, dim_mul(t, e, dim_const(t, c.stride[i])),
                 dim_const(t, c.out_pad[i] + 1 - c.before[i] - c.after[i]));
@@ -265,6 +274,7 @@ bool conv_transpose_rel(Rel *r) {
     if (!rel_at_least(r, e, dim_const(t, 0), "the output's extent and zero")) return false;
     logical[2 + i] = e;
   }
+  if (!layout_whole(r, &c.y, c.data, logical)) return false;
   layout_shape(t, &c.y, c.data, logical, out);
   return rel_result(r, out_dtype(a, x.dtype), c.y.n, out);
 }
@@ -318,41 +328,59 @@ bool conv_transpose_lower(OpPlan *p) {
  * pad] */
 /* Here kernel_layout is that of grad and out_layout that of the result, as
  * TVM's gradient writes them; either may be left at its default. */
-static bool read_backward(const OpDef *op, const OpAttrs *a, Conv *c) {
+typedef struct {
+  const char *grad, *result;
+} BackLayouts;
+static BackLayouts back_layouts(const OpAttrs *a, const Conv *c) {
+  const char *kernel = text_or(a, "kernel_layout", c->kernel);
+  return (BackLayouts){strchr(kernel, 'N') ? kernel : text_or(a, "data_layout", c->data),
+                       text_or(a, "out_layout", strchr(kernel, 'O') ? kernel : c->kernel)};
+}
+static Conv read_backward(const OpDef *op, const OpAttrs *a, bool *padding_ok) {
+  Conv c = read_conv(op, a, padding_ok);
+  BackLayouts l = back_layouts(a, &c);
+  layout_parse(l.grad, &c.y);
+  layout_parse(l.result, &c.w);
+  return c;
+}
+
+static bool check_backward(Rel *r, Conv *c) {
   bool ok;
-  *c = read_conv(op, a, &ok);
-  const char *kernel = text_or(a, "kernel_layout", c->kernel),
-             *out = text_or(a, "out_layout", c->kernel);
-  ok &= layout_parse(strchr(kernel, 'N') ? kernel : text_or(a, "data_layout", c->data), &c->y);
-  ok &= layout_parse(strchr(out, 'O') ? out : strchr(kernel, 'O') ? kernel : c->kernel, &c->w);
-  return ok && c->groups > 0 && c->x.n >= 4 && c->y.n >= 4 && c->w.n >= 4;
+  const OpAttrs *a = rel_attrs(r);
+  *c = read_backward(rel_op(r), a, &ok);
+  BackLayouts l = back_layouts(a, c);
+  if (!ok || c->groups < 1) return rel_error(r, "padding or groups is not valid");
+  return layout_want(r, "data_layout", text_or(a, "data_layout", c->data), c->data, &c->x) &&
+         layout_want(r, "kernel_layout", l.grad, c->data, &c->y) &&
+         layout_want(r, "out_layout", l.result, c->kernel, &c->w) && windows_ok(r, c) &&
+         layout_of_operand(r, 0, &c->y) && layout_of_operand(r, 1, &c->x) &&
+         rel_same_dtype(r, 0, 1) && rel_want_class(r, 0, "f");
 }
 
 static bool rel_backward_weight(Rel *r) {
   Conv c;
-  if (!read_backward(rel_op(r), rel_attrs(r), &c))
-    return rel_error(r, "padding, groups or a layout is not valid");
-  if (!rel_want_rank(r, 0, c.y.n) || !rel_want_rank(r, 1, c.x.n) || !rel_same_dtype(r, 0, 1) ||
-      !rel_want_class(r, 0, "f"))
-    return false;
+  if (!check_backward(r, &c)) return false;
   DimTab *t = rel_dims(r);
   const OpAttrVal *ks = opattr(rel_attrs(r), "kernel_size");
   TensorTy dy = rel_tensor(r, 0), x = rel_tensor(r, 1);
-  Dim logical[MAX_SPATIAL + 2], out[MAX_RANK], g = dim_const(t, c.groups);
-  if (!ks->given || ks->none || ks->n < c.n) return rel_error(r, "kernel_size must be given");
+  Dim logical[MAX_SPATIAL + 2], out[MAX_RANK], g = dim_const(t, c.groups), none = dim_const(t, 0);
+  Dim o = layout_extent(t, &c.y, dy.dim, 'C'), in = layout_extent(t, &c.x, x.dim, 'C');
+  if (!ks->given || ks->none || !ks->n) return rel_error(r, "kernel_size must be given");
   if (!rel_same_dim(r, layout_extent(t, &c.y, dy.dim, 'N'), layout_extent(t, &c.x, x.dim, 'N'),
-                    "the batches of grad and of data"))
+                    "the batches of grad and of data") ||
+      !rel_same_dim(r, dim_mod(t, o, g), none, "the channels of grad modulo groups and zero") ||
+      !rel_same_dim(r, dim_mod(t, in, g), none, "the channels of data modulo groups and zero"))
     return false;
-  logical[0] = layout_extent(t, &c.y, dy.dim, 'C');
-  logical[1] = dim_div(t, layout_extent(t, &c.x, x.dim, 'C'), g);
-  for (int i = 0; i < c.n; i++) logical[2 + i] = dim_const(t, ks->ints[i]);
+  logical[0] = o, logical[1] = dim_div(t, in, g);
+  for (int i = 0; i < c.n; i++) logical[2 + i] = dim_const(t, ks->ints[ks->n == 1 ? 0 : i]);
+  if (!layout_whole(r, &c.w, c.kernel, logical)) return false;
   layout_shape(t, &c.w, c.kernel, logical, out);
   return rel_result(r, out_dtype(rel_attrs(r), x.dtype), c.w.n, out);
 }
 
 static bool lower_backward_weight(OpPlan *p) {
-  Conv c;
-  read_backward(p->op, p->attrs, &c);
+  bool ok;
+  Conv c = read_backward(p->op, p->attrs, &ok);
   DimTab *t = p->cx->dims;
   OpOperand *go = plan_operand(p, 0), *xo = plan_operand(p, 1),
             *wo = plan_operand(p, plan_result(p, 0));

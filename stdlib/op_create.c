@@ -218,10 +218,13 @@ static bool bind_length(OpPlan *p, Dim len) {
   relkit_bind_dim(p, len, vec, 0);
   return true;
 }
-/* start + i * step in the result's type, halves in float32. */
+/* start + i * step in the result's type, halves in float32; integers in float64 where one of
+ * the numbers is a float. */
 static bool lower_arange(OpPlan *p) {
   OpOperand *o = plan_operand(p, plan_result(p, 0));
-  DType to = o->dtype, t = dtype_is_float(to) ? relkit_acc(to) : DT_i64;
+  bool exact =
+      arange_exact(plan_operand(p, 0)->dtype, plan_operand(p, 1)->dtype, plan_operand(p, 2)->dtype);
+  DType to = o->dtype, t = dtype_is_float(to) ? relkit_acc(to) : exact ? DT_i64 : DT_f64;
   int64_t known;
   if (!dim_is_const(o->dim[0], &known) && !bind_length(p, o->dim[0])) return false;
   OpK k = opk_begin(p, "arange");

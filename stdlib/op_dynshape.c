@@ -266,7 +266,7 @@ static bool rel_dyn_expand(Rel *r) {
   TensorTy x = rel_tensor(r, 0), a = rel_tensor(r, 1);
   int64_t n = attr_int(rel_attrs(r), "num_newaxis");
   DimTab *t = rel_dims(r);
-  if (n < 0 || x.rank + n > MAX_RANK)
+  if (n < 0 || n > MAX_RANK - x.rank)
     return rel_error(r, "num_newaxis must be in [0, %d], found %lld", MAX_RANK - x.rank,
                      (long long)n);
   if (!rel_want_class(r, 1, "iu")) return false;

@@ -112,7 +112,7 @@ static bool check_resize(Rel *r, Resize *s) {
     if (layout_factor(&l, spatial_letters[n][i]) != 1)
       return rel_error(r, "layout must not split axis %c", spatial_letters[n][i]);
   *s = read_resize(a);
-  return rel_want_rank(r, 0, s->layout.n) && rel_want_class(r, 0, "fiu");
+  return layout_of_operand(r, 0, &s->layout) && rel_want_class(r, 0, "fiu");
 }
 
 /* ---- extents ---- */

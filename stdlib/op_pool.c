@@ -36,6 +36,14 @@ static bool read_pool(const OpDef *op, const OpAttrs *a, Pool *c) {
   return ok;
 }
 
+/* The result has the data's layout: another out_layout is refused. */
+static bool want_layout(Rel *r, Pool *c) {
+  const char *text = attr_str(rel_attrs(r), "layout"), *out = attr_str(rel_attrs(r), "out_layout");
+  if (!layout_want(r, "layout", text, c->letters, &c->l)) return false;
+  if (!out || !*out || !strcmp(out, text)) return true;
+  return rel_error(r, "out_layout must be the layout of the data, %s, found %s", text, out);
+}
+
 static Dim letter_extent(DimTab *t, const Pool *c, const Dim *dim, int i) {
   return layout_extent(t, &c->l, dim, c->letters[i]);
 }
@@ -49,16 +57,21 @@ static Dim pooled(DimTab *t, const Pool *c, int i, Dim extent) {
   return dim_min(t, all, dim_ceildiv(t, dim_add(t, extent, dim_const(t, c->before[i])), s));
 }
 
+static bool windows_ok(Rel *r, const Pool *c) {
+  int64_t most = (int64_t)1 << 31;
+  for (int i = 0; i < c->n; i++)
+    if (c->before[i] < 0 || c->after[i] < 0 || c->before[i] > most || c->after[i] > most)
+      return rel_error(r, "padding must be at least 0 and at most 2^31");
+  return window_want(r, "pool_size", c->n, 1) && window_want(r, "strides", c->n, 1) &&
+         window_want(r, "dilation", c->n, 1);
+}
+
 static bool rel_pool(Rel *r) {
   Pool c;
   if (!read_pool(rel_op(r), rel_attrs(r), &c))
     return rel_error(r, "layout or padding is not valid");
-  for (int i = 0; i < c.n; i++)
-    if (c.size[i] < 1 || c.stride[i] < 1 || c.dilation[i] < 1 || c.before[i] < 0 || c.after[i] < 0)
-      return rel_error(r,
-                       "pool_size, strides and dilation must be at least 1 and padding at least 0");
-  if (!layout_want(r, "layout", attr_str(rel_attrs(r), "layout"), c.letters, &c.l) ||
-      !rel_want_rank(r, 0, c.l.n) || !rel_want_class(r, 0, c.avg ? "fiu" : "fiu"))
+  if (!windows_ok(r, &c)) return false;
+  if (!want_layout(r, &c) || !layout_of_operand(r, 0, &c.l) || !rel_want_class(r, 0, "fiu"))
     return false;
   TensorTy x = rel_tensor(r, 0);
   DimTab *t = rel_dims(r);
@@ -72,6 +85,7 @@ static bool rel_pool(Rel *r) {
       return false;
     logical[2 + i] = pooled(t, &c, i, e);
   }
+  if (!layout_whole(r, &c.l, c.letters, logical)) return false;
   layout_shape(t, &c.l, c.letters, logical, out);
   return rel_result(r, x.dtype, x.rank, out);
 }
@@ -155,9 +169,9 @@ static bool lower_pool(OpPlan *p) {
 static bool rel_adaptive(Rel *r) {
   Pool c = {0};
   const OpDef *op = rel_op(r);
-  if (!read_layout(op, rel_attrs(r), &c) ||
-      !layout_want(r, "layout", attr_str(rel_attrs(r), "layout"), c.letters, &c.l) ||
-      !rel_want_rank(r, 0, c.l.n) || !rel_want_class(r, 0, c.avg ? "f" : "fiu"))
+  read_layout(op, rel_attrs(r), &c);
+  if (!want_layout(r, &c) || !layout_of_operand(r, 0, &c.l) ||
+      !rel_want_class(r, 0, c.avg ? "f" : "fiu"))
     return false;
   TensorTy x = rel_tensor(r, 0);
   DimTab *t = rel_dims(r);
@@ -167,12 +181,10 @@ static bool rel_adaptive(Rel *r) {
     for (int i = 0; i < c.n; i++) logical[2 + i] = dim_const(t, 1);
   } else {
     const OpAttrVal *v = opattr(rel_attrs(r), "output_size");
-    for (int i = 0; i < c.n && v->n; i++) {
-      int64_t s = v->ints[v->n == 1 ? 0 : i < v->n ? i : v->n - 1];
-      if (s < 1) return rel_error(r, "output_size must be at least 1, found %lld", (long long)s);
-      logical[2 + i] = dim_const(t, s);
-    }
+    if (!window_want(r, "output_size", c.n, 1)) return false;
+    for (int i = 0; i < c.n && v->n; i++) logical[2 + i] = dim_const(t, v->ints[v->n == 1 ? 0 : i]);
   }
+  if (!layout_whole(r, &c.l, c.letters, logical)) return false;
   layout_shape(t, &c.l, c.letters, logical, out);
   return rel_result(r, x.dtype, x.rank, out);
 }
@@ -229,19 +241,17 @@ static bool rel_pool_grad(Rel *r) {
   Pool c;
   if (!read_pool(rel_op(r), rel_attrs(r), &c))
     return rel_error(r, "layout or padding is not valid");
-  for (int i = 0; i < c.n; i++)
-    if (c.size[i] < 1 || c.stride[i] < 1)
-      return rel_error(r, "pool_size and strides must be at least 1");
   TensorTy x = rel_tensor(r, 1), g = rel_tensor(r, 0);
   DimTab *t = rel_dims(r);
-  if (!rel_want_rank(r, 1, c.l.n) || !rel_want_rank(r, 0, c.l.n) || !rel_same_dtype(r, 0, 1) ||
-      !rel_want_class(r, 0, "f"))
+  if (!windows_ok(r, &c) || !want_layout(r, &c) || !layout_of_operand(r, 1, &c.l) ||
+      !layout_of_operand(r, 0, &c.l) || !rel_same_dtype(r, 0, 1) || !rel_want_class(r, 0, "f"))
     return false;
-  for (int i = 0; i < c.n; i++)
-    if (!rel_same_dim(r, letter_extent(t, &c, g.dim, 2 + i),
-                      pooled(t, &c, i, letter_extent(t, &c, x.dim, 2 + i)),
+  for (int i = 0; i < c.n + 2; i++) {
+    Dim e = letter_extent(t, &c, x.dim, i), want = i < 2 ? e : pooled(t, &c, i - 2, e);
+    if (!rel_same_dim(r, letter_extent(t, &c, g.dim, i), want,
                       "the extents of grad and of the pooled data"))
       return false;
+  }
   return rel_result(r, x.dtype, x.rank, x.dim);
 }
 
@@ -353,7 +363,7 @@ static bool lower_avg_grad(OpPlan *p) {
       {"strides", A_Ints, "[1]", "step of the window"},                                            \
       {"dilation", A_Ints, "[1]", "distance between cells of the window"},                         \
       {"padding", A_Ints, "[0]", "one value, one per axis, or all before then all after"},         \
-      {"layout", A_Str, layout_, "axes of data"}, {"out_layout", A_Ignored, "", ""},               \
+      {"layout", A_Str, layout_, "axes of data"}, {"out_layout", A_Str, "", "that of data"},       \
       {"ceil_mode", A_Bool, "False", "round the number of windows up"}, {                          \
     "count_include_pad", A_Bool, "False", "average over the padding too"                           \
   }
@@ -419,7 +429,7 @@ GRAD(nn_avg_pool2d_grad, "nn.avg_pool2d_grad",
       .args = {{"data", "batch, channels, space", false}},                                         \
       .attrs = {{"output_size", A_Ints, "[]", "extents of the result; those of data if empty"},    \
                 {"layout", A_Str, layout_, "axes of data"},                                        \
-                {"out_layout", A_Ignored, "", ""}},                                                \
+                {"out_layout", A_Str, "", "that of data"}},                                        \
       .flags = OP_PURE | OP_TOTAL_STATIC,                                                          \
       .pattern = PAT_OutFusable,                                                                   \
       .rel = rel_adaptive,                                                                         \

@@ -127,6 +127,12 @@ static KE rescale(KB *b, KE x, KE scale, KE zero, KE to_scale, KE to_zero) {
 /* ---- quantize, dequantize ---- */
 static bool is_quantized(DType t) { return dtype_is_int(t) && dtype_bytes(t) <= 4; }
 
+static bool want_quantized(Rel *r, int arg) {
+  DType t = rel_tensor(r, arg).dtype;
+  return is_quantized(t) || rel_error(r, "%s must be integers of at most 32 bits, found %s",
+                                      rel_op(r)->args[arg].name, dtype_name(t));
+}
+
 static bool rel_quantize(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   DType to = opattr(rel_attrs(r), "out_dtype")->dtype;
@@ -221,9 +227,8 @@ static bool rel_binary(Rel *r) {
   TensorTy a = rel_tensor(r, 0), b = rel_tensor(r, 1);
   int la, ra, rank;
   Dim out[MAX_RANK];
-  if (!rel_want_class(r, 0, "iu") || !rel_same_dtype(r, 0, 1) ||
-      !axis_of(r, "lhs_axis", a.rank, &la) || !axis_of(r, "rhs_axis", b.rank, &ra) ||
-      !rel_broadcast(r, a, b, &rank, out))
+  if (!want_quantized(r, 0) || !rel_same_dtype(r, 0, 1) || !axis_of(r, "lhs_axis", a.rank, &la) ||
+      !axis_of(r, "rhs_axis", b.rank, &ra) || !rel_broadcast(r, a, b, &rank, out))
     return false;
   for (int i = 2; i < 8; i++) {
     const char *classes = i & 1 ? "iu" : "f";
@@ -262,9 +267,9 @@ static bool lower_binary(OpPlan *p) {
 enum { HARDSWISH = S_COUNT, LEAKY };
 static bool rel_unary(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
-  return rel_want_class(r, 0, "iu") && relkit_want_scalar(r, 1, "f") &&
-         relkit_want_scalar(r, 2, "iu") && relkit_want_scalar(r, 3, "f") &&
-         relkit_want_scalar(r, 4, "iu") && rel_result(r, x.dtype, x.rank, x.dim);
+  return want_quantized(r, 0) && relkit_want_scalar(r, 1, "f") && relkit_want_scalar(r, 2, "iu") &&
+         relkit_want_scalar(r, 3, "f") && relkit_want_scalar(r, 4, "iu") &&
+         rel_result(r, x.dtype, x.rank, x.dim);
 }
 static KE apply_unary(OpK *k, const KE *x, const void *ud) {
   const OpPlan *p = ud;

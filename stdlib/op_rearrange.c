@@ -22,11 +22,8 @@ static bool rel_layout(Rel *r) {
   Dim extent[MAX_RANK], out[MAX_RANK];
   if (!layout_parse(from, &src)) return rel_error(r, "src_layout=\"%s\" is not a layout", from);
   outer_letters(&src, letters);
-  if (!layout_want(r, "dst_layout", to, letters, &dst) || !rel_want_rank(r, 0, src.n)) return false;
-  for (int i = 0; i < src.n; i++)
-    if (src.axis[i].inner && !rel_same_dim(r, x.dim[i], dim_const(t, src.axis[i].inner),
-                                           "an inner axis of data and its extent in src_layout"))
-      return false;
+  if (!layout_want(r, "dst_layout", to, letters, &dst) || !layout_of_operand(r, 0, &src))
+    return false;
   for (int i = 0; letters[i]; i++) extent[i] = layout_extent(t, &src, x.dim, letters[i]);
   layout_shape(t, &dst, letters, extent, out);
   return rel_result(r, x.dtype, dst.n, out);

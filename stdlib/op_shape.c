@@ -178,7 +178,7 @@ static bool rel_expand_dims(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int64_t axis = attr_int(rel_attrs(r), "axis"), n = attr_int(rel_attrs(r), "num_newaxis");
   Dim out[MAX_RANK];
-  if (n < 0 || x.rank + n > MAX_RANK)
+  if (n < 0 || n > MAX_RANK - x.rank)
     return rel_error(r, "num_newaxis must be in [0, %d], found %lld", MAX_RANK - x.rank,
                      (long long)n);
   if (axis < -x.rank - 1 || axis > x.rank)
