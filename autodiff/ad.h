@@ -18,6 +18,8 @@ typedef struct TyEnv { TyVar *var; Type *type; const struct TyEnv *up; } TyEnv;
 typedef struct Twin Twin;
 typedef struct Dual Dual;
 typedef struct { Type *type;  Span at;  const char *why; } Unknown;
+typedef struct { Map known;  VEC(uint64_t) open;  int depth; } Answers;
+typedef struct DefPath { const DataDef *def;  const struct DefPath *up; } DefPath;
 typedef struct AD {
   Module *m;  IrCtx *cx;  Diags *d;
   Map bound;                        /* Var -> Expr it is bound to, in the whole module */
@@ -30,8 +32,9 @@ typedef struct AD {
   Map made_of;                      /* DataDef made here -> DataDef it is for          */
   Map helper;                       /* key -> Global                                   */
   Map twin_at;  VEC(Twin *) twins;  int done;
-  Map intrinsic, special;           /* of a DataDef and a mask: answers of types.c      */
+  Answers intrinsic, special;       /* of a DataDef and a mask: types.c                 */
   int errors, n_forms;  Span span;
+  const DefPath *within;            /* data types of which something is being made       */
   VEC(Unknown) unknown;             /* functions that are not known where they should be */
   VEC(Type *) copied;  VEC(Unknown) written;   /* contents of refs (outside.c)           */
   Map *warm;  bool again;           /* contents that have derivatives; one was found late */
@@ -55,6 +58,10 @@ Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
 /* A data type of a new name, and a constructor of its n_ctors at most. */
 DataDef *ad_new_def(AD *ad, const char *want, Span at);
 Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors);
+/* Are so many instances of def in the making that they will not end?  ad_larger: of ad->within,
+ * and that is an error. */
+bool  ever_larger(const DefPath *path, const DataDef *def);
+bool  ad_larger(AD *ad, const DataDef *def);
 Sym   ad_key(AD *ad, const char *what, Type *t);
 bool  ad_has_vars(Type *t);                           /* type variables           */
 bool  ad_is_function(Type *t);                        /* a function, or data for functions (values.h) */

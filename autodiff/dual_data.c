@@ -98,6 +98,7 @@ static Atom helper(AD *ad, Help h, Type *t) {
   Sym key = ad_key(ad, help_name[h], t);
   Global *g = map_get(&ad->helper, map_ptr(key));
   if (g) return atom_global(g, ad->span);
+  if (ad_larger(ad, t->data.def)) return (Atom){.kind = ATOM_Poison};
   Type *dual = ad_forward(ad, t), *step = diff_cotangent(t);
   bool from_dual = h == HELP_Drop || h == HELP_Step;
   Fn *f = NEW(Fn);
@@ -110,6 +111,8 @@ static Atom helper(AD *ad, Help h, Type *t) {
   f->param[1] = ad_var(ad, "dx", step);
   f->ret = h == HELP_Drop ? t : h == HELP_Step ? step : dual;
   BlockBuilder bb = {0};
+  DefPath path = {t->data.def, ad->within};
+  ad->within = &path;
   Cases c = cases_of(ad, var_atom(ad, f->param[0]));
   for (int k = 0; k < t->data.def->n_ctors; k++)
     if (h == HELP_Join)
@@ -117,5 +120,6 @@ static Atom helper(AD *ad, Help h, Type *t) {
     else
       map_case(ad, &c, h, t, t->data.def->ctor[k]);
   f->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  ad->within = path.up;
   return atom_global(g, ad->span);
 }

@@ -190,6 +190,7 @@ static Atom helper(AD *ad, Help h, Type *t) {
   t = nameless(ad, t);
   Sym key = ad_key(ad, help_name[h], t);
   Global *g = map_get(&ad->helper, map_ptr(key));
+  if (!g && ad_larger(ad, t->data.def)) return (Atom){.kind = ATOM_Poison};
   if (!g) {
     Type *plain = nameless(ad, ad_dual(ad, t)), *tan = ad_tan(ad, t);
     Type *cot = diff_cotangent(t);
@@ -204,7 +205,10 @@ static Atom helper(AD *ad, Help h, Type *t) {
     f->ret = h == HELP_Out ? cot : tan;
     BlockBuilder bb = {0};
     Atom dx = f->n == 2 ? var_atom(ad, f->param[1]) : var_atom(ad, f->param[0]);
+    DefPath path = {t->data.def, ad->within};
+    ad->within = &path;
     Atom r = helper_body(ad, &bb, h, t, var_atom(ad, f->param[0]), dx);
+    ad->within = path.up;
     f->body = bb_done(&bb, r, ad->span);
   }
   return atom_global(g, ad->span);

@@ -88,18 +88,30 @@ static Sym mask_key(AD *ad, const DataDef *def, uint64_t mask) {
   return sym(ad->cx->syms, str_fmt("%s %llx", def->name, (unsigned long long)mask));
 }
 
+/* What was found of types within this one while it was being asked about holds only
+ * if it is so: true for any of them says nothing of the others. */
+static void settle(Answers *a, bool yes) {
+  for (int i = 0; i < a->open.n; i++)
+    if ((uintptr_t)map_get(&a->known, a->open.at[i]) == ASKING)
+      map_set(&a->known, a->open.at[i], (void *)(uintptr_t)(yes ? 0 : NO));
+  a->open.n = 0;
+}
+
 /* Has the type of itself, when no more is known of its parameters than that
  * those in mask have a tangent? */
-static bool of_itself(AD *ad, DataDef *def, uint64_t mask, Map *memo, Ask *ask) {
+static bool of_itself(AD *ad, DataDef *def, uint64_t mask, Answers *a, Ask *ask) {
   uint64_t key = map_ptr(mask_key(ad, def, mask));
-  uintptr_t known = (uintptr_t)map_get(memo, key);
+  uintptr_t known = (uintptr_t)map_get(&a->known, key);
   if (known) return known == YES;
-  map_set(memo, key, (void *)ASKING);
+  map_set(&a->known, key, (void *)ASKING);
+  vec_push(&a->open, key);
+  a->depth++;
   Params p = {def, mask};
   bool yes = false;
   for (int c = 0; c < def->n_ctors; c++)
     for (int i = 0; i < def->ctor[c]->n; i++) yes |= ask(ad, def->ctor[c]->field[i], &p);
-  map_set(memo, key, (void *)(uintptr_t)(yes ? YES : NO));
+  if (yes) map_set(&a->known, key, (void *)YES);
+  if (--a->depth == 0) settle(a, yes);
   return yes;
 }
 
@@ -249,6 +261,19 @@ Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c) {
 }
 Ctor *ad_zero_ctor(AD *ad, Type *data) { return type_resolve(ad_tan(ad, data))->data.def->ctor[0]; }
 
+enum { MAX_NESTED = 12 };
+bool ever_larger(const DefPath *path, const DataDef *def) {
+  int n = 0;
+  for (; path; path = path->up) n += path->def == def;
+  return n > MAX_NESTED;
+}
+bool ad_larger(AD *ad, const DataDef *def) {
+  if (!ever_larger(ad->within, def)) return false;
+  if (!ad->errors)
+    ad_fail(ad, def->span, "the fields of %s hold it at ever larger types", def->name);
+  return true;
+}
+
 /* ---- duals ------------------------------------------------------------------------ */
 
 static Type *dual_data(AD *ad, Type *t) {
@@ -261,14 +286,18 @@ static Type *dual_data(AD *ad, Type *t) {
   Sym key = ad_key(ad, "dual", t);
   DataDef *d = map_get(&ad->dual, map_ptr(key));
   if (!d) {
-    const DataDef *of = t->data.def;
+    DataDef *of = t->data.def;
+    if (ad_larger(ad, of)) return t;
     d = new_def(ad, of, "dual");
     map_set(&ad->dual, map_ptr(key), d);
     for (int i = 0; i < of->n_ctors; i++)
       ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
+    DefPath path = {of, ad->within};
+    ad->within = &path;
     for (int i = 0; i < of->n_ctors; i++)
       for (int k = 0; k < of->ctor[i]->n; k++)
         d->ctor[i]->field[k] = ad_dual(ad, ad_field(ad, t, of->ctor[i], k));
+    ad->within = path.up;
   }
   return type_data(d, 0, NULL);
 }

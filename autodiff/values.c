@@ -40,6 +40,7 @@ const char *type_less_extents(Type *t) {
   spell(t, &b);
   return buf_text(&b);
 }
+Sym values_key(const Values *v, Type *t) { return sym(v->ad->cx->syms, type_less_extents(t)); }
 
 bool is_value(const Values *v, Type *t) {
   if (!v->type || !t || type_resolve(t)->kind != TY_Fn) return false;
@@ -58,7 +59,7 @@ bool holds_value(const Values *v, Type *t) {
   case TY_Fn:
     return is_value(v, t) || any_holds(v, t->fn.n, t->fn.param) || holds_value(v, t->fn.ret);
   case TY_Tuple: return any_holds(v, t->tuple.n, t->tuple.at);
-  case TY_Data: return any_holds(v, t->data.n, t->data.arg);
+  case TY_Data: return any_holds(v, t->data.n, t->data.arg) || holds_by_args(v, t);
   case TY_Ref: return holds_value(v, t->ref);
   case TY_Tensor:
   case TY_Var:
@@ -93,13 +94,32 @@ static Type *changed(Type *t, Change *f, const void *ud) {
   return t;
 }
 
-static Type *to_data(const void *ud, Type *t) {
-  const Values *v = ud;
-  t = type_resolve(t);
-  if (is_value(v, t)) return type_data(v->def, 0, NULL);
-  return holds_value(v, t) ? changed(t, to_data, ud) : t;
+typedef struct {
+  const Values *v;
+  const TyEnv *env;
+} ToData;
+
+static Type *to_data(const void *ud, Type *t);
+static Type *split_type(const Split *s, Type *t, const ToData *to) {
+  Type **arg = NEW_N(Type *, t->data.n + 1);
+  int n = 0;
+  for (int i = 0; i < t->data.n; i++)
+    if (s->keep >> i & 1) arg[n++] = to_data(to, t->data.arg[i]);
+  return type_data(s->def, n, arg);
 }
-Type *values_type(const Values *v, Type *t) { return t ? to_data(v, t) : NULL; }
+static Type *to_data(const void *ud, Type *t) {
+  const ToData *to = ud;
+  t = type_resolve(t);
+  Type *is = ad_close(to->v->ad, t, to->env);
+  if (is_value(to->v, is)) return type_data(to->v->def, 0, NULL);
+  const Split *s = split_of(to->v, is);
+  if (s) return split_type(s, t, to);
+  return holds_value(to->v, is) ? changed(t, to_data, ud) : t;
+}
+Type *values_field(const Values *v, Type *t, const TyEnv *env) {
+  return t ? to_data(&(ToData){v, env}, t) : NULL;
+}
+Type *values_type(const Values *v, Type *t) { return values_field(v, t, NULL); }
 
 /* The extents that a and b, the same otherwise, both have. */
 static Type *both(AD *ad, Type *a, Type *b);
@@ -167,12 +187,22 @@ void each_var(Fn *fn, void (*see)(void *ud, Var *v), void *ud) {
   vars_of_fn(&w, fn);
 }
 
+static void join_type(Values *v, Type *t);
+static void join_fields(Values *v, Type *t) {
+  uint64_t key = map_ptr(ad_key(v->ad, "joined", t));
+  if (map_get(&v->joined, key)) return;
+  map_set(&v->joined, key, t);
+  for (int c = 0; c < t->data.def->n_ctors; c++)
+    for (int i = 0; i < t->data.def->ctor[c]->n; i++)
+      join_type(v, ad_field(v->ad, t, t->data.def->ctor[c], i));
+}
 static void join_type(Values *v, Type *t) {
   t = type_resolve(t);
   if (is_value(v, t)) v->joint = both(v->ad, t, v->joint ? v->joint : t);
   for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) join_type(v, t->tuple.at[i]);
   for (int i = 0; t->kind == TY_Data && i < t->data.n; i++) join_type(v, t->data.arg[i]);
   if (t->kind == TY_Ref) join_type(v, t->ref);
+  if (split_of(v, t)) join_fields(v, t);
   if (t->kind != TY_Fn) return;
   for (int i = 0; i < t->fn.n; i++) join_type(v, t->fn.param[i]);
   join_type(v, t->fn.ret);
@@ -213,6 +243,7 @@ typedef struct {
   AD *ad;
   VEC(Type *) found;
   Map seen; /* DataDef and arguments                                  */
+  const DefPath *path;
 } Holds;
 static void functions_in(Holds *h, Type *t) {
   t = type_resolve(t);
@@ -223,12 +254,16 @@ static void functions_in(Holds *h, Type *t) {
     return;
   case TY_Ref: functions_in(h, t->ref); return;
   case TY_Data: {
+    if (ever_larger(h->path, t->data.def)) return;
     Sym key = ad_key(h->ad, "holds", t);
     if (map_get(&h->seen, map_ptr(key))) return;
     map_set(&h->seen, map_ptr(key), t);
+    DefPath at = {t->data.def, h->path};
+    h->path = &at;
     for (int c = 0; c < t->data.def->n_ctors; c++)
       for (int i = 0; i < t->data.def->ctor[c]->n; i++)
         functions_in(h, ad_field(h->ad, t, t->data.def->ctor[c], i));
+    h->path = at.up;
     return;
   }
   case TY_Tensor:
@@ -255,7 +290,7 @@ static void gives_block(void *ud, Block *b) {
 }
 
 static Values values_of(AD *ad, Type *t) {
-  return (Values){.ad = ad, .type = t, .key = t ? type_less_extents(t) : ""};
+  return (Values){.ad = ad, .type = t, .key = t ? type_less_extents(t) : "", .by_args = NEW(Map)};
 }
 
 Type *unknown_function(AD *ad, Type *t) {
@@ -264,6 +299,7 @@ Type *unknown_function(AD *ad, Type *t) {
   for (int i = 0; i < h.found.n; i++) {
     Values v = values_of(ad, h.found.at[i]);
     Gives g = {&v, false};
+    v.by_args = NULL; /* what a form gives in data are functions of its values */
     if (ad_has_vars(h.found.at[i])) continue;
     for (int k = 0; k < ad->m->globals.n; k++) gives_block(&g, ad->m->globals.at[k]->fn->body);
     if (!g.yes) return h.found.at[i];
@@ -273,45 +309,12 @@ Type *unknown_function(AD *ad, Type *t) {
 
 /* ---- all of it -------- */
 
-/* A field fn (A) -> A of data that is used at these functions would need data
- * types made for arguments. */
-typedef struct {
-  const Values *v;
-  Map seen;
-  Type *at;
-} Generic;
-static void generic_in(Generic *g, Type *t) {
-  AD *ad = g->v->ad;
-  t = type_resolve(t);
-  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) generic_in(g, t->tuple.at[i]);
-  if (t->kind == TY_Ref) generic_in(g, t->ref);
-  if (t->kind != TY_Data || !t->data.n) return;
-  Sym key = ad_key(ad, "generic", t);
-  if (map_get(&g->seen, map_ptr(key))) return;
-  map_set(&g->seen, map_ptr(key), t);
-  for (int c = 0; c < t->data.def->n_ctors; c++) {
-    const Ctor *ctor = t->data.def->ctor[c];
-    for (int i = 0; i < ctor->n; i++) {
-      Type *field = type_resolve(ctor->field[i]), *is = ad_field(ad, t, ctor, i);
-      if (field->kind != TY_Var && !holds_value(g->v, field) && is_value(g->v, is)) g->at = t;
-      generic_in(g, is);
-    }
-  }
-}
-static void generic_var(void *ud, Var *v) {
-  if (v->type) generic_in(ud, v->type);
-}
-
 bool values_to_data(AD *ad, Type *t) {
   Values v = values_of(ad, t);
   Module *m = ad->m;
   if (make_instances(&v)) return true;
   if (!t || ad->errors) return false;
-  Generic g = {.v = &v};
-  for (int i = 0; i < m->globals.n; i++) each_var(m->globals.at[i]->fn, generic_var, &g);
-  if (g.at)
-    return ad_fail(ad, ad->span, "functions of type %s in %s, which holds them for any type",
-                   type_text(t), type_text(g.at));
+  if (!find_splits(&v)) return false;
   for (int i = 0; i < m->globals.n; i++) each_var(m->globals.at[i]->fn, join_var, &v);
   values_prepare(&v);
   values_find(&v);
@@ -319,7 +322,9 @@ bool values_to_data(AD *ad, Type *t) {
   if (v.intro.n > MAX_FUNCTIONS)
     return ad_fail(ad, ad->span, "%d functions of type %s could be meant: more than %d", v.intro.n,
                    type_text(t), MAX_FUNCTIONS);
+  make_splits(&v);
   values_make(&v);
+  fill_splits(&v);
   for (int i = 0; i < m->types.n; i++)
     for (int c = 0; c < m->types.at[i]->n_ctors; c++) {
       Ctor *ctor = m->types.at[i]->ctor[c];

@@ -21,6 +21,15 @@ typedef struct {
   bool drop;                        /* the binding of var has no other use       */
 } Intro;
 
+/* Data that holds such functions by its arguments, Box[float64] of
+ * type Box[A] { Box(fn(A) -> A) }: a type of its own, with those parameters that
+ * its fields still speak of. */
+typedef struct {
+  Type *type;                       /* as it was met first                       */
+  DataDef *def;
+  uint64_t keep;                    /* of the parameters                         */
+} Split;
+
 typedef struct {
   AD *ad;
   Type *type;                       /* of these functions, as it was met first; NULL: none */
@@ -33,6 +42,11 @@ typedef struct {
   Map same;                         /* Var -> Var in view that it is another name of */
   Map called;                       /* Var: called, or differentiated            */
   Map bound;                        /* Var -> Expr, new code too                 */
+  Map *by_args;                     /* a type's spelling -> does it hold them by its arguments?
+                                     * NULL: not asked                           */
+  VEC(Split *) split;
+  Map split_at;                     /* a type's spelling -> Split                */
+  Map joined;                       /* a type's text                             */
 } Values;
 
 /* ---- values.c ------------------------------------------------------------------ */
@@ -40,8 +54,11 @@ const char *type_less_extents(Type *t);
 /* Is t the type of these functions?  Does it hold it?  Extents do not matter. */
 bool  is_value(const Values *v, Type *t);
 bool  holds_value(const Values *v, Type *t);
-/* t with data in place of functions. */
+/* t with data in place of functions; of a field, whose parameters env says. */
 Type *values_type(const Values *v, Type *t);
+Type *values_field(const Values *v, Type *t, const TyEnv *env);
+/* t, extents aside. */
+Sym   values_key(const Values *v, Type *t);
 /* Every variable of fn, patterns' and nested ones too. */
 void  each_var(Fn *fn, void (*see)(void *ud, Var *v), void *ud);
 /* Takes definitions away; says how many. */
@@ -59,6 +76,14 @@ void  values_prepare(Values *v);    /* forms and calls of unknown functions: rea
 void  values_find(Values *v);       /* fills v->intro                                      */
 void  values_make(Values *v);       /* the data type, its code and `apply`                */
 void  values_rewrite(Values *v);
+/* ---- values_generic.c -------------------------------------------------------------- */
+/* Does this data, without type variables, hold these functions by its arguments? */
+bool  holds_by_args(const Values *v, Type *data);
+/* What became of such data; NULL: t is none. */
+const Split *split_of(const Values *v, Type *t);
+bool  find_splits(Values *v);       /* all of them; false after reporting          */
+void  make_splits(Values *v);       /* constructors and patterns of the new types  */
+void  fill_splits(Values *v);       /* their fields, when there is data for functions */
 /* ---- instance.c --------------------------------------------------------------------- */
 /* Makes a function of its own for each instance of a polymorphic one in which
  * these functions, or forms of functions of unknown type, are; says how many. */

@@ -45,6 +45,7 @@ typedef struct Ctor {
   int n;  Type **field;            /* over def->var                            */
   Sym *field_name;                 /* NULL, or names for dotted paths          */
   const char *doc;
+  Sym shown;                       /* NULL, or its name for whoever runs the program */
 } Ctor;
 struct DataDef {
   Sym name;  Span span;
@@ -54,6 +55,7 @@ struct DataDef {
   const char *doc;
   bool library;                    /* came from the prelude or an import       */
   bool functions;                  /* made for function values: no gradient is asked of it */
+  const char *shown;               /* NULL, or its type for whoever runs the program */
 };
 
 Type *type_error(void);

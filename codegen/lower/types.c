@@ -172,7 +172,7 @@ static void set_field_names(Lower *L, ICtor *c, const Ctor *k) {
 
 static uint32_t adt(Lower *L, uint64_t at, Type *t) {
   DataDef *def = t->data.def;
-  uint32_t type = data_type(L, at, type_text(t), def->n_ctors, false);
+  uint32_t type = data_type(L, at, def->shown ? def->shown : type_text(t), def->n_ctors, false);
   const TyEnv *env = NULL;
   for (int i = 0; i < def->n_vars && i < t->data.n; i++)
     env = bind(def->var[i], t->data.arg[i], env);
@@ -180,7 +180,7 @@ static uint32_t adt(Lower *L, uint64_t at, Type *t) {
     Ctor *k = def->ctor[c];
     Type **field = NEW_N(Type *, k->n + 1);
     for (int i = 0; i < k->n; i++) field[i] = ty_close(L->cx, k->field[i], env);
-    set_fields(L, type, c, k->name, k->n, field);
+    set_fields(L, type, c, k->shown ? k->shown : k->name, k->n, field);
     if (k->field_name)
       set_field_names(L, &L->ctors.at[L->types.at[type].first_ctor + (uint32_t)c], k);
   }
