@@ -249,10 +249,18 @@ static bool describe(Con *c) {
   return c->side[0].n > 0 || c->side[1].n > 0;
 }
 
-static bool planes_or_tiles(Con *c) {
+/* What is left of a contraction, another way being done at `done`, if it is not NULL. */
+static bool otherwise(Con *c, Block done, bool (*way)(Con *c)) {
+  bool ok = way(c);
+  if (!done) return ok;
+  if (!ok) emit_contract_plain(c->e, c->at);
+  LLVMBuildBr(c->e->b, done);
+  LLVMPositionBuilderAtEnd(c->e->b, done);
+  return true;
+}
+
+static bool tiles(Con *c) {
   Emit *e = c->e;
-  if (flat_contract(c) || plane_contract(c)) return true;
-  orient(c);
   Val worth = LLVMBuildAnd(e->b, worth_it(c), LLVMBuildNot(e->b, only_sums(c), ""), "");
   int64_t known;
   if (val_known(worth, &known)) return known && tiled_contract(c);
@@ -266,6 +274,12 @@ static bool planes_or_tiles(Con *c) {
   LLVMBuildBr(e->b, done);
   LLVMPositionBuilderAtEnd(e->b, done);
   return true;
+}
+
+static bool planes_or_tiles(Con *c) {
+  if (flat_contract(c) || plane_contract(c)) return true;
+  orient(c);
+  return otherwise(c, strassen_contract(c), tiles);
 }
 
 /* With certain extents: do the sums surely have the order they have in general?  That is in
@@ -291,10 +305,5 @@ bool emit_contract(Emit *e, uint32_t at) {
   if (!described) return false;
   if (channels_contract(&c) || window_contract(&c)) return true;
   join_sets(&c);
-  Block done = winograd_contract(&c);
-  if (!done) return planes_or_tiles(&c);
-  if (!planes_or_tiles(&c)) emit_contract_plain(e, at);
-  LLVMBuildBr(e->b, done);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  return true;
+  return otherwise(&c, winograd_contract(&c), planes_or_tiles);
 }

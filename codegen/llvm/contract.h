@@ -214,6 +214,11 @@ void emit_transform(Emit *e, int m, Transform t, const Val *x, Val *y);
  * all goes on at the block that is returned.  NULL: nothing is emitted. */
 Block winograd_contract(const Con *c);
 
+/* ---- contract_strassen.c ----------------------------------------------------------------- */
+/* The same for a large product by a constant weight, its columns: by Strassen's algorithm, one
+ * level, where there are rows enough. */
+Block strassen_contract(const Con *c);
+
 /* ---- contract.c ---------------------------------------------------------------------------- */
 bool expr_uses(Emit *e, KE root, uint32_t var);
 bool uses_symbols(Emit *e, KE root);
@@ -240,6 +245,14 @@ typedef struct {
   Sub whole[2], rest[2];                     /* of heights[0] and [1]         */
 } Nest;
 bool tiled_contract(Con *c);                 /* false: no memory              */
+/* Heights of tiles of m rows: exact ones if the rows are known, else a few, and as many rows in
+ * each tile as the one that makes them nearly equal.  Sets heights, exact, each, tiles. */
+void choose_heights(Nest *t);
+Val first_row(const Nest *t, Val tile);
+Val rows_of(const Nest *t, Val tile);
+Val height_of(const Nest *t, Val rows);      /* the one that holds so many rows */
+/* The tile of a height for so many columns of a panel, rows being pitch apart, or packed. */
+Val nest_tile(const Nest *t, Val height, Val columns);
 /* Is a factor a load from a buffer that may be a constant of the program? */
 bool constant_buffer(const Con *c, int side, uint32_t *buf);
 /* What fill makes of a constant buffer, kept with the kernel under key: made now if it is not

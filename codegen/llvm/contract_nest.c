@@ -21,16 +21,12 @@ static Val div_up_by(Emit *e, Val x, Val by) {
 }
 static Val div_up(Emit *e, Val x, int64_t by) { return div_up_by(e, x, i64_of(e, by)); }
 
-static Val height_of(const Nest *t, Val rows);
-
 static Val one_at_least(Emit *e, Val x) {
   Val none = LLVMBuildICmp(e->b, LLVMIntEQ, x, i64_of(e, 0), "");
   return LLVMBuildSelect(e->b, none, i64_of(e, 1), x, "");
 }
 
-/* Heights of tiles: exact ones if the rows are known, else a few, and as many rows
- * in each tile as the one that makes them nearly equal. */
-static void choose_heights(Nest *t) {
+void choose_heights(Nest *t) {
   static const uint8_t some[] = {1, 2, 4, 8, 11};
   const Con *c = t->c;
   Emit *e = c->e;
@@ -49,20 +45,19 @@ static void choose_heights(Nest *t) {
   t->tiles = div_up_by(e, t->m, t->each);
 }
 
-static Val first_row(const Nest *t, Val tile) {
+Val first_row(const Nest *t, Val tile) {
   Emit *e = t->c->e;
   if (!t->exact) return mul(e, tile, t->each);
   return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
 }
 
-static Val rows_of(const Nest *t, Val tile) {
+Val rows_of(const Nest *t, Val tile) {
   Emit *e = t->c->e;
   Val next = i64_min(e, first_row(t, add(e, tile, i64_of(e, 1))), t->m);
   return sub(e, next, first_row(t, tile));
 }
 
-/* The height that holds so many rows. */
-static Val height_of(const Nest *t, Val rows) {
+Val height_of(const Nest *t, Val rows) {
   Emit *e = t->c->e;
   if (t->n_heights == 1) return i64_of(e, t->heights[0]);
   if (t->exact) return rows;
@@ -96,7 +91,7 @@ static Val tile_of_height(const Nest *t, int h, Val columns) {
   return LLVMBuildSelect(e->b, few, more, one, "");
 }
 
-static Val choose_tile(const Nest *t, Val height, Val columns) {
+Val nest_tile(const Nest *t, Val height, Val columns) {
   Emit *e = t->c->e;
   Val fn = NULL;
   for (int i = t->n_heights; i-- > 0;) {
@@ -502,7 +497,7 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Val arg[TILE_ARGS] = {a, b, sum, kk, v->stride, first, ahead, step};
   Block next = new_block(e, "");
   if (!t->straight || !visit_straight(t, v, a, row, height, next)) {
-    LLVMBuildCall2(e->b, tile_type(e), choose_tile(t, height, v->cols), arg, TILE_ARGS, "");
+    LLVMBuildCall2(e->b, tile_type(e), nest_tile(t, height, v->cols), arg, TILE_ARGS, "");
     Block out = new_block(e, "out");
     LLVMBuildCondBr(e->b, last, out, next);
     LLVMPositionBuilderAtEnd(e->b, out);

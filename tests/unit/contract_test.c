@@ -152,13 +152,17 @@ typedef struct {
   DType t, in;    /* of the sum and of the factors         */
   bool nk, fixed; /* the weight is (n, k); extents are constants */
   int epilogue;   /* 0 none, 1 bias and maximum, 2 residual and a turned result */
+  bool any_rows;  /* fixed, but for the rows               */
 } Form;
 
 static Kernel *product(const Form *f, const int64_t *mnk) {
   KB *b = kb_new(native_memory, "product");
   static const char *const name[] = {"m", "n", "k"};
   KE x[3], par[2], red;
-  for (int i = 0; i < 3; i++) x[i] = f->fixed ? kb_int(b, mnk[i]) : kb_sym(b, name[i]);
+  for (int i = 0; i < 3; i++) {
+    bool known = f->fixed && !(f->any_rows && i == 0);
+    x[i] = known ? kb_int(b, mnk[i]) : kb_sym(b, name[i]);
+  }
   KE m = x[0], n = x[1], k = x[2];
   uint32_t a = kb_buf(b, K_IN, "a", f->in, 2, (KE[]){m, k});
   uint32_t w = kb_buf(b, K_IN, "w", f->in, 2, f->nk ? (KE[]){n, k} : (KE[]){k, n});
@@ -217,7 +221,7 @@ static void products_around_the_borders_of_tiles(void **state) {
     if (!runs_here(cpu_name[cpu])) continue;
     for (int t = 0; t < 6; t++)
       for (int nk = 0; nk < 2; nk++) {
-        Form f = {type[t][0], type[t][1], nk, false, (t + nk) % 3};
+        Form f = {type[t][0], type[t][1], nk, false, (t + nk) % 3, false};
         if (f.t == DT_f16) f.epilogue = 0;
         products(cpu_name[cpu], &f, 1, 12);
         f.fixed = true;
@@ -263,10 +267,39 @@ static void weights_in_tiles(void **state) {
 static void deep_and_tall_products(void **state) {
   (void)state;
   static const int64_t size[][3] = {{17, 35, 8200}, {700, 33, 1700}, {1, 40, 9000}, {30, 1, 8193}};
-  Form f = {DT_f32, DT_f32, true, false, 1};
+  Form f = {DT_f32, DT_f32, true, false, 1, false};
   Kernel *k = product(&f, NULL);
   Compiled c = compile(k, NULL);
   for (int i = 0; i < 4; i++) run(&c, k, size[i], i & 1, "deep");
+  drop(&c, k);
+}
+
+/* Sizes at which Strassen's algorithm is taken, and just not: few rows, an odd number, columns
+ * that are no whole pairs of panels, several blocks of rows.  The sums are exact in both. */
+static void products_of_quadrants(void **state) {
+  (void)state;
+  static const int64_t size[][3] = {{48, 512, 256}, {47, 512, 256}, {49, 512, 256},
+                                    {61, 530, 288}, {75, 544, 320}, {96, 511, 256},
+                                    {53, 600, 512}, {65, 520, 264}, {128, 768, 768}};
+  int n = sizeof size / sizeof *size;
+  for (int i = 0; i < 2 * n; i++) {
+    const char *cpu = cpu_name[i % 2];
+    if (!runs_here(cpu)) continue;
+    Form f = {DT_f32, DT_f32, i / 2 % 3 != 0, true, i % 3, i / n};
+    Kernel *k = product(&f, size[i % n]);
+    Compiled c = compile_as(k, cpu, true);
+    c.rounds = 1;
+    run(&c, k, f.any_rows ? size[i % n] : NULL, true, "by quadrants");
+    if (f.any_rows)
+      for (int64_t m = 40; m < 60; m += 1 + below(9)) run(&c, k, &m, true, "any rows");
+    run(&c, k, f.any_rows ? size[i % n] : NULL, false, "no constant");
+    drop(&c, k);
+  }
+  Form deep = {DT_f32, DT_f32, true, true, 1, true};
+  Kernel *k = product(&deep, (int64_t[]){0, 512, 8192});
+  Compiled c = compile_as(k, NULL, true);
+  c.rounds = 4;
+  run(&c, k, (int64_t[]){59}, true, "several blocks");
   drop(&c, k);
 }
 
@@ -425,6 +458,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_around_the_borders_of_tiles),
       cmocka_unit_test(deep_and_tall_products),
+      cmocka_unit_test(products_of_quadrants),
       cmocka_unit_test(convolutions_of_all_kinds),
       cmocka_unit_test(weights_in_tiles),
       cmocka_unit_test(random_convolutions),
