@@ -18,7 +18,7 @@
 
 enum {
   FEWEST_ROWS = 48,    /* below, reading 7/4 of the weight takes longer         */
-  FEWEST_COLS = 512,   /* below, packing rows and their sums takes what it gives */
+  FEWEST_COLS = 256,   /* below, packing rows and their sums takes what it gives */
   FEWEST_DEPTH = 256,  /* below, the passes over the sums do                    */
   MOST_DEPTH = 16384,  /* two visits of a tile                                  */
   ROW_BYTES = 4 << 20, /* of packed rows and their sums at a time               */

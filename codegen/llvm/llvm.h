@@ -17,7 +17,8 @@ typedef struct {
   int level;                                 /* of optimisation, 0..3; -1: the default, 2 */
   int threads;                               /* that compile; 0: one per processor */
   bool functions;                            /* control flow too, not only kernels */
-  bool fast_math;                            /* convolutions may go through Winograd's transforms */
+  bool fast_math;                            /* convolutions may go through Winograd's transforms,
+                                                products through Strassen's algorithm */
   const char *cpu;                           /* NULL: this machine's; x86-64-v4, x86-64-v3 or x86-64 */
 } LlvmOptions;
 
