@@ -11,12 +11,13 @@ typedef enum { EXIT_OK = 0, EXIT_REJECTED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3, E
                EXIT_INTERRUPT = 130 } ExitCode;
 
 /* ---- options: one table per command ------------------------------------------ */
-typedef enum { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_COUNT_OF, OPT_SOME, OPT_NUMBER,
-               OPT_MAYBE } OptKind;
+typedef enum { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_COUNT_OF, OPT_SOME, OPT_BYTES, OPT_NUMBER,
+               OPT_LEVEL, OPT_MAYBE } OptKind;
 typedef struct {
   const char *name, *arg, *help;     /* "input", "NAME=SPEC", "..."            */
-  OptKind kind;                      /* COUNT_OF: unsigned integer, SOME: not 0, NUMBER: real,
-                                        MAYBE: text, "" without =VALUE */
+  OptKind kind;                      /* COUNT_OF: unsigned integer, SOME: not 0, BYTES: one with K,
+                                        M or G; NUMBER: real, LEVEL: such a 0, 1 or 2; MAYBE: text,
+                                        "" without =VALUE */
   size_t at;                         /* offset into the command's options      */
 } Opt;
 typedef VEC(const char *) TextList;
@@ -43,6 +44,7 @@ typedef struct Driver {
   const char *passes;                /* or these passes, "copy,dce"; NULL: opt_level */
   const TensorSet *params;           /* weights that become constants of a lone entry, or NULL ... */
   bool (*stays)(void *ud, Sym name);  void *stays_ud;  /* ... except of these parameters */
+  int bound;                         /* parameters that became constants       */
 } Driver;
 struct PassOpts;
 /* Runs d's passes over the module; o may be NULL.  false with *code: a name
@@ -61,6 +63,8 @@ int     driver_level(const NumberOpt *opt);           /* --opt: 0 to 2, 2 if not
 Module *driver_load(Driver *d, const char *path, bool typed);
 /* The same with the text of the file at hand. */
 Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed);
+/* Reports that the program at path does not define a function, and what it does define. */
+void    driver_no_function(Driver *d, Module *m, const char *path, const char *name);
 /* Render what was reported to stderr; the exit code that goes with it. */
 int     driver_report(Driver *d);
 /* The image of a .rly program (its serialised bytes) or the bytes of a .rvm
@@ -82,8 +86,14 @@ bool    driver_image_source(Driver *d, const char *path, const char *text, size_
 int     driver_fault(Driver *d, const char *path, const rvm_error *e);
 
 rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            */
+/* What a run may take where nothing else is said: seven eighths of the machine's memory, or of the
+ * control group's; a recursion without end is then an error, and not the end of other programs.
+ * 0: not known. */
+uint64_t host_memory(void);
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int  fail_io(const char *why);
+/* An image that is refused: why, and where as far as that is known (image.h). */
+void say_bad_image(const char *path, const char *why, uint64_t at, uint32_t func, uint32_t pc);
 /* Text to the file, whole or not at all, or (NULL) to stdout; the exit code. */
 int  text_out(const StrBuf *b, const char *path);
 /* tensor_file_read for a command: EXIT_OK, or the exit code after saying why. */

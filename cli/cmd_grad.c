@@ -46,7 +46,7 @@ static int run_grad(void *opts, int n, char **args) {
   const char *name = args[1][0] == '@' ? args[1] + 1 : args[1];
   Global *f = module_find(m, name);
   if (!f) {
-    diag_error(d.diags, (Span){0}, E0402, name, str_fmt("%s does not define it", args[0]));
+    driver_no_function(&d, m, args[0], name);
     return report(&d, code);
   }
   if (!driver_gradient(&d, m, f, form, &code)) return report(&d, code);

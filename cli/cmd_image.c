@@ -1,8 +1,9 @@
 /* cmd_image.c -- build, disasm, info: commands about images.                  */
 #include "base/file.h"
-#include "cli/cli.h"
 #include "cli/emit.h"
+#include "cli/spec.h"
 #include "codegen/lower/lower.h"
+#include "ir/print_type.h"
 #include <rvm/rvm.h>
 
 typedef struct {
@@ -19,7 +20,7 @@ static const Opt build_opts[] = {
      offsetof(BuildCmd, entry)},
     {"params", "FILE", "weights of --entry (default: main), which the image then holds", OPT_LIST,
      offsetof(BuildCmd, params)},
-    {"opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, offsetof(BuildCmd, opt)},
+    {"opt", "N", "optimise: 0, 1 or 2 (default)", OPT_LEVEL, offsetof(BuildCmd, opt)},
     {"passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT,
      offsetof(BuildCmd, passes)},
     {"fast-math", NULL, "with --emit=llvm,asm: the code of rvm run --fast-math", OPT_FLAG,
@@ -37,6 +38,28 @@ static bool none_stays(void *ud, Sym name) {
 static char *beside(const char *path) {
   size_t n = strlen(path);
   return str_fmt("%.*s.rvm", has_suffix(path, ".rly") ? (int)n - 4 : (int)n, path);
+}
+
+/* An image that lacks weights it was to hold is of no use: say which, and why. */
+static bool all_bound(const Driver *d, Module *m, const char *entry) {
+  const TensorSet *w = d->params;
+  const Fn *fn = w->n ? module_find(m, entry + (*entry == '@'))->fn : NULL;
+  for (int k = 0; fn && k < fn->n; k++)
+    for (int i = 0; i < w->n; i++) {
+      const Var *v = fn->param[k];
+      size_t n = strlen(v->name);
+      if (strncmp(w->at[i].name, v->name, n) || (w->at[i].name[n] && w->at[i].name[n] != '.'))
+        continue;
+      fprintf(stderr,
+              "rvm: --params: `%s` does not make all of %%%s: %s, or the program calls @%s\n",
+              w->at[i].name, v->name, type_text(v->type), entry + (*entry == '@'));
+      return false;
+    }
+  if (!w->n || d->bound) return true;
+  fprintf(stderr,
+          "rvm: --params: no parameter of @%s has the name of a tensor; the files hold %s\n",
+          entry + (*entry == '@'), set_names(w));
+  return false;
 }
 
 static int run_build(void *opts, int n, char **args) {
@@ -58,6 +81,7 @@ static int run_build(void *opts, int n, char **args) {
   d.stays = none_stays;
   const char *entry = o->entry || !weights.n ? o->entry : "main";
   if (!driver_image(&d, args[0], entry, &bytes, &size, &m, &code)) return code;
+  if (weights.n && m && !all_bound(&d, m, entry)) return EXIT_REJECTED;
   if (o->emit) return emit_stages(o->emit, o->out, args[0], bytes, size, m, o->fast_math);
   const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, bytes, size);
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
@@ -87,8 +111,7 @@ static bool read_image(const char *path, const CommonOpts *o, Image *image, int 
   if (image_read(bytes, size, lower_alloc(), image, &err) &&
       image_verify(image, lower_alloc(), &launch, &err))
     return true;
-  fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", path, err.why,
-          (unsigned long long)err.at, err.func, err.pc);
+  say_bad_image(path, err.why, err.at, err.func, err.pc);
   *code = m ? EXIT_BUG : EXIT_REJECTED;
   return false;
 }
@@ -165,8 +188,17 @@ static int run_info(void *opts, int n, char **args) {
   int code;
   if (!read_image(args[0], opts, &m, &code)) return code;
   print_entries(&m);
-  printf("\n%u functions, %u instructions, %u kernels, %u types, %u constants (%llu bytes)\n",
-         m.n_funcs, m.n_code, m.n_kernels, m.n_types, m.n_consts, (unsigned long long)m.n_data);
+  const struct {
+    uint32_t n;
+    const char *what;
+  } part[] = {{m.n_funcs, "function"},
+              {m.n_code, "instruction"},
+              {m.n_kernels, "kernel"},
+              {m.n_types, "type"},
+              {m.n_consts, "constant"}};
+  for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+    printf("%s%u %s%s", i ? ", " : "\n", part[i].n, part[i].what, part[i].n == 1 ? "" : "s");
+  printf(" (%llu bytes)\n", (unsigned long long)m.n_data);
   return EXIT_OK;
 }
 const Command cmd_info = {"info",

@@ -255,6 +255,17 @@ static void explain_one(size_t i) {
   put_answer(example);
 }
 
+/* A message as one may see it: ... for what is filled in. */
+static const char *template_text(int c) {
+  StrBuf b = {0};
+  for (const char *s = diag_code_template((DiagCode)c); *s; s++)
+    if (*s == '%' && strchr("sdu", s[1]) && s[1])
+      buf_str(&b, "..."), s++;
+    else
+      buf_char(&b, *s);
+  return buf_text(&b);
+}
+
 static void explain_md(void) {
   printf(
       "# Diagnostics\n\nMade by `rvm explain --md`; `rvm explain CODE` shows one, with what rvm "
@@ -274,7 +285,7 @@ static void explain_md(void) {
     const char *code = explanations[i].code, *example = explanations[i].example;
     for (int c = 0; c < DIAG_CODES; c++)
       if (!strcmp(diag_code_name((DiagCode)c), code))
-        printf("\n## %s\n\n`%s`\n\n", code, diag_code_template((DiagCode)c));
+        printf("\n## %s\n\n`%s`\n\n", code, template_text(c));
     put_wrapped(explanations[i].text, 118);
     if (example)
       printf("\n```rly %s %s\n%s```\n", strcmp(code, "E0307") ? "fails" : "warns", code, example);
@@ -285,9 +296,11 @@ static int run_explain(void *opts, int n, char **args) {
   if (((ExplainCmd *)opts)->md) return explain_md(), EXIT_OK;
   for (int c = 0; c < DIAG_CODES; c++) {
     const char *name = diag_code_name((DiagCode)c);
-    if (n == 0) printf("%s  %s\n", name, diag_code_template((DiagCode)c));
-    if (n == 0 || strcasecmp(name, args[0])) continue;
-    printf("%s: %s\n", name, diag_code_template((DiagCode)c));
+    if (n == 0) printf("%s  %s\n", name, template_text(c));
+    bool number = n && strspn(args[0], "0123456789") == strlen(args[0]);
+    if (n == 0 || (number ? atoi(name + 1) != atoi(args[0]) : strcasecmp(name, args[0]) != 0))
+      continue;
+    printf("%s: %s\n", name, template_text(c));
     for (size_t i = 0; i < sizeof explanations / sizeof *explanations; i++)
       if (!strcmp(explanations[i].code, name)) explain_one(i);
     return EXIT_OK;

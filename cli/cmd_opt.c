@@ -50,7 +50,7 @@ typedef struct {
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(OptCmd, field) }
 static const Opt opt_opts[] = {
-    O("level", "N", "the pipeline of this level: 1 (default) or 2", OPT_COUNT_OF, level),
+    O("level", "N", "the pipeline of this level: 1 (default) or 2", OPT_SOME, level),
     O("passes", "A,B", "these passes instead, in this order", OPT_TEXT, passes),
     O("list", NULL, "show the passes; with --level those it runs, in order", OPT_FLAG, list),
     O("print-after", "PASS", "print the program after this pass, to stderr", OPT_TEXT, print_after),
@@ -115,6 +115,8 @@ static int run_opt(void *opts, int n, char **args) {
   OptCmd *o = opts;
   Driver d;
   if (o->level > OPT_MAX_LEVEL) return fail_usage(&cmd_opt, "--level is at most %d", OPT_MAX_LEVEL);
+  if (o->print_after && !pass_find(o->print_after, strlen(o->print_after)))
+    return fail_usage(&cmd_opt, "there is no pass %s; --list shows them", o->print_after);
   if (o->list) return list_passes(o->level);
   if (n == 0) return fail_usage(&cmd_opt, "which program?");
   driver_init(&d, o->common.diag);

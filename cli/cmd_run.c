@@ -51,11 +51,12 @@ static const Opt run_opts[] = {
     O("specialise", "HOW", "versions of kernels for extents that recur: on (default), off, now",
       OPT_TEXT, specialise),
     O("fuel", "N", "stop with exit code 3 after about N scalar operations", OPT_COUNT_OF, fuel),
-    O("memory-limit", "BYTES", "refuse to use more memory", OPT_COUNT_OF, memory_limit),
+    O("memory-limit", "BYTES", "refuse to use more, as 64M (default: what the machine has)",
+      OPT_BYTES, memory_limit),
     O("call-depth", "N", "refuse deeper recursion", OPT_COUNT_OF, call_depth),
-    O("opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, opt),
+    O("opt", "N", "optimise: 0, 1 or 2 (default)", OPT_LEVEL, opt),
     O("passes", "A,B", "optimise with these passes (rvm opt --list)", OPT_TEXT, passes),
-    O("repeat", "N", "run N times; with --stats shows best and median time", OPT_COUNT_OF, repeat),
+    O("repeat", "N", "run N times; with --stats shows best and median time", OPT_SOME, repeat),
     O("stats", NULL, "what the run took: time, instructions, kernels, memory", OPT_FLAG, stats),
     O("profile", "FILE.json", "time by kernel, on stderr; also a trace for Chrome or Perfetto",
       OPT_MAYBE, profile),
@@ -164,12 +165,13 @@ static bool read_inputs(Run *r, const rvm_func_info *info, int *code) {
     else
       fprintf(stderr, "rvm: input %%%s: %s\n", name, why.text);
   }
-  if (missing.n)
-    fprintf(stderr,
-            "rvm: @%s needs inputs that were not given (--input NAME=SPEC, --inputs FILE, --params "
-            "FILE):\n%s",
-            info->name, buf_text(&missing));
-  return ok;
+  if (!missing.n) return ok;
+  fprintf(stderr,
+          "rvm: @%s needs inputs that were not given (--input NAME=SPEC, --inputs FILE, --params "
+          "FILE):\n%s",
+          info->name, buf_text(&missing));
+  if (sets.n) fprintf(stderr, "the files hold %s\n", set_names(&sets));
+  return false;
 }
 
 static rvm_status make_inputs(Run *r, const rvm_func_info *info, rvm_value *in, rvm_error *err) {
@@ -354,6 +356,8 @@ static int run_run(void *opts, int n, char **args) {
   rvm_error err = {0};
   if (!o->rtol.given) o->rtol.value = 1e-5;
   if (!o->atol.given) o->atol.value = 1e-6;
+  if (!(o->rtol.value >= 0 && o->atol.value >= 0))
+    return fail_usage(&cmd_run, "--rtol and --atol are at least 0");
   if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
   if (!engine_choose(&r.engine, o->engine, o->threads))
     return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
@@ -377,12 +381,11 @@ static int run_run(void *opts, int n, char **args) {
   r.image = bytes;
   rvm_alloc a = host_alloc();
   r.limits = (rvm_limits){.fuel = o->fuel,
-                          .memory = o->memory_limit,
+                          .memory = o->memory_limit ? o->memory_limit : host_memory(),
                           .call_depth =
                               (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX)};
   if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
-    fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", args[0], err.message,
-            (unsigned long long)err.at, err.func, err.pc);
+    say_bad_image(args[0], err.message, err.at, err.func, err.pc);
     return r.m ? EXIT_BUG : EXIT_REJECTED;
   }
   code = use_engine(&r, size);

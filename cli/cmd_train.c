@@ -45,7 +45,7 @@ static const Opt train_opts[] = {
     O("engine", "NAME", "auto (default: vm if it can be had), interp, vm or native", OPT_TEXT,
       engine),
     O("threads", "N", THREADS_HELP, OPT_COUNT_OF, threads),
-    O("opt", "N", "optimise: 0, 1 or 2 (default)", OPT_NUMBER, opt),
+    O("opt", "N", "optimise: 0, 1 or 2 (default)", OPT_LEVEL, opt),
     O("print-step", NULL, "print the program that trains, and stop", OPT_FLAG, print_step),
     O("quiet", NULL, "say nothing but errors", OPT_FLAG, quiet),
     O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
@@ -86,6 +86,12 @@ static const char *check_options(const TrainOpts *o) {
     return "--out is a .safetensors or .npz file";
   if (o->validate && is_no_share(o->validate))
     return "--validate is a file, or a share above 0 and below 1";
+  if (o->plot && !has_suffix(o->plot, ".svg")) return "--plot is a .svg file";
+  if (*method_of(o)->name == 's' && (o->beta1.given || o->beta2.given || o->epsilon.given))
+    return "--beta1, --beta2 and --epsilon are of adam and adamw";
+  if (*method_of(o)->name == 'a' && o->momentum.given) return "--momentum is of --optimizer sgd";
+  if (*method_of(o)->name != 'm' && o->nesterov)
+    return "--nesterov goes with --optimizer sgd and a --momentum";
   if (!o->data.n && !o->print_step) return "--data is missing";
   for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
     if (positive[i]->given && !(positive[i]->value > 0 && isfinite(positive[i]->value)))
@@ -144,7 +150,7 @@ static bool read_data(const TrainOpts *o, DataSet *train, DataSet *val, bool *ha
 }
 
 static void describe(const DataSet *train, const DataSet *val, bool has_val) {
-  printf("%lld examples", (long long)train->n);
+  printf("%lld example%s", (long long)train->n, train->n == 1 ? "" : "s");
   if (has_val) printf(", %lld to validate", (long long)val->n);
   for (int i = 0; i < train->columns.n; i++) {
     const Column *c = &train->columns.at[i];

@@ -12,10 +12,7 @@
 #include "stdlib/stdlib.h"
 #include "typeinfer/infer.h"
 
-int driver_level(const NumberOpt *opt) {
-  if (!opt->given || opt->value > OPT_MAX_LEVEL) return OPT_MAX_LEVEL;
-  return opt->value < 0 ? 0 : (int)opt->value;
-}
+int driver_level(const NumberOpt *opt) { return opt->given ? (int)opt->value : OPT_MAX_LEVEL; }
 
 void driver_init(Driver *d, const char *diag_format) {
   *d = (Driver){.diag_format = diag_format};
@@ -62,7 +59,7 @@ static bool is_called(const Module *m, const Global *g) {
 /* A function that others call keeps its parameters: they are bound when it runs. */
 static void bind_params(Driver *d, Module *m, const char *entry) {
   Global *g = d->params && d->params->n && entry ? module_find(m, entry + (*entry == '@')) : NULL;
-  if (g && !is_called(m, g)) bind_weights(m, g->fn, d->params, d->stays, d->stays_ud);
+  if (g && !is_called(m, g)) d->bound = bind_weights(m, g->fn, d->params, d->stays, d->stays_ud);
 }
 
 /* ---- loading ---------------------------------------------------------------------- */
@@ -126,14 +123,13 @@ static bool exportable(const Global *g) {
   return !g->library && t && t->kind == TY_Fn && t->fn.n_vars == 0;
 }
 
-static bool no_entry(Driver *d, Module *m, const char *path, const char *entry) {
-  diag_error(d->diags, (Span){0}, E0402, entry, str_fmt("%s does not define it", path));
+void driver_no_function(Driver *d, Module *m, const char *path, const char *name) {
+  diag_error(d->diags, (Span){0}, E0402, name, str_fmt("%s does not define it", path));
   StrBuf have = {0};
   for (int i = 0; i < m->globals.n; i++)
     if (exportable(m->globals.at[i]))
       buf_fmt(&have, "%s@%s", have.n ? ", " : "", m->globals.at[i]->name);
   diag_help(d->diags, "it defines %s", have.n ? buf_text(&have) : "no function that can be run");
-  return false;
 }
 
 /* entry: NULL, or names with commas between them. */
@@ -144,7 +140,7 @@ static bool pick_entries(Driver *d, Module *m, const char *path, const char *ent
   for (const char *s = entry; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) {
     const char *name = str_fmt("%.*s", (int)strcspn(s, ","), s);
     Global *g = module_find(m, name[0] == '@' ? name + 1 : name);
-    if (!g) return no_entry(d, m, path, name);
+    if (!g) return driver_no_function(d, m, path, name), false;
     (*out)[(*n)++] = g;
   }
   if (entry) return true;

@@ -18,6 +18,12 @@ int fail_io(const char *why) {
   fprintf(stderr, "rvm: %s\n", why);
   return EXIT_IO;
 }
+void say_bad_image(const char *path, const char *why, uint64_t at, uint32_t func, uint32_t pc) {
+  fprintf(stderr, "rvm: %s: %s (byte %llu", path, why, (unsigned long long)at);
+  if (func != UINT32_MAX && (func || pc))
+    fprintf(stderr, ", function %u, instruction %u", func, pc);
+  fprintf(stderr, ")\n");
+}
 int text_out(const StrBuf *b, const char *path) {
   const char *why = NULL;
   if (path)

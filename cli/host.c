@@ -2,10 +2,12 @@
  * the next one takes, and with large blocks in large pages.  The first touch of
  * fresh memory costs more than most of what is computed with it.              */
 #define _GNU_SOURCE
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "cli/cli.h"
 
 enum {
@@ -33,6 +35,15 @@ static void *host_realloc(void *user, void *old, size_t was, size_t want, rvm_ki
   if (p) ask_large_pages(p, want);
   if (p && old) memcpy(p, old, was < want ? was : want), free(old);
   return p;
+}
+
+uint64_t host_memory(void) {
+  long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  uint64_t all = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0, group;
+  FILE *f = fopen("/sys/fs/cgroup/memory.max", "r");
+  if (f && fscanf(f, "%" SCNu64, &group) == 1 && group < all) all = group;
+  if (f) fclose(f);
+  return all / 8 * 7;
 }
 
 rvm_alloc host_alloc(void) {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "base/map.h"
+#include "base/nearest.h"
 #include "cli/cli.h"
 
 static const Command *const commands[] = {
@@ -25,7 +26,8 @@ static void help(FILE *to) {
 }
 
 static void help_command(const Command *c, FILE *to) {
-  fprintf(to, "usage: rvm %s %s\n\n%s.\n\n", c->name, c->args, c->summary);
+  fprintf(to, "usage: rvm %s%s%s\n\n%s.\n", c->name, *c->args ? " " : "", c->args, c->summary);
+  if (c->n_opts) fputs("\n", to);
   for (int i = 0; i < c->n_opts; i++) {
     char left[64];
     if (!c->opts[i].help) continue; /* for other commands' use        */
@@ -47,6 +49,41 @@ static const Opt *find_opt(const Command *c, const char *name, size_t n) {
   return NULL;
 }
 
+static int unknown_option(const Command *c, const char *name, size_t n) {
+  Nearest near = nearest_to(str_fmt("%.*s", (int)n, name));
+  for (int i = 0; i < c->n_opts; i++) {
+    const char *known = c->opts[i].name;
+    if (!c->opts[i].help) continue;
+    if (n > 1 && !near.best && !strncmp(known, name, n)) near.best = known;
+    nearest_try(&near, known);
+  }
+  if (!near.best) return fail_usage(c, "unknown option --%s", near.want);
+  return fail_usage(c, "unknown option --%s; did you mean --%s?", near.want, near.best);
+}
+
+/* 1536, 64K, 1.5 is none. */
+static bool read_bytes(const char *text, uint64_t *out) {
+  static const char units[] = "KMG";
+  char *end;
+  *out = strtoull(text, &end, 10);
+  const char *unit = *end ? strchr(units, *end) : NULL;
+  int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+  if (errno || *text < '0' || *text > '9' || (*end && (!unit || end[1]))) return false;
+  if (*out > UINT64_MAX >> shift) return false;
+  *out <<= shift;
+  return true;
+}
+
+static const char *wanted(OptKind k) {
+  switch (k) {
+  case OPT_NUMBER: return "a number";
+  case OPT_LEVEL: return "0, 1 or 2";
+  case OPT_SOME: return "a whole number above 0";
+  case OPT_BYTES: return "a whole number, perhaps with K, M or G behind it";
+  default: return "a whole number";
+  }
+}
+
 static bool set_value(const Command *c, const Opt *o, void *opts, const char *text) {
   char *at = (char *)opts + o->at, *end;
   errno = 0;
@@ -62,16 +99,17 @@ static bool set_value(const Command *c, const Opt *o, void *opts, const char *te
         (o->kind == OPT_COUNT_OF || *(uint64_t *)at > 0))
       return true;
     break;
+  case OPT_BYTES:
+    if (read_bytes(text, (uint64_t *)at)) return true;
+    break;
   case OPT_NUMBER:
+  case OPT_LEVEL:
     *(NumberOpt *)at = (NumberOpt){strtod(text, &end), true};
+    if (o->kind == OPT_LEVEL && (*text < '0' || *text > '2' || text[1])) break;
     if (!errno && end != text && !*end) return true;
     break;
   }
-  fail_usage(c, "--%s takes %s, found `%s`", o->name,
-             o->kind == OPT_NUMBER ? "a number"
-             : o->kind == OPT_SOME ? "a whole number above 0"
-                                   : "a whole number",
-             text);
+  fail_usage(c, "--%s takes %s, found `%s`", o->name, wanted(o->kind), text);
   return false;
 }
 
@@ -92,7 +130,7 @@ static int parse(const Command *c, int argc, char **argv, void *opts, char **arg
     const char *eq = strchr(a, '=');
     size_t n = eq ? (size_t)(eq - a - 2) : strlen(a + 2);
     const Opt *o = find_opt(c, a + 2, n);
-    if (!o) return fail_usage(c, "unknown option %.*s", (int)n + 2, a);
+    if (!o) return unknown_option(c, a + 2, n);
     if (o->kind == OPT_FLAG && eq) return fail_usage(c, "--%s takes no value", o->name);
     const char *value = eq ? eq + 1 : NULL;
     if (o->kind == OPT_MAYBE && !value) value = "";
@@ -116,8 +154,14 @@ static const Command *find_command(const char *name) {
 }
 
 static int unknown_command(const char *name) {
-  fprintf(stderr, "rvm: unknown command `%s`; there are", name);
-  for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, "%s %s", i ? "," : "", commands[i]->name);
+  Nearest near = nearest_to(name);
+  for (int i = 0; i < N_COMMANDS; i++) nearest_try(&near, commands[i]->name);
+  if (near.best)
+    fprintf(stderr, "rvm: unknown command `%s`; did you mean %s?", name, near.best);
+  else
+    fprintf(stderr, "rvm: unknown command `%s`; there are", name);
+  for (int i = 0; i < N_COMMANDS && !near.best; i++)
+    fprintf(stderr, "%s %s", i ? "," : "", commands[i]->name);
   fprintf(stderr, "\n(rvm --help for more)\n");
   return EXIT_USAGE;
 }
@@ -147,7 +191,8 @@ int main(int argc, char **argv) {
   mem_init();
   mem_set_oom(out_of_memory);
   if (argc < 2) return help(stderr), EXIT_USAGE;
-  const char *name = !strcmp(argv[1], "--version") ? "version" : argv[1];
+  bool version = !strcmp(argv[1], "--version") || !strcmp(argv[1], "-V");
+  const char *name = version ? "version" : argv[1];
   bool helping = !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help");
   if (helping && argc < 3) return help(stdout), EXIT_OK;
   const Command *c = find_command(helping ? argv[2] : name);

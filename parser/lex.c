@@ -445,6 +445,8 @@ static Token lex_comment(Lexer *lx, Token t) {
 }
 
 Token lex_next(Lexer *lx) {
+  static const char mark[] = "\xef\xbb\xbf"; /* of a text from Windows */
+  if (lx->pos == 0 && lx->n >= 3 && !memcmp(lx->text, mark, 3)) lx->pos = 3;
   bool line = skip_space(lx);
   for (;;) {
     Token t = {.kind = T_EOF, .span = span_here(lx, lx->pos, lx->pos), .line_start = line};

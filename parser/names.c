@@ -3,6 +3,7 @@
  * A scope is a suffix of a stack.  Each entry remembers the entry of the same
  * name that it hides, so lookup is one map access and leaving a scope costs
  * what was bound in it.                                                       */
+#include "base/nearest.h"
 #include "parser/parse.h"
 
 static int map_index(const Map *m, const void *key) {
@@ -88,41 +89,6 @@ Global *find_global(Parser *p, Sym name) {
 
 /* ---- suggestions ------------------------------------------------------------ */
 
-enum { LONGEST = 40 };
-
-/* Edit distance with transpositions as two edits, capped by the length bound. */
-static int distance(const char *a, const char *b) {
-  int n = (int)strlen(a), m = (int)strlen(b), row[LONGEST + 1];
-  if (n > LONGEST || m > LONGEST || n - m > 4 || m - n > 4) return LONGEST;
-  for (int j = 0; j <= m; j++) row[j] = j;
-  for (int i = 1; i <= n; i++) {
-    int diagonal = row[0];
-    row[0] = i;
-    for (int j = 1; j <= m; j++) {
-      int keep = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      int edit = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-      row[j] = keep < edit ? keep : edit;
-    }
-  }
-  return row[m];
-}
-
-typedef struct {
-  const char *want, *best;
-  int cost;
-} Nearest;
-
-static Nearest nearest_to(const char *want) {
-  int n = (int)strlen(want);
-  return (Nearest){want, NULL, n <= 1 ? 1 : n <= 3 ? 2 : n <= 5 ? 3 : 4};
-}
-
-static void try_name(Nearest *n, const char *name) {
-  int d = distance(n->want, name);
-  if (d < n->cost) n->cost = d, n->best = name;
-}
-
 /* Messages beyond the limit are only counted: no need to look for help. */
 static bool wants_help(const Parser *p) { return p->d->n_errors <= p->d->limit; }
 
@@ -137,7 +103,7 @@ void help_local(Parser *p, const Token *t) {
   const char *name = tok_sym(p, t);
   Nearest n = nearest_to(name);
   for (int i = p->locals.n - 1; i >= 0 && i >= p->locals.n - 500; i--)
-    try_name(&n, p->locals.at[i].name);
+    nearest_try(&n, p->locals.at[i].name);
   if (n.best) diag_help(p->d, "did you mean %%%s?", n.best);
 }
 
@@ -145,8 +111,8 @@ void help_global(Parser *p, const char *name) {
   if (!wants_help(p)) return;
   Nearest n = nearest_to(name);
   for (int i = 0; i < p->def_item.n; i++)
-    try_name(&n, ((Item *)p->def_item.entry[i].value)->global->name);
-  for (int i = 0; i < p->m->globals.n; i++) try_name(&n, p->m->globals.at[i]->name);
+    nearest_try(&n, ((Item *)p->def_item.entry[i].value)->global->name);
+  for (int i = 0; i < p->m->globals.n; i++) nearest_try(&n, p->m->globals.at[i]->name);
   if (n.best) diag_help(p->d, "did you mean @%s?", n.best);
 }
 
@@ -163,11 +129,11 @@ void help_word(Parser *p, const char *name) {
   }
   Nearest n = nearest_to(name);
   for (int i = 0; i < p->m->ctor_by_name.n; i++)
-    try_name(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
+    nearest_try(&n, ((Ctor *)p->m->ctor_by_name.entry[i].value)->name);
   for (int i = 0; i < p->cx->n_ops; i++) {
     const char *op = p->cx->ops[i]->name;
     if (!is_tail(name, op))
-      try_name(&n, op);
+      nearest_try(&n, op);
     else if (n.cost > 0 || strlen(op) < strlen(n.best))
       n.best = op, n.cost = 0;
   }
@@ -181,7 +147,7 @@ void help_word(Parser *p, const char *name) {
 
 static void try_dtypes(Nearest *n) {
   const char *alias = hint_dtype(n->want);
-  for (int i = 0; i < DT_COUNT; i++) try_name(n, dtype_name((DType)i));
+  for (int i = 0; i < DT_COUNT; i++) nearest_try(n, dtype_name((DType)i));
   if (alias) n->best = alias;
 }
 
@@ -194,12 +160,12 @@ void help_dtype(Parser *p, const char *name) {
 void help_type(Parser *p, const char *name) {
   if (!wants_help(p)) return;
   Nearest n = nearest_to(name);
-  try_name(&n, "Tensor");
+  nearest_try(&n, "Tensor");
   for (int i = 0; i < p->type_item.n; i++)
-    try_name(&n, ((Item *)p->type_item.entry[i].value)->data->name);
-  for (int i = 0; i < p->m->types.n; i++) try_name(&n, p->m->types.at[i]->name);
+    nearest_try(&n, ((Item *)p->type_item.entry[i].value)->data->name);
+  for (int i = 0; i < p->m->types.n; i++) nearest_try(&n, p->m->types.at[i]->name);
   for (int i = 0; i < p->tynames.n; i++)
-    if (p->tynames.at[i].kind != TN_Dim) try_name(&n, p->tynames.at[i].name);
+    if (p->tynames.at[i].kind != TN_Dim) nearest_try(&n, p->tynames.at[i].name);
   try_dtypes(&n);
   if (n.best)
     diag_help(p->d, "did you mean %s?", n.best);

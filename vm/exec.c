@@ -94,15 +94,20 @@ void vm_locate(rvm_instance *vm, uint32_t func, uint32_t pc) {
 
 /* ---- the stack ----------------------------------------------------------------- */
 
+enum { SMALL_STACK = 4096 /* slots: growing by single frames costs little */ };
+
+/* To twice its size; near the limit by less, but a large stack never by single frames: each of
+ * them would copy all of it. */
 bool vm_reserve(rvm_instance *vm, size_t slots) {
   if (slots <= vm->cap) return true;
   if (slots > SIZE_MAX / 16) return false;
-  size_t want = vm->cap * 2 > slots ? vm->cap * 2 : slots;
-  uint64_t *s = heap_resize(&vm->heap, vm->stack, vm->cap * 8, want * 8, RVM_VALUES);
-  if (!s && want > slots) {
-    want = slots;
+  size_t want, more = vm->cap, least = vm->cap < SMALL_STACK ? 0 : vm->cap / 32;
+  uint64_t *s;
+  do {
+    want = vm->cap + more > slots ? vm->cap + more : slots;
     s = heap_resize(&vm->heap, vm->stack, vm->cap * 8, want * 8, RVM_VALUES);
-  }
+    more /= 2;
+  } while (!s && want > slots && more >= least);
   if (!s) return false;
   vm->stack = s;
   vm->cap = want;

@@ -199,9 +199,9 @@ void memory_report(MemoryWatch *w, FILE *to) {
 
 const char *memory_svg(MemoryWatch *w, const char *path) {
   make_plan(w);
-  if (!w->planned) return "too many tensors for a picture";
+  if (!w->planned) return str_fmt("%s: too many tensors for a picture", path);
   FILE *f = fopen(path, "w");
-  if (!f) return strerror(errno);
+  if (!f) return str_fmt("%s: %s", path, strerror(errno));
   double wide = 1000.0 / (double)(w->now + 1), high = 400.0 / (double)(w->plan ? w->plan : 1);
   fprintf(f,
           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1000 420\" "
@@ -219,5 +219,5 @@ const char *memory_svg(MemoryWatch *w, const char *path) {
             s->bytes, s->at);
   }
   fprintf(f, "</svg>\n");
-  return fclose(f) == 0 ? NULL : strerror(errno);
+  return fclose(f) == 0 ? NULL : str_fmt("%s: %s", path, strerror(errno));
 }

@@ -27,7 +27,9 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
   if (!engine_choose(&m->engine, o->engine, o->threads)) return false;
   m->engine.kernels = true; /* a step is a long function: compiling it takes longer than it saves */
   if (!engine_start(&m->engine, m->p, bytes, n, true)) return false;
-  if (rvm_instance_new(m->p, NULL, host_alloc(), &m->vm, &err) == RVM_OK) return true;
+  if (rvm_instance_new(m->p, &(rvm_limits){.memory = host_memory()}, host_alloc(), &m->vm, &err) ==
+      RVM_OK)
+    return true;
   return *code = machine_failed(m, &err), false;
 }
 

@@ -32,7 +32,7 @@ static bool read_file(const char *path, TensorSet *set, const char **name, SpecE
   return !why->io;
 }
 
-static const char *names_of(const TensorSet *set) {
+const char *set_names(const TensorSet *set) {
   StrBuf b = {0};
   for (int i = 0; i < set->n && i < 12; i++)
     buf_fmt(&b, "%s%s", i ? ", " : "", shown(set->at[i].name));
@@ -44,9 +44,9 @@ static Tensor *pick(const TensorSet *set, const char *path, const char *name, Sp
   if (!name && set->n == 1) return set->at[0].value;
   if (!name)
     return spec_bad(why, "@%s holds %d tensors: name one, as in @FILE:NAME; it has %s", shown(path),
-                    set->n, names_of(set));
+                    set->n, set_names(set));
   return t ? t
-           : spec_bad(why, "@%s: there is no such tensor; it has %s", shown(path), names_of(set));
+           : spec_bad(why, "@%s: there is no such tensor; it has %s", shown(path), set_names(set));
 }
 
 Tensor *spec_file_tensor(const char *path, SpecError *why) {

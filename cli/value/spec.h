@@ -76,4 +76,6 @@ InValue *invalue_compute(const rvm_program *p, rvm_type t, const Module *m, cons
                          SpecError *why);
 DType    type_dtype(const rvm_type_info *info);
 void    *spec_bad(SpecError *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The names of the tensors, the first twelve. */
+const char *set_names(const TensorSet *set);
 #endif
