@@ -87,11 +87,6 @@ static const char *check_options(const TrainOpts *o) {
   if (o->validate && is_no_share(o->validate))
     return "--validate is a file, or a share above 0 and below 1";
   if (o->plot && !has_suffix(o->plot, ".svg")) return "--plot is a .svg file";
-  if (*method_of(o)->name == 's' && (o->beta1.given || o->beta2.given || o->epsilon.given))
-    return "--beta1, --beta2 and --epsilon are of adam and adamw";
-  if (*method_of(o)->name == 'a' && o->momentum.given) return "--momentum is of --optimizer sgd";
-  if (*method_of(o)->name != 'm' && o->nesterov)
-    return "--nesterov goes with --optimizer sgd and a --momentum";
   if (!o->data.n && !o->print_step) return "--data is missing";
   for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
     if (positive[i]->given && !(positive[i]->value > 0 && isfinite(positive[i]->value)))
@@ -99,6 +94,11 @@ static const char *check_options(const TrainOpts *o) {
   for (size_t i = 0; i < sizeof share / sizeof *share; i++)
     if (share[i]->given && !(share[i]->value >= 0 && share[i]->value < 1))
       return "--momentum, --beta1 and --beta2 are at least 0 and below 1";
+  if (*method_of(o)->name == 's' && (o->beta1.given || o->beta2.given || o->epsilon.given))
+    return "--beta1, --beta2 and --epsilon are of adam and adamw";
+  if (*method_of(o)->name == 'a' && o->momentum.given) return "--momentum is of --optimizer sgd";
+  if (*method_of(o)->name != 'm' && o->nesterov)
+    return "--nesterov goes with --optimizer sgd and a --momentum";
   if (o->decay.given && !(o->decay.value >= 0 && isfinite(o->decay.value)))
     return "--weight-decay is at least 0";
   return NULL;
