@@ -94,7 +94,7 @@ static const char *check_options(const TrainOpts *o) {
   for (size_t i = 0; i < sizeof share / sizeof *share; i++)
     if (share[i]->given && !(share[i]->value >= 0 && share[i]->value < 1))
       return "--momentum, --beta1 and --beta2 are at least 0 and below 1";
-  if (*method_of(o)->name == 's' && (o->beta1.given || o->beta2.given || o->epsilon.given))
+  if (*method_of(o)->name != 'a' && (o->beta1.given || o->beta2.given || o->epsilon.given))
     return "--beta1, --beta2 and --epsilon are of adam and adamw";
   if (*method_of(o)->name == 'a' && o->momentum.given) return "--momentum is of --optimizer sgd";
   if (*method_of(o)->name != 'm' && o->nesterov)

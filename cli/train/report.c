@@ -1,6 +1,9 @@
 /* report.c -- how training goes: a bar on a terminal, plain lines elsewhere,
  * a log of JSON lines, a picture.                                             */
+#define _DEFAULT_SOURCE
 #include <math.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include "base/utf8.h"
 #include "cli/measure/clock.h"
 #include "cli/train/train.h"
@@ -34,23 +37,50 @@ void report_clear(Report *r) {
   if (r->bar) fputs("\r\033[K", stderr);
 }
 
+static int terminal_columns(void) {
+  struct winsize w;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+}
+
+static bool starts_character(char c) { return ((unsigned char)c & 0xc0) != 0x80; }
+static int columns_of(const char *s) {
+  int n = 0;
+  for (; *s; s++) n += starts_character(*s);
+  return n;
+}
+
+/* One line of the terminal, or the next one would not replace it: the bar gives way, then the end
+ * is cut. */
+static void draw(const char *head, const char *tail, int64_t step, int64_t steps) {
+  StrBuf b = {0};
+  int room = terminal_columns() - 1, left = room - columns_of(head) - columns_of(tail);
+  int cells = left < 0           ? 0
+              : left < BAR_CELLS ? left
+                                 : BAR_CELLS,
+      full = (int)(cells * step / steps);
+  buf_str(&b, head);
+  for (int i = 0; i < cells; i++)
+    buf_str(&b, i < full ? "\xe2\x94\x81" : "\xe2\x94\x80"); /* heavy and light lines       */
+  buf_str(&b, tail);
+  const char *s = buf_text(&b), *end = s;
+  for (; *end && (room > 0 || !starts_character(*end)); end++) room -= starts_character(end[1]);
+  fprintf(stderr, "\r%.*s\033[K", (int)(end - s), s);
+}
+
 void report_step(Report *r, int64_t step, int64_t examples, double loss) {
   double now = clock_seconds();
-  StrBuf b = {0};
+  StrBuf tail = {0};
   if (!r->bar || (now - r->drawn < REDRAW && step < r->steps)) return;
   r->drawn = now;
-  buf_fmt(&b, "\repoch %llu/%llu ", (unsigned long long)r->epoch, (unsigned long long)r->epochs);
-  int full = (int)(BAR_CELLS * step / r->steps);
-  for (int i = 0; i < BAR_CELLS; i++)
-    buf_str(&b, i < full ? "\xe2\x94\x81" : "\xe2\x94\x80"); /* heavy and light lines       */
-  buf_fmt(&b, " %lld/%lld  loss %.4f", (long long)step, (long long)r->steps, loss);
+  buf_fmt(&tail, " %lld/%lld  loss %.4f", (long long)step, (long long)r->steps, loss);
   if (r->last && r->names->n) {
-    buf_str(&b, "  last ");
-    put_measured(r->last, r->names, &b);
+    buf_str(&tail, "  last ");
+    put_measured(r->last, r->names, &tail);
   }
-  buf_fmt(&b, "  %.0f/s  ETA %s\033[K", (double)examples / (now - r->began + 1e-9),
+  buf_fmt(&tail, "  %.0f/s  ETA %s", (double)examples / (now - r->began + 1e-9),
           duration(time_left(r, step, now)));
-  fputs(buf_text(&b), stderr);
+  draw(str_fmt("epoch %llu/%llu ", (unsigned long long)r->epoch, (unsigned long long)r->epochs),
+       buf_text(&tail), step, r->steps);
 }
 
 /* ---- epochs ---------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """run_train.py RVM ROOT [TEST...] -- `rvm train` from outside: weights against NumPy, the same
 bits from the same seed, kills and resumed runs, files, errors."""
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import wave
 import xml.etree.ElementTree
@@ -599,9 +601,10 @@ def test_print_step():
     check('what it prints is a program', r)
 
 
-def test_terminal():
+def on_terminal(columns):
     pid, fd = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
         os.execv(RVM, [RVM, 'train', HERE + '/linear.rly', '--data', 'train.npz', '--validate', '0.2',
                        '--batch', '1', '--epochs', '2'])
     said = b''
@@ -615,9 +618,18 @@ def test_terminal():
         pass
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     text = said.decode()
-    result('on a terminal', code and text)
+    result('on a terminal of %d columns' % columns, code and text)
+    return text
+
+
+def test_terminal():
+    text = on_terminal(120)
     for part in ('\repoch 1/2 ', '40/40  loss ', '/s  ETA ', '\033[K', 'last loss '):
         result('the bar has %r' % part, part not in text and text)
+    for columns in (50, 20):
+        bars = [s for s in on_terminal(columns).split('\r') if s.startswith('epoch ') and s.endswith('\033[K')]
+        long = [s for s in bars if len(s) - len('\033[K') >= columns]
+        result('the bar stays in a line of %d columns' % columns, (not bars or long) and str(bars[:3]))
 
 
 for test in (test_optimisers, test_own_step, test_derived, test_digits, test_seeds, test_threads, test_resume, test_kill,
