@@ -69,6 +69,13 @@ static bool is_no_share(const char *s) {
   return is_number(s, &x) && !is_share(s, &x) && access(s, F_OK) != 0;
 }
 
+static bool is_other_picture(const char *path) {
+  static const char *const other[] = {".png", ".jpg", ".jpeg", ".gif", ".pdf"};
+  bool is = false;
+  for (size_t i = 0; i < sizeof other / sizeof *other; i++) is |= has_suffix(path, other[i]);
+  return is;
+}
+
 /* What is wrong with the options, or NULL. */
 static const char *check_options(const TrainOpts *o) {
   const NumberOpt *positive[] = {&o->lr, &o->clip, &o->epsilon};
@@ -86,7 +93,7 @@ static const char *check_options(const TrainOpts *o) {
     return "--out is a .safetensors or .npz file";
   if (o->validate && is_no_share(o->validate))
     return "--validate is a file, or a share above 0 and below 1";
-  if (o->plot && !has_suffix(o->plot, ".svg")) return "--plot is a .svg file";
+  if (o->plot && is_other_picture(o->plot)) return "--plot is a .svg file";
   if (!o->data.n && !o->print_step) return "--data is missing";
   for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
     if (positive[i]->given && !(positive[i]->value > 0 && isfinite(positive[i]->value)))

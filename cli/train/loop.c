@@ -84,7 +84,8 @@ static bool run_step(Loop *l, Entry *e, const int64_t *order, int64_t n, double 
                       isnan(*loss) ? "nan" : "infinite", (unsigned long long)l->at.step,
                       (unsigned long long)l->report.epoch,
                       column ? str_fmt("`%s` of its batch has numbers that are not finite", column)
-                             : "a lower --lr or --clip may help"));
+                      : l->at.step > 1 ? "a lower --lr or --clip may help"
+                                       : "with the first weights; is a label beyond the classes?"));
 }
 
 static bool run_steps(Loop *l, double *mean) {

@@ -183,6 +183,9 @@ def test_losses():
     none[2] = -1
     check('cross_entropy', {'logits': z, 'labels': none},
           -np.where(none < 0, 0, lp[np.arange(6), t]).mean())
+    beyond = np.where(np.arange(6) == 3, 5, t).astype(np.int32)
+    check('cross_entropy', {'logits': z, 'labels': beyond}, np.nan)
+    check('cross_entropy_smooth', {'logits': z, 'labels': beyond, 'share': np.float32(.2)}, np.nan)
     check('cross_entropy_soft', {'logits': z, 'targets': soft}, -(soft * lp).sum(1).mean())
     check('cross_entropy_smooth', {'logits': z, 'labels': t, 'share': np.float32(.2)},
           -((hot * .8 + .04) * lp).sum(1).mean())
