@@ -1,7 +1,7 @@
 /* cmd_image.c -- build, disasm, info: commands about images.                  */
 #include "base/file.h"
 #include "cli/emit.h"
-#include "cli/spec.h"
+#include "cli/value/spec.h"
 #include "codegen/lower/lower.h"
 #include "ir/print_type.h"
 #include <rvm/rvm.h>
