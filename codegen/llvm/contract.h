@@ -193,7 +193,7 @@ Set images(const Con *c, int side);
 bool channels_contract(Con *c);
 
 /* ---- contract_flat.c --------------------------------------------------------------------- */
-/* A convolution of few outputs whose result is as wide as the data; false as above. */
+/* A convolution whose result is as wide as the data; false as above. */
 bool flat_contract(Con *c);
 
 /* ---- contract_plane.c -------------------------------------------------------------------- */

@@ -1,22 +1,22 @@
-/* contract_flat.c -- convolutions of few outputs per channel and group, whose result
- * is as wide as the data.
+/* contract_flat.c -- convolutions whose result is as wide as the data, with an image's
+ * pixels in the lanes.
  *
  * Output pixel p of any tap then reads the data p elements from where pixel 0
- * does: the pixels of an image are one row, in the lanes.  Nothing is copied; what
- * a tap finds outside the data is left out by masks, which are constants of the
- * code.  A tile is a few vectors of pixels by all outputs (or half of them): of
- * each depth its vectors are loaded once, its weights are broadcast.         */
+ * does: the pixels of an image are one row.  Nothing is copied; what a tap finds
+ * outside the data is left out by masks, which are constants of the code.  A tile
+ * is a few vectors of pixels by up to 8 outputs: of each depth its vectors are
+ * loaded once, its weights are broadcast.                                     */
 #include <stdlib.h>
 #include "codegen/llvm/contract.h"
 
 enum {
-  TILE_ROWS = 8,      /* outputs                                              */
-  MOST_ROWS = 16,     /* ... of a group                                       */
-  MOST_CHANNELS = 64, /* whose rows stay in a cache from tap to tap           */
-  MOST_MASKS = 1 << 15,
+  TILE_ROWS = 8, /* outputs                                              */
+  MOST_ROWS = 1 << 10,
+  MOST_MASKS = 1 << 16,
   REGISTERS = 32, /* of the vectors; this needs masks, which come with so many */
   MOST_VECTORS = 8,
-  KEY = 251 /* a kept form unlike others                            */
+  NEAR = 64, /* channels whose rows stay in a cache from tap to tap  */
+  KEY = 251  /* a kept form unlike others                            */
 };
 
 typedef struct {
@@ -30,9 +30,6 @@ typedef struct {
 } Flat;
 
 /* ---- is it one? ------------------------------------------------------------------------ */
-/* The outputs of part i begin with this one. */
-static int64_t part_start(const Flat *p, int64_t i) { return i * p->n / p->parts; }
-
 /* The vectors of pixels that a tile of so many outputs has: with one broadcast weight all of its
  * sums and data stay in registers. */
 static int64_t tile_pixels(const Flat *p) {
@@ -40,12 +37,28 @@ static int64_t tile_pixels(const Flat *p) {
   return (vectors < MOST_VECTORS ? vectors : MOST_VECTORS) * p->w.c->lanes;
 }
 
-/* Up to 5 outputs the other ways pack what they read for each tap, up to 8 they fill half of
- * the vectors, and then they are as good but where the pixels of a row fill theirs badly. */
+/* The part of a direction's taps that are inside the data. */
+static double part_inside(const Way *d, const Walk *r) {
+  int64_t inside = 0;
+  for (int64_t o = 0; o < d->n; o++)
+    for (int64_t t = 0; t < d->taps; t++) inside += walk_inside(r, o, t);
+  return (double)inside / (double)(d->n * d->taps);
+}
+
+/* Time over that of all multiply-adds, as measured on Zen 4, here and of the other ways: planes
+ * copy the data and turn the result over, but leave out more of what multiplies zero; up to 8
+ * outputs fill half of their vectors; up to 5, or by a weight that changes, data is packed for each
+ * tap. */
 static bool pays(const Flat *p) {
-  int64_t lanes = p->w.c->lanes, taken = ceil_div(p->pixels, lanes) * lanes;
-  double waste = (double)taken / (double)p->pixels;
-  return waste <= (p->n < 6 ? 1.6 : p->n <= TILE_ROWS ? 1.25 : 1.05);
+  const Window *w = &p->w;
+  int64_t lanes = w->c->lanes, taken = ceil_div(p->pixels, lanes) * lanes;
+  uint32_t buf;
+  bool packs = p->n < 6 || !constant_buffer(w->c, ROWS, &buf);
+  double here = (double)taken / (double)p->pixels * (w->channels > NEAR ? 1.03 : 1);
+  double other = p->n < 6 ? 2 : p->n <= 8 ? 1.33 : p->n <= 16 ? 1.1 : 1.04;
+  if (!packs)
+    other *= part_inside(&w->down, &p->src.down) * part_inside(&w->across, &p->src.across);
+  return here < other;
 }
 
 static bool one_row(const Flat *p) {
@@ -67,7 +80,7 @@ static bool find_flat(Flat *p, Con *c) {
   Window *w = &p->w;
   if (!c->e->cpu.wide || !dtype_is_float(c->t)) return false;
   if (!val_known(c->side[ROWS].total, &p->n) || p->n < 1 || p->n > MOST_ROWS) return false;
-  if (!read_steps(c, COLS, true, w) || w->channels > MOST_CHANNELS) return false;
+  if (!read_steps(c, COLS, true, w)) return false;
   if (w->across.out == KE_NONE || !taps_in_rows(w) || !find_source(w, &p->src)) return false;
   if (w->channel != KE_NONE && !load_stride(c->e, c->factor[COLS], w->channel, &p->apart))
     return false;
@@ -111,6 +124,12 @@ static bool make_masks(Flat *p) {
   return true;
 }
 
+/* The first output of part i. */
+static Val part_start(const Flat *p, Val i) {
+  Emit *e = p->w.c->e;
+  return LLVMBuildUDiv(e->b, mul(e, i, i64_of(e, p->n)), i64_of(e, p->parts), "");
+}
+
 static void fill_weights(const void *ctx, Val to) {
   const Flat *p = ctx;
   const Con *c = p->w.c;
@@ -118,12 +137,11 @@ static void fill_weights(const void *ctx, Val to) {
   Loop l[K_MAX_LOOPS];
   open_batch(c, l);
   Val base = con_at(c, to, mul(e, flat_batch(c), i64_of(e, p->n * p->k)));
-  for (int64_t i = 0; i < p->parts; i++) {
-    int64_t first = part_start(p, i), n = part_start(p, i + 1) - first;
-    Val rows = i64_of(e, n);
-    Val arg[4] = {con_at(c, base, i64_of(e, first * p->k)), rows, i64_of(e, first), rows};
-    (void)sub_call(c, &p->pack, arg, 4);
-  }
+  Loop i = loop_begin(e, i64_of(e, p->parts));
+  Val first = part_start(p, i.i), rows = sub(e, part_start(p, add(e, i.i, i64_of(e, 1))), first);
+  Val arg[4] = {con_at(c, base, mul(e, first, i64_of(e, p->k))), rows, first, rows};
+  (void)sub_call(c, &p->pack, arg, 4);
+  loop_end(e, &i);
   close_batch(c, l);
 }
 
@@ -236,22 +254,33 @@ static bool make_tiles(Flat *p) {
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
+/* The function for tile t of an image and so many outputs. */
+static Sub choose_tile(const Flat *p, Val t, Val rows) {
+  Emit *e = p->w.c->e;
+  Val fn[2], is = LLVMBuildICmp(e->b, LLVMIntEQ, t, i64_of(e, p->tiles - 1), "");
+  Sub f = p->tile[0][1];
+  for (int i = 0; i < 2; i++) {
+    fn[i] = p->tile[i][1].fn;
+    if (fn[i] && p->tiles > 1) fn[i] = LLVMBuildSelect(e->b, is, fn[i], p->tile[i][0].fn, "");
+  }
+  is = LLVMBuildICmp(e->b, LLVMIntEQ, rows, i64_of(e, p->n / p->parts), "");
+  f.fn = fn[1] ? LLVMBuildSelect(e->b, is, fn[0], fn[1], "") : fn[0];
+  return f;
+}
+
 /* Tile t of an image, part i of the outputs; weights: of this batch, data: of pixel 0, tap 0. */
-static void visit_tile(const Flat *p, Val image, Val t, int64_t i, Val weights, Val data) {
+static void visit_tile(const Flat *p, Val image, Val t, Val i, Val weights, Val data) {
   const Con *c = p->w.c;
   Emit *e = c->e;
-  int64_t first = part_start(p, i), wide = tile_pixels(p);
-  int64_t masks = wide / c->lanes * p->w.down.taps * p->w.across.taps;
-  const Sub *f = p->tile[part_start(p, i + 1) - first != p->n / p->parts];
-  Sub one = f[1];
+  int64_t wide = tile_pixels(p), masks = wide / c->lanes * p->w.down.taps * p->w.across.taps;
+  Val first = part_start(p, i), rows = sub(e, part_start(p, add(e, i, i64_of(e, 1))), first);
   Val pixel = mul(e, t, i64_of(e, wide)), at = mul(e, t, i64_of(e, masks));
-  Val is_last = LLVMBuildICmp(e->b, LLVMIntEQ, t, i64_of(e, p->tiles - 1), "");
-  if (p->tiles > 1) one.fn = LLVMBuildSelect(e->b, is_last, f[1].fn, f[0].fn, "");
-  Val more[5] = {con_at(c, weights, i64_of(e, first * p->k)),
+  Val more[5] = {con_at(c, weights, mul(e, first, i64_of(e, p->k))),
                  LLVMBuildGEP2(e->b, c->type, data, &pixel, 1, ""),
                  LLVMBuildInBoundsGEP2(e->b, int_type(e, (int)c->lanes), p->masks, &at, 1, ""),
-                 i64_of(e, first), add(e, mul(e, image, i64_of(e, p->pixels)), pixel)};
-  return_failure(e, sub_call(c, &one, more, 5));
+                 first, add(e, mul(e, image, i64_of(e, p->pixels)), pixel)};
+  Sub f = choose_tile(p, t, rows);
+  return_failure(e, sub_call(c, &f, more, 5));
 }
 
 static void visit_image(const Flat *p, const Part *part, Val image) {
@@ -267,8 +296,9 @@ static void visit_image(const Flat *p, const Part *part, Val image) {
   Val data = LLVMBuildGEP2(e->b, c->type, start, &off, 1, "");
   Val weights = con_at(c, p->weights, mul(e, flat_batch(c), i64_of(e, p->n * p->k)));
   Loop t = loop_begin(e, sub(e, part->to, part->from));
-  for (int64_t i = 0; i < p->parts; i++)
-    visit_tile(p, image, add(e, part->from, t.i), i, weights, data);
+  Loop i = loop_begin(e, i64_of(e, p->parts));
+  visit_tile(p, image, add(e, part->from, t.i), i.i, weights, data);
+  loop_end(e, &i);
   loop_end(e, &t);
 }
 

@@ -418,7 +418,8 @@ static void convolutions_of_all_kinds(void **state) {
                                {2, 1, 20, 3, 9, 15, 3, 3, 1, 2, 2, false, false},
                                {2, 1, 7, 1, 10, 33, 3, 3, 1, 1, 1, false, false},
                                {1, 4, 4, 4, 1, 40, 1, 3, 1, 1, 1, false, false},
-                               {2, 1, 9, 5, 11, 12, 1, 3, 1, 1, 1, true, false}};
+                               {2, 1, 9, 5, 11, 12, 1, 3, 1, 1, 1, true, false},
+                               {1, 1, 4, 37, 48, 64, 3, 3, 1, 1, 1, false, false}};
   int n = sizeof fixed / sizeof *fixed;
   for (int cpu = 0; cpu < 3; cpu++)
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
