@@ -318,6 +318,7 @@ bool values_to_data(AD *ad, Type *t) {
   for (int i = 0; i < m->globals.n; i++) each_var(m->globals.at[i]->fn, join_var, &v);
   values_prepare(&v);
   values_find(&v);
+  if (!v.split.n && flow_classes(&v)) values_find(&v);
   if (!v.intro.n) return v.same.n > 0; /* those that had another name are known now */
   if (v.intro.n > MAX_FUNCTIONS)
     return ad_fail(ad, ad->span, "%d functions of type %s could be meant: more than %d", v.intro.n,
@@ -328,7 +329,7 @@ bool values_to_data(AD *ad, Type *t) {
   for (int i = 0; i < m->types.n; i++)
     for (int c = 0; c < m->types.at[i]->n_ctors; c++) {
       Ctor *ctor = m->types.at[i]->ctor[c];
-      for (int k = 0; k < ctor->n; k++) ctor->field[k] = values_type(&v, ctor->field[k]);
+      for (int k = 0; k < ctor->n; k++) ctor->field[k] = values_type_field(&v, ctor->field[k]);
     }
   values_rewrite(&v);
   return true;

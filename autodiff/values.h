@@ -30,6 +30,8 @@ typedef struct {
   uint64_t keep;                    /* of the parameters                         */
 } Split;
 
+typedef struct Shape Shape;
+typedef struct Flow Flow;
 typedef struct {
   AD *ad;
   Type *type;                       /* of these functions, as it was met first; NULL: none */
@@ -47,6 +49,7 @@ typedef struct {
   VEC(Split *) split;
   Map split_at;                     /* a type's spelling -> Split                */
   Map joined;                       /* a type's text                             */
+  Flow *flow;                       /* of these only those of a class (flow.c); NULL: all */
 } Values;
 
 /* ---- values.c ------------------------------------------------------------------ */
@@ -84,6 +87,17 @@ const Split *split_of(const Values *v, Type *t);
 bool  find_splits(Values *v);       /* all of them; false after reporting          */
 void  make_splits(Values *v);       /* constructors and patterns of the new types  */
 void  fill_splits(Values *v);       /* their fields, when there is data for functions */
+bool  is_unknown(const Values *v, const Map *bound, const Atom *a);  /* a function of these, not in view */
+/* ---- flow.c -------------------------------------------------------------------------- */
+/* Parts the functions found by where they can be, if one of them would be of its own
+ * derivative; v is then about one class, and they are to be found again.  */
+bool  flow_classes(Values *v);
+bool  flow_has(const Values *v, const Var *var);
+void  flow_copy(const Values *v, const Var *from, const Var *to);
+/* values_type of t: said of var; of a; of a field in its definition. */
+Type *values_type_of(const Values *v, Type *t, const Var *var);
+Type *values_type_as(const Values *v, Type *t, const Atom *a);
+Type *values_type_field(const Values *v, Type *t);
 /* ---- instance.c --------------------------------------------------------------------- */
 /* Makes a function of its own for each instance of a polymorphic one in which
  * these functions, or forms of functions of unknown type, are; says how many. */

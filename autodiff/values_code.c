@@ -13,8 +13,16 @@ static bool in_view(const Expr *e) { return e && (e->kind == EX_Fn || diff_kind(
 static bool var_in_view(const Map *bound, const Atom *a) {
   return a->kind == ATOM_Var && in_view(map_get(bound, map_ptr(a->var)));
 }
-static bool is_unknown(const Values *v, const Map *bound, const Atom *a) {
-  return a->kind == ATOM_Var && is_value(v, a->var->type) && !var_in_view(bound, a);
+static bool is_one(const Values *v, const Var *var) {
+  return is_value(v, var->type) && flow_has(v, var);
+}
+bool is_unknown(const Values *v, const Map *bound, const Atom *a) {
+  return a->kind == ATOM_Var && is_one(v, a->var) && !var_in_view(bound, a);
+}
+/* A definition as a value, in another class than these. */
+static bool is_other(const Values *v, const Binding *b) {
+  return b->value->kind == EX_Just && b->value->Just.value.kind == ATOM_Global &&
+         !flow_has(v, b->var);
 }
 
 /* ---- before: forms and calls of what is not known ------------------------------------ */
@@ -163,7 +171,7 @@ static void find_atom(void *ud, Atom *a) {
   Values *v = ud;
   if (a->kind == ATOM_Global && is_value(v, a->type) && !map_get(&v->at, map_ptr(a->global)))
     new_intro(v, a->global)->global = a->global;
-  if (a->kind != ATOM_Var || !is_value(v, a->var->type) || map_get(&v->at, map_ptr(a->var))) return;
+  if (a->kind != ATOM_Var || !is_one(v, a->var) || map_get(&v->at, map_ptr(a->var))) return;
   const Expr *e = map_get(&v->ad->bound, map_ptr(a->var));
   if (!in_view(e)) return;
   Intro *k = new_intro(v, a->var);
@@ -177,6 +185,7 @@ static void find_block(void *ud, Block *b) {
   Values *v = ud;
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
+    if (is_other(v, &b->at[i])) continue;
     if (e->kind != EX_Call) {
       ir_visit(e, &visit, ud);
       continue;
@@ -189,6 +198,8 @@ static void find_block(void *ud, Block *b) {
 }
 
 void values_find(Values *v) {
+  v->intro.n = 0;
+  v->at = v->called = (Map){0};
   for (int i = 0; i < v->ad->m->globals.n; i++) find_block(v, v->ad->m->globals.at[i]->fn->body);
   for (int i = 0; i < v->intro.n; i++) {
     Intro *k = v->intro.at[i];
@@ -206,7 +217,10 @@ static void define(Values *v) {
     Intro *k = v->intro.at[i];
     Sym name = k->global ? k->global->name : k->var->name;
     k->ctor = ad_new_ctor(ad, v->def, str_fmt("Fn_%s", name ? name : "f"), k->caps.n, v->intro.n);
-    for (int c = 0; c < k->caps.n; c++) k->ctor->field[c] = nameless(ad, k->caps.at[c]->type);
+    for (int c = 0; c < k->caps.n; c++) {
+      const Var *cap = k->caps.at[c];
+      k->ctor->field[c] = values_type_of(v, nameless(ad, cap->type), cap);
+    }
   }
 }
 
@@ -283,6 +297,8 @@ static Global *code_of(Values *v, const Intro *k) {
   made->param = param;
   made->n_dims = dims.n;
   made->dim = dims.at;
+  for (int i = 0; i < vars.n; i++)
+    flow_copy(v, (const Var *)(uintptr_t)vars.entry[i].key, vars.entry[i].value);
   know_copies(v, &vars, inside ? NULL : k);
   return ad_global(ad, str_fmt("code_%s", k->var->name ? k->var->name : "f"), made);
 }
@@ -335,8 +351,9 @@ static void rewrite_block(Values *v, Block *b);
 static void rewrite_sub(void *ud, Block *b) { rewrite_block(((Rewrite *)ud)->v, b); }
 
 static void rewrite_head(Values *v, Fn *fn) {
-  for (int i = 0; i < fn->n; i++) fn->param[i]->annot = values_type(v, fn->param[i]->annot);
-  fn->ret = values_type(v, fn->ret);
+  for (int i = 0; i < fn->n; i++)
+    fn->param[i]->annot = values_type_of(v, fn->param[i]->annot, fn->param[i]);
+  fn->ret = values_type_as(v, fn->ret, &fn->body->result);
 }
 static void rewrite_fn(void *ud, Fn *fn) {
   rewrite_head(((Rewrite *)ud)->v, fn);
@@ -370,7 +387,7 @@ static void rewrite_call(Rewrite *r, Expr *e) {
 }
 
 static void rewrite_pattern(Values *v, Pattern *p) {
-  if (p->var) p->var->annot = values_type(v, p->var->annot);
+  if (p->var) p->var->annot = values_type_of(v, p->var->annot, p->var);
   for (int i = 0; i < p->n; i++) rewrite_pattern(v, p->at[i]);
 }
 
@@ -384,11 +401,13 @@ static void rewrite_block(Values *v, Block *b) {
     const Intro *k = map_get(&v->at, map_ptr(var));
     map_set(&v->bound, map_ptr(var), e);
     if (k && k->drop) continue;
-    if (!k) var->annot = values_type(v, var->annot);
+    if (!k) var->annot = values_type_of(v, var->annot, var);
     for (int c = 0; e->kind == EX_Match && c < e->Match.n_clauses; c++)
       rewrite_pattern(v, e->Match.clauses[c].pat);
-    if (e->kind == EX_MatchCast) e->MatchCast.to = values_type(v, e->MatchCast.to);
-    if (e->kind != EX_Call)
+    if (e->kind == EX_MatchCast) e->MatchCast.to = values_type_of(v, e->MatchCast.to, var);
+    if (is_other(v, &b->at[i]))
+      ; /* as it is */
+    else if (e->kind != EX_Call)
       ir_visit(e, &visit, &r);
     else if (!diff_kind(e))
       rewrite_call(&r, e);

@@ -358,26 +358,46 @@ class Gen:
         b, f, u = self.name('b'), self.name('f'), self.name('u')
         one_, two = [self.expr(dict(scope, **{b: 's'}), 's', 2) for _ in range(2)]
         at, c = self.expr(scope, 's', 1), self.condition(scope, 1)
-        literal = ['fn (%%%s: float64) -> float64 { %s }' % (b, e[0]) for e in (one_, two)]
+        # A ref of theirs is state; a function of theirs may be the derivative of one of its type.
+        state, derived = self.r.random() < 0.3, self.r.random() < 0.3
+        r, g = self.name('r'), self.name('g')
+        count = 'ref_write(%%%s, 0.5f64 * ref_read(%%%s) + 1f64); ' % (r, r) if state else ''
+        scale = ' * ref_read(%%%s)' % r if state else ''
+        literal = ['fn (%%%s: float64) -> float64 { %s(%s)%s }' % (b, count, e[0], scale) for e in (one_, two)]
         how = self.r.choice(['@slope(%{f}, {a})', 'grad(%{f})({a}).1.0', 'jvp(%{f})({a}, 1f64).1', 'vjp(%{f})({a}).1(1f64).0',
                              'grad(fn (%{u}: float64) {{ %{f}(%{u}) * %{u} }})({a}).1.0'])
-        inside = how.format(f=f, a=at[0], u=u)
+        inside = how.format(f=g if derived else f, a=at[0], u=u)
         if how.startswith('@'):
             self.defs.append(SLOPE)
+        if derived:
+            of = self.r.choice(['grad(%%%s)(%%%s).1.0', 'jvp(%%%s)(%%%s, 1f64).1']) % (f, b)
+            inside = ('(let %%%s = if (%s) { fn (%%%s: float64) -> float64 { %s } } else { fn (%%%s: float64) -> float64 { %s * %%%s } }; %s)'
+                      % (g, c[0], b, of, b, of, b, inside))
         listed = self.r.random() < 0.4
         if listed:
             text = ('@foldl(fn (%%%s: float64, %%%s: fn (float64) -> float64) -> float64 { %%%s + %s }, 0f64, Cons(%s, Cons(%s, Nil)))'
                     % (u + 's', f, u + 's', inside, literal[0], literal[1]))
         else:
             text = '(let %%%s = if (%s) { %s } else { %s }; %s)' % (f, c[0], literal[0], literal[1], inside)
+        if state:
+            text = '(let %%%s = ref(1f64); %s)' % (r, text)
 
         def run(env):
-            total = 0.0
+            total, times = 0.0, 1.0
             for e in (one_, two) if listed else (one_,) if c[1](env) else (two,):
-                def g(v, e=e):
-                    y = e[1](dict(env, **{b: v}))
-                    return mul(y, v) if u in how.format(f=f, a='', u=u) else y
-                total = add(total, self.slope(g, at[1](env)))
+                if state:
+                    times = 0.5 * times + 1.0
+
+                def h(v, e=e, times=times):
+                    return mul(e[1](dict(env, **{b: v})), times)
+
+                def d(v, h=h):
+                    y = self.slope(h, v)
+                    return y if c[1](env) else mul(y, v)
+
+                def k(v, h=d if derived else h):
+                    return mul(h(v), v) if '{u}' in how else h(v)
+                total = add(total, self.slope(k, at[1](env)))
             return total
         return text, run
 
