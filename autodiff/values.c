@@ -2,8 +2,6 @@
 #include <string.h>
 #include "autodiff/values.h"
 
-enum { MAX_FUNCTIONS = 200 }; /* an image has at most 255 constructors of a type */
-
 /* ---- types, extents aside -------------------------------------------------------- */
 
 static void spell(Type *t, StrBuf *b);
@@ -320,9 +318,6 @@ bool values_to_data(AD *ad, Type *t) {
   values_find(&v);
   if (!v.split.n && flow_classes(&v)) values_find(&v);
   if (!v.intro.n) return v.same.n > 0; /* those that had another name are known now */
-  if (v.intro.n > MAX_FUNCTIONS)
-    return ad_fail(ad, ad->span, "%d functions of type %s could be meant: more than %d", v.intro.n,
-                   type_text(t), MAX_FUNCTIONS);
   make_splits(&v);
   values_make(&v);
   fill_splits(&v);

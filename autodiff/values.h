@@ -17,7 +17,7 @@ typedef struct {
   Var *var;  const Expr *e;
   VarList caps;                     /* what it captures, where it stands         */
   VEC(Binding) known;               /* local functions it uses, those used first */
-  Ctor *ctor;
+  Ctor *ctor;  int level;           /* Values.more holds it so often, as one of many */
   bool drop;                        /* the binding of var has no other use       */
 } Intro;
 
@@ -39,6 +39,8 @@ typedef struct {
   Type *joint;                      /* with the extents that all have            */
   DataDef *def;
   Global *apply;
+  VEC(Ctor *) more;                 /* of def, of what it holds, ..: those that no
+                                     * constructor was left for are in it        */
   VEC(Intro *) intro;
   Map at;                           /* Var, Global -> Intro                      */
   Map same;                         /* Var -> Var in view that it is another name of */
@@ -87,7 +89,8 @@ const Split *split_of(const Values *v, Type *t);
 bool  find_splits(Values *v);       /* all of them; false after reporting          */
 void  make_splits(Values *v);       /* constructors and patterns of the new types  */
 void  fill_splits(Values *v);       /* their fields, when there is data for functions */
-bool  is_unknown(const Values *v, const Map *bound, const Atom *a);  /* a function of these, not in view */
+/* Is a one of these functions, and not in view? */
+bool  is_unknown(const Values *v, const Map *bound, const Atom *a);
 /* ---- flow.c -------------------------------------------------------------------------- */
 /* Parts the functions found by where they can be, if one of them would be of its own
  * derivative; v is then about one class, and they are to be found again.  */

@@ -209,18 +209,43 @@ void values_find(Values *v) {
 
 /* ---- their code ---------------------------------------------------------------------------- */
 
-static void define(Values *v) {
+/* An image has at most 255 constructors of a type. */
+enum { CTORS = 200 };
+
+static int n_at(const Values *v, int level) {
+  int left = v->intro.n - level * CTORS;
+  return left < CTORS ? left : CTORS;
+}
+
+static void define_level(Values *v, DataDef *def, int level) {
   AD *ad = v->ad;
-  v->def = ad_new_def(ad, "Function", ad->span);
-  v->def->functions = true;
-  for (int i = 0; i < v->intro.n; i++) {
-    Intro *k = v->intro.at[i];
+  for (int i = 0; i < n_at(v, level); i++) {
+    Intro *k = v->intro.at[level * CTORS + i];
     Sym name = k->global ? k->global->name : k->var->name;
-    k->ctor = ad_new_ctor(ad, v->def, str_fmt("Fn_%s", name ? name : "f"), k->caps.n, v->intro.n);
+    k->level = level;
+    k->ctor = ad_new_ctor(ad, def, str_fmt("Fn_%s", name ? name : "f"), k->caps.n, CTORS + 1);
     for (int c = 0; c < k->caps.n; c++) {
       const Var *cap = k->caps.at[c];
       k->ctor->field[c] = values_type_of(v, nameless(ad, cap->type), cap);
     }
+  }
+}
+
+static DataDef *new_functions(AD *ad) {
+  DataDef *def = ad_new_def(ad, "Function", ad->span);
+  def->functions = true;
+  return def;
+}
+
+static void define(Values *v) {
+  DataDef *def = v->def = new_functions(v->ad);
+  for (int level = 0; n_at(v, level) > 0; level++) {
+    define_level(v, def, level);
+    if (n_at(v, level + 1) <= 0) return;
+    Ctor *more = ad_new_ctor(v->ad, def, "Fn_more", 1, CTORS + 1);
+    def = new_functions(v->ad);
+    more->field[0] = type_data(def, 0, NULL);
+    vec_push(&v->more, more);
   }
 }
 
@@ -231,7 +256,7 @@ static void know_copies(Values *v, const Map *vars, const Intro *own) {
     void *to;
     if (!k->var || !map_find(vars, map_ptr(k->var), &to)) continue;
     Intro *copy = NEW(Intro);
-    *copy = (Intro){.var = to, .ctor = k->ctor, .drop = k->drop && k != own};
+    *copy = (Intro){.var = to, .ctor = k->ctor, .level = k->level, .drop = k->drop && k != own};
     for (int c = 0; c < k->caps.n; c++) {
       void *cap;
       if (!map_find(vars, map_ptr(k->caps.at[c]), &cap)) cap = k->caps.at[c];
@@ -303,26 +328,36 @@ static Global *code_of(Values *v, const Intro *k) {
   return ad_global(ad, str_fmt("code_%s", k->var->name ? k->var->name : "f"), made);
 }
 
-/* def @apply(f, x, ...) { match (f) { C(c, ...) => code(c, ..., x, ...), ... } } */
-static void make_apply(Values *v, Global *const *code) {
+/* C(field, ...) => callee(field, ..., x, ...) */
+static void apply_case(Values *v, Cases *c, Ctor *ctor, Global *callee, Var *const *x) {
   AD *ad = v->ad;
   int n = v->joint->fn.n;
-  Fn *fn = v->apply->fn;
+  Var **field = NEW_N(Var *, ctor->n + 1);
+  Pattern *p = pattern_of(ad, ctor, field);
+  Atom *arg = NEW_N(Atom, ctor->n + n + 1);
+  for (int a = 0; a < ctor->n; a++) arg[a] = var_atom(ad, field[a]);
+  for (int a = 0; a < n; a++) arg[ctor->n + a] = var_atom(ad, x[a]);
+  BlockBuilder one = {0};
+  add_case(ad, c, p, &one, em_call(ad, &one, atom_global(callee, ad->span), ctor->n + n, arg));
+}
+
+/* def @apply(f, x, ...) { match (f) { C(c, ...) => code(c, ..., x, ...), ... } } */
+static void make_apply(Values *v, Global *apply, Global *const *code, int level) {
+  AD *ad = v->ad;
+  int n = v->joint->fn.n;
+  DataDef *def = level ? type_resolve(v->more.at[level - 1]->field[0])->data.def : v->def;
+  Fn *fn = apply->fn;
   *fn = (Fn){.span = ad->span, .n = n + 1, .param = NEW_N(Var *, n + 1)};
-  fn->param[0] = ad_var(ad, "f", type_data(v->def, 0, NULL));
+  fn->param[0] = ad_var(ad, "f", type_data(def, 0, NULL));
   for (int i = 0; i < n; i++) fn->param[i + 1] = ad_var(ad, "x", v->joint->fn.param[i]);
   BlockBuilder bb = {0};
   Cases c = cases_of(ad, var_atom(ad, fn->param[0]));
-  for (int i = 0; i < v->intro.n; i++) {
-    Intro *k = v->intro.at[i];
-    Var **field = NEW_N(Var *, k->caps.n + 1);
-    Pattern *p = pattern_of(ad, k->ctor, field);
-    Atom *arg = NEW_N(Atom, k->caps.n + n + 1);
-    for (int a = 0; a < k->caps.n; a++) arg[a] = var_atom(ad, field[a]);
-    for (int a = 0; a < n; a++) arg[k->caps.n + a] = var_atom(ad, fn->param[a + 1]);
-    BlockBuilder one = {0};
-    add_case(ad, &c, p, &one,
-             em_call(ad, &one, atom_global(code[i], ad->span), k->caps.n + n, arg));
+  for (int i = 0; i < n_at(v, level); i++)
+    apply_case(v, &c, v->intro.at[level * CTORS + i]->ctor, code[level * CTORS + i], fn->param + 1);
+  if (level < v->more.n) {
+    Global *rest = ad_global(ad, "apply", NEW(Fn));
+    apply_case(v, &c, v->more.at[level], rest, fn->param + 1);
+    make_apply(v, rest, code, level + 1);
   }
   fn->ret = v->joint->fn.ret;
   fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
@@ -337,7 +372,7 @@ void values_make(Values *v) {
     const Intro *k = v->intro.at[i];
     code[i] = k->global ? k->global : code_of(v, k);
   }
-  make_apply(v, code);
+  make_apply(v, v->apply, code, 0);
 }
 
 /* ---- the module over data -------- */
@@ -371,6 +406,7 @@ static void rewrite_atom(void *ud, Atom *a) {
   ad->span = a->span;
   for (int i = 0; i < k->caps.n; i++) cap[i] = var_atom(ad, k->caps.at[i]);
   *a = em_call(ad, r->o, ad_ctor_atom(ad, k->ctor), k->caps.n, cap);
+  for (int i = k->level; i-- > 0;) *a = em_call(ad, r->o, ad_ctor_atom(ad, r->v->more.at[i]), 1, a);
 }
 
 static void rewrite_call(Rewrite *r, Expr *e) {
