@@ -276,11 +276,25 @@ static void fail_around(Reduce *r, const Global *g) {
     if (a->g == g) a->failed = true;
 }
 
+/* e on what its operands are other names of: their types may say more of extents. */
+static const Expr *by_roots(Reduce *r, const Expr *e) {
+  Expr *made = NEW(Expr);
+  *made = *e;
+  made->Call.args = NEW_N(Atom, e->Call.n_args + 1);
+  for (int i = 0; i < e->Call.n_args; i++)
+    made->Call.args[i] = *known_root(&r->known, &e->Call.args[i]);
+  return made;
+}
+
 /* Puts the body of f, as called by e, into out; false: out is as it was. */
 static bool expand_into(Reduce *r, const Expr *e, const Callee *c, Bindings *out, Atom *result) {
   Bindings params = {0};
   Block *body;
-  if (!expand_call(r->cx->m->cx, c, e, &params, &body) || !pass_may(r->cx)) return false;
+  if (!expand_call(r->cx->m->cx, c, e, &params, &body)) {
+    params.n = 0;
+    if (!expand_call(r->cx->m->cx, c, by_roots(r, e), &params, &body)) return false;
+  }
+  if (!pass_may(r->cx)) return false;
   r->budget -= size_of(r, c->fn);
   uses_of_expr(&r->uses, (Expr *)(uintptr_t)e, -1);
   for (int i = 0; i < params.n; i++) uses_of_expr(&r->uses, params.at[i].value, 1);

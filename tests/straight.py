@@ -27,7 +27,7 @@ MODELS = os.path.join(SOURCE, 'examples', 'models')
 CORPUS = os.path.join(os.environ.get('RVM_SHARED') or os.path.join(SOURCE, '..', 'shared'), 'corpus')
 # Program and entry.  fbs_layer @masked holds an if, and no pullback comes out of it.
 OURS = [('dscnn', 'main'), ('resnet18', 'main'), ('resnet50', 'main'), ('mobilenet_v2', 'main'), ('resnext_block', 'main'),
-        ('conv', 'main'), ('conv', 'g8'), ('fbs_layer', 'whole'), ('fbs_layer', 'masked')]
+        ('conv', 'main'), ('conv', 'g8'), ('cifarnet', 'main'), ('fbs_layer', 'whole'), ('fbs_layer', 'masked')]
 FILLS = 'zeros|ones|full|zeros_like|ones_like|full_like|broadcast_to|broadcast_to_like|dyn.zeros|dyn.ones|dyn.full'
 
 
