@@ -99,20 +99,20 @@ const Command cmd_build = {
     1,
     run_build};
 
-static bool read_image(const char *path, const CommonOpts *o, Image *image, int *code) {
+/* *m: the program it was made of, NULL for a .rvm file. */
+static bool read_image(const char *path, const CommonOpts *o, Image *image, Module **m, int *code) {
   Driver d;
   uint8_t *bytes;
   size_t size;
-  Module *m;
   ImageError err = {0};
   driver_init(&d, o->diag);
-  if (!driver_image(&d, path, NULL, &bytes, &size, &m, code)) return false;
+  if (!driver_image(&d, path, NULL, &bytes, &size, m, code)) return false;
   bool *launch;
   if (image_read(bytes, size, lower_alloc(), image, &err) &&
       image_verify(image, lower_alloc(), &launch, &err))
     return true;
   say_bad_image(path, err.why, err.at, err.func, err.pc);
-  *code = m ? EXIT_BUG : EXIT_REJECTED;
+  *code = *m ? EXIT_BUG : EXIT_REJECTED;
   return false;
 }
 
@@ -122,9 +122,10 @@ static const Opt common_opts[] = {
 static int run_disasm(void *opts, int n, char **args) {
   (void)n;
   Image image;
+  Module *m;
   int code;
   size_t size;
-  if (!read_image(args[0], opts, &image, &code)) return code;
+  if (!read_image(args[0], opts, &image, &m, &code)) return code;
   char *text = image_disasm(&image, lower_alloc(), &size);
   fwrite(text, 1, size, stdout);
   return EXIT_OK;
@@ -167,27 +168,38 @@ static void print_doc(const char *s) {
     printf("///%s%.*s\n", n ? " " : "", (int)n, s);
   }
 }
-static void print_entries(const Image *m) {
+/* As the program says it, with the names of extents, or as the image does. */
+static void print_type_of(const Image *m, uint32_t type, Type *said) {
+  if (said)
+    fputs(type_text(said), stdout);
+  else
+    print_type(m, type);
+}
+static void print_entries(const Image *m, Module *program) {
   for (uint32_t e = 0; e < m->n_entries; e++) {
     const IEntry *x = &m->entry[e];
     const IFunc *f = &m->func[x->func];
+    const Global *g = program ? module_find(program, m->text + x->name) : NULL;
+    const Fn *fn = g && (uint32_t)g->fn->n == f->n_params ? g->fn : NULL;
     if (x->doc) print_doc(m->text + x->doc);
     printf("@%s(", m->text + x->name);
     for (uint32_t i = 0; i < f->n_params; i++) {
       printf("%s\n  %%%s: ", i ? "," : "", m->text + m->name_list[x->first_name + i]);
-      print_type(m, m->type_list[f->first_param + f->n_captures + i]);
+      print_type_of(m, m->type_list[f->first_param + f->n_captures + i],
+                    fn ? fn->param[i]->type : NULL);
     }
     printf("%s) -> ", f->n_params ? "\n" : "");
-    print_type(m, f->result);
+    print_type_of(m, f->result, fn ? fn->ret : NULL);
     printf("\n");
   }
 }
 static int run_info(void *opts, int n, char **args) {
   (void)n;
   Image m;
+  Module *program;
   int code;
-  if (!read_image(args[0], opts, &m, &code)) return code;
-  print_entries(&m);
+  if (!read_image(args[0], opts, &m, &program, &code)) return code;
+  print_entries(&m, program);
   const struct {
     uint32_t n;
     const char *what;
