@@ -4,6 +4,7 @@
 #include "base/diag.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
+#include "cli/library.h"
 #include "cli/native.h"
 #include "ir/op.h"
 #include "stdlib/stdlib.h"
@@ -11,12 +12,14 @@
 
 typedef struct {
   CommonOpts common;
-  bool json, md;
+  bool json, md, library;
 } OpsCmd;
 static const Opt ops_opts[] = {
     {"json", NULL, "all records as JSON", OPT_FLAG, offsetof(OpsCmd, json)},
     {"md", NULL, "all records as the Markdown of docs/operators.md", OPT_FLAG,
      offsetof(OpsCmd, md)},
+    {"library", NULL, "the library as the Markdown of docs/library.md", OPT_FLAG,
+     offsetof(OpsCmd, library)},
     {"diag", "json", "accepted for uniformity", OPT_TEXT, offsetof(OpsCmd, common.diag)},
 };
 
@@ -163,6 +166,7 @@ static int run_ops(void *opts, int n, char **args) {
   OpsCmd *o = opts;
   int found = 0;
   if (o->md) return md_ops(), EXIT_OK;
+  if (o->library) return library_md(), EXIT_OK;
   if (o->json) printf("[");
   for (int i = 0; i < stdlib_n_ops; i++) {
     const OpDef *op = stdlib_ops[i];
@@ -178,15 +182,19 @@ static int run_ops(void *opts, int n, char **args) {
     found++;
   }
   if (o->json) printf("\n]\n");
-  if (!found && n) fprintf(stderr, "rvm: no operator's name contains `%s`\n", args[0]);
+  if (!o->json && n == 0) library_list();
+  if (!o->json && n > 0) found += library_show(n, args);
+  if (!found && n)
+    fprintf(stderr, "rvm: neither an operator nor a function of the library has `%s` in its name\n",
+            args[0]);
   return found || n == 0 ? EXIT_OK : EXIT_REJECTED;
 }
 const Command cmd_ops = {"ops",
-                         "[NAME...] [--json | --md]",
-                         "List operators, or show those whose name contains NAME",
-                         "  rvm ops\n  rvm ops conv2d\n",
+                         "[NAME...] [--json | --md | --library]",
+                         "List operators and the library, or show what has NAME in its name",
+                         "  rvm ops\n  rvm ops conv2d\n  rvm ops @linear\n",
                          ops_opts,
-                         3,
+                         4,
                          sizeof(OpsCmd),
                          0,
                          100,

@@ -27,7 +27,8 @@ import subprocess
 import sys
 import tempfile
 
-GENERATED = {"docs/operators.md": ["ops", "--md"], "docs/errors.md": ["explain", "--md"]}
+GENERATED = {"docs/operators.md": ["ops", "--md"], "docs/errors.md": ["explain", "--md"],
+             "docs/library.md": ["ops", "--library"]}
 TIMEOUT = 120
 
 
