@@ -76,6 +76,7 @@ typedef struct Parser {
   BlockBuilder *bb;
   VEC(LocalName) locals;  Map local_at;         /* Sym -> index + 1             */
   VEC(TyName) tynames;    Map tyname_at;
+  Map unknown;                        /* names of this function that were reported */
   Map graph;                          /* digits -> GraphName of this function  */
   Map graph_of;                       /* Var -> GraphName                      */
   Map graph_seen;                     /* digits -> GraphName of earlier functions */

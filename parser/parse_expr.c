@@ -547,6 +547,7 @@ void start_function(Parser *p) {
   for (int i = 0; i < p->graph.n; i++)
     map_set(&p->graph_seen, p->graph.entry[i].key, p->graph.entry[i].value);
   p->graph = (Map){0};
+  p->unknown = (Map){0};
   p->graph_of = (Map){0};
   vec_clear(&p->graph_open);
   p->needs_place = false;

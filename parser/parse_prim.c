@@ -22,7 +22,9 @@ static Val local_name(Parser *p) {
   Token t = p->tok;
   advance(p);
   if (v) return val_atom(atom_var(v, t.span));
-  if (may_report(p)) {
+  const void *name = tok_sym(p, &t);
+  if (may_report(p) && !map_get(&p->unknown, map_ptr(name))) {
+    map_set(&p->unknown, map_ptr(name), p);
     diag_error(p->d, t.span, E0201, tok_found(&t));
     help_local(p, &t);
   }
