@@ -197,6 +197,17 @@ void memory_report(MemoryWatch *w, FILE *to) {
   list_peak(w, to);
 }
 
+/* Along or up a rectangle that has the room. */
+static void put_label(FILE *f, const char *what, double x, double y, double across, double tall) {
+  static const double line = 10, letter = 5.5;
+  double n = letter * (double)strlen(what);
+  if (tall >= line && across >= n)
+    fprintf(f, "<text x=\"%.2f\" y=\"%.2f\">%s</text>\n", x + 2, y + tall / 2 + 3, what);
+  else if (across >= line && tall >= n)
+    fprintf(f, "<text transform=\"translate(%.2f %.2f) rotate(-90)\">%s</text>\n",
+            x + across / 2 + 3, y + tall - 2, what);
+}
+
 const char *memory_svg(MemoryWatch *w, const char *path) {
   make_plan(w);
   if (!w->planned) return str_fmt("%s: too many tensors for a picture", path);
@@ -211,12 +222,13 @@ const char *memory_svg(MemoryWatch *w, const char *path) {
   for (int i = 0; i < w->span.n; i++) {
     const Span *s = &w->span.at[i];
     uint64_t end = s->died == UINT64_MAX ? w->now + 1 : s->died;
+    double x = (double)s->born * wide, y = 420 - (double)(s->at + s->bytes) * high;
+    double across = (double)(end - s->born) * wide, tall = (double)s->bytes * high;
     fprintf(f,
             "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%d,60%%,70%%)\" "
             "stroke=\"#444\" stroke-width=\"0.3\"><title>%s: %zu bytes at %zu</title></rect>\n",
-            (double)s->born * wide, 420 - (double)(s->at + s->bytes) * high,
-            (double)(end - s->born) * wide, (double)s->bytes * high, i * 47 % 360, s->what,
-            s->bytes, s->at);
+            x, y, across, tall, i * 47 % 360, s->what, s->bytes, s->at);
+    put_label(f, s->what, x, y, across, tall);
   }
   fprintf(f, "</svg>\n");
   return fclose(f) == 0 ? NULL : str_fmt("%s: %s", path, strerror(errno));
