@@ -120,7 +120,7 @@ static InValue *argument(Machine *m, Entry *e, int i, const Batch *b, SpecError 
   case ROLE_Total: t = tensor_scalar_int(DT_i64, (int64_t)b->total); break;
   case ROLE_Params:
   case ROLE_State:
-  case ROLE_None: return spec_bad(why, "nothing is known for it");
+  case ROLE_None: return spec_bad(why, "the examples have no column of this name");
   }
   return invalue_tensor(m->p, e->type[i], t, why);
 }
