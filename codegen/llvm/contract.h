@@ -239,6 +239,7 @@ typedef struct {
   int64_t pitch;                             /* of rows in place, or PACKED   */
   int heights[ROWS_MAX], n_heights;
   Val each;                                  /* rows of a tile but the last, unless exact */
+  Val idle;                                  /* the sums are zeros, or NULL: never known */
   bool exact;                                /* tiles have nearly equal heights */
   bool straight;                             /* tiles go through `whole` if their panel is, and
                                                 through `rest` if the columns are known */

@@ -9,11 +9,12 @@
 #include "codegen/llvm/contract.h"
 
 enum {
-  DEPTH = 8192,          /* of one visit of a tile                          */
-  BLOCK_BYTES = 4 << 20, /* of packed rows at a time                        */
-  SHALLOW = 512,         /* where the way from a tile to the epilogue matters */
-  FEW_TILES = 2,         /* for so few, columns are never worth packing     */
-  CONFLICT = 2048        /* bytes apart, a tile's rows are in each other's way in L1 */
+  DEPTH = 8192,           /* of one visit of a tile                          */
+  BLOCK_BYTES = 4 << 20,  /* of packed rows at a time                        */
+  SHALLOW = 512,          /* where the way from a tile to the epilogue matters */
+  FEW_TILES = 2,          /* for so few, columns are never worth packing     */
+  WORTH_ASKING = 1 << 17, /* elements of a constant, for a row of zeros      */
+  CONFLICT = 2048         /* bytes apart, a tile's rows are in each other's way in L1 */
 };
 
 static Val div_up_by(Emit *e, Val x, Val by) {
@@ -226,12 +227,17 @@ static void fill_side(const void *ctx, Val to) {
   pack_all(s->t, s->side, to);
 }
 
+static int64_t side_key(const Nest *t, int side) {
+  const Con *c = t->c;
+  int64_t layout = (int64_t)c->lanes * 2 + (side == ROWS && t->exact); /* differs by version */
+  return ((int64_t)c->at * 2 + side) * 256 + layout;
+}
+
 Val packed_side(const Nest *t, int side, uint32_t buf) {
   const Con *c = t->c;
   Emit *e = c->e;
   PackSide s = {t, side};
-  int64_t layout = (int64_t)c->lanes * 2 + (side == ROWS && t->exact); /* differs by version */
-  Kept f = {.key = ((int64_t)c->at * 2 + side) * 256 + layout,
+  Kept f = {.key = side_key(t, side),
             .n = side == ROWS ? t->m : t->n,
             .k = t->k,
             .bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side))),
@@ -443,12 +449,19 @@ static Sub of_height(const Nest *t, const Sub *f, Val height) {
   return one;
 }
 
+/* So many depths, or none when they add nothing. */
+static Val unless_idle(const Nest *t, Val depths) {
+  Emit *e = t->c->e;
+  return t->idle ? LLVMBuildSelect(e->b, t->idle, i64_of(e, 0), depths, "") : depths;
+}
+
 /* A tile at `a`, all of it, and on at next; false: unless its panel is whole. */
 static bool visit_straight(const Nest *t, const Visit *v, Val a, Val row, Val height, Block next) {
   const Con *c = t->c;
   Emit *e = c->e;
   int64_t wide = 2 * (int64_t)c->lanes, n = known_or(t->n, -1);
-  Val width = i64_of(e, wide), more[7] = {a, v->b, t->k, v->stride, row, v->col, v->rows};
+  Val width = i64_of(e, wide), deep = unless_idle(t, t->k);
+  Val more[7] = {a, v->b, deep, v->stride, row, v->col, v->rows};
   Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, v->cols, width, "");
   Block whole = new_block(e, "whole"), part = new_block(e, "");
   LLVMBuildCondBr(e->b, is_whole, whole, part);
@@ -494,7 +507,7 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Val apart = t->pitch ? i64_of(e, t->pitch) : t->k, deeper = t->pitch ? i64_of(e, 1) : height;
   Val off = add(e, mul(e, sub(e, row, r0), apart), mul(e, v->k, deeper));
   Val a = con_at(c, v->rows, off), step, ahead = share_ahead(t, v, i.i, kk, &step);
-  Val arg[TILE_ARGS] = {a, b, sum, kk, v->stride, first, ahead, step};
+  Val deep = unless_idle(t, kk), arg[TILE_ARGS] = {a, b, sum, deep, v->stride, first, ahead, step};
   Block next = new_block(e, "");
   if (!t->straight || !visit_straight(t, v, a, row, height, next)) {
     LLVMBuildCall2(e->b, tile_type(e), nest_tile(t, height, v->cols), arg, TILE_ARGS, "");
@@ -571,6 +584,24 @@ static bool make_functions(Nest *t) {
   return out_function(t->c, &t->out);
 }
 
+/* The first step of a recurrence has a state of zeros: reading a constant for it from end to end
+ * would only tell that zero times finite numbers is zero.  Sums start at +0, to which zeros of
+ * either sign add nothing, so the bits are the same. */
+static Val ask_idle(const Nest *t) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  uint32_t buf;
+  int64_t n = known_or(t->n, 0), k = known_or(t->k, 0), elements;
+  bool one_row = known_or(t->m, 0) == 1 && t->pitch && c->batch.n == 0;
+  if (!one_row || !t->packed[COLS] || __builtin_mul_overflow(n, k, &elements) ||
+      elements < WORTH_ASKING || !constant_buffer(c, COLS, &buf))
+    return NULL;
+  Val row = in_place(c, ROWS, i64_of(e, 0)), key = i64_of(e, side_key(t, COLS));
+  Val arg[7] = {e->state, row, e->buf[buf], key, t->n, t->k, i64_of(e, c->t)};
+  Val is = emit_call(e, "rvm.zero_row", int_type(e, 64), arg, 7, false);
+  return LLVMBuildIsNotNull(e->b, is, "");
+}
+
 static void tiled(Nest *t) {
   Con *c = t->c;
   Emit *e = c->e;
@@ -579,6 +610,7 @@ static void tiled(Nest *t) {
   for (int side = 0; side < 2; side++)
     if (constant_buffer(c, side, &buf) && !(side == ROWS && t->pitch))
       t->packed[side] = packed_side(t, side, buf);
+  t->idle = ask_idle(t);
   take_scratch(t);
   t->part = emit_part(e, c->at, t->panels);
   open_batch(c, l);

@@ -34,6 +34,7 @@ const Helper kernel_helper[] = {
     H("pack", jit_pack),
     H("pack_done", jit_pack_done),
     H("backward", jit_backward),
+    H("zero_row", jit_zero_row),
     H("is_constant", jit_is_constant),
     M(fmod),
     M(pow),

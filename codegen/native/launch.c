@@ -5,6 +5,7 @@
  * collector does not look.                                                   */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include "codegen/native/launch.h"
 #include "kernel/interp.h"
 
@@ -13,6 +14,8 @@ typedef struct Packed {
   const void *src;
   void *at;
   int64_t key, n, k;
+  size_t bytes;
+  atomic_int finite; /* all of it; 0: nobody has asked yet, 1: no, 2: yes */
 } Packed;
 
 static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
@@ -55,11 +58,16 @@ static _Atomic(Packed *) *list_of(Native *f, const void *src) {
   return &f->packed[h >> 32 & (PACKED_LISTS - 1)];
 }
 
-void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
+static Packed *find_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
   _Atomic(Packed *) *list = list_of(s->native, src);
   for (Packed *p = atomic_load_explicit(list, memory_order_acquire); p; p = p->next)
-    if (p->src == src && p->key == key && p->n == n && p->k == k) return p->at;
+    if (p->src == src && p->key == key && p->n == n && p->k == k) return p;
   return NULL;
+}
+
+void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
+  const Packed *p = find_packed(s, src, key, n, k);
+  return p ? p->at : NULL;
 }
 
 int64_t jit_is_constant(JitState *s, const void *src) {
@@ -73,7 +81,7 @@ void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, 
   uint8_t *room = room_take(s->native->room, padded((size_t)bytes) + sizeof(Packed));
   if (!room) return NULL;
   Packed *p = (Packed *)(void *)(room + padded((size_t)bytes));
-  *p = (Packed){NULL, src, room, key, n, k};
+  *p = (Packed){NULL, src, room, key, n, k, (size_t)bytes, 0};
   s->packing = p;
   return room;
 }
@@ -85,6 +93,29 @@ int64_t jit_pack_done(JitState *s, void *room) {
   p->next = atomic_load(list);
   while (!atomic_compare_exchange_weak(list, &p->next, p)) continue;
   return 0;
+}
+
+/* No infinity and no NaN among the floats of t. */
+static bool all_finite(const Packed *p, DType t) {
+  const uint64_t wide = UINT64_C(0x7ff) << 52, *x = p->at;
+  const uint32_t narrow = UINT32_C(0xff) << 23, *y = p->at;
+  size_t n = p->bytes / (size_t)dtype_bytes(t);
+  bool other = false;
+  for (size_t i = 0; t == DT_f64 && i < n; i++) other |= (x[i] & wide) == wide;
+  for (size_t i = 0; t == DT_f32 && i < n; i++) other |= (y[i] & narrow) == narrow;
+  return !other;
+}
+
+int64_t jit_zero_row(JitState *s, const void *row, const void *src, int64_t key, int64_t n,
+                     int64_t k, int64_t t) {
+  const char *x = row;
+  size_t bytes = (size_t)k * (size_t)dtype_bytes((DType)t);
+  if (x[0] != 0 || memcmp(x, x + 1, bytes - 1) != 0) return 0;
+  Packed *p = find_packed(s, src, key, n, k);
+  if (!p) return 0;
+  int is = atomic_load_explicit(&p->finite, memory_order_relaxed);
+  if (!is) atomic_store(&p->finite, is = 1 + all_finite(p, (DType)t));
+  return is == 2;
 }
 
 int64_t jit_backward(JitState *s) {

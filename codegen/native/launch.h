@@ -27,6 +27,10 @@ void *jit_scratch(JitState *s, int64_t bytes);
 void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k);
 void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, int64_t bytes);
 int64_t jit_pack_done(JitState *s, void *room);
+/* 1: the row of k elements of type t (which sums have as well) is all bits 0, and the packed form,
+ * which is there, is finite: all their products are zeros.  k > 0; integers are finite. */
+int64_t jit_zero_row(JitState *s, const void *row, const void *src, int64_t key, int64_t n,
+                     int64_t k, int64_t t);
 int64_t jit_is_constant(JitState *s, const void *src); /* 0 or 1 */
 /* 0 and 1 in turn, launch by launch: a kernel that reads a constant larger than
  * the cache from alternating ends finds part of it there. */

@@ -303,6 +303,106 @@ static void products_of_quadrants(void **state) {
   drop(&c, k);
 }
 
+/* ---- a row of zeros --------------------------------------------------------------------- */
+/* What a row of zeros and a large matrix hold besides. */
+typedef struct {
+  double row, matrix;
+} Odd;
+static const Odd odd[] = {{0, 0}, {-0.0, 0}, {2, 0}, {0, INFINITY}, {0, -INFINITY}, {0, NAN}};
+
+static void put_one(void *p, int64_t i, DType t, double v) {
+  if (t == DT_f32) ((float *)p)[i] = (float)v;
+  if (t == DT_f64) ((double *)p)[i] = v;
+  if (t == DT_i32) ((int32_t *)p)[i] = isfinite(v) ? (int32_t)v : INT32_MIN;
+}
+
+/* Bit for bit what the interpreter has, but for the payload of a NaN. */
+static void same_bits(const void *got, const void *want, int64_t n, DType t, const char *what) {
+  size_t each = (size_t)dtype_bytes(t);
+  for (int64_t i = 0; i < n; i++) {
+    const char *x = (const char *)got + (size_t)i * each,
+               *y = (const char *)want + (size_t)i * each;
+    if (isnan(get(x, 0, t)) && isnan(get(y, 0, t))) continue;
+    if (memcmp(x, y, each) != 0)
+      fail_msg("%s: [%lld] is %g, not %g", what, (long long)i, get(x, 0, t), get(y, 0, t));
+  }
+}
+
+static void zero_row(const Form *f, const int64_t *mnk, const Odd *o, bool constant) {
+  int64_t n = mnk[1], deep = mnk[2], elements = mnk[1] * mnk[2];
+  char what[80];
+  snprintf(what, sizeof what, "%s, %lld x %lld, %g and %g", dtype_name(f->t), (long long)n,
+           (long long)deep, o->row, o->matrix);
+  Kernel *k = product(f, mnk);
+  Compiled c = compile(k, NULL);
+  void *mem[K_MAX_BUFS], *want;
+  size_t bytes[K_MAX_BUFS];
+  KError e = {K_OK, ""};
+  for (uint32_t b = 0; b < k->n_params; b++) mem[b] = filled(k, b, NULL, &bytes[b]);
+  memset(mem[0], 0, bytes[0]);
+  put_one(mem[0], deep - 1, f->t, o->row);
+  if (o->matrix != 0) put_one(mem[WEIGHT], elements / 2 + 3, f->t, o->matrix);
+  if (constant) llvm_kernel_constants(c.ctx, mem[WEIGHT], bytes[WEIGHT]);
+  uint32_t out = k->n_params - 1;
+  void *got = mem[out];
+  mem[out] = want = malloc(bytes[out]);
+  assert_int_equal(kernel_run(c.p, mem, NULL, native_memory, &e), K_OK);
+  for (int i = 0; i < 2; i++) {
+    mem[out] = memset(got, 0x7f, bytes[out]);
+    assert_int_equal(c.fn(c.ctx, mem, NULL, native_memory, &e), K_OK);
+    same_bits(got, want, n, f->t, what);
+  }
+  bool any = false;
+  for (int64_t i = 0; i < n && dtype_is_float(f->t); i++) any |= isnan(get(got, i, f->t));
+  assert_int_equal(any, dtype_is_float(f->t) && !isfinite(o->matrix));
+  drop(&c, k);
+  for (uint32_t b = 0; b < k->n_params; b++) free(mem[b]);
+  free(want);
+}
+
+static void rows_of_zeros(void **state) {
+  (void)state;
+  static const int64_t size[][3] = {{1, 265, 512}, {1, 144, 1000}, {1, 17, 8300}};
+  static const DType type[] = {DT_f32, DT_f64, DT_i32};
+  for (int i = 0; i < 3; i++)
+    for (int t = 0; t < 3; t++)
+      for (int o = 0; o < 6; o++) {
+        Form f = {type[t], type[t], (o + t) % 2, true, 2 * (o % 2), false};
+        zero_row(&f, size[i], &odd[o], o + i != 2);
+      }
+}
+
+/* Of a packed form, and rows as long as the test says. */
+static void products_with_zeros_are_known(void **state) {
+  (void)state;
+  enum { N = 6, K = 5 };
+  static const DType type[] = {DT_f32, DT_f64, DT_i32};
+  for (int i = 0; i < 18; i++) {
+    DType t = type[i % 3];
+    const Odd *o = &odd[i / 3];
+    Form f = {t, t, false, true, 0, false};
+    Kernel *k = product(&f, (int64_t[]){1, N, K});
+    Compiled c = compile(k, NULL);
+    double row[K] = {0}, matrix[N * K] = {1, 2, 3};
+    int64_t bytes = N * K * dtype_bytes(t);
+    put_one(row, K - 1, t, o->row);
+    put_one(matrix, 7, t, o->matrix);
+    llvm_kernel_constants(c.ctx, matrix, sizeof matrix);
+    JitState s = {.native = c.ctx};
+    assert_int_equal(jit_zero_row(&s, row, matrix, 3, N, K, t), 0); /* nothing is packed */
+    void *room = jit_pack(&s, matrix, 3, N, K, bytes);
+    assert_non_null(room);
+    memcpy(room, matrix, (size_t)bytes);
+    jit_pack_done(&s, room);
+    bool finite = t == DT_i32 || isfinite(o->matrix);
+    bool zero = t == DT_i32 ? o->row == 0 : o->row == 0 && !signbit(o->row);
+    for (int twice = 0; twice < 2; twice++)
+      assert_int_equal(jit_zero_row(&s, row, matrix, 3, N, K, t), zero && finite);
+    assert_int_equal(jit_zero_row(&s, row, matrix, 4, N, K, t), 0);
+    drop(&c, k);
+  }
+}
+
 /* ---- convolutions ---------------------------------------------------------------------- */
 typedef struct {
   int64_t n, g, ic, oc, h, w, kh, kw, stride, pad, dilation;
@@ -460,6 +560,8 @@ int main(void) {
       cmocka_unit_test(products_around_the_borders_of_tiles),
       cmocka_unit_test(deep_and_tall_products),
       cmocka_unit_test(products_of_quadrants),
+      cmocka_unit_test(rows_of_zeros),
+      cmocka_unit_test(products_with_zeros_are_known),
       cmocka_unit_test(convolutions_of_all_kinds),
       cmocka_unit_test(weights_in_tiles),
       cmocka_unit_test(random_convolutions),
