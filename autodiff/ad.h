@@ -259,6 +259,9 @@ void  outside_check(AD *ad);
 const Atom *ad_behind(AD *ad, const Atom *a, const Fn **fn);
 /* What AD knows of a function in the module, of one made since. */
 void  ad_survey(AD *ad, Fn *fn);
+/* ---- leftover.c ---------------------------------------------------------------------------- */
+/* Takes away local functions, and names for functions, that nothing uses. */
+void  drop_leftover(AD *ad);
 /* ---- surface.c ----------------------------------------------------------------------------- */
 /* The function a form (grad, vjp) of fn stands for; lifted: it becomes a
  * definition, else it stands where fn does. */

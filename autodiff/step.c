@@ -369,7 +369,10 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
     if (!r.ad->unknown.n || !expand_some(&r)) return AUTODIFF_FAILED;
     if (!r.expanded) return make_known(m, d, r.unknown.n, r.unknown.at);
   }
-  if (r.expanded) return changed(m);
+  if (r.expanded) {
+    drop_leftover(r.ad);
+    return changed(m);
+  }
   if (r.left) {
     ad_fail(ad, r.first_left ? r.first_left->span : (Span){0},
             "the function calls itself through its own derivative");
