@@ -160,16 +160,33 @@ static bool cumsum(GradCx *g) {
   return true;
 }
 
-/* y_k = x_1 ... x_k: dx_i = sum over k >= i of g_k y_k / x_i. */
+/* The sums of a from each element to the end of its line. */
+static Atom from_behind(GradCx *g, Atom a, int64_t axis) {
+  return gr(g, "reverse(cumsum(reverse(%a, axis=%d), axis=%d, exclusive=$exclusive), axis=%d)", a,
+            axis, axis, axis);
+}
+
+/* y_k = x_1 ... x_k: dx_i = sum over k >= i of g_k y_k / x_i before the first zero of a line.
+ * With p the products without that zero z: at it the sum of g_k p_k, behind it z times the sum
+ * of g_k p_k / x_i, which is 0 but has a derivative.  (Second derivatives by two zeros of one
+ * line are not in this.)  No axis: data is flattened. */
 static bool cumprod(GradCx *g) {
   const OpAttrVal *a = opattr(g->attrs, "axis");
-  int64_t axis = a->none ? 0 : a->i, exclusive = attr_bool(g->attrs, "exclusive");
-  const char *text =
-      exclusive ? "reverse(cumsum(reverse(g * y, axis=%d), axis=%d, exclusive=True), axis=%d)"
-                : "reverse(cumsum(reverse(g * y, axis=%d), axis=%d), axis=%d)";
-  Atom r = gr(g, text, axis, axis, axis);
+  int64_t axis = a->none ? 0 : a->i;
+  Atom x = gr(g, a->none ? "reshape(cast_like(data, g), newshape=[-1])" : "cast_like(data, g)");
+  Atom zero = gr(g, "equal(%a, zeros_like(%a))", x, x);
+  Atom count = gr(g, "cumsum(cast(%a, dtype=\"int32\"), axis=%d)", zero, axis);
+  Atom none = gr(g, "equal(%a, zeros_like(%a))", count, count);
+  Atom first = gr(g, "logical_and(%a, equal(%a, ones_like(%a)))", zero, count, count);
+  Atom by = gr(g, "where(%a, ones_like(%a), %a)", zero, x, x);
+  Atom without = gr(g, "where(%a, ones_like(%a), %a)", first, x, x);
+  Atom z = gr(g, "cumsum(where(%a, %a, zeros_like(%a)), axis=%d)", first, x, x, axis);
+  Atom p = gr(g, "g * cumprod(%a, axis=%d, exclusive=$exclusive)", without, axis);
+  Atom before = from_behind(g, gr(g, "g * y"), axis), behind = from_behind(g, p, axis);
+  Atom r = gr(g, "where(%a, %a / %a, where(%a, %a, %a * %a / %a))", none, before, by, first, behind,
+              z, behind, by);
   if (a->none) r = gr(g, "reshape_like(%a, data)", r);
-  gr_give(g, 0, gr(g, "%a / data", r));
+  gr_give(g, 0, gr(g, "cast_like(%a, data)", r));
   return true;
 }
 
