@@ -87,7 +87,9 @@ static uint32_t settle(const Plan *c, uint32_t p, bool pinned) {
   if (p == 0) p = 1; /* of the root: after the prologue */
   if (p & 1 && p / 2 < top) p++;
   while (b > 0 && !c->frame[b].barrier) b--;
-  return b > 0 && p < 2 * b + 1 ? 2 * b + 1 : p;
+  /* Not in the barrier's own body: there may stand the other of two forms, which runs instead. */
+  uint32_t least = b < top ? 2 * b + 2 : 2 * b + 1;
+  return b > 0 && p < least ? least : p;
 }
 
 static Fact var_fact(Plan *c, const KNode *n) {
