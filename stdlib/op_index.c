@@ -6,7 +6,7 @@
 #include "stdlib/relkit.h"
 
 static KE position(OpK *k, KTensor t, const KE *at) {
-  return kb_cast(k->b, kb_load(k->b, t.buf, at), DT_i64);
+  return relkit_position(k->b, kb_load(k->b, t.buf, at));
 }
 
 /* ---- take ------------------------------------------------------------------------------ */
@@ -295,7 +295,7 @@ static bool lower_adv_index(OpPlan *p) {
   KE at[MAX_RANK + 1], from[MAX_RANK + 1];
   int loops = relkit_loops(&k, rank, y.dim, at);
   for (int j = 0; j < n; j++)
-    from[j] = relkit_index(&k, kb_cast(k.b, opk_bcast(&k, i[j], rank, at), DT_i64), x.dim[j]);
+    from[j] = relkit_index(&k, relkit_position(k.b, opk_bcast(&k, i[j], rank, at)), x.dim[j]);
   loops += relkit_loops(&k, 1, &y.dim[rank], &at[rank]);
   from[n] = at[rank];
   kb_store(k.b, y.buf, at, kb_load(k.b, x.buf, from));

@@ -60,7 +60,7 @@ static bool lower_scatter(OpPlan *p) {
   for (int d = 0; d < rank; d++)
     if (d != axis) loops += relkit_loops(&k, 1, &i.dim[d], &at[d]);
   memcpy(to, at, sizeof to);
-  to[axis] = relkit_index(&k, kb_cast(b, kb_load(b, i.buf, at), DT_i64), x.dim[axis]);
+  to[axis] = relkit_index(&k, relkit_position(b, kb_load(b, i.buf, at)), x.dim[axis]);
   Mode mode = (Mode)p->op->variant;
   KE old = mode == SCATTER_SET ? KE_NONE : kb_load(b, y.buf, to), by = kb_load(b, u.buf, at);
   kb_store(b, y.buf, to, mode == SCATTER_SET ? by : updated(&k, mode, old, by));
@@ -145,7 +145,7 @@ static bool lower_scatter_nd(OpPlan *p) {
   KE to[MAX_RANK + 1], n = kb_for(b, i.dim[1], K_SERIAL);
   for (int j = 0; j < m; j++) {
     KE v = kb_load(b, i.buf, (KE[]){kb_int(b, j), n});
-    to[j] = relkit_index(&k, kb_cast(b, v, DT_i64), x.dim[j]);
+    to[j] = relkit_index(&k, relkit_position(b, v), x.dim[j]);
   }
   int loops = relkit_loops(&k, 1, &x.dim[m], &to[m]);
   Mode mode = nd_mode(p->attrs);

@@ -42,6 +42,7 @@ static const char *read_slices(DimTab *t, const OpAttrs *a, int rank, const Dim 
   if (b->n > rank || e->n > b->n) return "begin or end has more entries than there are axes";
   if (listed && axes->n != b->n) return "axes and begin differ in length";
   if (s->n > 1 && s->n > b->n) return "strides has more entries than begin";
+  bool seen[MAX_RANK] = {false};
   for (int i = 0; i < rank; i++) out[i] = (Slice){dim_const(t, 0), dim[i], 1};
   for (int i = 0; i < b->n; i++) {
     int64_t at = listed ? axes->ints[i] : i, step = s->n == 0 || sized ? 1
@@ -50,6 +51,8 @@ static const char *read_slices(DimTab *t, const OpAttrs *a, int rank, const Dim 
                                                                        : 1;
     if (at < 0) at += rank;
     if (at < 0 || at >= rank) return "an axis is out of range";
+    if (seen[at]) return "an axis is listed twice";
+    seen[at] = true;
     if (step == 0 || step > FAR || step < -FAR) return "a stride is 0 or too large";
     out[at] = slice_axis(t, dim[at], b->ints[i], i < e->n, i < e->n ? e->ints[i] : 0, step, sized);
   }
@@ -59,6 +62,7 @@ static bool rel_strided_slice(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   Slice s[MAX_RANK];
   Dim out[MAX_RANK];
+  if (!relkit_want_word(r, "slice_mode", "end", "size")) return false;
   const char *why = read_slices(rel_dims(r), rel_attrs(r), x.rank, x.dim, s);
   if (why) return rel_error(r, "%s", why);
   for (int i = 0; i < x.rank; i++) out[i] = s[i].len;
@@ -154,7 +158,8 @@ static bool rel_dyn_slice(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int64_t n;
   Dim out[MAX_RANK];
-  if (!bounds_args(r, 1, x.rank, &n)) return false;
+  if (!relkit_want_word(r, "slice_mode", "end", "size") || !bounds_args(r, 1, x.rank, &n))
+    return false;
   for (int i = 0; i < x.rank; i++) out[i] = i < n ? rel_unknown(r) : x.dim[i];
   return rel_result(r, x.dtype, x.rank, out);
 }

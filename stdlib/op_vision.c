@@ -53,7 +53,8 @@ static bool is_tf(const OpAttrs *a) { return !strcmp(attr_str(a, "output_format"
 static bool rel_all_class(Rel *r) {
   if (!rel_want_rank(r, 0, 3) || !rel_want_rank(r, 1, 3) || !rel_want_class(r, 0, "f") ||
       !rel_same_dtype(r, 0, 1) || !relkit_want_scalar(r, 2, "iu") ||
-      !relkit_want_scalar(r, 3, "f") || !relkit_want_scalar(r, 4, "f"))
+      !relkit_want_scalar(r, 3, "f") || !relkit_want_scalar(r, 4, "f") ||
+      !relkit_want_word(r, "output_format", "onnx", "tensorflow"))
     return false;
   TensorTy box = rel_tensor(r, 0), score = rel_tensor(r, 1);
   DimTab *t = rel_dims(r);
@@ -95,6 +96,9 @@ static bool rel_roi(Rel *r) {
   return rel_result(
       r, x.dtype, 4,
       (Dim[]){rois.dim[0], x.dim[1], dim_const(t, size->ints[0]), dim_const(t, size->ints[1])});
+}
+static bool rel_roi_align(Rel *r) {
+  return relkit_want_word(r, "mode", "avg", "max") && rel_roi(r);
 }
 
 typedef struct {
@@ -322,7 +326,7 @@ const OpDef op_vision_roi_align = {
               {"mode", A_Str, "avg", "avg or max"}},
     .flags = OP_PURE,
     .pattern = PAT_OutFusable,
-    .rel = rel_roi,
+    .rel = rel_roi_align,
     .lower = lower_roi_align,
     .examples = (const char *const[]){
         "vision.roi_align(f32[1,2,8,8], [[0, 1, 1, 6, 5], [0, 0, 2, 3, 7]]f32, pooled_size=[3, 2], "

@@ -37,6 +37,12 @@ bool relkit_want_scalar(Rel *r, int arg, const char *classes) {
   return rel_want_rank(r, arg, 0) && rel_want_class(r, arg, classes);
 }
 
+bool relkit_want_word(Rel *r, const char *attr, const char *a, const char *b) {
+  const char *s = attr_str(rel_attrs(r), attr);
+  return !strcmp(s, a) || !strcmp(s, b) ||
+         rel_error(r, "%s must be \"%s\" or \"%s\", found \"%s\"", attr, a, b, s);
+}
+
 /* ---- reduced axes --------------------------------------------------------------- */
 static bool all_axes(const OpAttrVal *axis) { return axis->none || axis->n == 0; }
 
@@ -228,6 +234,10 @@ int relkit_loops(OpK *k, int n, const KE *dim, KE *var) {
   return opened;
 }
 
+KE relkit_position(KB *b, KE v) {
+  if (kb_type(b, v) == DT_u64) v = kb_min(b, v, kb_cast(b, kb_int(b, INT64_MAX), DT_u64));
+  return kb_cast(b, v, DT_i64);
+}
 KE relkit_index(OpK *k, KE i, KE n) {
   KB *b = k->b;
   KE zero = kb_int(b, 0), last = kb_sub(b, n, kb_int(b, 1));

@@ -20,6 +20,9 @@ bool relkit_reshape(Rel *r, const OpAttrVal *codes, bool allowzero);
 /* Argument arg is one number: rank 0, of one of classes. */
 bool relkit_want_scalar(Rel *r, int arg, const char *classes);
 
+/* Attribute attr is one of two words. */
+bool relkit_want_word(Rel *r, const char *attr, const char *a, const char *b);
+
 /* Which of rank axes a reduction takes: the list (null or empty: all of them),
  * or the others when exclude.  Reports axes out of range or given twice. */
 bool relkit_axes(Rel *r, const OpAttrVal *axis, int rank, bool exclude, bool *reduced);
@@ -84,6 +87,8 @@ int relkit_along(OpPlan *p, OpRef a, OpRef b, int *axis, Dim *da, Dim *db);
 /* As opk_loops, without a loop for an extent known to be 1; gives how many
  * loops to close. */
 int relkit_loops(OpK *k, int n, const KE *dim, KE *var);
+/* A number read as a position: int64; what is beyond that stays far outside. */
+KE relkit_position(KB *b, KE v);
 /* Position i (int64) on an axis of extent n, provably inside: counted from the
  * end when negative; the kernel fails where it is outside [-n, n). */
 KE relkit_index(OpK *k, KE i, KE n);
