@@ -59,7 +59,7 @@ static bool index_inside(const Con *c, const KNode *load, int i) {
     for (int j = 0; j < set_of(c, s)->n; j++) {
       const Axis *a = &set_of(c, s)->axis[j];
       int64_t n = known_or(a->n, -1);
-      if (!index_uses(e, x, a->var, &coef)) continue;
+      if (n == 1 || !index_uses(e, x, a->var, &coef)) continue;
       if (coef < 0 || same) return false;
       same = coef == 1 && most == 0 && a->ext == dim;
       if (n > 0 && !same) most += coef * (n - 1);
