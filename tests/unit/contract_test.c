@@ -15,6 +15,7 @@
 
 #ifdef RVM_HAVE_LLVM
 #include "codegen/llvm/native.h"
+#include "codegen/native/launch.h"
 
 static uint64_t seed = 88172645463325252u;
 static int64_t below(int64_t n) {
@@ -525,6 +526,21 @@ static void convolutions_of_all_kinds(void **state) {
     for (int i = 0; i < n && runs_here(cpu_name[cpu]); i++) check_conv(&fixed[i], cpu_name[cpu]);
 }
 
+/* Channels side by side are taken in lanes: their weight is kept by vectors, which loops one by one
+ * have no use for. */
+static void depthwise_by_channels(void **state) {
+  (void)state;
+  static const Conv v = {1, 40, 1, 1, 9, 11, 3, 3, 1, 1, 1, true, false};
+  Kernel *k = convolution(&v);
+  Compiled c = compile(k, NULL);
+  const Native *n = c.ctx;
+  int kept = 0;
+  run(&c, k, NULL, true, "depthwise");
+  for (int i = 0; i < PACKED_LISTS; i++) kept += n->packed[i] != NULL;
+  assert_int_equal(kept, 1);
+  drop(&c, k);
+}
+
 static void random_convolutions(void **state) {
   (void)state;
   for (int i = 0; i < 40;) {
@@ -564,6 +580,7 @@ int main(void) {
       cmocka_unit_test(products_with_zeros_are_known),
       cmocka_unit_test(convolutions_of_all_kinds),
       cmocka_unit_test(weights_in_tiles),
+      cmocka_unit_test(depthwise_by_channels),
       cmocka_unit_test(random_convolutions),
       cmocka_unit_test(convolutions_by_transforms),
   };
