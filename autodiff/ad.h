@@ -257,6 +257,8 @@ void  outside_check(AD *ad);
 /* ---- step.c -------------------------------------------------------------------------------- */
 /* The function behind names, tuples and checkpoints: *fn is NULL if it is not in view. */
 const Atom *ad_behind(AD *ad, const Atom *a, const Fn **fn);
+/* Does fn reach no form that is still there? */
+bool  ad_free_of_forms(AD *ad, const Fn *fn);
 /* What AD knows of a function in the module, of one made since. */
 void  ad_survey(AD *ad, Fn *fn);
 /* ---- leftover.c ---------------------------------------------------------------------------- */

@@ -132,6 +132,7 @@ Global *ad_global(AD *ad, const char *want, Fn *fn) {
     g->name = sym(m->cx->syms, str_fmt("%s_%d", want, i));
   g->span = ad->span;
   g->fn = fn;
+  g->made = true;
   g->index = m->globals.n;
   vec_push(&m->globals, g);
   map_set(&m->global_by_name, map_ptr(g->name), g);

@@ -60,6 +60,8 @@ static bool holds_form(AD *ad, const Fn *fn) {
   return (uintptr_t)map_get(&ad->has_forms, map_ptr(fn)) != FREE_OF;
 }
 
+bool ad_free_of_forms(AD *ad, const Fn *fn) { return !ad->n_forms || !holds_form(ad, fn); }
+
 static void look_atom(void *ud, Atom *a) {
   Look *l = ud;
   if (a->kind == ATOM_Global) l->found |= holds_form(l->ad, a->global->fn);
@@ -345,6 +347,7 @@ static AutodiffResult changed(Module *m) {
 /* Makes functions known; reports the first that cannot be. */
 static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unknown) {
   AD *ad = ad_new(m, d);
+  Type *none = NULL;
   if (unfold_calls(ad)) return changed(m);
   for (int i = 0; i < n; i++) {
     bool general = ad_has_vars(unknown[i].type);
@@ -352,8 +355,14 @@ static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unkn
     ad->span = unknown[i].at;
     if ((t || general) && values_to_data(ad, t)) return changed(m);
     if (ad->errors) return AUTODIFF_FAILED;
+    if (t && !none) none = t;
   }
   diag_error(d, unknown[0].at, E0403, unknown[0].why);
+  if (none)
+    diag_help(d,
+              "the program makes no value of type %s, and defines no function of it that a "
+              "caller could give",
+              type_text(none));
   return AUTODIFF_FAILED;
 }
 

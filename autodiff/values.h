@@ -81,6 +81,10 @@ void  values_prepare(Values *v);    /* forms and calls of unknown functions: rea
 void  values_find(Values *v);       /* fills v->intro                                      */
 void  values_make(Values *v);       /* the data type, its code and `apply`                */
 void  values_rewrite(Values *v);
+/* A function more, which is at (a Var or a Global). */
+Intro *values_intro(Values *v, const void *at);
+/* ---- values_host.c ---------------------------------------------------------------- */
+void  values_given(Values *v);      /* definitions that only a host can give       */
 /* ---- values_generic.c -------------------------------------------------------------- */
 /* Does this data, without type variables, hold these functions by its arguments? */
 bool  holds_by_args(const Values *v, Type *data);

@@ -160,7 +160,7 @@ static void resolve(Values *v, Intro *k, const Expr *e) {
   }
 }
 
-static Intro *new_intro(Values *v, const void *at) {
+Intro *values_intro(Values *v, const void *at) {
   Intro *k = NEW(Intro);
   vec_push(&v->intro, k);
   map_set(&v->at, map_ptr(at), k);
@@ -170,11 +170,11 @@ static Intro *new_intro(Values *v, const void *at) {
 static void find_atom(void *ud, Atom *a) {
   Values *v = ud;
   if (a->kind == ATOM_Global && is_value(v, a->type) && !map_get(&v->at, map_ptr(a->global)))
-    new_intro(v, a->global)->global = a->global;
+    values_intro(v, a->global)->global = a->global;
   if (a->kind != ATOM_Var || !is_one(v, a->var) || map_get(&v->at, map_ptr(a->var))) return;
   const Expr *e = map_get(&v->ad->bound, map_ptr(a->var));
   if (!in_view(e)) return;
-  Intro *k = new_intro(v, a->var);
+  Intro *k = values_intro(v, a->var);
   k->var = a->var;
   k->e = e;
   resolve(v, k, e);
@@ -201,6 +201,7 @@ void values_find(Values *v) {
   v->intro.n = 0;
   v->at = v->called = (Map){0};
   for (int i = 0; i < v->ad->m->globals.n; i++) find_block(v, v->ad->m->globals.at[i]->fn->body);
+  values_given(v);
   for (int i = 0; i < v->intro.n; i++) {
     Intro *k = v->intro.at[i];
     k->drop = k->var && !map_get(&v->called, map_ptr(k->var));
@@ -224,6 +225,7 @@ static void define_level(Values *v, DataDef *def, int level) {
     Sym name = k->global ? k->global->name : k->var->name;
     k->level = level;
     k->ctor = ad_new_ctor(ad, def, str_fmt("Fn_%s", name ? name : "f"), k->caps.n, CTORS + 1);
+    if (k->global) k->ctor->shown = sym(ad->cx->syms, str_fmt("@%s", k->global->name));
     for (int c = 0; c < k->caps.n; c++) {
       const Var *cap = k->caps.at[c];
       k->ctor->field[c] = values_type_of(v, nameless(ad, cap->type), cap);
@@ -239,6 +241,7 @@ static DataDef *new_functions(AD *ad) {
 
 static void define(Values *v) {
   DataDef *def = v->def = new_functions(v->ad);
+  def->shown = type_text(nameless(v->ad, v->joint));
   for (int level = 0; n_at(v, level) > 0; level++) {
     define_level(v, def, level);
     if (n_at(v, level + 1) <= 0) return;

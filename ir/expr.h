@@ -114,6 +114,7 @@ struct Global {
   Type *type;                                 /* its scheme, after typeinfer   */
   const char *doc;
   bool library;                               /* came from prelude or import   */
+  bool made;                                  /* not of the program: by differentiation */
   int index;                                  /* in Module.globals             */
 };
 

@@ -109,6 +109,15 @@ class Ref:
 PRELUDE = '''type Tree { Leaf(Tensor[(3), float64]), Node(Tree, float64, Tree) }
 type Shape { Circle(float64), Box(float64, Tensor[(3), float64], int32), Empty }
 '''
+CHAIN = '''type Chain[A, B] { End(B), Link(fn (A) -> A, B, Chain[A, B]), Both(fn (A) -> A, B, Chain[A, B]) }
+def @chain[A, B](%c: Chain[A, B], %x: A, %step: fn (A, A, B) -> A) -> A {
+  match (%c) {
+    End(_) => %x,
+    Link(%f, %n, %rest) => @chain(%rest, %step(%f(%x), %x, %n), %step),
+    Both(%f, %n, %rest) => @chain(%rest, %step(%f(%f(%x)), %x, %n), %step),
+  }
+}
+'''
 SLOPE = 'def @slope(%f: fn (float64) -> float64, %x: float64) -> float64 { grad(%f)(%x).1.0 }\n'
 
 T = {'s': 'float64', 'v': 'Tensor[(3), float64]'}
@@ -401,11 +410,49 @@ class Gen:
             return total
         return text, run
 
+    def generic(self, scope):
+        """The same of functions in data of any type, run by a definition of any type."""
+        t, u, w = self.r.choice('sv'), self.name('u'), self.name('w')
+        links = []
+        for _ in range(self.r.randrange(1, 4)):
+            b = self.name('b')
+            links.append((b, self.expr(dict(scope, **{b: t, w: 's'}), t, 2), self.expr(scope, 's', 1)))
+        at, c, v = self.expr(scope, 's', 1), self.condition(scope, 1), self.vector(scope)
+        self.defs.append(CHAIN)
+        text = 'End(%u)'.replace('%u', '%' + w)
+        for b, f, n in reversed(links):
+            text = 'Link(fn (%%%s: %s) -> %s { %s }, %s, %s)' % (b, T[t], T[t], f[0], n[0], text)
+        both = self.r.random() < 0.5
+        if both:
+            text = text.replace('Link(', 'Both(', 1)
+        run = ('@chain(if (%s) { %s } else { End(%%%s) }, %s, fn (%%y: %s, %%x: %s, %%n: float64) -> %s { %%y + %%n * %%x })'
+               % (c[0], text, w, '%' + u if t == 's' else '%' + u + ' * ' + v[0], T[t], T[t], T[t]))
+        if t == 'v':
+            run = 'sum(%s)' % run
+        how = self.r.choice(['grad({f})({a}).1.0', 'jvp({f})({a}, 1f64).1', 'vjp({f})({a}).1(1f64).0'])
+        literal = 'fn (%%%s: float64) -> float64 { %s }' % (u, run)
+        text = '(let %%%s = %s; %s)' % (w, at[0], how.format(f=literal, a='%' + w))
+
+        def value(env, x, a):
+            env = dict(env, **{w: a})
+            y = x if t == 's' else each(mul, x, v[1](env))
+            for i, (b, f, n) in enumerate(links if c[1](env) else []):
+                z = f[1](dict(env, **{b: y}))
+                if i == 0 and both:
+                    z = f[1](dict(env, **{b: z}))
+                y = each(add, z, each(mul, y, n[1](env)))
+            return y if t == 's' else total(y)
+
+        def go(env):
+            a = at[1](env)
+            return self.slope(lambda x: value(env, x, a), a)
+        return text, go
+
     def program(self):
         scope = {'x': 'v', 'y': 'v', 'z': 's'}
         body = self.block(scope, 's', 4)
         if self.r.random() < 0.4:
-            more, was = self.unknown(scope), body
+            more, was = self.r.choice([self.unknown, self.generic])(scope), body
             body = 'let %%body = (%s); %%body + %s' % (was[0], more[0]), lambda env: add(was[1](env), more[1](env))
         self.defs.append('def @f(%%x: Tensor[(3), float64], %%y: Tensor[(3), float64], %%z: float64) -> float64 {\n  %s\n}\n' % body[0])
         return body[1]

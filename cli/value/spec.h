@@ -14,6 +14,7 @@
  *              the same, for a tensor whose type says all its extents
  *   5  1.5f  True  [[1, 2], [3, 4]]  (1, 2)  Cons(1, Nil)  Node(Leaf(@a.npy), Nil)
  *              a value as results are printed, with the above for tensors
+ *   @cube      a function of the program, where functions of its type became data
  *   any closed expression of the language (when there is a Module)
  * A number without suffix takes the element type that is wanted if that holds
  * it.  A tensor where List[Tensor] is wanted is split along its first axis.

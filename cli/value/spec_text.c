@@ -176,13 +176,23 @@ static const char *ctors_of(const rvm_program *p, rvm_type t, uint32_t n) {
   return buf_text(&b);
 }
 
+/* Functions that became data (autodiff/values.h) are known by their names; no expression
+ * gives one. */
+static bool of_functions(const rvm_program *p, rvm_type t) {
+  return strncmp(type_of_value(p, t), "fn ", 3) == 0;
+}
+
 /* The opening of data: its constructor, and `(` if there are fields. */
 static InValue *open_data(Reader *r, rvm_type t, const rvm_type_info *info) {
   uint32_t c = 0;
   if (!info->is_tuple) {
-    if (r->tok.kind != T_IDENT) return odd(r, type_of_value(r->p, t));
-    const char *name = tok_string(&r->tok);
+    bool function = r->tok.kind == T_GLOBAL;
+    if (r->tok.kind != T_IDENT && !function) return odd(r, type_of_value(r->p, t));
+    const char *name = str_fmt("%s%s", function ? "@" : "", tok_string(&r->tok));
     while (c < info->n_ctors && strcmp(rvm_ctor_name(r->p, t, c), name) != 0) c++;
+    if (c == info->n_ctors && of_functions(r->p, t))
+      return spec_bad(r->why, "expected a function of type %s, one of %s, found %s",
+                      type_of_value(r->p, t), ctors_of(r->p, t, info->n_ctors), tok_found(&r->tok));
     if (c == info->n_ctors)
       return odd(r, str_fmt("a constructor of %s (%s)", type_of_value(r->p, t),
                             ctors_of(r->p, t, info->n_ctors)));
@@ -222,9 +232,11 @@ static InValue *start(Reader *r, rvm_type t) {
   }
   if (r->tok.kind == T_GLOBAL) {
     const char *path = tok_string(&r->tok);
-    if (!spec_names_file(path)) return odd(r, type_of_value(r->p, t));
-    next(r);
-    return invalue_file(r->p, t, path, r->why);
+    if (spec_names_file(path)) {
+      next(r);
+      return invalue_file(r->p, t, path, r->why);
+    }
+    if (info.kind != RVM_DATA || info.is_tuple) return odd(r, type_of_value(r->p, t));
   }
   if (info.kind == RVM_TENSOR) return tensor_value(r, t, &info);
   if (info.kind == RVM_DATA && r->tok.kind == T_LBRACK && !info.is_tuple)
