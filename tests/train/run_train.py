@@ -350,7 +350,9 @@ def test_kill_anywhere():
 
     def writing(seconds):
         return any(f.startswith('c.safetensors.') for f in os.listdir('.'))
-    for i in range(8):
+    for i in range(40):
+        if i >= 8 and written['n'] >= 2:  # a busy machine may look too late
+            break
         for f in os.listdir('.'):
             if f.startswith('c.safetensors.'):  # the last one is for the training to remove
                 os.remove(f)
@@ -358,6 +360,8 @@ def test_kill_anywhere():
         killed = kill_when(writing if i % 2 else lambda seconds: seconds > at, part)
         left = writing(0)
         written['n'] += killed and left
+        if not killed and os.path.exists('c.safetensors'):  # it came to its end
+            os.remove('c.safetensors')
         if os.path.exists('c.safetensors'):
             tensors('c.safetensors')
     result('killed while writing', written['n'] < 2 and '%d times only' % written['n'])
