@@ -98,7 +98,7 @@ def bert(c):
         peers = (f"S{length}_ort@{ORT}", f"S{length}_torchscript-frozen@{TORCH}", f"S{length}_optimize_for_inference@{TORCH}")
         yield Row("bert", f"bert_S{length}", "models/bert.rly", ref_input("bert", "x", f"x_{length}"), "bert", "main", "p05",
                   peers, "<= 0.85", measure=c.paired)
-        if length >= 64:
+        if length >= 32:
             yield Row("fast", f"bert_S{length}_fast", "models/bert.rly", ref_input("bert", "x", f"x_{length}"), "bert", "main", "p05",
                       peers, fast=True, measure=c.paired)
 

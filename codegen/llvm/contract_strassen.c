@@ -17,7 +17,7 @@
 #include "codegen/llvm/contract.h"
 
 enum {
-  FEWEST_ROWS = 48,    /* below, reading 7/4 of the weight takes longer         */
+  FEWEST_ROWS = 32,    /* below, reading 7/4 of the weight takes longer         */
   FEWEST_COLS = 256,   /* below, packing rows and their sums takes what it gives */
   FEWEST_DEPTH = 256,  /* below, the passes over the sums do                    */
   MOST_DEPTH = 16384,  /* two visits of a tile                                  */
@@ -65,7 +65,7 @@ typedef struct {
 /* A block of rows: tiles [from, to) of the upper half, the first's row, and all rows' sums. */
 typedef struct {
   Val from, to, row, rows;
-} Block_of_rows;
+} RowBlock;
 
 /* ---- is it one? ------------------------------------------------------------------------ */
 static bool find(Strassen *s, uint32_t *buf) {
@@ -195,10 +195,10 @@ static void pack_pair(const Strassen *s, Val tile, Val base) {
   loop_end(e, &v);
 }
 
-static Block_of_rows pack_block(const Strassen *s, Val from, Val to) {
+static RowBlock pack_block(const Strassen *s, Val from, Val to) {
   Emit *e = s->c->e;
   const Nest *t = &s->half;
-  Block_of_rows r = {.from = from, .to = to, .row = first_row(t, from)};
+  RowBlock r = {.from = from, .to = to, .row = first_row(t, from)};
   Loop i = loop_begin(e, sub(e, to, from));
   Val tile = add(e, from, i.i);
   pack_pair(s, tile, parts_at(s, sub(e, first_row(t, tile), r.row)));
@@ -215,7 +215,7 @@ static Val sum_at(const Strassen *s, int sum, Val rows) {
 
 /* All tiles of a block by half a panel at b; each brings its share of the next one into the
  * cache. */
-static void multiply(const Strassen *s, const Block_of_rows *r, int p, Val b, Val next) {
+static void multiply(const Strassen *s, const RowBlock *r, int p, Val b, Val next) {
   const Con *c = s->c;
   Emit *e = c->e;
   Val tiles = sub(e, r->to, r->from), line = i64_of(e, s->width * c->bytes);
@@ -239,7 +239,7 @@ static void multiply(const Strassen *s, const Block_of_rows *r, int p, Val b, Va
   loop_end(e, &i);
 }
 
-static void make_sum(const Strassen *s, const Block_of_rows *r, int p) {
+static void make_sum(const Strassen *s, const RowBlock *r, int p) {
   const Con *c = s->c;
   Emit *e = c->e;
   if (product[p].made == NO_SUM) return;
@@ -251,7 +251,7 @@ static void make_sum(const Strassen *s, const Block_of_rows *r, int p) {
 }
 
 /* Quadrant q of a pair of panels to the epilogue. */
-static void put_quadrant(const Strassen *s, const Block_of_rows *r, int q, Val pair) {
+static void put_quadrant(const Strassen *s, const RowBlock *r, int q, Val pair) {
   const Con *c = s->c;
   Emit *e = c->e;
   Val panel = add(e, pair, i64_of(e, quadrant[q].across * s->pairs));
@@ -266,7 +266,7 @@ static void put_quadrant(const Strassen *s, const Block_of_rows *r, int q, Val p
   loop_end(e, &i);
 }
 
-static void visit_pair(const Strassen *s, const Block_of_rows *r, Val pair, Val is_last) {
+static void visit_pair(const Strassen *s, const RowBlock *r, Val pair, Val is_last) {
   const Con *c = s->c;
   Emit *e = c->e;
   Val n = i64_of(e, s->deep * s->width);
@@ -283,23 +283,21 @@ static void visit_pair(const Strassen *s, const Block_of_rows *r, Val pair, Val 
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
+/* The room is behind the sums: squares of a tile are turned over whole, also where it is lower. */
 static void take_parts(Strassen *s) {
   const Con *c = s->c;
   Emit *e = c->e;
   int64_t max = c->rows_max, each = max * ROW_PARTS * s->deep * c->bytes, lanes = c->lanes;
   int64_t fit = ROW_BYTES / each > 0 ? ROW_BYTES / each : 1;
-  int64_t turned = ceil_div(ROWS_MAX, lanes) * lanes * s->width;
+  int64_t sum = max * s->width * c->bytes, turned = ceil_div(ROWS_MAX, lanes) * lanes * s->width;
+  int64_t size[2 + SUMS] = {each, sum, sum, sum, turned * c->bytes};
+  Val *part[2 + SUMS] = {&s->rows, &s->sum[X], &s->sum[Y], &s->sum[Z], &s->room};
+  Val at[2 + SUMS], total = i64_of(e, 0);
   s->per_block = i64_min(e, i64_of(e, fit), s->half.tiles);
-  int64_t size[2 + SUMS] = {each, turned * c->bytes};
-  Val *part[2 + SUMS] = {&s->rows, &s->room}, at[2 + SUMS], total = i64_of(e, 0);
-  for (int i = 0; i < SUMS; i++) {
-    size[2 + i] = max * s->width * c->bytes;
-    part[2 + i] = &s->sum[i];
-  }
   for (int i = 0; i < 2 + SUMS; i++) {
     Val bytes = i64_of(e, ceil_div(size[i], 64) * 64);
     at[i] = total;
-    total = add(e, total, i == 1 ? bytes : mul(e, s->per_block, bytes));
+    total = add(e, total, part[i] == &s->room ? bytes : mul(e, s->per_block, bytes));
   }
   Val base = take_scratch_bytes(c, total);
   for (int i = 0; i < 2 + SUMS; i++)
@@ -313,7 +311,7 @@ static void emit_strassen(Strassen *s) {
   Val blocks = add(e, s->half.tiles, sub(e, s->per_block, i64_of(e, 1)));
   Loop i = loop_begin(e, LLVMBuildUDiv(e->b, blocks, s->per_block, ""));
   Val from = mul(e, i.i, s->per_block);
-  Block_of_rows r = pack_block(s, from, i64_min(e, add(e, from, s->per_block), s->half.tiles));
+  RowBlock r = pack_block(s, from, i64_min(e, add(e, from, s->per_block), s->half.tiles));
   Loop j = loop_begin(e, sub(e, part.to, part.from));
   Val pair = add(e, part.from, j.i), one = i64_of(e, 1);
   visit_pair(s, &r, pair, LLVMBuildICmp(e->b, LLVMIntEQ, add(e, pair, one), part.to, ""));
