@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/nearest.h"
 
 const OpAttrVal *opattr(const OpAttrs *a, const char *name) {
   for (int i = 0; i < OP_MAX_ATTRS && a->op->attrs[i].name; i++)
@@ -197,42 +198,17 @@ static const char *convert(AttrType type, const AttrVal *v, OpAttrVal *out) {
 
 /* ---- what the user meant ---- */
 
-enum { NAME_MOST = 40 };
-
-/* Edit distance of two short names; long ones are never near. */
-static int distance(const char *a, const char *b) {
-  int n = (int)strlen(a), m = (int)strlen(b), row[NAME_MOST + 1];
-  if (n > NAME_MOST || m > NAME_MOST) return NAME_MOST;
-  for (int j = 0; j <= m; j++) row[j] = j;
-  for (int i = 1; i <= n; i++) {
-    int diag = row[0];
-    row[0] = i;
-    for (int j = 1; j <= m; j++) {
-      int best = diag + (a[i - 1] != b[j - 1]);
-      if (row[j] + 1 < best) best = row[j] + 1;
-      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      diag = row[j];
-      row[j] = best;
-    }
-  }
-  return row[m];
-}
-
 static void help_unknown(const OpDef *op, const char *name, Diags *d) {
-  const char *best = NULL;
-  int near = (int)strlen(name) / 3 + 2;
+  Nearest near = nearest_to(name);
   StrBuf all = {0};
   for (int i = 0; i < OP_MAX_ATTRS && op->attrs[i].name; i++) {
     const char *have = op->attrs[i].name;
     if (op->attrs[i].type == A_Ignored) continue;
     buf_fmt(&all, "%s%s", all.n ? ", " : "", have);
-    int far = distance(name, have);
-    if (far >= near) continue;
-    near = far;
-    best = have;
+    nearest_try(&near, have);
   }
-  if (best)
-    diag_help(d, "did you mean %s?", best);
+  if (near.best)
+    diag_help(d, "did you mean %s?", near.best);
   else if (all.n)
     diag_help(d, "the attributes of %s are %s", op->name, buf_text(&all));
   else
