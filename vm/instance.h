@@ -53,6 +53,7 @@ rvm_status vm_no_memory(rvm_instance *vm);
 rvm_status vm_fault(rvm_instance *vm, const char *a, const char *b);
 rvm_status vm_fault_two(rvm_instance *vm, uint32_t text, int64_t x, int64_t y);
 rvm_status vm_fault_elem(rvm_instance *vm, uint32_t i, int64_t n);
+rvm_status vm_fault_view(rvm_instance *vm, int64_t n, int rank, const int64_t *dim);
 rvm_status vm_fault_scalar(rvm_instance *vm, KStatus s);
 rvm_status vm_too_deep(rvm_instance *vm);
 /* Writes function, instruction and source line into vm->err. */
