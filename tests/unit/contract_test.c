@@ -356,9 +356,9 @@ static void zero_row(const Form *f, const int64_t *mnk, const Odd *o, bool const
   bool any = false;
   for (int64_t i = 0; i < n && dtype_is_float(f->t); i++) any |= isnan(get(got, i, f->t));
   assert_int_equal(any, dtype_is_float(f->t) && !isfinite(o->matrix));
-  drop(&c, k);
-  for (uint32_t b = 0; b < k->n_params; b++) free(mem[b]);
+  for (uint32_t b = 0; b <= out; b++) free(mem[b]);
   free(want);
+  drop(&c, k);
 }
 
 static void rows_of_zeros(void **state) {
