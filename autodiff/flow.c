@@ -48,23 +48,6 @@ static Shape *new_shape(int n) {
   return s;
 }
 
-/* The parts of a type that are types. */
-static int n_parts(const Type *t) {
-  return t->kind == TY_Fn      ? t->fn.n + 1
-         : t->kind == TY_Tuple ? t->tuple.n
-         : t->kind == TY_Data  ? t->data.n
-         : t->kind == TY_Ref   ? 1
-                               : 0;
-}
-static Type *part_type(const Type *t, int i) {
-  switch (t->kind) {
-  case TY_Fn: return i < t->fn.n ? t->fn.param[i] : t->fn.ret;
-  case TY_Tuple: return t->tuple.at[i];
-  case TY_Data: return t->data.arg[i];
-  default: return t->ref;
-  }
-}
-
 static Shape *shape_of(const Values *v, Type *t) {
   if (!t || !holds_value(v, t)) return NULL;
   t = type_resolve(t);
@@ -340,16 +323,6 @@ void flow_copy(const Values *v, const Var *from, const Var *to) {
 
 /* ---- types with data in place of the functions of the class --------------------------------- */
 
-static Type *with_parts(const Type *t, int n, Type **at) {
-  switch (t->kind) {
-  case TY_Fn:
-    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, n - 1, at, at[n - 1]);
-  case TY_Tuple: return type_tuple(n, at);
-  case TY_Data: return type_data(t->data.def, n, at);
-  default: return type_ref(at[0]);
-  }
-}
-
 static Type *type_at(const Values *v, Type *t, Shape *s) {
   t = type_resolve(t);
   s = root(s);
@@ -358,7 +331,7 @@ static Type *type_at(const Values *v, Type *t, Shape *s) {
   int n = n_parts(t);
   Type **at = NEW_N(Type *, n + 1);
   for (int i = 0; i < n; i++) at[i] = type_at(v, part_type(t, i), part(s, i));
-  return with_parts(t, n, at);
+  return with_parts(t, at);
 }
 
 Type *values_type_of(const Values *v, Type *t, const Var *var) {
@@ -375,5 +348,5 @@ Type *values_type_field(const Values *v, Type *t) {
   int n = n_parts(t);
   Type **at = NEW_N(Type *, n + 1);
   for (int i = 0; i < n; i++) at[i] = values_type_field(v, part_type(t, i));
-  return with_parts(t, n, at);
+  return with_parts(t, at);
 }

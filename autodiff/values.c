@@ -69,27 +69,30 @@ bool holds_value(const Values *v, Type *t) {
 
 /* ---- a type with parts changed ------------------------------------------------------ */
 
-typedef Type *Change(const void *ud, Type *t);
-static Type **changed_list(int n, Type *const *at, Change *f, const void *ud) {
-  Type **to = NEW_N(Type *, n + 1);
-  for (int i = 0; i < n; i++) to[i] = f(ud, at[i]);
-  return to;
+int n_parts(const Type *t) {
+  return t->kind == TY_Fn      ? t->fn.n + 1
+         : t->kind == TY_Tuple ? t->tuple.n
+         : t->kind == TY_Data  ? t->data.n
+         : t->kind == TY_Ref   ? 1
+                               : 0;
 }
-static Type *changed(Type *t, Change *f, const void *ud) {
+Type *part_type(const Type *t, int i) {
+  switch (t->kind) {
+  case TY_Fn: return i < t->fn.n ? t->fn.param[i] : t->fn.ret;
+  case TY_Tuple: return t->tuple.at[i];
+  case TY_Data: return t->data.arg[i];
+  default: return t->ref;
+  }
+}
+Type *with_parts(const Type *t, Type **at) {
+  int n = n_parts(t);
   switch (t->kind) {
   case TY_Fn:
-    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, t->fn.n,
-                   changed_list(t->fn.n, t->fn.param, f, ud), f(ud, t->fn.ret));
-  case TY_Tuple: return type_tuple(t->tuple.n, changed_list(t->tuple.n, t->tuple.at, f, ud));
-  case TY_Data:
-    return type_data(t->data.def, t->data.n, changed_list(t->data.n, t->data.arg, f, ud));
-  case TY_Ref: return type_ref(f(ud, t->ref));
-  case TY_Tensor:
-  case TY_Var:
-  case TY_Meta:
-  case TY_Error: break;
+    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, n - 1, at, at[n - 1]);
+  case TY_Tuple: return type_tuple(n, at);
+  case TY_Data: return type_data(t->data.def, n, at);
+  default: return type_ref(at[0]);
   }
-  return t;
 }
 
 typedef struct {
@@ -97,7 +100,7 @@ typedef struct {
   const TyEnv *env;
 } ToData;
 
-static Type *to_data(const void *ud, Type *t);
+static Type *to_data(const ToData *to, Type *t);
 static Type *split_type(const Split *s, Type *t, const ToData *to) {
   Type **arg = NEW_N(Type *, t->data.n + 1);
   int n = 0;
@@ -105,14 +108,17 @@ static Type *split_type(const Split *s, Type *t, const ToData *to) {
     if (s->keep >> i & 1) arg[n++] = to_data(to, t->data.arg[i]);
   return type_data(s->def, n, arg);
 }
-static Type *to_data(const void *ud, Type *t) {
-  const ToData *to = ud;
+static Type *to_data(const ToData *to, Type *t) {
   t = type_resolve(t);
   Type *is = ad_close(to->v->ad, t, to->env);
   if (is_value(to->v, is)) return type_data(to->v->def, 0, NULL);
   const Split *s = split_of(to->v, is);
   if (s) return split_type(s, t, to);
-  return holds_value(to->v, is) ? changed(t, to_data, ud) : t;
+  int n = n_parts(t);
+  if (!n || !holds_value(to->v, is)) return t;
+  Type **at = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) at[i] = to_data(to, part_type(t, i));
+  return with_parts(t, at);
 }
 Type *values_field(const Values *v, Type *t, const TyEnv *env) {
   return t ? to_data(&(ToData){v, env}, t) : NULL;

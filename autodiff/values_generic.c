@@ -20,16 +20,8 @@ static bool any_in(int n, Type *const *at, Ask *ask, void *ud) {
 }
 /* Of any of the types that t is made of? */
 static bool any_part(Type *t, Ask *ask, void *ud) {
-  switch (t->kind) {
-  case TY_Tuple: return any_in(t->tuple.n, t->tuple.at, ask, ud);
-  case TY_Data: return any_in(t->data.n, t->data.arg, ask, ud);
-  case TY_Ref: return any_in(1, &t->ref, ask, ud);
-  case TY_Fn: return any_in(t->fn.n, t->fn.param, ask, ud) || any_in(1, &t->fn.ret, ask, ud);
-  case TY_Tensor:
-  case TY_Var:
-  case TY_Meta:
-  case TY_Error: break;
-  }
+  for (int i = 0; i < n_parts(t); i++)
+    if (ask(ud, type_resolve(part_type(t, i)))) return true;
   return false;
 }
 
