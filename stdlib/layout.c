@@ -102,6 +102,14 @@ bool window_want(Rel *r, const char *name, int n, int64_t least) {
   return true;
 }
 
+bool window_want_padding(Rel *r, int n, const int64_t *before, const int64_t *after) {
+  int64_t most = (int64_t)1 << 31;
+  for (int i = 0; i < n; i++)
+    if (before[i] < 0 || after[i] < 0 || before[i] > most || after[i] > most)
+      return rel_error(r, "padding must be at least 0 and at most 2^31");
+  return true;
+}
+
 void window_ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out) {
   const OpAttrVal *v = opattr(a, name);
   for (int i = 0; i < n; i++) {

@@ -32,6 +32,8 @@ void layout_index(OpK *k, const Layout *l, const char *letters, const KE *logica
 enum { MAX_SPATIAL = 3 };
 /* Has the attribute no value, one or n, each in [least, 2^31]?  Else an error. */
 bool window_want(Rel *r, const char *name, int n, int64_t least);
+/* Is every padding in [0, 2^31]?  Else an error. */
+bool window_want_padding(Rel *r, int n, const int64_t *before, const int64_t *after);
 /* n values of an attribute: a lone one stands for all, an empty list for dflt. */
 void window_ints(const OpAttrs *a, const char *name, int n, int64_t dflt, int64_t *out);
 /* padding: one value for all, one per dimension, or all before then all after;

@@ -40,12 +40,8 @@ static Conv read_conv(const OpDef *op, const OpAttrs *a, bool *padding_ok) {
 }
 
 static bool windows_ok(Rel *r, const Conv *c) {
-  int64_t most = (int64_t)1 << 31;
-  for (int i = 0; i < c->n; i++)
-    if (c->before[i] < 0 || c->after[i] < 0 || c->before[i] > most || c->after[i] > most)
-      return rel_error(r, "padding must be at least 0 and at most 2^31");
-  return window_want(r, "strides", c->n, 1) && window_want(r, "dilation", c->n, 1) &&
-         window_want(r, "kernel_size", c->n, 0);
+  return window_want_padding(r, c->n, c->before, c->after) && window_want(r, "strides", c->n, 1) &&
+         window_want(r, "dilation", c->n, 1) && window_want(r, "kernel_size", c->n, 0);
 }
 
 static bool check_conv(Rel *r, Conv *c) {
