@@ -72,6 +72,13 @@ bool sub_begin(const Con *c, Con *in, Sub *s, const char *name, LLVMTypeRef *mor
 void sub_end(const Con *c, Con *in, Sub *s);
 Val sub_arg(const Sub *s, unsigned i);
 Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more);
+void return_failure(Emit *e, Val status);    /* leave the function unless it is 0 */
+
+/* Loops over the batch, or over this part's share of its first axis; the position of its
+ * variables, counted over all of them. */
+void open_batch(const Con *c, Loop *l);
+void close_batch(const Con *c, Loop *l);
+Val flat_batch(const Con *c);
 
 /* ---- contract_tile.c: functions shared by a module ----------------------------------- */
 /* Which rows a tile takes through which depths: the depths are taps of `each` depths, the first
@@ -246,6 +253,8 @@ typedef struct {
   Sub whole[2], rest[2];                     /* of heights[0] and [1]         */
 } Nest;
 bool tiled_contract(Con *c);                 /* false: no memory              */
+
+/* ---- contract_height.c --------------------------------------------------------------------- */
 /* Heights of tiles of m rows: exact ones if the rows are known, else a few, and as many rows in
  * each tile as the one that makes them nearly equal.  Sets heights, exact, each, tiles. */
 void choose_heights(Nest *t);
@@ -254,7 +263,12 @@ Val rows_of(const Nest *t, Val tile);
 Val height_of(const Nest *t, Val rows);      /* the one that holds so many rows */
 /* The tile of a height for so many columns of a panel, rows being pitch apart, or packed. */
 Val nest_tile(const Nest *t, Val height, Val columns);
-/* Is a factor a load from a buffer that may be a constant of the program? */
+/* Are sums in tiles of this height taken in partial sums: is it all the rows, and few? */
+Val partial_sums(const Nest *t, int height);
+
+/* ---- contract_kept.c ------------------------------------------------------------------------ */
+/* Is a factor a load from a buffer that is only read, picked by nothing from around?  Then it may
+ * be a constant of the program; *buf is the buffer. */
 bool constant_buffer(const Con *c, int side, uint32_t *buf);
 /* What fill makes of a constant buffer, kept with the kernel under key: made now if it is not
  * there; at run time NULL: the buffer is no constant, or there is no memory. */
@@ -264,14 +278,16 @@ Val kept_form(const Con *c, uint32_t buf, const Kept *f);
 Val kept_or_made(const Con *c, int side, const Kept *f);
 /* The packed form of a constant side, kept. */
 Val packed_side(const Nest *t, int side, uint32_t buf);
-void pack_all(const Nest *t, int side, Val to);
-Val side_elements(const Nest *t, int side);  /* of one batch, packed          */
-Val flat_batch(const Con *c);
+int64_t side_key(const Nest *t, int side);   /* under which it is kept        */
 Val take_scratch_bytes(const Con *c, Val bytes); /* 64-byte aligned           */
-void open_batch(const Con *c, Loop *l);      /* loops over the batch           */
-void close_batch(const Con *c, Loop *l);
-void return_failure(Emit *e, Val status);    /* leave the function unless it is 0 */
 
+/* ---- contract_pack.c, of a nest -------------------------------------------------------------- */
+Val side_elements(const Nest *t, int side);  /* of one batch, packed          */
+void nest_pack_tile(const Nest *t, Val tile, Val base); /* rows `tile`, the first at base */
+void nest_pack_panel(const Nest *t, Val panel, Val base);
+void pack_all(const Nest *t, int side, Val to); /* all batches of a side      */
+
+/* ---- arithmetic of values ---------------------------------------------------------------------- */
 static inline Val con_at(const Con *c, Val base, Val i) {
   return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
 }
@@ -280,4 +296,14 @@ static inline Val mul(Emit *e, Val x, Val y) { return LLVMBuildMul(e->b, x, y, "
 static inline Val add(Emit *e, Val x, Val y) { return LLVMBuildAdd(e->b, x, y, ""); }
 static inline Val sub(Emit *e, Val x, Val y) { return LLVMBuildSub(e->b, x, y, ""); }
 static inline Val less(Emit *e, Val x, Val y) { return LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""); }
+static inline Val div_up(Emit *e, Val x, Val by) {
+  return LLVMBuildUDiv(e->b, sub(e, add(e, x, by), i64_of(e, 1)), by, "");
+}
+static inline Val one_at_least(Emit *e, Val x) {
+  Val none = LLVMBuildICmp(e->b, LLVMIntEQ, x, i64_of(e, 0), "");
+  return LLVMBuildSelect(e->b, none, i64_of(e, 1), x, "");
+}
+static inline Val at_bytes(const Con *c, Val elements) {
+  return mul(c->e, elements, i64_of(c->e, c->bytes));
+}
 #endif

@@ -17,235 +17,6 @@ enum {
   CONFLICT = 2048         /* bytes apart, a tile's rows are in each other's way in L1 */
 };
 
-static Val div_up_by(Emit *e, Val x, Val by) {
-  return LLVMBuildUDiv(e->b, sub(e, add(e, x, by), i64_of(e, 1)), by, "");
-}
-static Val div_up(Emit *e, Val x, int64_t by) { return div_up_by(e, x, i64_of(e, by)); }
-
-static Val one_at_least(Emit *e, Val x) {
-  Val none = LLVMBuildICmp(e->b, LLVMIntEQ, x, i64_of(e, 0), "");
-  return LLVMBuildSelect(e->b, none, i64_of(e, 1), x, "");
-}
-
-void choose_heights(Nest *t) {
-  static const uint8_t some[] = {1, 2, 4, 8, 11};
-  const Con *c = t->c;
-  Emit *e = c->e;
-  int64_t m, tiles, max = c->rows_max;
-  t->exact = val_known(t->m, &m) && m > 0;
-  t->tiles = div_up(e, t->m, max);
-  if (t->exact) {
-    tiles = ceil_div(m, max);
-    t->heights[t->n_heights++] = (int)(m / tiles);
-    if (m % tiles) t->heights[t->n_heights++] = (int)(m / tiles) + 1;
-    return;
-  }
-  for (int i = 0; i < (int)sizeof some && some[i] < max; i++) t->heights[t->n_heights++] = some[i];
-  t->heights[t->n_heights++] = (int)max;
-  t->each = height_of(t, div_up_by(e, t->m, one_at_least(e, t->tiles)));
-  t->tiles = div_up_by(e, t->m, t->each);
-}
-
-Val first_row(const Nest *t, Val tile) {
-  Emit *e = t->c->e;
-  if (!t->exact) return mul(e, tile, t->each);
-  return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
-}
-
-Val rows_of(const Nest *t, Val tile) {
-  Emit *e = t->c->e;
-  Val next = i64_min(e, first_row(t, add(e, tile, i64_of(e, 1))), t->m);
-  return sub(e, next, first_row(t, tile));
-}
-
-Val height_of(const Nest *t, Val rows) {
-  Emit *e = t->c->e;
-  if (t->n_heights == 1) return i64_of(e, t->heights[0]);
-  if (t->exact) return rows;
-  Val h = i64_of(e, t->heights[t->n_heights - 1]);
-  for (int i = t->n_heights - 1; i-- > 0;) {
-    Val fits = LLVMBuildICmp(e->b, LLVMIntSLE, rows, i64_of(e, t->heights[i]), "");
-    h = LLVMBuildSelect(e->b, fits, i64_of(e, t->heights[i]), h, "");
-  }
-  return h;
-}
-
-/* Are sums in tiles of this height taken in partial sums: is it all the rows, and few? */
-static Val partial_sums(const Nest *t, int h) {
-  Emit *e = t->c->e;
-  if (h > SETS_ROWS) return LLVMConstNull(int_type(e, 1));
-  Val all = LLVMBuildICmp(e->b, LLVMIntEQ, t->m, i64_of(e, h), "");
-  Val deep = LLVMBuildICmp(e->b, LLVMIntSGT, t->k, i64_of(e, SETS_DEPTH), "");
-  return LLVMBuildAnd(e->b, all, deep, "");
-}
-
-/* The tile of this height for so many columns. */
-static Val tile_of_height(const Nest *t, int h, Val columns) {
-  Emit *e = t->c->e;
-  int64_t n = known_or(t->n, -1), known;
-  Tall f = {.height = h, .sets = 1, .way = t->pitch};
-  Val one = tile_for(t->c, &f, n, columns);
-  Val few = partial_sums(t, h);
-  if (val_known(few, &known) && !known) return one;
-  f.sets = 2 * SETS_ROWS / h;
-  Val more = tile_for(t->c, &f, n, columns);
-  return LLVMBuildSelect(e->b, few, more, one, "");
-}
-
-Val nest_tile(const Nest *t, Val height, Val columns) {
-  Emit *e = t->c->e;
-  Val fn = NULL;
-  for (int i = t->n_heights; i-- > 0;) {
-    Val f = tile_of_height(t, t->heights[i], columns);
-    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[i]), "");
-    fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
-  }
-  return fn;
-}
-
-static Val as_i64(Emit *e, Val pointer) {
-  return LLVMBuildPtrToInt(e->b, pointer, int_type(e, 64), "");
-}
-
-/* The buffer a factor is a load of, if it is only read and picked by nothing from
- * around: it may be a constant of the program. */
-bool constant_buffer(const Con *c, int side, uint32_t *buf) {
-  KE x = c->factor[side];
-  const KNode *n = &c->e->k->node[x];
-  for (int i = 0; i < c->n_outer; i++)
-    if (expr_uses(c->e, x, c->outer[i])) return false;
-  while (n->kind == KN_Cast) n = &c->e->k->node[n->a];
-  if (n->kind != KN_Load || c->e->k->buf[n->a].role != K_IN) return false;
-  *buf = n->a;
-  return true;
-}
-
-/* Elements of one batch of a packed side. */
-Val side_elements(const Nest *t, int side) {
-  Emit *e = t->c->e;
-  if (side == ROWS && t->exact) return mul(e, t->m, t->k);
-  if (side == ROWS) return mul(e, mul(e, t->tiles, t->each), t->k);
-  return mul(e, mul(e, t->panels, i64_of(e, 2 * (int)t->c->lanes)), t->k);
-}
-
-static Val at_bytes(const Con *c, Val n) { return mul(c->e, n, i64_of(c->e, c->bytes)); }
-
-/* ---- packing ------------------------------------------------------------------------------ */
-/* Row tile `tile`, its first row at `base`. */
-static void pack_tile(const Nest *t, Val tile, Val base) {
-  Val rows = rows_of(t, tile);
-  Val arg[4] = {base, height_of(t, rows), first_row(t, tile), rows};
-  (void)sub_call(t->c, &t->pack[ROWS], arg, 4);
-}
-
-static void pack_panel(const Nest *t, Val panel, Val base) {
-  Emit *e = t->c->e;
-  Val width = i64_of(e, 2 * (int)t->c->lanes), from = mul(e, panel, width);
-  Val arg[4] = {base, width, from, i64_min(e, sub(e, t->n, from), width)};
-  (void)sub_call(t->c, &t->pack[COLS], arg, 4);
-}
-
-Val flat_batch(const Con *c) {
-  Val at = i64_of(c->e, 0);
-  for (int i = 0; i < c->batch.n; i++)
-    at = add(c->e, mul(c->e, at, c->batch.axis[i].n), c->e->var[c->batch.axis[i].var]);
-  return at;
-}
-
-void open_batch(const Con *c, Loop *l) {
-  for (int i = 0; i < c->batch.n; i++) {
-    Part p = {i64_of(c->e, 0), c->batch.axis[i].n, NULL};
-    if (i == 0 && c->split_batch) p = emit_part(c->e, c->at, p.to);
-    l[i] = loop_begin(c->e, sub(c->e, p.to, p.from));
-    set_var(c->e, c->batch.axis[i].var, add(c->e, p.from, l[i].i));
-  }
-}
-
-void close_batch(const Con *c, Loop *l) {
-  for (int i = c->batch.n; i-- > 0;) loop_end(c->e, &l[i]);
-}
-
-void pack_all(const Nest *t, int side, Val to) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  Loop l[K_MAX_LOOPS];
-  open_batch(c, l);
-  Val base = con_at(c, to, mul(e, flat_batch(c), side_elements(t, side)));
-  Loop i = loop_begin(e, side == ROWS ? t->tiles : t->panels);
-  if (side == ROWS)
-    pack_tile(t, i.i, con_at(c, base, mul(e, first_row(t, i.i), t->k)));
-  else
-    pack_panel(t, i.i, con_at(c, base, mul(e, mul(e, i.i, i64_of(e, 2 * (int)c->lanes)), t->k)));
-  loop_end(e, &i);
-  close_batch(c, l);
-}
-
-Val kept_form(const Con *c, uint32_t buf, const Kept *f) {
-  Emit *e = c->e;
-  LLVMTypeRef p = ptr_type(e);
-  Val arg[6] = {e->state, e->buf[buf], i64_of(e, f->key), f->n, f->k, f->bytes};
-  Val found = emit_call(e, "rvm.packed", p, arg, 5, false);
-  Block have = LLVMGetInsertBlock(e->b), make = new_block(e, "pack"), fill = new_block(e, "fill");
-  Block done = new_block(e, "packed");
-  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, found, ""), done, make);
-  LLVMPositionBuilderAtEnd(e->b, make);
-  Val room = emit_call(e, "rvm.pack", p, arg, 6, false);
-  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, room, ""), fill, done);
-  LLVMPositionBuilderAtEnd(e->b, fill);
-  f->fill(f->ctx, room);
-  (void)emit_call(e, "rvm.pack_done", int_type(e, 64), (Val[]){e->state, room}, 2, false);
-  Block filled = LLVMGetInsertBlock(e->b);
-  LLVMBuildBr(e->b, done);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  Val phi = LLVMBuildPhi(e->b, p, "");
-  LLVMAddIncoming(phi, (Val[]){found, room, room}, (Block[]){have, make, filled}, 3);
-  return phi;
-}
-
-Val kept_or_made(const Con *c, int side, const Kept *f) {
-  Emit *e = c->e;
-  uint32_t buf;
-  Val kept = LLVMConstNull(ptr_type(e));
-  if (constant_buffer(c, side, &buf)) kept = kept_form(c, buf, f);
-  Val found = LLVMBuildIsNotNull(e->b, kept, "");
-  Val room = take_scratch_bytes(c, LLVMBuildSelect(e->b, found, i64_of(e, 0), f->bytes, ""));
-  Block fill = new_block(e, "fill"), done = new_block(e, "");
-  LLVMBuildCondBr(e->b, found, done, fill);
-  LLVMPositionBuilderAtEnd(e->b, fill);
-  f->fill(f->ctx, room);
-  LLVMBuildBr(e->b, done);
-  LLVMPositionBuilderAtEnd(e->b, done);
-  return LLVMBuildSelect(e->b, found, kept, room, "");
-}
-
-typedef struct {
-  const Nest *t;
-  int side;
-} PackSide;
-static void fill_side(const void *ctx, Val to) {
-  const PackSide *s = ctx;
-  pack_all(s->t, s->side, to);
-}
-
-static int64_t side_key(const Nest *t, int side) {
-  const Con *c = t->c;
-  int64_t layout = (int64_t)c->lanes * 2 + (side == ROWS && t->exact); /* differs by version */
-  return ((int64_t)c->at * 2 + side) * 256 + layout;
-}
-
-Val packed_side(const Nest *t, int side, uint32_t buf) {
-  const Con *c = t->c;
-  Emit *e = c->e;
-  PackSide s = {t, side};
-  Kept f = {.key = side_key(t, side),
-            .n = side == ROWS ? t->m : t->n,
-            .k = t->k,
-            .bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side))),
-            .fill = fill_side,
-            .ctx = &s};
-  return kept_form(c, buf, &f);
-}
-
 /* ---- scratch ------------------------------------------------------------------------------ */
 static Val scratch_part(const Con *c, Val *total, Val elements) {
   Emit *e = c->e;
@@ -262,15 +33,6 @@ static Val is_deep(const Nest *t) {
 static int64_t row_room(const Con *c) {
   int64_t l = c->lanes;
   return ceil_div(ROWS_MAX, l) * l;
-}
-
-Val take_scratch_bytes(const Con *c, Val bytes) {
-  Emit *e = c->e;
-  Val arg[2] = {e->state, add(e, bytes, i64_of(e, 64))};
-  Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
-  fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
-  Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
-  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &off, 1, "");
 }
 
 static void take_scratch(Nest *t) {
@@ -371,7 +133,7 @@ static Val block_of_rows(const Nest *t, Val from, Val to) {
   }
   Loop i = loop_begin(e, sub(e, to, from));
   Val tile = add(e, from, i.i);
-  pack_tile(t, tile, con_at(c, t->rows, mul(e, sub(e, first_row(t, tile), r0), t->k)));
+  nest_pack_tile(t, tile, con_at(c, t->rows, mul(e, sub(e, first_row(t, tile), r0), t->k)));
   loop_end(e, &i);
   if (!t->packed[ROWS]) return t->rows;
   either_is(e, &x, 1, t->rows, NULL);
@@ -386,7 +148,7 @@ static Val panel_now(const Nest *t, Val panel, Val columns, Val *stride) {
   Val width = i64_of(e, 2 * lanes);
   *stride = width;
   if (!t->stride) {
-    pack_panel(t, panel, t->panel);
+    nest_pack_panel(t, panel, t->panel);
     return t->panel;
   }
   Val fits = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, columns, width, ""),
@@ -396,7 +158,7 @@ static Val panel_now(const Nest *t, Val panel, Val columns, Val *stride) {
                          LLVMBuildICmp(e->b, LLVMIntSLE, t->tiles, i64_of(e, FEW_TILES), ""), "");
   Either x = either(e, LLVMBuildAnd(e->b, fits, well, ""));
   either_is(e, &x, 0, in_place(c, COLS, mul(e, panel, width)), t->stride);
-  pack_panel(t, panel, t->panel);
+  nest_pack_panel(t, panel, t->panel);
   either_is(e, &x, 1, t->panel, width);
   Val at = either_value(e, &x, 0);
   *stride = either_value(e, &x, 1);
@@ -424,14 +186,6 @@ static Val panel_of(const Nest *t, Val panel, Val columns, Val *stride) {
   at = either_value(e, &x, 0);
   *stride = either_value(e, &x, 1);
   return at;
-}
-
-void return_failure(Emit *e, Val status) {
-  Block bad = new_block(e, "fail"), next = new_block(e, "");
-  LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, status, ""), next, bad);
-  LLVMPositionBuilderAtEnd(e->b, bad);
-  LLVMBuildRet(e->b, status);
-  LLVMPositionBuilderAtEnd(e->b, next);
 }
 
 /* All tiles of a block times one panel, [k, k + kk) of the depth. */
@@ -487,7 +241,7 @@ static Val share_ahead(const Nest *t, const Visit *v, Val i, Val kk, Val *step) 
   Val line = at_bytes(t->c, i64_of(e, 2 * (int)t->c->lanes)), tiles = sub(e, v->to, v->from);
   Val alone = LLVMBuildICmp(e->b, LLVMIntEQ, tiles, i64_of(e, 1), "");
   Val base = LLVMBuildSelect(e->b, alone, v->b, v->next, "");
-  *step = div_up_by(e, line, tiles);
+  *step = div_up(e, line, tiles);
   Val from = add(e, mul(e, v->k, line), mul(e, mul(e, i, kk), *step));
   return LLVMBuildGEP2(e->b, int_type(e, 8), base, &from, 1, "");
 }
@@ -633,7 +387,7 @@ static void tiled(Nest *t) {
 bool tiled_contract(Con *c) {
   Emit *e = c->e;
   Nest t = {.c = c, .m = c->side[ROWS].total, .n = c->side[COLS].total, .k = c->red.total};
-  t.panels = div_up(e, t.n, 2 * c->lanes);
+  t.panels = div_up(e, t.n, i64_of(e, 2 * c->lanes));
   (void)choose_epilogue(c);
   choose_heights(&t);
   t.straight = t.exact && known_or(t.n, 1) > 0 && known_or(t.k, SHALLOW + 1) <= SHALLOW &&

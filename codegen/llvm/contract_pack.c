@@ -170,3 +170,40 @@ bool columns_in_place(const Con *c, Val *stride) {
   *stride = load_stride_value(e, f, last_var(depth));
   return *stride != NULL;
 }
+
+/* ---- a side of a nest --------------------------------------------------------------------- */
+Val side_elements(const Nest *t, int side) {
+  Emit *e = t->c->e;
+  if (side == ROWS && t->exact) return mul(e, t->m, t->k);
+  if (side == ROWS) return mul(e, mul(e, t->tiles, t->each), t->k);
+  return mul(e, mul(e, t->panels, i64_of(e, 2 * (int)t->c->lanes)), t->k);
+}
+
+void nest_pack_tile(const Nest *t, Val tile, Val base) {
+  Val rows = rows_of(t, tile);
+  Val arg[4] = {base, height_of(t, rows), first_row(t, tile), rows};
+  (void)sub_call(t->c, &t->pack[ROWS], arg, 4);
+}
+
+void nest_pack_panel(const Nest *t, Val panel, Val base) {
+  Emit *e = t->c->e;
+  Val width = i64_of(e, 2 * (int)t->c->lanes), from = mul(e, panel, width);
+  Val arg[4] = {base, width, from, i64_min(e, sub(e, t->n, from), width)};
+  (void)sub_call(t->c, &t->pack[COLS], arg, 4);
+}
+
+void pack_all(const Nest *t, int side, Val to) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Loop l[K_MAX_LOOPS];
+  open_batch(c, l);
+  Val base = con_at(c, to, mul(e, flat_batch(c), side_elements(t, side)));
+  Loop i = loop_begin(e, side == ROWS ? t->tiles : t->panels);
+  if (side == ROWS)
+    nest_pack_tile(t, i.i, con_at(c, base, mul(e, first_row(t, i.i), t->k)));
+  else
+    nest_pack_panel(t, i.i,
+                    con_at(c, base, mul(e, mul(e, i.i, i64_of(e, 2 * (int)c->lanes)), t->k)));
+  loop_end(e, &i);
+  close_batch(c, l);
+}

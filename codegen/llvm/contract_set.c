@@ -86,6 +86,27 @@ void runs_end(Emit *e, Runs *r) {
   LLVMPositionBuilderAtEnd(e->b, r->exit);
 }
 
+/* ---- the batch --------------------------------------------------------------------------- */
+Val flat_batch(const Con *c) {
+  Val at = i64_of(c->e, 0);
+  for (int i = 0; i < c->batch.n; i++)
+    at = add(c->e, mul(c->e, at, c->batch.axis[i].n), c->e->var[c->batch.axis[i].var]);
+  return at;
+}
+
+void open_batch(const Con *c, Loop *l) {
+  for (int i = 0; i < c->batch.n; i++) {
+    Part p = {i64_of(c->e, 0), c->batch.axis[i].n, NULL};
+    if (i == 0 && c->split_batch) p = emit_part(c->e, c->at, p.to);
+    l[i] = loop_begin(c->e, sub(c->e, p.to, p.from));
+    set_var(c->e, c->batch.axis[i].var, add(c->e, p.from, l[i].i));
+  }
+}
+
+void close_batch(const Con *c, Loop *l) {
+  for (int i = c->batch.n; i-- > 0;) loop_end(c->e, &l[i]);
+}
+
 /* ---- functions of a contraction ------------------------------------------------------------- */
 static unsigned prefix_types(const Con *c, LLVMTypeRef *t) {
   Emit *e = c->e;
@@ -194,4 +215,12 @@ Val sub_call(const Con *c, const Sub *s, Val *more, unsigned n_more) {
   for (int i = 0; i < c->batch.n; i++) v[n++] = e->var[c->batch.axis[i].var];
   for (unsigned i = 0; i < n_more; i++) v[n++] = more[i];
   return LLVMBuildCall2(e->b, s->type, s->fn, v, n, "");
+}
+
+void return_failure(Emit *e, Val status) {
+  Block bad = new_block(e, "fail"), next = new_block(e, "");
+  LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, status, ""), next, bad);
+  LLVMPositionBuilderAtEnd(e->b, bad);
+  LLVMBuildRet(e->b, status);
+  LLVMPositionBuilderAtEnd(e->b, next);
 }

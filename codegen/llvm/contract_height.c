@@ -1,0 +1,81 @@
+/* contract_height.c -- rows cut into tiles, and the tile for each height.
+ *
+ * Tiles have one height or two that differ by one where the number of rows is
+ * known, else one of a few heights for which there is code, chosen at run time:
+ * the least one that holds a tile's rows.                                    */
+#include "codegen/llvm/contract.h"
+
+void choose_heights(Nest *t) {
+  static const uint8_t some[] = {1, 2, 4, 8, 11};
+  const Con *c = t->c;
+  Emit *e = c->e;
+  int64_t m, tiles, max = c->rows_max;
+  t->exact = val_known(t->m, &m) && m > 0;
+  t->tiles = div_up(e, t->m, i64_of(e, max));
+  if (t->exact) {
+    tiles = ceil_div(m, max);
+    t->heights[t->n_heights++] = (int)(m / tiles);
+    if (m % tiles) t->heights[t->n_heights++] = (int)(m / tiles) + 1;
+    return;
+  }
+  for (int i = 0; i < (int)sizeof some && some[i] < max; i++) t->heights[t->n_heights++] = some[i];
+  t->heights[t->n_heights++] = (int)max;
+  t->each = height_of(t, div_up(e, t->m, one_at_least(e, t->tiles)));
+  t->tiles = div_up(e, t->m, t->each);
+}
+
+Val first_row(const Nest *t, Val tile) {
+  Emit *e = t->c->e;
+  if (!t->exact) return mul(e, tile, t->each);
+  return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
+}
+
+Val rows_of(const Nest *t, Val tile) {
+  Emit *e = t->c->e;
+  Val next = i64_min(e, first_row(t, add(e, tile, i64_of(e, 1))), t->m);
+  return sub(e, next, first_row(t, tile));
+}
+
+Val height_of(const Nest *t, Val rows) {
+  Emit *e = t->c->e;
+  if (t->n_heights == 1) return i64_of(e, t->heights[0]);
+  if (t->exact) return rows;
+  Val h = i64_of(e, t->heights[t->n_heights - 1]);
+  for (int i = t->n_heights - 1; i-- > 0;) {
+    Val fits = LLVMBuildICmp(e->b, LLVMIntSLE, rows, i64_of(e, t->heights[i]), "");
+    h = LLVMBuildSelect(e->b, fits, i64_of(e, t->heights[i]), h, "");
+  }
+  return h;
+}
+
+Val partial_sums(const Nest *t, int h) {
+  Emit *e = t->c->e;
+  if (h > SETS_ROWS) return LLVMConstNull(int_type(e, 1));
+  Val all = LLVMBuildICmp(e->b, LLVMIntEQ, t->m, i64_of(e, h), "");
+  Val deep = LLVMBuildICmp(e->b, LLVMIntSGT, t->k, i64_of(e, SETS_DEPTH), "");
+  return LLVMBuildAnd(e->b, all, deep, "");
+}
+
+/* The tile of this height for so many columns. */
+static Val tile_of_height(const Nest *t, int h, Val columns) {
+  Emit *e = t->c->e;
+  int64_t n = known_or(t->n, -1), known;
+  Tall f = {.height = h, .sets = 1, .way = t->pitch};
+  Val one = tile_for(t->c, &f, n, columns);
+  Val few = partial_sums(t, h);
+  if (val_known(few, &known) && !known) return one;
+  f.sets = 2 * SETS_ROWS / h;
+  Val more = tile_for(t->c, &f, n, columns);
+  return LLVMBuildSelect(e->b, few, more, one, "");
+}
+
+Val nest_tile(const Nest *t, Val height, Val columns) {
+  Emit *e = t->c->e;
+  Val fn = NULL;
+  for (int i = t->n_heights; i-- > 0;) {
+    Val f = tile_of_height(t, t->heights[i], columns);
+    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[i]), "");
+    fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
+  }
+  return fn;
+}

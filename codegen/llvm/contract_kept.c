@@ -1,0 +1,97 @@
+/* contract_kept.c -- room for forms of a factor, and those that are kept.
+ *
+ * A constant of the program is the same in every launch, so what is made of it
+ * (packed, transformed, summed in parts) is kept beside the kernel under a key
+ * and found there next time.  Whether a buffer is a constant is known when the
+ * kernel is launched, so there is code for both.                             */
+#include "codegen/llvm/contract.h"
+
+bool constant_buffer(const Con *c, int side, uint32_t *buf) {
+  KE x = c->factor[side];
+  const KNode *n = &c->e->k->node[x];
+  for (int i = 0; i < c->n_outer; i++)
+    if (expr_uses(c->e, x, c->outer[i])) return false;
+  while (n->kind == KN_Cast) n = &c->e->k->node[n->a];
+  if (n->kind != KN_Load || c->e->k->buf[n->a].role != K_IN) return false;
+  *buf = n->a;
+  return true;
+}
+
+Val kept_form(const Con *c, uint32_t buf, const Kept *f) {
+  Emit *e = c->e;
+  LLVMTypeRef p = ptr_type(e);
+  Val arg[6] = {e->state, e->buf[buf], i64_of(e, f->key), f->n, f->k, f->bytes};
+  Val found = emit_call(e, "rvm.packed", p, arg, 5, false);
+  Block have = LLVMGetInsertBlock(e->b), make = new_block(e, "pack"), fill = new_block(e, "fill");
+  Block done = new_block(e, "packed");
+  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, found, ""), done, make);
+  LLVMPositionBuilderAtEnd(e->b, make);
+  Val room = emit_call(e, "rvm.pack", p, arg, 6, false);
+  LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, room, ""), fill, done);
+  LLVMPositionBuilderAtEnd(e->b, fill);
+  f->fill(f->ctx, room);
+  (void)emit_call(e, "rvm.pack_done", int_type(e, 64), (Val[]){e->state, room}, 2, false);
+  Block filled = LLVMGetInsertBlock(e->b);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  Val phi = LLVMBuildPhi(e->b, p, "");
+  LLVMAddIncoming(phi, (Val[]){found, room, room}, (Block[]){have, make, filled}, 3);
+  return phi;
+}
+
+static Val as_i64(Emit *e, Val pointer) {
+  return LLVMBuildPtrToInt(e->b, pointer, int_type(e, 64), "");
+}
+
+Val take_scratch_bytes(const Con *c, Val bytes) {
+  Emit *e = c->e;
+  Val arg[2] = {e->state, add(e, bytes, i64_of(e, 64))};
+  Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
+  fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
+  Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
+  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &off, 1, "");
+}
+
+Val kept_or_made(const Con *c, int side, const Kept *f) {
+  Emit *e = c->e;
+  uint32_t buf;
+  Val kept = LLVMConstNull(ptr_type(e));
+  if (constant_buffer(c, side, &buf)) kept = kept_form(c, buf, f);
+  Val found = LLVMBuildIsNotNull(e->b, kept, "");
+  Val room = take_scratch_bytes(c, LLVMBuildSelect(e->b, found, i64_of(e, 0), f->bytes, ""));
+  Block fill = new_block(e, "fill"), done = new_block(e, "");
+  LLVMBuildCondBr(e->b, found, done, fill);
+  LLVMPositionBuilderAtEnd(e->b, fill);
+  f->fill(f->ctx, room);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, done);
+  return LLVMBuildSelect(e->b, found, kept, room, "");
+}
+
+typedef struct {
+  const Nest *t;
+  int side;
+} PackSide;
+static void fill_side(const void *ctx, Val to) {
+  const PackSide *s = ctx;
+  pack_all(s->t, s->side, to);
+}
+
+int64_t side_key(const Nest *t, int side) {
+  const Con *c = t->c;
+  int64_t layout = (int64_t)c->lanes * 2 + (side == ROWS && t->exact); /* differs by version */
+  return ((int64_t)c->at * 2 + side) * 256 + layout;
+}
+
+Val packed_side(const Nest *t, int side, uint32_t buf) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  PackSide s = {t, side};
+  Kept f = {.key = side_key(t, side),
+            .n = side == ROWS ? t->m : t->n,
+            .k = t->k,
+            .bytes = at_bytes(c, mul(e, c->batch.total, side_elements(t, side))),
+            .fill = fill_side,
+            .ctx = &s};
+  return kept_form(c, buf, &f);
+}
