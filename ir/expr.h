@@ -128,7 +128,7 @@ IrCtx *irctx_new(void);
 void   irctx_set_ops(IrCtx *cx, const OpDef *const *ops, int n);
 const OpDef *irctx_op(const IrCtx *cx, Sym name);         /* NULL if unknown    */
 
-typedef enum { FORM_TYPED = 1, FORM_MONO = 2, FORM_LIFTED = 4 } Form;
+enum { FORM_TYPED = 1 };                     /* bits of a module's form         */
 typedef struct Module {
   IrCtx *cx;  Sources *sources;
   VEC(DataDef *) types;   Map type_by_name;   /* Sym -> DataDef                 */
@@ -181,7 +181,6 @@ bool  ir_is_pure(const Expr *e);
 /* ---- text ----------------------------------------------------------------- */
 typedef struct { bool types, relay, all; } PrintOpts;   /* ty= comments; TVM-compatible; library too */
 void ir_print_module(const Module *m, const PrintOpts *o, StrBuf *out);
-void ir_print_global(const Module *m, const Global *g, const PrintOpts *o, StrBuf *out);
 
 /* ---- well-formedness: every variable bound once and before its uses, arity,
  * types present when FORM_TYPED.  false with the reason in why. */

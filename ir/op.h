@@ -72,7 +72,6 @@ typedef struct OpStep {
 
 typedef struct OpPlan {
   IrCtx *cx;  const OpDef *op;  const OpAttrs *attrs;  Span span;
-  int n_arg;                                 /* arguments as written           */
   int *arg_first, *arg_leaves;               /* argument i = operands first..first+leaves */
   int n_in, n_out;                           /* leaves of arguments, of the result */
   const Tensor **constant;                   /* constant[i]: value of input leaf i if known, else NULL */

@@ -435,9 +435,3 @@ void ir_print_module(const Module *m, const PrintOpts *o, StrBuf *out) {
   if (p.o.relay) put_datas(&p, true); /* TVM stops reading after an extern type */
   const_table_print(&p.consts, out);
 }
-
-void ir_print_global(const Module *m, const Global *g, const PrintOpts *o, StrBuf *out) {
-  Printer p;
-  printer_init(&p, m, o, out);
-  put_global(&p, g);
-}

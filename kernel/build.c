@@ -200,7 +200,7 @@ uint32_t kb_buf(KB *b, KBufRole role, const char *name, DType t, int rank, const
   return b->k.n_bufs++;
 }
 
-KE kb_var(KB *b, KVarKind kind, DType t, uint32_t *number) {
+static KE new_var(KB *b, KVarKind kind, DType t, uint32_t *number) {
   static const char *const stem[] = {"i", "t", "c", "r", "acc"};
   *number = KE_NONE;
   if (!kb_ok(b) || !room_vars(b)) return KE_NONE;
@@ -266,7 +266,7 @@ static bool is_bool(KB *b, KE e) {
 KE kb_for(KB *b, KE extent, KLoopKind kind) {
   uint32_t v;
   if (!kb_ok(b) || !is_extent(b, extent)) return KE_NONE;
-  KE var = kb_var(b, KV_Loop, DT_i64, &v);
+  KE var = new_var(b, KV_Loop, DT_i64, &v);
   uint32_t s =
       add_stmt(b, (KStmt){KS_For, (uint8_t)kind, DT_i64, 0, v, extent, KE_NONE, KE_NONE, 0});
   return open_frame(b, F_For, s, KE_NONE, 1) ? var : KE_NONE;
@@ -276,13 +276,13 @@ KE kb_for_carry(KB *b, KE extent, int n, const KE *init, KE *carried) {
   uint32_t v;
   for (int i = 0; i < n; i++) carried[i] = KE_NONE;
   if (!kb_ok(b) || !is_extent(b, extent)) return KE_NONE;
-  KE var = kb_var(b, KV_Loop, DT_i64, &v);
+  KE var = new_var(b, KV_Loop, DT_i64, &v);
   uint32_t rec = kb_pool(b, 1 + 3 * (uint32_t)n), u;
   if (rec == KE_NONE) return KE_NONE;
   b->k.pool[rec] = (uint32_t)n;
   for (int i = 0; i < n; i++) {
     if (!kb_is_node(b, init[i])) return KE_NONE;
-    carried[i] = kb_var(b, KV_Carried, kb_type(b, init[i]), &u);
+    carried[i] = new_var(b, KV_Carried, kb_type(b, init[i]), &u);
     b->k.pool[rec + 1 + 3 * i] = u;
     b->k.pool[rec + 2 + 3 * i] = init[i];
   }
@@ -321,7 +321,7 @@ KE kb_let(KB *b, KE e) {
   uint32_t v;
   if (!kb_ok(b) || !kb_is_node(b, e)) return KE_NONE;
   DType t = kb_type(b, e);
-  KE var = kb_var(b, KV_Let, t, &v);
+  KE var = new_var(b, KV_Let, t, &v);
   add_stmt(b, (KStmt){KS_Let, 0, (uint8_t)t, 0, v, e, KE_NONE, KE_NONE, 0});
   return kb_ok(b) ? var : KE_NONE;
 }
@@ -356,7 +356,7 @@ static bool open_loops(KB *b, int n, const KE *extent, KE *vars, uint32_t rec) {
   for (int i = 0; i < n; i++) {
     uint32_t v;
     if (!is_extent(b, extent[i])) return false;
-    vars[i] = kb_var(b, KV_Loop, DT_i64, &v);
+    vars[i] = new_var(b, KV_Loop, DT_i64, &v);
     if (!kb_ok(b)) return false;
     b->k.pool[rec + 2 * (uint32_t)i] = v;
     b->k.pool[rec + 2 * (uint32_t)i + 1] = extent[i];
@@ -379,7 +379,7 @@ KE kb_reduce_end(KB *b, SOp op, KE init, KE value) {
   DType t = kb_type(b, value);
   if (kb_type(b, init) != t) kb_fail(b, "a reduction starts from another type than it reduces");
   close_frame(b);
-  KE var = kb_var(b, KV_Reduced, t, &v);
+  KE var = new_var(b, KV_Reduced, t, &v);
   add_stmt(b, (KStmt){KS_Reduce, (uint8_t)op, (uint8_t)t, 0, v, init, rec, value, 0});
   return kb_ok(b) ? var : KE_NONE;
 }
@@ -405,7 +405,7 @@ KE kb_contract_acc(KB *b, DType acc, KE x, KE y) {
   uint32_t at = f->rec + 2 + 2 * np + 2 * r[1 + 2 * np], v;
   b->k.pool[at] = kb_type(b, x) == acc ? x : kb_cast(b, x, acc);
   b->k.pool[at + 1] = kb_type(b, y) == acc ? y : kb_cast(b, y, acc);
-  KE var = kb_var(b, KV_Acc, acc, &v);
+  KE var = new_var(b, KV_Acc, acc, &v);
   b->open_loops -= f->n_vars - np; /* the reduction variables end here */
   f->n_vars = np;
   f->kind = F_Epilogue;

@@ -31,7 +31,6 @@ bool kb_fail(KB *b, const char *why);      /* false                           */
 bool kb_room(KB *b, void **array, uint32_t *cap, uint32_t used, uint32_t more, size_t size);
 bool kb_is_node(KB *b, KE e);              /* else fails                      */
 uint32_t kb_pool(KB *b, uint32_t n);       /* offset of n new words; KE_NONE  */
-KE   kb_var(KB *b, KVarKind kind, DType t, uint32_t *number);
 /* The pool's own room, and the words just made. */
 KE   kb_node(KB *b, KNode n, const KE *index);
 #endif

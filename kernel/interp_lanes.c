@@ -24,7 +24,7 @@ uint64_t lane_from_bits(uint64_t bits, DType t) {
   return bits;
 }
 
-uint64_t lane_to_bits(uint64_t lane, DType t) {
+static uint64_t lane_to_bits(uint64_t lane, DType t) {
   if (t == DT_f16) return f32_to_f16(f32_of((uint32_t)lane));
   if (t == DT_bf16) return f32_to_bf16(f32_of((uint32_t)lane));
   return lane;

@@ -131,7 +131,6 @@ OpFn lane_bits(void);
 bool lane_traps(SOp op, DType t);
 void lane_round(DType half, float *x, int64_t n);
 uint64_t lane_from_bits(uint64_t bits, DType t);   /* canonical 64-bit form to lane */
-uint64_t lane_to_bits(uint64_t lane, DType t);
 void lane_splat(char *strip, const char *scalar, int bytes, int64_t n);
 /* interp_mem.c: memory */
 LoadFn lane_load(DType t);

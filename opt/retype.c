@@ -14,7 +14,7 @@ static Dim to_dim(void *ud, Dim s) {
 Type *retyped(Retype *r, Type *t) {
   return t ? type_subst(r->cx->dims, t, to_type, to_dim, r) : NULL;
 }
-Dim retyped_dim(Retype *r, Dim d) { return dim_subst(r->cx->dims, d, to_dim, r); }
+static Dim retyped_dim(Retype *r, Dim d) { return dim_subst(r->cx->dims, d, to_dim, r); }
 
 /* A type variable may stand for a tensor whose extents nobody named. */
 static Type *opened(Retype *r, Type *t) {

@@ -16,7 +16,6 @@ typedef struct {
 } Retype;
 
 Type *retyped(Retype *r, Type *t);
-Dim   retyped_dim(Retype *r, Dim d);
 /* In place, nested blocks and functions too.  Checks that have become trivial
  * go.  An axis that became unknown gets a symbol of its own. */
 void  retype_block(Retype *r, Block *b);

@@ -16,7 +16,9 @@ typedef struct {
 
 static void count_atom(void *ud, Atom *a) {
   Counting *c = ud;
-  uses_of_atom(c->u, a, c->by);
+  if (a->kind != ATOM_Var) return;
+  intptr_t n = (intptr_t)map_get(&c->u->count, map_ptr(a->var));
+  map_set(&c->u->count, map_ptr(a->var), (void *)(n + c->by));
 }
 static void count_block(void *ud, Block *b) {
   static const ExprVisit visit = {count_atom, count_block, NULL};
@@ -24,11 +26,6 @@ static void count_block(void *ud, Block *b) {
   count_atom(ud, &b->result);
 }
 
-void uses_of_atom(UseCount *u, const Atom *a, int by) {
-  if (a->kind != ATOM_Var) return;
-  intptr_t n = (intptr_t)map_get(&u->count, map_ptr(a->var));
-  map_set(&u->count, map_ptr(a->var), (void *)(n + by));
-}
 void uses_of_expr(UseCount *u, Expr *e, int by) {
   ir_visit(e, &(ExprVisit){count_atom, count_block, NULL}, &(Counting){u, by});
 }

@@ -13,7 +13,6 @@ typedef struct { Map count; } UseCount;
 void uses_of_fn(UseCount *u, Fn *f);
 void uses_of_block(UseCount *u, Block *b);
 void uses_of_expr(UseCount *u, Expr *e, int by);      /* by: 1 adds, -1 takes away */
-void uses_of_atom(UseCount *u, const Atom *a, int by);
 int  uses_get(const UseCount *u, const Var *v);
 
 /* Is this the type of one value, not of a polymorphic function? */

@@ -216,7 +216,7 @@ ParseFile *skim_file(Parser *p, uint32_t file, bool library, bool import) {
 
 /* ---- declaring ---------------------------------------------------------------- */
 
-void start_at(Parser *p, ParseFile *f, size_t at) {
+static void start_at(Parser *p, ParseFile *f, size_t at) {
   p->f = f;
   p->lx = lex_start(p->src, f->file, p->d);
   p->lx.pos = at;

@@ -166,7 +166,6 @@ Fn    *parse_bare(Parser *p);                     /* a text that is one expressi
 void   start_function(Parser *p);                 /* graph names start anew    */
 Val    parse_sequence(Parser *p);                 /* statements into p->bb     */
 Atom   to_atom(Parser *p, Val v);
-Val    parse_expr(Parser *p);                     /* operators and below       */
 Val    parse_atom(Parser *p);
 
 /* parse_prim.c: the atoms of expressions */
@@ -174,7 +173,6 @@ Val    val_atom(Atom a);
 Val    val_expr(Expr *e);
 Val    poison_val(Span at);
 Val    parse_primary(Parser *p);
-Pattern *parse_pattern(Parser *p);
 const OpDef *need_op(Parser *p, const char *name, Span at);
 
 /* meta.c: the #[metadata] section */
@@ -200,6 +198,5 @@ void declare_items(Parser *p);        /* names and types of all files          *
 void parse_bodies(Parser *p);
 Parser parser_start(IrCtx *cx, Sources *src, Diags *d);
 Module *parser_done(Parser *p, int errors_before);
-void start_at(Parser *p, ParseFile *f, size_t at);
 void want(Parser *p, Item *it);       /* parse this definition too             */
 #endif

@@ -35,6 +35,7 @@ static bool at_graph_statement(const Parser *p) {
 
 static void let_statement(Parser *p);
 static void graph_statement(Parser *p);
+static Val parse_expr(Parser *p);
 
 /* What is bound: TVM prints `let %a = let %b = 1f; f(%b); rest`, so here an
  * expression ends the sequence. */
@@ -304,7 +305,7 @@ static Val parse_binary(Parser *p, int min) {
   }
 }
 
-Val parse_expr(Parser *p) {
+static Val parse_expr(Parser *p) {
   Span at = p->tok.span;
   if (!deeper(p, at)) return poison_val(at);
   Val v = parse_binary(p, 0);

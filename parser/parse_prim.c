@@ -194,6 +194,7 @@ static Val parse_if(Parser *p) {
 }
 
 typedef VEC(Clause) Clauses;
+static Pattern *parse_pattern(Parser *p);
 
 /* pattern => sequence [,] */
 static void parse_clause(Parser *p, Clauses *out) {
@@ -306,7 +307,7 @@ static void pattern_tuple(Parser *p, Pattern *pat) {
 }
 
 /* A mistaken pattern stays PAT_Wild. */
-Pattern *parse_pattern(Parser *p) {
+static Pattern *parse_pattern(Parser *p) {
   Pattern *pat = NEW(Pattern);
   Span at = p->tok.span;
   pat->span = at;

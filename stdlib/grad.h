@@ -10,8 +10,6 @@ extern const GradRule grad_reduce_rules[], grad_matrix_rules[], grad_move_rules[
 /* The axes an attribute names, from 0 up and sorted; none, or [] when that means
  * all: every axis. */
 void grad_axes(GradCx *g, const char *attr, int rank, bool empty_is_all, GradInts *out);
-/* g of a result without some axes of operand arg: with them again, extent 1. */
-Atom grad_restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes);
 /* a with the extents of operand arg, to which it can be broadcast. */
 Atom grad_spread(GradCx *g, Atom a, int arg);
 /* How many elements operand `data`, the first, has along the axes: a scalar of its
@@ -19,6 +17,4 @@ Atom grad_spread(GradCx *g, Atom a, int arg);
 Atom grad_count(GradCx *g, const GradInts *axes);
 /* For any operator that only moves elements of its float operands. */
 bool grad_mover(GradCx *g);
-/* v as a vector constant. */
-Atom grad_vector(GradCx *g, const GradInts *v);
 #endif

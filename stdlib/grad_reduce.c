@@ -11,7 +11,8 @@ void grad_axes(GradCx *g, const char *attr, int rank, bool empty_is_all, GradInt
     if (all || named[i]) out->at[out->n++] = i;
 }
 
-Atom grad_restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes) {
+/* g of a result without some axes of operand arg: with them again, extent 1. */
+static Atom restore_axes(GradCx *g, Atom a, int arg, const GradInts *axes) {
   GradInts shape;
   Type *t = gr_type(g, arg);
   if (gr_shape(t, &shape)) {
@@ -27,13 +28,6 @@ Atom grad_spread(GradCx *g, Atom a, int arg) {
   if (gr_shape(gr_type(g, arg), &shape) && shape.n > 0)
     return gr(g, "broadcast_to(%a, shape=%l)", a, &shape);
   return gr(g, "broadcast_to_like(%a, %a)", a, g->arg[arg]);
-}
-
-Atom grad_vector(GradCx *g, const GradInts *v) {
-  int64_t n = v->n;
-  Tensor *t = tensor_new(DT_i64, 1, &n);
-  for (int i = 0; i < v->n; i++) ((int64_t *)t->bytes)[i] = v->at[i];
-  return atom_const(t, g->span);
 }
 
 /* ---- sums ----------------------------------------------------------------------- */
@@ -56,7 +50,7 @@ static void reduced(GradCx *g, GradInts *out) {
 static Atom kept(GradCx *g, Atom a) {
   GradInts axes;
   reduced(g, &axes);
-  return attr_bool(g->attrs, "keepdims") ? a : grad_restore_axes(g, a, 0, &axes);
+  return attr_bool(g->attrs, "keepdims") ? a : restore_axes(g, a, 0, &axes);
 }
 
 Atom grad_count(GradCx *g, const GradInts *axes) {

@@ -124,12 +124,6 @@ KE opk_bcast(OpK *k, KTensor x, int rank, const KE *idx) {
   return kb_load(k->b, x.buf, at);
 }
 
-KE opk_flat(OpK *k, KTensor t, const KE *idx) {
-  KE e = kb_int(k->b, 0);
-  for (int i = 0; i < t.rank; i++) e = kb_add(k->b, kb_mul(k->b, e, t.dim[i]), idx[i]);
-  return e;
-}
-
 /* ---- the map kernel ------------------------------------------------------------ */
 typedef enum { AXIS_FULL, AXIS_ONE, AXIS_MAYBE } AxisUse;
 
@@ -219,9 +213,4 @@ KE opk_highest(OpK *k, DType t) {
   if (t == DT_bool) return kb_bool(k->b, true);
   if (dtype_is_signed(t)) return kb_num(k->b, t, (int64_t) ~(~0ull << (bits(t) - 1)));
   return kb_bits_const(k->b, t, t == DT_u64 ? ~0ull : ~(~0ull << bits(t)));
-}
-
-int64_t attr_at(const OpAttrs *a, const char *name, int i, int64_t dflt) {
-  const OpAttrVal *v = opattr(a, name);
-  return i < v->n ? v->ints[i] : dflt;
 }

@@ -38,8 +38,6 @@ void opk_loops(OpK *k, int n, const KE *dim, KE *var);
 void opk_close(OpK *k, int n);
 /* Element of x for output index idx[0..rank) under numpy broadcasting. */
 KE   opk_bcast(OpK *k, KTensor x, int rank, const KE *idx);
-/* Row-major element number of idx in t's extents. */
-KE   opk_flat(OpK *k, KTensor t, const KE *idx);
 
 /* out[i] = f(in0[i], in1[i], ...) with broadcasting of the inputs to out's
  * shape; adjacent axes that no operand tells apart are merged into one loop.
@@ -52,6 +50,4 @@ KE   opk_zero(OpK *k, DType t);
 KE   opk_one(OpK *k, DType t);
 KE   opk_lowest(OpK *k, DType t);      /* -inf, INT_MIN, 0 */
 KE   opk_highest(OpK *k, DType t);
-/* Attribute lists: value i of an int list, or dflt when the list is shorter. */
-int64_t attr_at(const OpAttrs *a, const char *name, int i, int64_t dflt);
 #endif

@@ -35,7 +35,6 @@ DimTab *rel_dims(Rel *r) { return r->I->dt; }
 const OpDef *rel_op(Rel *r) { return r->op; }
 const OpAttrs *rel_attrs(Rel *r) { return r->job->expr->Call.op_attrs; }
 int rel_n_args(Rel *r) { return r->job->expr->Call.n_args; }
-bool rel_arg_is_tuple(Rel *r, int arg) { return r->arg[arg].tuple; }
 int rel_arg_size(Rel *r, int arg) { return r->arg[arg].n; }
 TensorTy rel_tensor(Rel *r, int arg) { return r->arg[arg].leaf[0]; }
 TensorTy rel_leaf(Rel *r, int arg, int i) { return r->arg[arg].leaf[i]; }
@@ -265,8 +264,6 @@ bool rel_result_tuple(Rel *r, int n, const TensorTy *leaf) {
     if (!set_leaf(r, &r->leaf[i], leaf[i].dtype, leaf[i].rank, leaf[i].dim)) return false;
   return true;
 }
-
-bool rel_result_unit(Rel *r) { return rel_result_tuple(r, 0, NULL); }
 
 /* ---- gathering operands ------------------------------------------------------------ */
 

@@ -18,7 +18,6 @@ DimTab        *rel_dims(Rel *r);
 const OpDef   *rel_op(Rel *r);
 const OpAttrs *rel_attrs(Rel *r);
 int      rel_n_args(Rel *r);
-bool     rel_arg_is_tuple(Rel *r, int arg);
 int      rel_arg_size(Rel *r, int arg);              /* leaves of a tuple argument (1 for a tensor) */
 TensorTy rel_tensor(Rel *r, int arg);                /* argument arg, a tensor */
 TensorTy rel_leaf(Rel *r, int arg, int i);           /* leaf i of tuple argument arg */
@@ -45,5 +44,4 @@ bool rel_broadcast(Rel *r, TensorTy a, TensorTy b, int *rank, Dim *out);
 Dim  rel_unknown(Rel *r);
 bool rel_result(Rel *r, DType dt, int rank, const Dim *dim);     /* a tensor    */
 bool rel_result_tuple(Rel *r, int n, const TensorTy *leaf);      /* flat tuple  */
-bool rel_result_unit(Rel *r);
 #endif

@@ -223,13 +223,14 @@ static Type *inst_meta(Infer *I, Type *m, Inst *in, bool positive) {
   return j->result;
 }
 
+static Type *inst_type(Infer *I, Type *t, Inst *in, bool positive);
 static Type **inst_list(Infer *I, Type *const *at, int n, Inst *in, bool positive) {
   Type **to = NEW_N(Type *, n ? n : 1);
   for (int i = 0; i < n; i++) to[i] = inst_type(I, at[i], in, positive);
   return to;
 }
 
-Type *inst_type(Infer *I, Type *t, Inst *in, bool positive) {
+static Type *inst_type(Infer *I, Type *t, Inst *in, bool positive) {
   t = type_resolve(t);
   switch (t->kind) {
   case TY_Error: return t;

@@ -169,7 +169,7 @@ Site *site_new(Span at, Type *from, Type *to, const char *what) {
   return s;
 }
 
-bool mismatch(Infer *I, Site *s) {
+static bool mismatch(Infer *I, Site *s) {
   if (s->reported) return false;
   s->reported = true;
   const char *to = show(I, s->to), *from = show(I, s->from);

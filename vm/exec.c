@@ -96,7 +96,7 @@ rvm_status vm_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *
   return make_tensor(vm, w[0], w + 1, r, NULL, out);
 }
 
-rvm_status vm_reuse(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
+static rvm_status reuse(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
   return make_tensor(vm, w[0], w + 2, r, tensor_of(r[w[1]]), out);
 }
 
@@ -314,7 +314,7 @@ rvm_status vm_run(rvm_instance *vm) {
     /* ---- tensors ---- */
     case OP_DIM: A = (uint64_t)tensor_of(B)->dim[ip->c]; break;
     case OP_ALLOC: TRY(vm_alloc(vm, pool + ins_w(*ip), r, &A)); break;
-    case OP_REUSE: TRY(vm_reuse(vm, pool + ins_w(*ip), r, &A)); break;
+    case OP_REUSE: TRY(reuse(vm, pool + ins_w(*ip), r, &A)); break;
     case OP_SETTLE:
       if (A != B) ref_drop(h, A);
       break;

@@ -60,7 +60,6 @@ rvm_status vm_too_deep(rvm_instance *vm);
 void vm_locate(rvm_instance *vm, uint32_t func, uint32_t pc);
 /* ALLOC, REUSE and VIEW, as vm_kernel below. */
 rvm_status vm_alloc(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out);
-rvm_status vm_reuse(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out);
 rvm_status vm_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out);
 
 /* KERNEL and RUNTIME: w is the pool record, r the registers.  RVM_NO_FUEL: not

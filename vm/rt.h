@@ -44,8 +44,6 @@ void     rt_put(RtCall *c, void *p, int64_t n, size_t each);
 /* The only element of an input (I and F operands); false when it has another number. */
 bool     rt_int(RtCall *c, int i, int64_t *v);
 bool     rt_float(RtCall *c, int i, double *v);
-/* An axis, counted from the end if negative, as a number from 0; -1: none such. */
-int      rt_axis(int64_t axis, int rank);
 
 /* Elements as slots, and floats as doubles; store rounds to the element type. */
 static inline uint64_t rt_slot(const RtIn *x, int64_t i) {

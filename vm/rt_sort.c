@@ -50,7 +50,7 @@ bool rt_float(RtCall *c, int i, double *v) {
   return true;
 }
 
-int rt_axis(int64_t axis, int rank) {
+static int axis_of(int64_t axis, int rank) {
   if (axis < 0) axis += rank;
   return axis >= 0 && axis < rank ? (int)axis : -1;
 }
@@ -111,7 +111,7 @@ typedef struct {
 
 static bool split(RtCall *c, int64_t axis, Axis *a, int *at) {
   const RtIn *x = &c->in[0];
-  *at = rt_axis(axis, x->rank);
+  *at = axis_of(axis, x->rank);
   if (*at < 0) {
     rt_fail(c, "no such axis: ", axis);
     return false;

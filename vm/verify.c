@@ -23,7 +23,7 @@ bool v_spend(Verify *v, uint64_t steps) {
   return true;
 }
 
-bool v_type_list(Verify *v, uint32_t first, uint64_t n) {
+static bool types_exist(Verify *v, uint32_t first, uint64_t n) {
   if (!range_ok(first, n, v->m->n_type_list)) return v_fail(v, "a list of types is out of range");
   if (!v_spend(v, n)) return false;
   for (uint64_t i = 0; i < n; i++)
@@ -65,7 +65,7 @@ static bool check_data_type(Verify *v, const IType *t) {
     const ICtor *c = &m->ctor[t->first_ctor + i];
     if (!v_text(v, c->name)) return v_fail(v, "type: a constructor's name is out of range");
     if (c->n_fields > IMAGE_MAX_FIELDS) return v_fail(v, "type: too many fields");
-    if (!v_type_list(v, c->first_field, c->n_fields) || !check_field_names(v, c)) return false;
+    if (!types_exist(v, c->first_field, c->n_fields) || !check_field_names(v, c)) return false;
   }
   return true;
 }
@@ -81,7 +81,7 @@ static bool check_type(Verify *v, const IType *t) {
   case IT_DATA: return check_data_type(v, t);
   case IT_CLOSURE:
     if (t->n_list > IMAGE_MAX_ARGS) return v_fail(v, "type: too many parameters");
-    if (!v_type_list(v, t->first_list, t->n_list)) return false;
+    if (!types_exist(v, t->first_list, t->n_list)) return false;
     break;
   case IT_REF: break;
   default: return v_fail(v, "type: unknown kind");
@@ -186,7 +186,7 @@ static bool check_func(Verify *v, const IFunc *f) {
   if (!v_text(v, f->name)) return v_fail(v, "function: the name is out of range");
   if (f->n_regs > IMAGE_MAX_REGS || args > IMAGE_MAX_ARGS || args > f->n_regs)
     return v_fail(v, "function: too many registers, or fewer than parameters");
-  if (!v_type_list(v, f->first_param, args)) return false;
+  if (!types_exist(v, f->first_param, args)) return false;
   if (f->result >= m->n_types) return v_fail(v, "function: the result type is out of range");
   if (!range_ok(f->code, f->n_code, m->n_code)) return v_fail(v, "function: code out of range");
   if (!range_ok(f->label, f->n_labels, m->n_labels))

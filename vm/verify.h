@@ -57,7 +57,6 @@ typedef struct {
 
 bool v_fail(Verify *v, const char *why);
 bool v_spend(Verify *v, uint64_t steps);
-bool v_type_list(Verify *v, uint32_t first, uint64_t n);
 static inline bool v_text(const Verify *v, uint32_t at) { return at < v->m->n_text; }
 
 /* What type t (an index in range) is as a register class. */

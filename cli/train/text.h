@@ -27,7 +27,6 @@ enum { PART_W, PART_G, PART_S, MOST_PARTS = 4 };
 typedef struct { int n;  const char *at[MOST_PARTS]; } Parts;
 
 const char *text_of(Type *t);        /* symbols as ?                             */
-void put_tuple(int n, const char *const *at, StrBuf *out);
 /* An expression of the type t: zeros in the shape of x; the sum of the squares of
  * x, a float32; the tuple of the new weights and the new slots. */
 void put_zeros(Gen *g, Type *t, const char *x, StrBuf *out);

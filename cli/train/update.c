@@ -128,7 +128,7 @@ static void put_hyper(const Gen *g, StrBuf *out) {
             literal(number(&o->beta2, 0.999)), literal(number(&o->epsilon, 1e-8)), decay);
 }
 
-void put_tuple(int n, const char *const *at, StrBuf *out) {
+static void put_tuple(int n, const char *const *at, StrBuf *out) {
   buf_char(out, '(');
   for (int i = 0; i < n; i++) buf_fmt(out, "%s%s", i ? ", " : "", at[i]);
   buf_str(out, n == 1 ? ",)" : ")");

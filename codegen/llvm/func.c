@@ -111,7 +111,7 @@ static void attribute(Func *f, Val fn, const char *name) {
   LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(f->e.c, kind, 0));
 }
 
-Val fuel_now(Func *f) {
+static Val fuel_now(Func *f) {
   LLVMTypeRef i64 = int_type(&f->e, 64);
   Val v = LLVMBuildLoad2(f->e.b, i64, f->fuel, "");
   return LLVMBuildNSWSub(f->e.b, v, i64_of(&f->e, f->pending), "");
@@ -170,7 +170,7 @@ Val const_words(Func *f, const uint32_t *w, uint32_t n) {
 }
 
 /* ---- fuel ------------------------------------------------------------------------------ */
-void charge(Func *f) {
+static void charge(Func *f) {
   if (f->pending == 0) return;
   Val now = fuel_now(f);
   LLVMBuildStore(f->e.b, now, f->fuel);

@@ -68,9 +68,7 @@ void fail_call(Func *f, const char *name, const Val *arg, unsigned n);
 /* Unless ok: call what fails, and go on. */
 void check(Func *f, Val ok, const char *name, const Val *arg, unsigned n);
 Val  const_words(Func *f, const uint32_t *w, uint32_t n);    /* its address   */
-void charge(Func *f);                        /* for what is pending           */
 void poll(Func *f);                          /* and stop if asked to          */
-Val  fuel_now(Func *f);                      /* after what is pending, nothing charged */
 void go(Func *f, uint32_t pc);               /* to a label; charges           */
 void pay(Func *f);                           /* for this instruction as well: control leaves here */
 void dup_ref(Func *f, Reg type, Val v);

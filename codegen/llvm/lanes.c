@@ -16,7 +16,7 @@ Val splat(Emit *e, Val x, unsigned n) {
   return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(v), first, "");
 }
 
-Val iota(Emit *e, unsigned n) {
+static Val iota(Emit *e, unsigned n) {
   Val lane[64];
   for (unsigned i = 0; i < n && i < 64; i++) lane[i] = i64_of(e, i);
   return LLVMConstVector(lane, n);

@@ -42,7 +42,6 @@ bool one_variable_body(Emit *e, uint32_t from, uint32_t to, uint32_t outer, uint
                        int64_t extent);
 
 Val splat(Emit *e, Val x, unsigned n);
-Val iota(Emit *e, unsigned n);               /* i64: 0, 1, 2 ...              */
 Val lanes_below(Emit *e, unsigned n, Val count); /* <n x i1>: lane < count    */
 /* Memory of elements of type t (an element's) from at; mask may be NULL; align in bytes. */
 Val load_lanes(Emit *e, LLVMTypeRef t, unsigned n, Val at, Val mask, unsigned align);

@@ -28,7 +28,7 @@ void varset_add(VarSet *s, Var *v) {
   vec_push(&s->v, ((VarUse){v, 1}));
   if (s->at.n) map_set(&s->at, map_ptr(v), (void *)(uintptr_t)s->v.n);
 }
-VarUse *varset_find(VarSet *s, const Var *v) {
+static VarUse *varset_find(VarSet *s, const Var *v) {
   int i = set_index(s, v);
   return i >= 0 && s->v.at[i].count > 0 ? &s->v.at[i] : NULL;
 }
@@ -74,9 +74,10 @@ static void use_atom(void *ud, Atom *a) {
   Uses *u = ud;
   if (a->kind == ATOM_Var) use_var(u->f, a->var, u->out);
 }
+static void uses_block(FnLower *f, Block *b, VarSet *out);
 static void use_block(void *ud, Block *b) {
   Uses *u = ud;
-  fl_uses_block(u->f, b, u->out);
+  uses_block(u->f, b, u->out);
 }
 static void use_fn(void *ud, Fn *fn) {
   Uses *u = ud;
@@ -84,11 +85,11 @@ static void use_fn(void *ud, Fn *fn) {
   ir_free_vars(fn, &free);
   for (int i = 0; i < free.n; i++) use_var(u->f, free.at[i], u->out);
 }
-void fl_uses_expr(FnLower *f, Expr *e, VarSet *out) {
+static void uses_expr(FnLower *f, Expr *e, VarSet *out) {
   ir_visit(e, &(ExprVisit){use_atom, use_block, use_fn}, &(Uses){f, out});
 }
-void fl_uses_block(FnLower *f, Block *b, VarSet *out) {
-  for (int i = 0; i < b->n; i++) fl_uses_expr(f, b->at[i].value, out);
+static void uses_block(FnLower *f, Block *b, VarSet *out) {
+  for (int i = 0; i < b->n; i++) uses_expr(f, b->at[i].value, out);
   use_atom(&(Uses){f, out}, &b->result);
 }
 
@@ -171,7 +172,7 @@ void fl_unborrow(FnLower *f, Borrow b) {
   if (b.temp) fl_drop(f, b.reg);
 }
 
-void fl_drop_var(FnLower *f, Var *v) {
+static void drop_var(FnLower *f, Var *v) {
   Val *val = map_get(&f->val, map_ptr(v));
   if (!val || val->kind != VAL_REG) return;
   fl_drop(f, val->reg);
@@ -179,7 +180,7 @@ void fl_drop_var(FnLower *f, Var *v) {
 }
 void fl_drop_dying(FnLower *f, VarSet *dying) {
   for (int i = 0; i < dying->v.n; i++)
-    if (dying->v.at[i].count > 0) fl_drop_var(f, dying->v.at[i].var);
+    if (dying->v.at[i].count > 0) drop_var(f, dying->v.at[i].var);
 }
 
 void fl_bind_reg(FnLower *f, Var *v, uint16_t reg) {
@@ -264,13 +265,13 @@ static Point *last_uses(FnLower *f, Block *b, VarSet *owned) {
   for (int i = 0; i < owned->v.n; i++) map_set(&mine, map_ptr(owned->v.at[i].var), owned);
   for (int i = 0; i < b->n; i++) {
     if (on_paper(f, &b->at[i])) { /* what it checks is looked at there */
-      if (b->at[i].value->n_oblige) fl_uses_expr(f, b->at[i].value, &at[i].uses);
+      if (b->at[i].value->n_oblige) uses_expr(f, b->at[i].value, &at[i].uses);
       continue;
     }
     VarSet bound = {0};
     use_var(f, b->at[i].var, &bound);
     for (int k = 0; k < bound.v.n; k++) map_set(&mine, map_ptr(bound.v.at[k].var), owned);
-    fl_uses_expr(f, b->at[i].value, &at[i].uses);
+    uses_expr(f, b->at[i].value, &at[i].uses);
   }
   use_atom(&(Uses){f, &at[b->n].uses}, &b->result);
   for (int i = b->n; i >= 0; i--)
@@ -281,7 +282,7 @@ static Point *last_uses(FnLower *f, Block *b, VarSet *owned) {
       vec_push(&at[i].dying.v, u);
     }
   for (int i = 0; i < owned->v.n; i++) /* never mentioned here          */
-    if (!map_get(&seen, map_ptr(owned->v.at[i].var))) fl_drop_var(f, owned->v.at[i].var);
+    if (!map_get(&seen, map_ptr(owned->v.at[i].var))) drop_var(f, owned->v.at[i].var);
   return at;
 }
 
@@ -312,7 +313,7 @@ bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned) {
     VarSet bound = {0};
     use_var(f, bd->var, &bound);
     for (int k = 0; k < bound.v.n; k++)
-      if (!map_get(used_later, map_ptr(bound.v.at[k].var))) fl_drop_var(f, bound.v.at[k].var);
+      if (!map_get(used_later, map_ptr(bound.v.at[k].var))) drop_var(f, bound.v.at[k].var);
     at[i].uses = at[i].dying = (VarSet){0};
   }
   uint16_t r = fl_take(f, &b->result, &at[b->n].dying);

@@ -222,7 +222,7 @@ static bool data(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, int ctor
   return true;
 }
 
-bool fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+static bool lower_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   Atom *callee = &e->Call.callee;
   Val *val;
   switch (callee->kind) {
@@ -242,7 +242,7 @@ bool fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
       Type *type = callee->type ? callee->type : val->atom.type;
       direct.Call.callee = val->atom;
       direct.Call.callee.type = type;
-      return fl_call(f, v, &direct, dest, dying);
+      return lower_call(f, v, &direct, dest, dying);
     }
     if (fl_prim_here(f, e)) return fl_prim(f, v, e, dest, dying);
     if (val && val->kind == VAL_FN)
@@ -332,7 +332,7 @@ bool fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
     fl_obligations(f, e);
   switch (e->kind) {
   case EX_Just: return one_operand(f, v, e, dest, dying, &e->Just.value);
-  case EX_Call: return fl_call(f, v, e, dest, dying);
+  case EX_Call: return lower_call(f, v, e, dest, dying);
   case EX_Tuple: return data(f, v, e, dest, dying, 0, e->Tuple.n_items, e->Tuple.items);
   case EX_Proj: return proj(f, v, e, dest, dying);
   case EX_If: return if_(f, v, e, dest, dying);

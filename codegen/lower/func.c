@@ -27,14 +27,16 @@ void fl_release(FnLower *f, uint16_t reg) {
   f->reg.at[reg].used = false;
   vec_push(&f->free_reg, reg);
 }
-bool fl_is_ref(const FnLower *f, uint16_t reg) { return itype_is_ref(f->L, f->reg.at[reg].type); }
+static bool is_ref(const FnLower *f, uint16_t reg) {
+  return itype_is_ref(f->L, f->reg.at[reg].type);
+}
 void fl_drop(FnLower *f, uint16_t reg) {
-  if (fl_is_ref(f, reg) && !f->dead) fl_ins(f, OP_DROP, reg, 0, 0);
+  if (is_ref(f, reg) && !f->dead) fl_ins(f, OP_DROP, reg, 0, 0);
   fl_release(f, reg);
 }
 uint16_t fl_copy(FnLower *f, uint16_t reg) {
   uint16_t to = fl_reg(f, f->reg.at[reg].type);
-  fl_ins(f, fl_is_ref(f, reg) ? OP_DUP : OP_MOVE, to, reg, 0);
+  fl_ins(f, is_ref(f, reg) ? OP_DUP : OP_MOVE, to, reg, 0);
   return to;
 }
 

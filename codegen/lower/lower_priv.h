@@ -106,7 +106,6 @@ uint16_t fl_reg(FnLower *f, uint32_t itype);           /* a free register, now l
 uint16_t fl_reserve(FnLower *f, uint32_t itype);       /* set aside, not yet live   */
 void     fl_release(FnLower *f, uint16_t reg);         /* no longer live (already moved, dropped, or scalar) */
 void     fl_drop(FnLower *f, uint16_t reg);            /* DROP if counted, release  */
-bool     fl_is_ref(const FnLower *f, uint16_t reg);
 uint16_t fl_copy(FnLower *f, uint16_t reg);            /* DUP or MOVE into a fresh register */
 void     fl_ins(FnLower *f, OpCode op, uint16_t a, uint16_t b, uint16_t c);
 void     fl_insw(FnLower *f, OpCode op, uint16_t a, uint32_t w);
@@ -156,14 +155,11 @@ void     fl_dims_of_type(FnLower *f, Type *t, uint16_t reg);
 typedef struct { Var *var; int count; } VarUse;
 typedef struct VarSet { VEC(VarUse) v; Map at; } VarSet;
 void varset_add(VarSet *s, Var *v);
-VarUse *varset_find(VarSet *s, const Var *v);      /* NULL if absent or count 0 */
 Val *fl_val(FnLower *f, const Var *v);
 Val *fl_set(FnLower *f, Var *v, Val val);
 Type *fl_type(FnLower *f, Type *t);                    /* closed                    */
 /* Lower b; its value goes to dest.  owned: variables that die in b. */
 bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned);
-void fl_uses_block(FnLower *f, Block *b, VarSet *out); /* everything b mentions     */
-void fl_uses_expr(FnLower *f, Expr *e, VarSet *out);
 
 /* Operands.  dying: variables whose last use this is; taking one removes it. */
 uint16_t fl_take(FnLower *f, const Atom *a, VarSet *dying);           /* owned register */
@@ -171,7 +167,6 @@ typedef struct { uint16_t reg; bool temp; } Borrow;
 Borrow   fl_borrow(FnLower *f, const Atom *a);                        /* temp: drop it after */
 void     fl_unborrow(FnLower *f, Borrow b);
 void     fl_drop_dying(FnLower *f, VarSet *dying);
-void     fl_drop_var(FnLower *f, Var *v);
 void     fl_bind_reg(FnLower *f, Var *v, uint16_t reg);
 bool     fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying); /* v: NULL in tail position */
 void     fl_move_to(FnLower *f, Dest dest, uint16_t reg);
@@ -190,7 +185,6 @@ bool     fl_prim_here(FnLower *f, const Expr *e);
 bool     fl_prim(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
 
 /* call.c, op.c, match.c */
-bool     fl_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
 uint16_t fl_closure(FnLower *f, FnBind *fn, Type *type, VarSet *dying);
 bool     fl_op(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
 bool     fl_match(FnLower *f, Expr *e, Dest dest, VarSet *dying);

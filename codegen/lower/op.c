@@ -55,7 +55,6 @@ void op_argument(OpLower *o, const Atom *a, Type *t) {
 }
 
 static void arguments(OpLower *o, const ExCall *c) {
-  o->p.n_arg = c->n_args;
   o->p.arg_first = NEW_N(int, c->n_args + 1);
   o->p.arg_leaves = NEW_N(int, c->n_args + 1);
   for (int i = 0; i < c->n_args; i++) {

@@ -172,7 +172,6 @@ static void sub_operand(Prim *p, OpPlan *sub, OpRef r, Refs *to) {
 static void sub_arguments(Prim *p, OpPlan *sub, const ExCall *c, Refs *to) {
   VEC(const Tensor *) cst = {0};
   vec_reserve(&cst, 1);
-  sub->n_arg = c->n_args;
   sub->arg_first = NEW_N(int, c->n_args + 1);
   sub->arg_leaves = NEW_N(int, c->n_args + 1);
   for (int i = 0; i < c->n_args; i++) {

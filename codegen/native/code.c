@@ -23,7 +23,6 @@ struct NativeCode {
   Team *team;
   Room *room;
   Special *special;
-  uint32_t n_kernels;
   bool whole;
 };
 
@@ -87,7 +86,6 @@ static bool plug_kernels(NativeCode *c, rvm_program *p) {
     f->next = c->all, f->number = i;
     c->all = f;
     program_set_kernel(p, i, native_run, f); /* what the VM lets write is apart */
-    c->n_kernels++;
   }
   return true;
 }
@@ -164,7 +162,6 @@ void code_free(NativeCode *c) {
   free(c);
 }
 
-uint32_t code_kernels(const NativeCode *c) { return c->n_kernels; }
 bool code_whole(const NativeCode *c) { return c->whole; }
 
 /* ---- names ------------------------------------------------------------------------------ */

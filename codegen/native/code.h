@@ -27,7 +27,6 @@ void     code_threads(NativeCode *c, int threads);
 bool     code_specialise(NativeCode *c, SpecialMaker how, const void *kept, size_t n);
 Special *code_special(const NativeCode *c);  /* NULL: they do not              */
 void     code_free(NativeCode *c);           /* NULL is fine                  */
-uint32_t code_kernels(const NativeCode *c);  /* how many have been plugged in */
 bool     code_whole(const NativeCode *c);    /* control flow too?             */
 
 /* The functions, under names for people, in static memory until the next call

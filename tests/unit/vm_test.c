@@ -457,6 +457,29 @@ static void a_shared_tail_survives_a_failure(void **state) {
   fix_end(&x);
 }
 
+static void a_parked_apply_resumes_with_a_value(void **state) {
+  (void)state;
+  Fix x;
+  fix_begin(&x, LISTS);
+  rvm_value r, args[3] = { vector(&x), int_value(&x, 1000), nil(&x) };
+  assert_int_equal(rvm_resume_value(x.vm, &r, &x.err), RVM_BAD_ARGUMENT);
+  assert_string_equal(x.err.message, "there is no stopped rvm_apply to resume");
+  rvm_set_fuel(x.vm, 100);
+  rvm_status st = rvm_apply(x.vm, entry(&x, "make"), args, &r, &x.err);
+  assert_int_equal(st, RVM_NO_FUEL);
+  DLTensor out = { 0 };                      /* which was no rvm_call           */
+  assert_int_equal(rvm_resume(x.vm, (DLTensor *[]){ &out }, &x.err), RVM_BAD_ARGUMENT);
+  for (int parks = 0; st == RVM_NO_FUEL && parks < 1000; parks++) {
+    rvm_set_fuel(x.vm, 100);
+    st = rvm_resume_value(x.vm, &r, &x.err);
+  }
+  assert_int_equal(st, RVM_OK);
+  rvm_set_fuel(x.vm, 0);
+  assert_int_equal(length_of(&x, r), 1000);
+  assert_int_equal(rvm_resume_value(x.vm, &r, &x.err), RVM_BAD_ARGUMENT);
+  fix_end(&x);
+}
+
 static void closures_capture(void **state) {
   (void)state;
   Fix x;
@@ -929,6 +952,7 @@ int main(void) {
     cmocka_unit_test(the_host_builds_and_takes_apart_values),
     cmocka_unit_test(a_failed_call_leaves_the_hosts_values_alone),
     cmocka_unit_test(a_shared_tail_survives_a_failure),
+    cmocka_unit_test(a_parked_apply_resumes_with_a_value),
     cmocka_unit_test(closures_capture),
     cmocka_unit_test(cycles_of_references_are_collected),
     cmocka_unit_test(kernels_run_on_lent_and_strided_tensors),
