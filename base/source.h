@@ -12,6 +12,9 @@ typedef struct { uint32_t file, at, len; } Span;
 typedef struct { const char *path; const char *text; size_t n; uint32_t *line_at; int n_lines; } Source;
 typedef struct Sources { Source *at; int n, cap; } Sources;
 
+/* A file by its name, with its text in memory: n bytes, and a NUL where it is a program's. */
+typedef struct TextFile { const char *name, *text;  size_t n; } TextFile;
+
 uint32_t      source_add(Sources *s, const char *path, const char *text, size_t n);
 const Source *source_get(const Sources *s, uint32_t file);      /* NULL for 0  */
 /* 1-based line and column (in characters, not bytes) of byte offset at. */

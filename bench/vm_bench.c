@@ -37,12 +37,10 @@ static void report(const char *name, double *ns, double per, const char *unit, c
 static Module *check(IrCtx **cx, const char *text) {
   Sources *src = NEW(Sources);
   Diags *d = diags_new(src);
-  LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files);
-  for (int i = 0; i < stdlib_n_files; i++)
-    lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
   *cx = irctx_new();
   irctx_set_ops(*cx, stdlib_ops, stdlib_n_ops);
-  Module *m = load_program(*cx, src, "bench.rly", text, strlen(text), lib, stdlib_n_files, NULL, d);
+  Module *m = load_program(*cx, src, (TextFile){"bench.rly", text, strlen(text)}, stdlib_files,
+                           stdlib_n_files, d);
   if (m && typeinfer(m, d)) return m;
   StrBuf b = {0};
   diag_render(d, &b, false);

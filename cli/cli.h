@@ -62,24 +62,25 @@ int     driver_level(const NumberOpt *opt);           /* --opt: 0 to 2, 2 if not
 /* Reads, resolves and (if typed) checks; NULL after reporting. */
 Module *driver_load(Driver *d, const char *path, bool typed);
 /* The same with the text of the file at hand. */
-Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed);
+Module *driver_load_text(Driver *d, TextFile f, bool typed);
 /* Reports that the program at path does not define a function, and what it does define. */
 void    driver_no_function(Driver *d, Module *m, const char *path, const char *name);
 /* Render what was reported to stderr; the exit code that goes with it. */
 int     driver_report(Driver *d);
-/* The image of a .rly program (its serialised bytes) or the bytes of a .rvm
- * file.  entry: NULL for every exportable function of the file.  On failure
- * *code is the exit code and everything has been reported. */
-bool    driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code);
+/* A serialised image, and the program it was made of: NULL where it was a file. */
+typedef struct { uint8_t *bytes;  size_t n;  Module *m; } Compiled;
 
-/* The same of a text; what is wrong with it stays in d->diags. */
-bool    driver_image_text(Driver *d, const char *path, const char *text, const char *entry,
-                          uint8_t **bytes, size_t *n);
+/* The image of a .rly program, or the bytes of a .rvm file.  entry: NULL for
+ * every exportable function of the file.  On failure *code is the exit code and
+ * everything has been reported. */
+bool    driver_image(Driver *d, const char *path, const char *entry, Compiled *out, int *code);
 
-/* The image of a text that stands for the file at path (NULL: of that file).
- * entry as above, or several: "train_step,__init". */
-bool    driver_image_source(Driver *d, const char *path, const char *text, size_t size, const char *entry,
-                            uint8_t **bytes, size_t *n, Module **m, int *code);
+/* The image of a text that stands for the file of its name (no text: of that
+ * file).  entry as above, or several: "train_step,__init". */
+bool    driver_image_source(Driver *d, TextFile f, const char *entry, Compiled *out, int *code);
+
+/* The same; what is wrong with the text stays in d->diags. */
+bool    driver_image_text(Driver *d, TextFile f, const char *entry, Compiled *out);
 
 /* A call that failed: the message with the line of the program, or as JSON, on
  * stderr; the exit code that goes with it. */

@@ -66,9 +66,7 @@ static int run_build(void *opts, int n, char **args) {
   (void)n;
   BuildCmd *o = opts;
   Driver d;
-  uint8_t *bytes;
-  size_t size;
-  Module *m;
+  Compiled c;
   int code;
   TensorSet weights = {0};
   if (o->emit && !emit_known(o->emit)) return fail_usage(&cmd_build, "--emit takes " EMIT_KINDS);
@@ -80,10 +78,10 @@ static int run_build(void *opts, int n, char **args) {
   d.params = &weights;
   d.stays = none_stays;
   const char *entry = o->entry || !weights.n ? o->entry : "main";
-  if (!driver_image(&d, args[0], entry, &bytes, &size, &m, &code)) return code;
-  if (weights.n && m && !all_bound(&d, m, entry)) return EXIT_REJECTED;
-  if (o->emit) return emit_stages(o->emit, o->out, args[0], bytes, size, m, o->fast_math);
-  const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, bytes, size);
+  if (!driver_image(&d, args[0], entry, &c, &code)) return code;
+  if (weights.n && c.m && !all_bound(&d, c.m, entry)) return EXIT_REJECTED;
+  if (o->emit) return emit_stages(o->emit, o->out, args[0], &c, o->fast_math);
+  const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, c.bytes, c.n);
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }
 const Command cmd_build = {
@@ -102,13 +100,13 @@ const Command cmd_build = {
 /* *m: the program it was made of, NULL for a .rvm file. */
 static bool read_image(const char *path, const CommonOpts *o, Image *image, Module **m, int *code) {
   Driver d;
-  uint8_t *bytes;
-  size_t size;
+  Compiled c;
   ImageError err = {0};
   driver_init(&d, o->diag);
-  if (!driver_image(&d, path, NULL, &bytes, &size, m, code)) return false;
+  if (!driver_image(&d, path, NULL, &c, code)) return false;
   bool *launch;
-  if (image_read(bytes, size, lower_alloc(), image, &err) &&
+  *m = c.m;
+  if (image_read(c.bytes, c.n, lower_alloc(), image, &err) &&
       image_verify(image, lower_alloc(), &launch, &err))
     return true;
   say_bad_image(path, err.why, err.at, err.func, err.pc);

@@ -243,11 +243,10 @@ static void put_indented(const char *text) {
 /* What rvm says to the example.  Errors of lowering need an entry point. */
 static void put_answer(const char *example) {
   Driver d;
-  uint8_t *bytes;
-  size_t n;
+  Compiled none;
   StrBuf out = {0};
   driver_init(&d, NULL);
-  driver_image_text(&d, "example.rly", example, "main", &bytes, &n);
+  driver_image_text(&d, (TextFile){"example.rly", example, strlen(example)}, "main", &none);
   diag_render(d.diags, &out, false);
   put_indented(buf_text(&out));
 }

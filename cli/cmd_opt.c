@@ -93,7 +93,8 @@ static bool reads_back(void *ud, const Module *m, StrBuf *why) {
   StrBuf b = {0};
   program_text(&(OptCmd){0}, m, &b);
   driver_init(&again, ((const OptCmd *)ud)->common.diag);
-  const Module *read = driver_load_text(&again, "optimised.rly", buf_text(&b), b.n, true);
+  const Module *read =
+      driver_load_text(&again, (TextFile){"optimised.rly", buf_text(&b), b.n}, true);
   if (read) return true;
   diag_render(again.diags, why, false);
   return false;

@@ -338,11 +338,55 @@ static int find_entry(Run *r, const char *name) {
   return EXIT_REJECTED;
 }
 
-/* ---- engines -------------------------------------------------------------------------- */
-static int use_engine(Run *r, size_t size) {
+/* ---- the command ------------------------------------------------------------------------ */
+/* Fills what is left out; EXIT_OK, or after saying what is wrong with an option. */
+static int check_options(RunCmd *o, EngineChoice *engine) {
+  if (!o->rtol.given) o->rtol.value = 1e-5;
+  if (!o->atol.given) o->atol.value = 1e-6;
+  if (!(o->rtol.value >= 0 && o->atol.value >= 0))
+    return fail_usage(&cmd_run, "--rtol and --atol are at least 0");
+  if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
+  if (!engine_choose(engine, o->engine, o->threads))
+    return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
+  if (!engine_specialise(o->specialise, &engine->specialise))
+    return fail_usage(&cmd_run, "--specialise is on, off or now");
+  engine->no_cache = o->no_cache, engine->perf = o->perf;
+  engine->fast_math = o->fast_math;
+  for (int i = 0; i < o->input.n; i++)
+    if (!strchr(o->input.at[i], '='))
+      return fail_usage(&cmd_run, "--input takes NAME=SPEC, found `%s`", o->input.at[i]);
+  return EXIT_OK;
+}
+
+static rvm_limits limits_of(const RunCmd *o) {
+  uint64_t depth = o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX;
+  return (rvm_limits){.fuel = o->fuel,
+                      .memory = o->memory_limit ? o->memory_limit : host_memory(),
+                      .call_depth = (uint32_t)depth};
+}
+
+/* Compiles or reads the file, with the weights of the entry; the program and its image. */
+static int open_program(Run *r, const char *entry, Compiled *c) {
+  const RunCmd *o = r->o;
+  rvm_error err = {0};
+  int code;
+  driver_init(r->d, o->common.diag);
+  r->d->opt_level = driver_level(&o->opt);
+  r->d->passes = o->passes;
+  r->d->params = &r->params;
+  r->d->stays = given_otherwise;
+  r->d->stays_ud = r;
+  if ((code = read_sets(r)) != EXIT_OK) return code;
+  if (!driver_image(r->d, r->path, entry, c, &code)) return code;
+  r->m = c->m, r->image = c->bytes;
+  if (rvm_program_load(c->bytes, c->n, host_alloc(), &r->p, &err) == RVM_OK) return EXIT_OK;
+  say_bad_image(r->path, err.message, err.at, err.func, err.pc);
+  return r->m ? EXIT_BUG : EXIT_REJECTED;
+}
+
+static int use_engine(Run *r, const Compiled *c) {
   bool at_once = r->o->repeat > 1 || r->o->profile || r->o->samples;
-  bool ok = engine_start(&r->engine, r->p, (const void *)r->image, size, at_once);
-  return ok ? EXIT_OK : EXIT_REJECTED;
+  return engine_start(&r->engine, r->p, c->bytes, c->n, at_once) ? EXIT_OK : EXIT_REJECTED;
 }
 
 static int run_run(void *opts, int n, char **args) {
@@ -350,45 +394,14 @@ static int run_run(void *opts, int n, char **args) {
   RunCmd *o = opts;
   Driver d;
   Run r = {.o = o, .d = &d, .path = args[0]};
-  uint8_t *bytes;
-  size_t size;
-  int code;
-  rvm_error err = {0};
-  if (!o->rtol.given) o->rtol.value = 1e-5;
-  if (!o->atol.given) o->atol.value = 1e-6;
-  if (!(o->rtol.value >= 0 && o->atol.value >= 0))
-    return fail_usage(&cmd_run, "--rtol and --atol are at least 0");
-  if (o->repeat > MOST_REPEATS) return fail_usage(&cmd_run, "--repeat is at most %d", MOST_REPEATS);
-  if (!engine_choose(&r.engine, o->engine, o->threads))
-    return fail_usage(&cmd_run, "--engine is " ENGINE_NAMES);
-  if (!engine_specialise(o->specialise, &r.engine.specialise))
-    return fail_usage(&cmd_run, "--specialise is on, off or now");
-  r.engine.no_cache = o->no_cache, r.engine.perf = o->perf;
-  r.engine.fast_math = o->fast_math;
+  Compiled c;
+  int code = check_options(o, &r.engine);
+  if (code != EXIT_OK) return code;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
-  for (int i = 0; i < o->input.n; i++)
-    if (!strchr(o->input.at[i], '='))
-      return fail_usage(&cmd_run, "--input takes NAME=SPEC, found `%s`", o->input.at[i]);
   double t0 = clock_seconds();
-  driver_init(&d, o->common.diag);
-  d.opt_level = driver_level(&o->opt);
-  d.passes = o->passes;
-  d.params = &r.params;
-  d.stays = given_otherwise;
-  d.stays_ud = &r;
-  if ((code = read_sets(&r)) != EXIT_OK) return code;
-  if (!driver_image(&d, args[0], entry, &bytes, &size, &r.m, &code)) return code;
-  r.image = bytes;
-  rvm_alloc a = host_alloc();
-  r.limits = (rvm_limits){.fuel = o->fuel,
-                          .memory = o->memory_limit ? o->memory_limit : host_memory(),
-                          .call_depth =
-                              (uint32_t)(o->call_depth < UINT32_MAX ? o->call_depth : UINT32_MAX)};
-  if (rvm_program_load(bytes, size, a, &r.p, &err) != RVM_OK) {
-    say_bad_image(args[0], err.message, err.at, err.func, err.pc);
-    return r.m ? EXIT_BUG : EXIT_REJECTED;
-  }
-  code = use_engine(&r, size);
+  if ((code = open_program(&r, entry, &c)) != EXIT_OK) return code;
+  r.limits = limits_of(o);
+  code = use_engine(&r, &c);
   if (code == EXIT_OK) code = find_entry(&r, entry);
   if (o->profile) r.profile = profile_new(r.p, *o->profile);
   if (code == EXIT_OK) code = run_loaded(&r, clock_seconds() - t0);

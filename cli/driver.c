@@ -12,6 +12,8 @@
 #include "stdlib/stdlib.h"
 #include "typeinfer/infer.h"
 
+#define IMAGE_LIMIT ((size_t)4 << 30) /* bytes of a .rvm file */
+
 int driver_level(const NumberOpt *opt) { return opt->given ? (int)opt->value : OPT_MAX_LEVEL; }
 
 void driver_init(Driver *d, const char *diag_format) {
@@ -63,11 +65,8 @@ static void bind_params(Driver *d, Module *m, const char *entry) {
 }
 
 /* ---- loading ---------------------------------------------------------------------- */
-static Module *load_text(Driver *d, const char *path, const char *text, size_t n) {
-  LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files + 1);
-  for (int i = 0; i < stdlib_n_files; i++)
-    lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
-  Module *m = load_program(d->cx, &d->sources, path, text, n, lib, stdlib_n_files, NULL, d->diags);
+static Module *load(Driver *d, TextFile f) {
+  Module *m = load_program(d->cx, &d->sources, f, stdlib_files, stdlib_n_files, d->diags);
   return d->diags->n_errors ? NULL : m;
 }
 
@@ -75,8 +74,8 @@ static bool check_types(Driver *d, Module *m) {
   return m && typeinfer(m, d->diags) && !d->diags->n_errors;
 }
 
-Module *driver_load_text(Driver *d, const char *path, const char *text, size_t n, bool typed) {
-  Module *m = load_text(d, path, text, n);
+Module *driver_load_text(Driver *d, TextFile f, bool typed) {
+  Module *m = load(d, f);
   return !typed || check_types(d, m) ? m : NULL;
 }
 
@@ -113,7 +112,7 @@ Global *driver_gradient(Driver *d, Module *m, Global *f, DiffKind form, int *cod
 }
 
 Module *driver_load(Driver *d, const char *path, bool typed) {
-  return driver_load_text(d, path, NULL, 0, typed);
+  return driver_load_text(d, (TextFile){.name = path}, typed);
 }
 
 /* Exported when nothing is named: every function of the file itself whose type
@@ -157,46 +156,40 @@ static bool failed(Driver *d, int *code) {
   return false;
 }
 
-static bool compile(Driver *d, const char *path, const char *text, size_t size, const char *entry,
-                    uint8_t **bytes, size_t *n, Module **m, int *code) {
+static bool compile(Driver *d, TextFile f, const char *entry, Compiled *out, int *code) {
   Global **entries;
   int n_entries;
   Image image;
-  *m = load_text(d, path, text, size);
-  if (*m) bind_params(d, *m, entry);
-  if (!check_types(d, *m)) *m = NULL;
-  if (!*m || !driver_differentiate(d, *m, code) ||
-      !pick_entries(d, *m, path, entry, &entries, &n_entries) ||
-      !driver_optimise(d, *m, NULL, code) ||
-      !lower_module(*m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
+  Module *m = load(d, f);
+  *out = (Compiled){0};
+  if (m) bind_params(d, m, entry);
+  if (!check_types(d, m) || !driver_differentiate(d, m, code) ||
+      !pick_entries(d, m, f.name, entry, &entries, &n_entries) ||
+      !driver_optimise(d, m, NULL, code) ||
+      !lower_module(m, n_entries, entries, d->diags, &image) || d->diags->n_errors)
     return false;
-  *bytes = image_write(&image, lower_alloc(), n);
+  out->m = m;
+  out->bytes = image_write(&image, lower_alloc(), &out->n);
   return true;
 }
 
-bool driver_image_text(Driver *d, const char *path, const char *text, const char *entry,
-                       uint8_t **bytes, size_t *n) {
-  Module *m;
+bool driver_image_text(Driver *d, TextFile f, const char *entry, Compiled *out) {
   int code;
-  return compile(d, path, text, strlen(text), entry, bytes, n, &m, &code);
+  return compile(d, f, entry, out, &code);
 }
 
-bool driver_image_source(Driver *d, const char *path, const char *text, size_t size,
-                         const char *entry, uint8_t **bytes, size_t *n, Module **m, int *code) {
+bool driver_image_source(Driver *d, TextFile f, const char *entry, Compiled *out, int *code) {
   *code = EXIT_OK;
-  if (!compile(d, path, text, size, entry, bytes, n, m, code))
-    return *code ? false : failed(d, code);
+  if (!compile(d, f, entry, out, code)) return *code ? false : failed(d, code);
   driver_report(d); /* warnings                         */
   return true;
 }
 
-bool driver_image(Driver *d, const char *path, const char *entry, uint8_t **bytes, size_t *n,
-                  Module **m, int *code) {
-  *m = NULL;
-  if (has_suffix(path, ".rvm")) {
-    const char *why = file_view(path, (size_t)4 << 30, (const char **)bytes, n);
-    if (why) *code = fail_io(str_fmt("%s: %s", path, why));
-    return !why;
-  }
-  return driver_image_source(d, path, NULL, 0, entry, bytes, n, m, code);
+bool driver_image(Driver *d, const char *path, const char *entry, Compiled *out, int *code) {
+  if (!has_suffix(path, ".rvm"))
+    return driver_image_source(d, (TextFile){.name = path}, entry, out, code);
+  *out = (Compiled){0};
+  const char *why = file_view(path, IMAGE_LIMIT, (const char **)&out->bytes, &out->n);
+  if (why) *code = fail_io(str_fmt("%s: %s", path, why));
+  return !why;
 }

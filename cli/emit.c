@@ -7,16 +7,14 @@
 #include "kernel/text.h"
 
 typedef struct {
-  const uint8_t *image;
-  size_t n;
-  const Module *m;
+  const Compiled *c;
   bool fast_math;
 } Built;
 
 /* Each appends its text, or says why not. */
 static const char *emit_ir(const Built *b, StrBuf *out) {
-  if (!b->m) return "an image has no text of its program: give the .rly file";
-  ir_print_module(b->m, &(PrintOpts){0}, out);
+  if (!b->c->m) return "an image has no text of its program: give the .rly file";
+  ir_print_module(b->c->m, &(PrintOpts){0}, out);
   return NULL;
 }
 
@@ -24,7 +22,7 @@ static const char *emit_kernels(const Built *b, StrBuf *out) {
   Image im;
   ImageError err;
   size_t n;
-  if (!image_read(b->image, b->n, lower_alloc(), &im, &err)) return err.why;
+  if (!image_read(b->c->bytes, b->c->n, lower_alloc(), &im, &err)) return err.why;
   for (uint32_t i = 0; i < im.n_kernels; i++) {
     const char *text = kernel_print(im.kernel[i], lower_alloc(), &n);
     buf_fmt(out, "%s%.*s", i ? "\n" : "", (int)n, text);
@@ -34,7 +32,7 @@ static const char *emit_kernels(const Built *b, StrBuf *out) {
 
 static const char *emit_machine(const Built *b, bool assembly, StrBuf *out) {
   const char *why = NULL;
-  char *text = native_text(b->image, b->n, assembly, b->fast_math, &why);
+  char *text = native_text(b->c->bytes, b->c->n, assembly, b->fast_math, &why);
   if (text) buf_str(out, text);
   free(text);
   return text ? NULL : why;
@@ -64,9 +62,9 @@ bool emit_known(const char *kinds) {
   return *kinds != 0;
 }
 
-int emit_stages(const char *kinds, const char *out, const char *path, const uint8_t *image,
-                size_t n, const Module *m, bool fast_math) {
-  Built b = {image, n, m, fast_math};
+int emit_stages(const char *kinds, const char *out, const char *path, const Compiled *c,
+                bool fast_math) {
+  Built b = {c, fast_math};
   StrBuf text = {0};
   size_t len;
   for (const char *p = kinds; *p; p += len + (p[len] == ',')) {

@@ -6,7 +6,7 @@
 #define EMIT_KINDS "ir, kernel, llvm, asm"
 bool emit_known(const char *kinds);
 /* The stages named, in that order, to the file out, or NULL for the standard
- * output.  m: NULL when path is an image.  The exit code; errors are said. */
-int  emit_stages(const char *kinds, const char *out, const char *path, const uint8_t *image,
-                 size_t n, const Module *m, bool fast_math);
+ * output.  The exit code; errors are said. */
+int  emit_stages(const char *kinds, const char *out, const char *path, const Compiled *c,
+                 bool fast_math);
 #endif

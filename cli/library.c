@@ -100,7 +100,7 @@ int library_show(int n, char **names) {
 }
 
 /* What a file says of itself: the `///` lines it begins with. */
-static void md_file(const EmbeddedFile *f) {
+static void md_file(const TextFile *f) {
   const char *end = f->text;
   while (begins(end, "///")) end += rest_of_line(end).n + 1;
   Part doc = {f->text, (size_t)(end - f->text)};

@@ -16,6 +16,6 @@ foreach(f IN LISTS FILES)
   string(APPEND table "  { \"${name}\", stdlib_rly_${id}, sizeof stdlib_rly_${id} - 1 },\n")
   math(EXPR n "${n} + 1")
 endforeach()
-string(APPEND text "const EmbeddedFile stdlib_files[] = {\n${table}  { 0, 0, 0 },\n};\n"
+string(APPEND text "const TextFile stdlib_files[] = {\n${table}  { 0, 0, 0 },\n};\n"
                    "const int stdlib_n_files = ${n};\n")
 file(WRITE ${OUT} "${text}")

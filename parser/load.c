@@ -12,9 +12,8 @@ typedef struct {
 
 typedef struct {
   Parser *p;
-  const LibraryFile *lib;
+  const TextFile *lib;
   int n_lib;
-  const char *lib_dir;
   VEC(Seen) seen;
   int depth;
 } Loader;
@@ -29,7 +28,7 @@ static const char *beside(const char *path, const char *name) {
   return str_fmt("%.*s%s", (int)(slash - path + 1), path, name);
 }
 
-static const LibraryFile *find_library(const Loader *l, const char *name) {
+static const TextFile *find_library(const Loader *l, const char *name) {
   for (int i = 0; i < l->n_lib; i++)
     if (strcmp(l->lib[i].name, name) == 0) return &l->lib[i];
   return NULL;
@@ -47,16 +46,15 @@ static bool first_time(Loader *l, const char *path, const char *name, Span at) {
   return true;
 }
 
-static void load_text(Loader *l, const char *path, const char *text, size_t n, bool library,
-                      bool import) {
+static void load_text(Loader *l, TextFile t, bool library, bool import) {
   int me = l->seen.n - 1;
-  uint32_t file = source_add(l->p->src, path, text, n);
+  uint32_t file = source_add(l->p->src, t.name, t.text, t.n);
   if (file == 0) {
-    diag_error(l->p->d, (Span){0}, E0001, path, "it is larger than 4 GB");
+    diag_error(l->p->d, (Span){0}, E0001, t.name, "it is larger than 4 GB");
     return;
   }
   ParseFile *f = skim_file(l->p, file, library, import);
-  if (f) load_imports(l, f, path);
+  if (f) load_imports(l, f, t.name);
   l->seen.at[me].state = LOADED;
 }
 
@@ -68,22 +66,14 @@ static void load_import(Loader *l, const char *from, const char *name, Span at) 
   char *text;
   size_t n;
   const char *path = beside(from, name);
-  const LibraryFile *lib = find_library(l, name);
+  const TextFile *lib = find_library(l, name);
   bool local = readable(path, &text, &n);
-  if (!local && !lib && l->lib_dir) {
-    path = str_fmt("%s/%s", l->lib_dir, name);
-    if (!readable(path, &text, &n)) path = NULL;
-  } else if (!local)
-    path = lib ? lib->name : NULL;
-  if (!path) {
+  if (!local && !lib) {
     diag_error(l->p->d, at, E0003, name, from);
     return;
   }
-  if (!first_time(l, path, name, at)) return;
-  if (local || !lib)
-    load_text(l, path, text, n, !local, true);
-  else
-    load_text(l, lib->name, lib->text, lib->n, true, true);
+  TextFile f = local ? (TextFile){path, text, n} : *lib;
+  if (first_time(l, f.name, name, at)) load_text(l, f, !local, true);
 }
 
 static void load_imports(Loader *l, ParseFile *f, const char *path) {
@@ -102,24 +92,24 @@ static void load_imports(Loader *l, ParseFile *f, const char *path) {
 }
 
 static void load_prelude(Loader *l) {
-  const LibraryFile *prelude = find_library(l, "prelude.rly");
+  const TextFile *prelude = find_library(l, "prelude.rly");
   if (prelude && first_time(l, prelude->name, prelude->name, (Span){0}))
-    load_text(l, prelude->name, prelude->text, prelude->n, true, true);
+    load_text(l, *prelude, true, true);
 }
 
-Module *load_program(IrCtx *cx, Sources *src, const char *path, const char *text, size_t n,
-                     const LibraryFile *lib, int n_lib, const char *lib_dir, Diags *d) {
+Module *load_program(IrCtx *cx, Sources *src, TextFile program, const TextFile *lib, int n_lib,
+                     Diags *d) {
   Parser p = parser_start(cx, src, d);
-  Loader l = {.p = &p, .lib = lib, .n_lib = n_lib, .lib_dir = lib_dir};
+  Loader l = {.p = &p, .lib = lib, .n_lib = n_lib};
   int before = d->n_errors;
-  char *read = NULL;
-  if (!text) {
-    const char *why = file_read(path, FILE_LIMIT, &read, &n);
-    if (why) return diag_error(d, (Span){0}, E0001, path, why), NULL;
-    text = read;
+  if (!program.text) {
+    char *read;
+    const char *why = file_read(program.name, FILE_LIMIT, &read, &program.n);
+    if (why) return diag_error(d, (Span){0}, E0001, program.name, why), NULL;
+    program.text = read;
   }
-  first_time(&l, path, path, (Span){0});
-  load_text(&l, path, text, n, false, false);
+  first_time(&l, program.name, program.name, (Span){0});
+  load_text(&l, program, false, false);
   load_prelude(&l);
   if (d->n_errors == before) {
     declare_items(&p);

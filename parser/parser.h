@@ -10,21 +10,18 @@
 #include "base/diag.h"
 #include "ir/op.h"
 
-/* A file of the installed library: "prelude.rly", "nn.rly". */
-typedef struct LibraryFile { const char *name, *text;  size_t n; } LibraryFile;
-
 /* One file of src, without imports or prelude.  NULL after reporting. */
 Module *parse_module(IrCtx *cx, Sources *src, uint32_t file, Diags *d);
 
-/* The program at path (its text when text is not NULL), what it imports
- * (beside the file, then lib, then lib_dir, which may be NULL), and the
+/* A program (where it has no text, the file of its name is read), what it
+ * imports (beside that file, then the n_lib files of lib, "nn.rly"), and the
  * prelude if lib has "prelude.rly".  A definition of the program replaces the
  * library's of the same name in the whole program.  Definitions of the library
  * that the program does not reach are not in the module.  A file that is a
  * bare expression is read as @main, its free_vars as the parameters.  NULL
  * after reporting. */
-Module *load_program(IrCtx *cx, Sources *src, const char *path, const char *text, size_t n,
-                     const LibraryFile *lib, int n_lib, const char *lib_dir, Diags *d);
+Module *load_program(IrCtx *cx, Sources *src, TextFile program, const TextFile *lib, int n_lib,
+                     Diags *d);
 
 /* A tensor literal @dir/a.npy; NULL after reporting. */
 typedef const Tensor *(*parse_tensor_fn)(void *ud, const char *path, Span at, Diags *d);

@@ -5,9 +5,8 @@
  * of zeros.                                                                  */
 #ifndef RVM_STDLIB_EMBEDDED_H
 #define RVM_STDLIB_EMBEDDED_H
-#include <stddef.h>
+#include "base/source.h"
 
-typedef struct { const char *name; const char *text; size_t n; } EmbeddedFile; /* name: "nn.rly" */
-extern const EmbeddedFile stdlib_files[];
+extern const TextFile stdlib_files[];         /* name: "nn.rly"                */
 extern const int stdlib_n_files;
 #endif

@@ -7,26 +7,23 @@
 /* ---- opening ---------------------------------------------------------------------------- */
 bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf *text,
                   const char *entries, int *code) {
-  uint8_t *bytes;
-  size_t n;
-  Module *module;
+  Compiled image;
+  TextFile f = {path, text ? buf_text(text) : NULL, text ? text->n : 0};
   rvm_error err = {0};
   *m = (Machine){.path = path};
   driver_init(&m->d, o->common.diag);
   m->d.opt_level = driver_level(&o->opt);
-  if (!driver_image_source(&m->d, path, text ? buf_text(text) : NULL, text ? text->n : 0, entries,
-                           &bytes, &n, &module, code))
-    return false;
-  m->image = bytes;
+  if (!driver_image_source(&m->d, f, entries, &image, code)) return false;
+  m->image = image.bytes;
   *code = EXIT_REJECTED;
-  if (rvm_program_load(bytes, n, host_alloc(), &m->p, &err) != RVM_OK) {
+  if (rvm_program_load(image.bytes, image.n, host_alloc(), &m->p, &err) != RVM_OK) {
     fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", path, err.message,
             (unsigned long long)err.at, err.func, err.pc);
     return *code = EXIT_BUG, false;
   }
   if (!engine_choose(&m->engine, o->engine, o->threads)) return false;
   m->engine.kernels = true; /* a step is a long function: compiling it takes longer than it saves */
-  if (!engine_start(&m->engine, m->p, bytes, n, true)) return false;
+  if (!engine_start(&m->engine, m->p, image.bytes, image.n, true)) return false;
   if (rvm_instance_new(m->p, &(rvm_limits){.memory = host_memory()}, host_alloc(), &m->vm, &err) ==
       RVM_OK)
     return true;

@@ -105,7 +105,7 @@ static bool compile(const Module *m, const rvm_program *p, rvm_type t, const Bod
   const Source *main = source_get(m->sources, 1);
   const char *text = put_program(p, t, main, b, &len);
   driver_init(d, NULL);
-  Module *fresh = driver_load_text(d, main->path, text, len, true);
+  Module *fresh = driver_load_text(d, (TextFile){main->path, text, len}, true);
   Global *g = fresh ? module_find(fresh, entry_name) : NULL;
   if (g && lower_module(fresh, 1, &g, d->diags, &image) && d->diags->n_errors == 0) {
     *bytes = image_write(&image, lower_alloc(), n);

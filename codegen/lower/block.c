@@ -308,8 +308,8 @@ bool fl_block(FnLower *f, Block *b, Dest dest, VarSet *owned) {
       fl_drop_dying(f, &at[i].dying);
       continue;
     }
-    if (is_result(f, b, i)) return fl_expr(f, NULL, bd->value, dest, &at[i].dying);
-    if (!fl_expr(f, bd->var, bd->value, (Dest){0}, &at[i].dying)) return false;
+    if (is_result(f, b, i)) return fl_expr(f, bd->value, dest, &at[i].dying);
+    if (!fl_expr(f, bd->value, (Dest){.var = bd->var}, &at[i].dying)) return false;
     VarSet bound = {0};
     use_var(f, bd->var, &bound);
     for (int k = 0; k < bound.v.n; k++)

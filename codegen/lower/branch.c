@@ -43,9 +43,9 @@ void fl_fork_join(FnLower *f, Fork *k) {
   fl_label_here(f, k->join);
 }
 
-void fl_deliver(FnLower *f, Var *v, Dest dest, uint16_t reg) {
-  if (v)
-    fl_bind_reg(f, v, reg);
+void fl_deliver(FnLower *f, Dest dest, uint16_t reg) {
+  if (dest.var)
+    fl_bind_reg(f, dest.var, reg);
   else
     fl_move_to(f, dest, reg);
 }

@@ -159,16 +159,15 @@ static void release_all(FnLower *f, Operands *o) {
 }
 
 /* Emit op with its pool and deliver; tail: a call that leaves this frame. */
-static void finish(FnLower *f, Var *v, Dest dest, OpCode op, OpCode tail_op, uint32_t itype,
-                   Operands *o) {
-  bool tail = !v && dest.tail && tail_op != op;
+static void finish(FnLower *f, Dest dest, OpCode op, OpCode tail_op, uint32_t itype, Operands *o) {
+  bool tail = dest.tail && tail_op != op;
   uint16_t to = tail ? 0 : fl_reg(f, itype);
   fl_insw(f, tail ? tail_op : op, to, fl_pool(f, o->word.at, o->word.n));
   release_all(f, o);
   if (tail)
     f->dead = true;
   else
-    fl_deliver(f, v, dest, to);
+    fl_deliver(f, dest, to);
 }
 
 uint16_t fl_closure(FnLower *f, FnBind *b, Type *type, VarSet *dying) {
@@ -185,8 +184,7 @@ uint16_t fl_closure(FnLower *f, FnBind *b, Type *type, VarSet *dying) {
 }
 
 /* ---- calls ------------------------------------------------------------------------------- */
-static bool call_known(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, uint32_t func,
-                       FnBind *b) {
+static bool call_known(FnLower *f, Expr *e, Dest dest, VarSet *dying, uint32_t func, FnBind *b) {
   ExCall *c = &e->Call;
   Operands o = {0};
   vec_push(&o.word, func);
@@ -194,23 +192,22 @@ static bool call_known(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, ui
   if (b) push_captures(f, &o, b, dying);
   for (int i = 0; i < c->n_args; i++) push_atom(f, &o, &c->args[i], dying);
   fl_drop_dying(f, dying);
-  finish(f, v, dest, OP_CALL, OP_TAILCALL, low_itype(f->L, fl_type(f, e->type)), &o);
+  finish(f, dest, OP_CALL, OP_TAILCALL, low_itype(f->L, fl_type(f, e->type)), &o);
   return true;
 }
 
-static bool call_closure(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+static bool call_closure(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   ExCall *c = &e->Call;
   Operands o = {0};
   push_atom(f, &o, &c->callee, dying);
   vec_push(&o.word, (uint32_t)c->n_args);
   for (int i = 0; i < c->n_args; i++) push_atom(f, &o, &c->args[i], dying);
   fl_drop_dying(f, dying);
-  finish(f, v, dest, OP_CALLC, OP_TAILCALLC, low_itype(f->L, fl_type(f, e->type)), &o);
+  finish(f, dest, OP_CALLC, OP_TAILCALLC, low_itype(f->L, fl_type(f, e->type)), &o);
   return true;
 }
 
-static bool data(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, int ctor, int n,
-                 const Atom *arg) {
+static bool data(FnLower *f, Expr *e, Dest dest, VarSet *dying, int ctor, int n, const Atom *arg) {
   Operands o = {0};
   uint32_t type = low_itype(f->L, fl_type(f, e->type));
   vec_push(&o.word, type);
@@ -218,20 +215,19 @@ static bool data(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, int ctor
   vec_push(&o.word, (uint32_t)n);
   for (int i = 0; i < n; i++) push_atom(f, &o, &arg[i], dying);
   fl_drop_dying(f, dying);
-  finish(f, v, dest, OP_DATA, OP_DATA, type, &o);
+  finish(f, dest, OP_DATA, OP_DATA, type, &o);
   return true;
 }
 
-static bool lower_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+static bool lower_call(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   Atom *callee = &e->Call.callee;
   Val *val;
   switch (callee->kind) {
-  case ATOM_Op: return fl_op(f, v, e, dest, dying);
-  case ATOM_Ctor:
-    return data(f, v, e, dest, dying, callee->ctor->tag, e->Call.n_args, e->Call.args);
+  case ATOM_Op: return fl_op(f, e, dest, dying);
+  case ATOM_Ctor: return data(f, e, dest, dying, callee->ctor->tag, e->Call.n_args, e->Call.args);
   case ATOM_Global: {
     const TyEnv *env = ty_match(f->L->cx, callee->global->type, fl_type(f, callee->type), NULL);
-    return call_known(f, v, e, dest, dying,
+    return call_known(f, e, dest, dying,
                       low_instance(f->L, callee->global->fn, callee->global->name, env, NULL),
                       NULL);
   }
@@ -242,13 +238,13 @@ static bool lower_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
       Type *type = callee->type ? callee->type : val->atom.type;
       direct.Call.callee = val->atom;
       direct.Call.callee.type = type;
-      return lower_call(f, v, &direct, dest, dying);
+      return lower_call(f, &direct, dest, dying);
     }
-    if (fl_prim_here(f, e)) return fl_prim(f, v, e, dest, dying);
+    if (fl_prim_here(f, e)) return fl_prim(f, e, dest, dying);
     if (val && val->kind == VAL_FN)
-      return call_known(f, v, e, dest, dying, local_instance(f, val->fn, fl_type(f, callee->type)),
+      return call_known(f, e, dest, dying, local_instance(f, val->fn, fl_type(f, callee->type)),
                         val->fn);
-    return call_closure(f, v, e, dest, dying);
+    return call_closure(f, e, dest, dying);
   case ATOM_Const:
   case ATOM_Poison: break;
   }
@@ -256,45 +252,58 @@ static bool lower_call(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
 }
 
 /* ---- the other forms ----------------------------------------------------------------------- */
-static bool proj(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+static bool proj(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   Borrow t = fl_borrow(f, &e->Proj.tuple);
   uint16_t to = fl_reg(f, low_itype(f->L, fl_type(f, e->type)));
   fl_ins(f, OP_FIELD, to, t.reg, (uint16_t)e->Proj.index);
   fl_unborrow(f, t);
   fl_drop_dying(f, dying);
-  fl_deliver(f, v, dest, to);
+  fl_deliver(f, dest, to);
   return true;
 }
 
-static bool if_(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
-  if (v) dest = (Dest){.reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type)))};
+/* Where the branches of e put its value, one register for all of them. */
+static Dest shared_dest(FnLower *f, const Expr *e, Dest dest) {
+  if (!dest.var) return dest;
+  return (Dest){.reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type)))};
+}
+
+static bool if_(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
+  Dest to = shared_dest(f, e, dest);
   Borrow c = fl_borrow(f, &e->If.cond);
   uint32_t other = fl_label_new(f);
   fl_unless(f, c.reg, other);
   fl_unborrow(f, c);
-  Fork k = fl_fork(f, dest, dying);
-  if (!fl_block(f, e->If.then, dest, dying)) return false;
+  Fork k = fl_fork(f, to, dying);
+  if (!fl_block(f, e->If.then, to, dying)) return false;
   fl_fork_leave(f, &k);
   fl_fork_branch(f, &k);
   fl_label_here(f, other);
-  if (!fl_block(f, e->If.otherwise, dest, dying)) return false;
+  if (!fl_block(f, e->If.otherwise, to, dying)) return false;
   fl_fork_leave(f, &k);
   fl_fork_join(f, &k);
-  if (v) fl_bind_reg(f, v, dest.reg);
+  if (dest.var) fl_bind_reg(f, dest.var, to.reg);
   return true;
 }
 
-static bool ref_read(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+static bool match(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
+  Dest to = shared_dest(f, e, dest);
+  if (!fl_match(f, e, to, dying)) return false;
+  if (dest.var) fl_bind_reg(f, dest.var, to.reg);
+  return true;
+}
+
+static bool ref_read(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   Borrow r = fl_borrow(f, &e->RefRead.ref);
   uint16_t to = fl_reg(f, low_itype(f->L, fl_type(f, e->type)));
   fl_ins(f, OP_REFGET, to, r.reg, 0);
   fl_unborrow(f, r);
   fl_drop_dying(f, dying);
-  fl_deliver(f, v, dest, to);
+  fl_deliver(f, dest, to);
   return true;
 }
 
-static bool ref_write(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+static bool ref_write(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   uint16_t value = fl_take(f, &e->RefWrite.value, dying);
   Borrow r = fl_borrow(f, &e->RefWrite.ref);
   fl_ins(f, OP_REFSET, r.reg, value, 0);
@@ -304,11 +313,11 @@ static bool ref_write(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
   uint32_t unit = low_itype(f->L, type_tuple(0, NULL));
   uint16_t to = fl_reg(f, unit);
   fl_insw(f, OP_DATA, to, fl_pool(f, (uint32_t[]){unit, 0, 0}, 3));
-  fl_deliver(f, v, dest, to);
+  fl_deliver(f, dest, to);
   return true;
 }
 
-static bool one_operand(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, const Atom *a) {
+static bool one_operand(FnLower *f, Expr *e, Dest dest, VarSet *dying, const Atom *a) {
   uint16_t r = fl_take(f, a, dying);
   fl_drop_dying(f, dying);
   if (e->kind == EX_Ref) {
@@ -322,30 +331,25 @@ static bool one_operand(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying, c
     fl_dims_of_type(f, e->type, r);
     fl_obligations(f, e);
   }
-  fl_deliver(f, v, dest, r);
+  fl_deliver(f, dest, r);
   return true;
 }
 
-bool fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+bool fl_expr(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   f->span = e->span;
   if (e->kind != EX_MatchCast && !(e->kind == EX_Call && e->Call.callee.kind == ATOM_Op))
     fl_obligations(f, e);
   switch (e->kind) {
-  case EX_Just: return one_operand(f, v, e, dest, dying, &e->Just.value);
-  case EX_Call: return lower_call(f, v, e, dest, dying);
-  case EX_Tuple: return data(f, v, e, dest, dying, 0, e->Tuple.n_items, e->Tuple.items);
-  case EX_Proj: return proj(f, v, e, dest, dying);
-  case EX_If: return if_(f, v, e, dest, dying);
-  case EX_Match:
-    if (!v) return fl_match(f, e, dest, dying);
-    dest = (Dest){.reg = fl_reserve(f, low_itype(f->L, fl_type(f, e->type)))};
-    if (!fl_match(f, e, dest, dying)) return false;
-    fl_bind_reg(f, v, dest.reg);
-    return true;
-  case EX_Ref: return one_operand(f, v, e, dest, dying, &e->Ref.value);
-  case EX_RefRead: return ref_read(f, v, e, dest, dying);
-  case EX_RefWrite: return ref_write(f, v, e, dest, dying);
-  case EX_MatchCast: return one_operand(f, v, e, dest, dying, &e->MatchCast.value);
+  case EX_Just: return one_operand(f, e, dest, dying, &e->Just.value);
+  case EX_Call: return lower_call(f, e, dest, dying);
+  case EX_Tuple: return data(f, e, dest, dying, 0, e->Tuple.n_items, e->Tuple.items);
+  case EX_Proj: return proj(f, e, dest, dying);
+  case EX_If: return if_(f, e, dest, dying);
+  case EX_Match: return match(f, e, dest, dying);
+  case EX_Ref: return one_operand(f, e, dest, dying, &e->Ref.value);
+  case EX_RefRead: return ref_read(f, e, dest, dying);
+  case EX_RefWrite: return ref_write(f, e, dest, dying);
+  case EX_MatchCast: return one_operand(f, e, dest, dying, &e->MatchCast.value);
   case EX_Fn:
   case EX_COUNT: break;
   }

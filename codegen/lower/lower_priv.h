@@ -99,7 +99,9 @@ typedef struct FnLower {
   bool dead;                         /* after a jump: nothing falls through here  */
 } FnLower;
 
-typedef struct { bool tail; uint16_t reg; } Dest;      /* tail: return the value; else a reserved register */
+/* Where a value goes: it is bound to var; or, var NULL, returned (tail), or moved to reg, which
+ * is reserved. */
+typedef struct { Var *var; bool tail; uint16_t reg; } Dest;
 
 /* func.c: registers, labels, instructions */
 uint16_t fl_reg(FnLower *f, uint32_t itype);           /* a free register, now live */
@@ -168,7 +170,8 @@ Borrow   fl_borrow(FnLower *f, const Atom *a);                        /* temp: d
 void     fl_unborrow(FnLower *f, Borrow b);
 void     fl_drop_dying(FnLower *f, VarSet *dying);
 void     fl_bind_reg(FnLower *f, Var *v, uint16_t reg);
-bool     fl_expr(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying); /* v: NULL in tail position */
+/* Code of e; the variables that die in it are gone behind it. */
+bool     fl_expr(FnLower *f, Expr *e, Dest dest, VarSet *dying);
 void     fl_move_to(FnLower *f, Dest dest, uint16_t reg);
 
 /* branch.c: alternatives that own the same variables */
@@ -177,16 +180,16 @@ Fork     fl_fork(FnLower *f, Dest dest, VarSet *dying);
 void     fl_fork_branch(FnLower *f, Fork *k);          /* back to the state at the fork */
 void     fl_fork_leave(FnLower *f, Fork *k);           /* end of a branch           */
 void     fl_fork_join(FnLower *f, Fork *k);            /* after the last            */
-void     fl_deliver(FnLower *f, Var *v, Dest dest, uint16_t reg);  /* bind to v, or move to dest */
+void     fl_deliver(FnLower *f, Dest dest, uint16_t reg);  /* an owned register */
 
 /* prim.c: is e the call of a primitive function that is lowered in its place?
  * The first one that fits is. */
 bool     fl_prim_here(FnLower *f, const Expr *e);
-bool     fl_prim(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
+bool     fl_prim(FnLower *f, Expr *e, Dest dest, VarSet *dying);
 
 /* call.c, op.c, match.c */
 uint16_t fl_closure(FnLower *f, FnBind *fn, Type *type, VarSet *dying);
-bool     fl_op(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying);
+bool     fl_op(FnLower *f, Expr *e, Dest dest, VarSet *dying);
 bool     fl_match(FnLower *f, Expr *e, Dest dest, VarSet *dying);
 FnBind  *fn_bind(FnLower *f, const Fn *fn, Var *self);
 #endif

@@ -493,7 +493,7 @@ static uint16_t take_result(Prim *p, int i) {
   return o->reg.at[r];
 }
 
-static void deliver(Prim *p, Var *v, Dest dest, VarSet *dying) {
+static void deliver(Prim *p, Dest dest, VarSet *dying) {
   OpLower *o = &p->o;
   FnLower *f = o->f;
   uint16_t *reg = NEW_N(uint16_t, p->result.n + 1);
@@ -501,14 +501,14 @@ static void deliver(Prim *p, Var *v, Dest dest, VarSet *dying) {
   for (int i = 0; i < o->reg.n; i++)
     if (o->own.at[i] && o->live.at[i]) fl_drop(f, o->reg.at[i]);
   fl_drop_dying(f, dying);
-  Val *val = v ? fl_val(f, v) : NULL;
+  Val *val = dest.var ? fl_val(f, dest.var) : NULL;
   if (val && val->kind == VAL_TUPLE)
     for (int i = 0; i < val->n; i++) fl_bind_reg(f, val->leaf[i], reg[i]);
   else
-    fl_deliver(f, v, dest, reg[0]);
+    fl_deliver(f, dest, reg[0]);
 }
 
-bool fl_prim(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
+bool fl_prim(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   const Fn *fn = fl_val(f, e->Call.callee.var)->fn->fn;
   Prim p = {.o = {.f = f, .p = {.cx = f->L->cx, .span = e->span, .diags = f->L->d}}};
   if (!collect(&p, fn, &e->Call)) return false;
@@ -519,6 +519,6 @@ bool fl_prim(FnLower *f, Var *v, Expr *e, Dest dest, VarSet *dying) {
     if (!p.o.live.at[p.result.at[i]])
       return diag_error(f->L->d, e->span, E0401, "a primitive function",
                         "its plan does not make every result");
-  deliver(&p, v, dest, dying);
+  deliver(&p, dest, dying);
   return true;
 }

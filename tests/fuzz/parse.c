@@ -30,7 +30,7 @@ static const OpDef *const *op_table(void) {
 
 /* The printed program, or NULL when it is refused. */
 static const char *print_of(const char *text, size_t n) {
-  static const LibraryFile lib[] = {
+  static const TextFile lib[] = {
     { "prelude.rly", "type List[A] { Cons(A, List[A]), Nil } def @id[A](%x: A) -> A { %x }", 68 },
   };
   IrCtx *cx = irctx_new();
@@ -39,7 +39,7 @@ static const char *print_of(const char *text, size_t n) {
   StrBuf out = {0};
   PrintOpts o = {0};
   irctx_set_ops(cx, op_table(), N_OPS);
-  Module *m = load_program(cx, src, "fuzz.rly", text, n, lib, 1, NULL, d);
+  Module *m = load_program(cx, src, (TextFile){ "fuzz.rly", text, n }, lib, 1, d);
   if (!m) {
     if (d->n_errors == 0) abort();           /* refused without a reason        */
     diag_render(d, &out, false);

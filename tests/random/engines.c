@@ -80,18 +80,17 @@ static bool run_all(const Way *w, rvm_program *p, const uint8_t *image, size_t s
 bool run_way(const Way *w, const char *text, const GProgram *const *p, int n, Outcome *out) {
   Driver d;
   uint8_t *volatile bytes = NULL; /* borrowed by the program, unseen by a collector */
-  uint8_t *image;
-  size_t size;
+  Compiled image;
   rvm_program *program;
   rvm_error err;
   driver_init(&d, NULL);
   d.opt_level = w->level, d.passes = w->passes;
-  if (!driver_image_text(&d, "random.rly", text, NULL, &image, &size))
+  if (!driver_image_text(&d, (TextFile){"random.rly", text, strlen(text)}, NULL, &image))
     return driver_report(&d), false;
-  bytes = image;
-  if (rvm_program_load(bytes, size, host_alloc(), &program, &err) != RVM_OK)
+  bytes = image.bytes;
+  if (rvm_program_load(bytes, image.n, host_alloc(), &program, &err) != RVM_OK)
     return fprintf(stderr, "%s: the image is refused: %s\n", w->name, err.message), false;
-  bool ok = run_all(w, program, bytes, size, p, n, out);
+  bool ok = run_all(w, program, bytes, image.n, p, n, out);
   rvm_program_free(program);
   return ok;
 }

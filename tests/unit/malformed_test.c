@@ -33,11 +33,8 @@ static uint8_t *compile(const char *text, size_t *n) {
   Sources *src = NEW(Sources);
   Diags *d = diags_new(src);
   IrCtx *cx = irctx_new();
-  LibraryFile *lib = NEW_N(LibraryFile, stdlib_n_files);
-  for (int i = 0; i < stdlib_n_files; i++)
-    lib[i] = (LibraryFile){stdlib_files[i].name, stdlib_files[i].text, stdlib_files[i].n};
   irctx_set_ops(cx, stdlib_ops, stdlib_n_ops);
-  Module *m = load_program(cx, src, "p.rly", text, strlen(text), lib, stdlib_n_files, NULL, d);
+  Module *m = load_program(cx, src, (TextFile){"p.rly", text, strlen(text)}, stdlib_files, stdlib_n_files, d);
   Image im;
   if (!m || !typeinfer(m, d) || !lower_module(m, 1, (Global *[]){module_find(m, "main")}, d, &im)) {
     StrBuf b = {0};

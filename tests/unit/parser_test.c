@@ -352,7 +352,7 @@ static void depth_has_a_limit_and_length_has_none(void **state) {
 
 /* ---- programs of several files ------------------------------------------------------------ */
 
-static const LibraryFile library[] = {
+static const TextFile library[] = {
   { "prelude.rly",
     "type List[A] { Cons(A, List[A]), Nil }\n"
     "def @map[A, B](%f: fn (A) -> B, %l: List[A]) -> List[B] {\n"
@@ -364,10 +364,10 @@ static const LibraryFile library[] = {
 };
 
 static Read load(const char *text) {
-  LibraryFile lib[4];
+  TextFile lib[4];
   Read r = reader();
   for (int i = 0; i < 4; i++) lib[i] = library[i], lib[i].n = strlen(library[i].text);
-  r.m = load_program(r.cx, r.src, "main.rly", text, strlen(text), lib, 4, NULL, r.d);
+  r.m = load_program(r.cx, r.src, (TextFile){ "main.rly", text, strlen(text) }, lib, 4, r.d);
   return r;
 }
 
