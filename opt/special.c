@@ -311,14 +311,43 @@ static void collect_dims(Making *k) {
     type_subst(dt, k->captured.at[i]->type, NULL, note_dim, &m);
 }
 
+/* The symbols that axes of the new function's parameters are; own are f's. */
+static void readable_dims(const Making *k, const Fn *f, Map *own, Map *have) {
+  const TypeArgs *in = k->call->Call.inst;
+  for (int i = 0; i < f->n; i++)
+    if (!k->arg[i]) axes_of(own, f->param[i]->type);
+  for (int i = 0; in && i < in->n_dims && i < f->n_dims; i++)
+    if (map_get(own, map_ptr(f->dim[i]))) map_set(have, map_ptr(in->dim[i]), have);
+  for (int i = 0; i < k->captured.n; i++) axes_of(have, k->captured.at[i]->type);
+}
+
+typedef struct {
+  const Map *have;
+  bool all;
+} Reading;
+static void read_sym(void *ud, Dim s) {
+  Reading *r = ud;
+  r->all &= map_get(r->have, map_ptr(s)) != NULL;
+}
+/* n of a parameter Tensor[(n)] that is a * b at this call stays n where a and b
+ * are not axes of the parameters: nothing could compute it. */
+static bool stays_own(Dim own, Dim d, const Map *axes, const Map *have) {
+  Reading r = {have, true};
+  if (d->kind == DIM_Sym || d->kind == DIM_Const || !map_get(axes, map_ptr(own))) return false;
+  dim_visit_syms(d, read_sym, &r);
+  return !r.all;
+}
+
 static void instantiate(Making *k, Fn *f) {
   const TypeArgs *in = k->call->Call.inst;
   IrCtx *cx = k->s->cx->m->cx;
   Retype r = {.cx = cx};
+  Map own = {0}, have = {0};
+  readable_dims(k, f, &own, &have);
   for (int i = 0; i < f->n_vars; i++) map_set(&r.type, map_ptr(f->var[i]), in->type[i]);
   for (int i = 0; i < f->n_dims; i++) {
     Dim d = in && i < in->n_dims ? in->dim[i] : NULL;
-    if (!d || dim_has_any(d)) {
+    if (!d || dim_has_any(d) || stays_own(f->dim[i], d, &own, &have)) {
       d = dim_new_sym(cx->dims, f->dim[i]->name, f->dim[i]->level);
       vec_push(&k->dims, d);
     }
