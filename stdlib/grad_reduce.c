@@ -154,33 +154,47 @@ static bool cumsum(GradCx *g) {
   return true;
 }
 
-/* The sums of a from each element to the end of its line. */
-static Atom from_behind(GradCx *g, Atom a, int64_t axis) {
-  return gr(g, "reverse(cumsum(reverse(%a, axis=%d), axis=%d, exclusive=$exclusive), axis=%d)", a,
-            axis, axis, axis);
+/* r_k = f_{k+1} r_{k+1} + h_{k+1}: what comes to each element of a line from those behind it. */
+static Atom from_behind(GradCx *g, Atom f, Atom h, int64_t axis) {
+  return gr(g,
+            "reverse(linear_recurrence(reverse(%a, axis=%d), reverse(%a, axis=%d), axis=%d, "
+            "exclusive=True), axis=%d)",
+            f, axis, h, axis, axis, axis);
+}
+/* The same with r_k = h_k + f_{k+1} r_{k+1}. */
+static Atom from_here(GradCx *g, Atom f, Atom h, int64_t axis) {
+  return gr(g, "%a + %a", h, from_behind(g, f, gr(g, "%a * %a", f, h), axis));
 }
 
-/* y_k = x_1 ... x_k: dx_i = sum over k >= i of g_k y_k / x_i before the first zero of a line.
- * With p the products without that zero z: at it the sum of g_k p_k, behind it z times the sum
- * of g_k p_k / x_i, which is 0 but has a derivative.  (Second derivatives by two zeros of one
- * line are not in this.)  No axis: data is flattened. */
+/* y_k = x_1 ... x_k: dx_i = x_1 ... x_{i-1} r_i, r_i the sum over k >= i of g_k x_{i+1} ... x_k.
+ * Nothing is divided, so zeros are as good as others, in derivatives of any order.  No axis: data
+ * is flattened. */
 static bool cumprod(GradCx *g) {
   const OpAttrVal *a = opattr(g->attrs, "axis");
   int64_t axis = a->none ? 0 : a->i;
+  bool exclusive = attr_bool(g->attrs, "exclusive");
   Atom x = gr(g, a->none ? "reshape(cast_like(data, g), newshape=[-1])" : "cast_like(data, g)");
-  Atom zero = gr(g, "equal(%a, zeros_like(%a))", x, x);
-  Atom count = gr(g, "cumsum(cast(%a, dtype=\"int32\"), axis=%d)", zero, axis);
-  Atom none = gr(g, "equal(%a, zeros_like(%a))", count, count);
-  Atom first = gr(g, "logical_and(%a, equal(%a, ones_like(%a)))", zero, count, count);
-  Atom by = gr(g, "where(%a, ones_like(%a), %a)", zero, x, x);
-  Atom without = gr(g, "where(%a, ones_like(%a), %a)", first, x, x);
-  Atom z = gr(g, "cumsum(where(%a, %a, zeros_like(%a)), axis=%d)", first, x, x, axis);
-  Atom p = gr(g, "g * cumprod(%a, axis=%d, exclusive=$exclusive)", without, axis);
-  Atom before = from_behind(g, gr(g, "g * y"), axis), behind = from_behind(g, p, axis);
-  Atom r = gr(g, "where(%a, %a / %a, where(%a, %a, %a * %a / %a))", none, before, by, first, behind,
-              z, behind, by);
+  Atom before = exclusive ? g->y : gr(g, "cumprod(%a, axis=%d, exclusive=True)", x, axis);
+  Atom behind = (exclusive ? from_behind : from_here)(g, x, gr_g(g, 0), axis);
+  Atom r = gr(g, "%a * %a", before, behind);
   if (a->none) r = gr(g, "reshape_like(%a, data)", r);
   gr_give(g, 0, gr(g, "cast_like(%a, data)", r));
+  return true;
+}
+
+/* What reaches y_k is g_k and factor_{k+1} times what reaches y_{k+1}. */
+static bool linear_recurrence(GradCx *g) {
+  int64_t axis = attr_int(g->attrs, "axis");
+  bool exclusive = attr_bool(g->attrs, "exclusive");
+  Atom r = (exclusive ? from_behind : from_here)(g, g->arg[0], gr_g(g, 0), axis);
+  if (g->wants[1]) gr_give(g, 1, r);
+  if (!g->wants[0]) return true;
+  Atom before = exclusive ? g->y
+                          : gr(g,
+                               "linear_recurrence(factor, data, axis=%d, "
+                               "exclusive=True)",
+                               axis);
+  gr_give(g, 0, gr(g, "%a * %a", r, before));
   return true;
 }
 
@@ -198,6 +212,7 @@ const GradRule grad_reduce_rules[] = {
     {.op = "variance", .hook = variance},
     {.op = "cumsum", .hook = cumsum, .tangent = TAN_Linear},
     {.op = "cumprod", .hook = cumprod},
+    {.op = "linear_recurrence", .hook = linear_recurrence},
     {.op = "collapse_sum_like", .hook = collapse, .tangent = TAN_Linear},
     {.op = "collapse_sum_to", .hook = collapse, .tangent = TAN_Linear},
     {0}};

@@ -264,6 +264,18 @@ def scan(f, start):
 op('cumsum')(scan(np.cumsum, 0))
 op('cumprod')(scan(np.cumprod, 1))
 
+
+@op('linear_recurrence')
+def _(A, a):
+    f, x = np.moveaxis(wide(A[0]), a.axis, 0), np.moveaxis(wide(A[1]), a.axis, 0)
+    out = [np.zeros_like(x[:1].sum(0))]
+    for k in range(len(x)):
+        out.append(f[k] * out[-1] + x[k])
+    y = np.array(out[:-1] if a.exclusive else out[1:]).reshape(x.shape)
+    return like(np.moveaxis(y, 0, a.axis), A[1])
+
+
+
 # ---- creation -------------------------------------------------------------------------------------------
 op('broadcast_to')(lambda A, a: np.broadcast_to(A[0], a.shape))
 op('broadcast_to_like')(lambda A, a: np.broadcast_to(A[0], A[1].shape))
