@@ -229,6 +229,8 @@ def test_sequences():
         want[i, :len(r)] = r
     parts = {'xs.%d' % i: r for i, r in enumerate(rows)}
     check('pad_list', parts, want, np.int32([3, 1, 0, 5, 2]))
+    check('join_list', parts, np.concatenate(rows))
+    check('join_list', {'xs.0': rows[3]}, rows[3])
     check('lengths_of', parts, *[np.int64(len(r)) for r in rows])
 
 
