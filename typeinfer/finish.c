@@ -72,7 +72,7 @@ static void top_cells(Infer *I) {
 /* What is left is never there (the element of a Nil): it may have any type,
  * so it gets that of the place it goes to. */
 static void fill_cell(Infer *I, Cell *c) {
-  Dim v = NULL;
+  Dim v = c->val;
   for (int i = 0; i < c->out.n; i++) {
     const Cell *to = c->out.at[i].cell;
     if (!to || !to->known || dim_hidden(I, to->val, c)) continue;
@@ -82,7 +82,20 @@ static void fill_cell(Infer *I, Cell *c) {
   c->known = c->stuck = true;
 }
 
+/* An extent inside of what a function takes comes from nowhere but from its
+ * callers: it is what the function wants, or the type would not be one of it. */
+static void want_cell(Infer *I, const Check *k) {
+  Cell *c = cell_of(k->from);
+  Dim v;
+  if (!c || c->known || k->pos != POS_Nested || !dim_value(I, k->to, &v) || dim_hidden(I, v, c))
+    return;
+  c->val = !c->val || dim_equal(c->val, v) ? v : dim_any(I->dt);
+}
+
 static void fill_cells(Infer *I) {
+  for (int i = 0; i < I->cells.n; i++)
+    if (!I->cells.at[i]->known) I->cells.at[i]->val = NULL;
+  for (int i = 0; i < I->checks.n; i++) want_cell(I, &I->checks.at[i]);
   for (int i = I->cells.n; i-- > 0;)
     if (!I->cells.at[i]->known) fill_cell(I, I->cells.at[i]);
 }
