@@ -42,6 +42,16 @@ Atom em_proj(AD *ad, Out o, Atom tuple, int i) {
   return em_bind(ad, o, e);
 }
 
+Atom em_again(AD *ad, Out o, Atom a, Type *t) {
+  t = type_resolve(t);
+  if (t->kind == TY_Tensor) return em_op(ad, o, "annotation.checkpoint", 1, &a);
+  if (t->kind != TY_Tuple) return a;
+  Atom *at = NEW_N(Atom, t->tuple.n + 1);
+  for (int i = 0; i < t->tuple.n; i++)
+    at[i] = em_again(ad, o, em_proj(ad, o, a, i), t->tuple.at[i]);
+  return em_tuple(ad, o, t->tuple.n, at);
+}
+
 Atom em_fn(AD *ad, Out o, int n, Var **param, Block *body, Sym name) {
   Fn *f = NEW(Fn);
   *f = (Fn){.span = ad->span, .n = n, .param = param, .body = body};

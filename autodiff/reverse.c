@@ -337,7 +337,10 @@ static void forward_checkpoint(Scope *s, Var *v, Expr *e, BindStyle style) {
   }
   BlockBuilder body = {0}, back = {0};
   Var *dy = ad_var(ad, "dy", frame_annot(s->f, ad_tan(ad, t->fn.ret)));
-  Atom again = em_proj(ad, &back, em_call(ad, &back, f, n, arg), 1);
+  Atom *anew = NEW_N(Atom, n + 1);
+  for (int i = 0; i < n; i++)
+    anew[i] = em_again(ad, &back, arg[i], frame_type(s->f, t->fn.param[i]));
+  Atom again = em_proj(ad, &back, em_call(ad, &back, f, n, anew), 1);
   Atom dx = em_call(ad, &back, again, 1, (Atom[]){var_atom(ad, dy)});
   Atom y = em_proj(ad, &body, em_call(ad, &body, f, n, arg), 0);
   Type *ret = tangents_type(s->f, t);
