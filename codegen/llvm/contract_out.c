@@ -88,6 +88,27 @@ static void turn_tile(const Con *c, Val sum, Val rows, Val columns, Val room, in
   loop_end(e, &i);
 }
 
+/* Rows of whole panels, both vectors as one: what depends on each other in one is done in the
+ * shadow of the other.  Then goes on at the block that is returned; the builder is where rows are
+ * not whole.  NULL: nothing is emitted. */
+static Block whole_rows(const Con *c, Val sum, Val row, Val rows, Val col, Val cols) {
+  Emit *e = c->e;
+  unsigned n = 2 * c->lanes;
+  if (!straight_epilogue(c)) return NULL;
+  Block whole = new_block(e, "whole"), part = new_block(e, "part"), done = new_block(e, "");
+  Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, cols, i64_of(e, n), "");
+  LLVMBuildCondBr(e->b, is_whole, whole, part);
+  LLVMPositionBuilderAtEnd(e->b, whole);
+  Loop i = loop_begin(e, rows);
+  Val at = con_at(c, sum, mul(e, i.i, i64_of(e, n)));
+  Val x = load_lanes(e, c->type, n, at, NULL, (unsigned)c->bytes);
+  vector_out(c, n, NULL, add(e, row, i.i), col, x);
+  loop_end(e, &i);
+  LLVMBuildBr(e->b, done);
+  LLVMPositionBuilderAtEnd(e->b, part);
+  return done;
+}
+
 bool out_function(const Con *c, Sub *s) {
   Con in;
   LLVMTypeRef i64 = int_type(c->e, 64), p = ptr_type(c->e), more[6] = {p, i64, i64, i64, i64, p};
@@ -101,6 +122,7 @@ bool out_function(const Con *c, Sub *s) {
     turn_tile(&in, sum, rows, cols, room, stride);
     sum = room;
   }
+  Block done = whole_rows(&in, sum, row, rows, col, cols);
   Loop i = loop_begin(e, c->by_rows ? cols : rows);
   set_at(e, c->by_rows ? &in.out[COLS] : &in.out[ROWS], add(e, c->by_rows ? col : row, i.i));
   Val at = con_at(&in, sum, mul(e, i.i, i64_of(e, stride)));
@@ -110,6 +132,10 @@ bool out_function(const Con *c, Sub *s) {
   else
     row_one_by_one(&in, at, col, cols);
   loop_end(e, &i);
+  if (done) {
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+  }
   sub_end(c, &in, s);
   return true;
 }
