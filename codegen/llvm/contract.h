@@ -243,9 +243,11 @@ typedef struct {
   Part part;                                 /* of the panels, or of an image's rows in tiles */
   Val rows, panel, sum, room;                /* scratch                       */
   Val stride;                                /* of columns in place, or NULL  */
-  int64_t pitch;                             /* of rows in place, or PACKED   */
+  int64_t pitch;                             /* of rows not packed, or PACKED */
+  bool copied;                               /* rows are in scratch, pitch apart */
   int heights[ROWS_MAX], n_heights;
-  Val each;                                  /* rows of a tile but the last, unless exact */
+  Val each, last;                            /* rows of a tile, but the last two have fewer;
+                                                those of the last; unless exact */
   Val idle;                                  /* the sums are zeros, or NULL: never known */
   bool exact;                                /* tiles have nearly equal heights */
   bool straight;                             /* tiles go through `whole` if their panel is, and

@@ -5,6 +5,23 @@
  * the least one that holds a tile's rows.                                    */
 #include "codegen/llvm/contract.h"
 
+enum { FEW_ROWS = 2 };
+
+/* A tile of a row or two takes longer than its share: columns come at its pace.  So the last tile
+ * has more of them, and the one before has fewer, which is a height there is code for. */
+static Val last_rows(const Nest *t) {
+  Emit *e = t->c->e;
+  int max = t->heights[t->n_heights - 1], less_rows = max;
+  for (int i = t->n_heights; i-- > 0 && 2 * t->heights[i] >= max + FEW_ROWS;)
+    less_rows = t->heights[i];
+  Val left = sub(e, t->m, mul(e, sub(e, t->tiles, i64_of(e, 1)), t->each));
+  Val few = LLVMBuildICmp(e->b, LLVMIntSLE, left, i64_of(e, FEW_ROWS), "");
+  Val full = LLVMBuildICmp(e->b, LLVMIntEQ, t->each, i64_of(e, max), "");
+  Val more = LLVMBuildICmp(e->b, LLVMIntSGT, t->tiles, i64_of(e, 1), "");
+  Val both = LLVMBuildAnd(e->b, few, LLVMBuildAnd(e->b, full, more, ""), "");
+  return LLVMBuildSelect(e->b, both, add(e, left, i64_of(e, max - less_rows)), left, "");
+}
+
 void choose_heights(Nest *t) {
   static const uint8_t some[] = {1, 2, 4, 8, 11};
   const Con *c = t->c;
@@ -22,11 +39,15 @@ void choose_heights(Nest *t) {
   t->heights[t->n_heights++] = (int)max;
   t->each = height_of(t, div_up(e, t->m, one_at_least(e, t->tiles)));
   t->tiles = div_up(e, t->m, t->each);
+  t->last = last_rows(t);
 }
 
 Val first_row(const Nest *t, Val tile) {
   Emit *e = t->c->e;
-  if (!t->exact) return mul(e, tile, t->each);
+  if (!t->exact) {
+    Val is_last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, tile, i64_of(e, 1)), t->tiles, "");
+    return LLVMBuildSelect(e->b, is_last, sub(e, t->m, t->last), mul(e, tile, t->each), "");
+  }
   return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
 }
 

@@ -1,10 +1,11 @@
 /* contract_nest.c -- products in general: the loops over tiles.
  *
  * For each batch, blocks of rows are packed (or found packed, when they are a
- * constant of the program), then each panel of columns is taken through all
- * tiles of the block while it is in the cache: the product of one tile stays in
- * registers over the depth, and goes through the epilogue at once.  Only a very
- * deep product is cut along its depth; sums then wait in memory.  Panels are
+ * constant of the program; rows that lie side by side in the depth are read
+ * where they are), then each panel of columns is taken through all tiles of the
+ * block while it is in the cache: the product of one tile stays in registers
+ * over the depth, and goes through the epilogue at once.  Only a very deep
+ * product is cut along its depth; sums then wait in memory.  Panels are
  * independent of each other.                                                 */
 #include "codegen/llvm/contract.h"
 
@@ -14,7 +15,8 @@ enum {
   SHALLOW = 512,          /* where the way from a tile to the epilogue matters */
   FEW_TILES = 2,          /* for so few, columns are never worth packing     */
   WORTH_ASKING = 1 << 17, /* elements of a constant, for a row of zeros      */
-  CONFLICT = 2048         /* bytes apart, a tile's rows are in each other's way in L1 */
+  CONFLICT = 2048,        /* bytes apart, a tile's rows are in each other's way in L1 */
+  LINE = 64               /* bytes further apart, they are not               */
 };
 
 /* ---- scratch ------------------------------------------------------------------------------ */
@@ -43,11 +45,14 @@ static void take_scratch(Nest *t) {
   Val fit = LLVMBuildUDiv(e->b, i64_of(e, BLOCK_BYTES), at_bytes(c, mul(e, t->k, max)), "");
   fit = i64_min(e, one_at_least(e, fit), one_at_least(e, t->tiles));
   Val ready = t->packed[ROWS] ? LLVMBuildIsNotNull(e->b, t->packed[ROWS], "") : NULL;
-  if (t->pitch) ready = LLVMConstInt(int_type(e, 1), 1, 0);
+  bool in_place = t->pitch && !t->copied;
+  if (in_place) ready = LLVMConstInt(int_type(e, 1), 1, 0);
   Val found = t->packed[COLS] ? LLVMBuildIsNotNull(e->b, t->packed[COLS], "") : NULL;
   t->per_block = ready ? LLVMBuildSelect(e->b, ready, t->tiles, fit, "") : fit;
-  Val rows = mul(e, mul(e, fit, max), t->k), panel = mul(e, width, t->k);
-  if (ready) rows = LLVMBuildSelect(e->b, ready, none, rows, "");
+  Val tall = mul(e, max, t->pitch ? i64_of(e, t->pitch) : t->k);
+  Val rows = mul(e, fit, tall), panel = mul(e, width, t->k);
+  Val one_tile = in_place && !t->exact ? add(e, tall, t->k) : none; /* rows may overlap */
+  if (ready) rows = LLVMBuildSelect(e->b, ready, one_tile, rows, "");
   if (found) panel = LLVMBuildSelect(e->b, found, none, panel, "");
   Val tiles = LLVMBuildSelect(e->b, is_deep(t), t->per_block, one, "");
   Val tile = mul(e, i64_of(e, row_room(c)), width);
@@ -63,23 +68,32 @@ static void take_scratch(Nest *t) {
 }
 
 /* ---- the loops ---------------------------------------------------------------------------- */
-/* How far apart rows are that can be read where they lie, side by side in the depth: a single
- * known one, or, of known ones, those that would be packed for columns that are packed too.  0:
- * they cannot. */
-static int64_t rows_in_place(const Con *c) {
+/* How far apart rows are that lie side by side in the depth: a single known one, or those that
+ * would be packed for columns that are packed too.  0: they do not lie so. */
+static int64_t rows_apart(const Con *c) {
   int64_t down, pitch;
-  uint32_t buf;
-  Val stride;
   const KNode *n = &c->e->k->node[c->factor[ROWS]];
   const Set *d = &c->depth[ROWS], *s = &c->pack[ROWS];
-  int64_t rows = known_or(c->side[ROWS].total, 0);
-  if (rows < 1 || n->kind != KN_Load || (DType)n->dtype != c->t || d->n != 1) return 0;
+  int64_t rows = known_or(c->side[ROWS].total, 2);
+  if (rows < 0 || n->kind != KN_Load || (DType)n->dtype != c->t || d->n != 1) return 0;
   if (!load_stride(c->e, c->factor[ROWS], d->axis[0].var, &down) || down != 1) return 0;
   if (rows == 1) return 1;
   if (s->n != 1 || !load_stride(c->e, c->factor[ROWS], s->axis[0].var, &pitch) || pitch < 1)
     return 0;
-  if (!constant_buffer(c, COLS, &buf) || columns_in_place(c, &stride)) return 0;
-  return pitch * c->bytes % CONFLICT ? pitch : 0;
+  return pitch;
+}
+
+/* Rows are read where they lie, but copied a little further apart from each other if they would be
+ * in each other's way. */
+static void choose_pitch(Nest *t) {
+  const Con *c = t->c;
+  int64_t k = known_or(c->red.total, 0);
+  t->pitch = rows_apart(c);
+  t->copied = t->pitch > 1 && t->pitch * c->bytes % CONFLICT == 0;
+  if (!t->copied) return;
+  int64_t line = LINE / c->bytes;
+  t->pitch = k > 0 && k <= DEPTH ? ceil_div(k, line) * line + line : PACKED;
+  t->copied = t->pitch != PACKED;
 }
 
 /* The address of a factor that is a load, at position `at` of its side, depth 0. */
@@ -91,6 +105,34 @@ static Val in_place(const Con *c, int side, Val at) {
   set_at(e, &c->pack[side], at);
   for (int i = 0; i < n->rank; i++) index[i] = emit_expr(e, e->k->pool[n->b + (uint32_t)i]);
   return emit_address(e, n->a, index);
+}
+
+/* Rows [from, to) in scratch, pitch apart. */
+static void copy_rows(const Nest *t, Val from, Val to) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  unsigned align = (unsigned)c->bytes;
+  Loop i = loop_begin(e, sub(e, to, from));
+  Val at = con_at(c, t->rows, mul(e, i.i, i64_of(e, t->pitch)));
+  LLVMBuildMemCpy(e->b, at, align, in_place(c, ROWS, add(e, from, i.i)), align, at_bytes(c, t->k));
+  loop_end(e, &i);
+}
+
+/* Where tiles [from, to) lie, or are copied to.  The last tile's height may be more rows than there
+ * are: then it is read from scratch, where all of them are memory (see where_tile). */
+static Val rows_not_packed(const Nest *t, Val from, Val to) {
+  Emit *e = t->c->e;
+  Val r0 = first_row(t, from), end = i64_min(e, first_row(t, to), t->m);
+  if (t->copied) {
+    copy_rows(t, r0, end);
+    return t->rows;
+  }
+  if (!t->exact) {
+    Val last = sub(e, to, i64_of(e, 1)), at = first_row(t, last), n = rows_of(t, last);
+    Val full = LLVMBuildICmp(e->b, LLVMIntEQ, n, height_of(t, n), "");
+    copy_rows(t, LLVMBuildSelect(e->b, full, end, at, ""), end);
+  }
+  return in_place(t->c, ROWS, r0);
 }
 
 /* Two ways to a pair of values. */
@@ -124,7 +166,7 @@ static Val block_of_rows(const Nest *t, Val from, Val to) {
   Emit *e = c->e;
   Val r0 = first_row(t, from);
   Either x;
-  if (t->pitch) return in_place(c, ROWS, r0);
+  if (t->pitch) return rows_not_packed(t, from, to);
   if (t->packed[ROWS]) {
     x = either(e, LLVMBuildIsNotNull(e->b, t->packed[ROWS], ""));
     Val off = mul(e, flat_batch(c), side_elements(t, ROWS));
@@ -246,10 +288,22 @@ static Val share_ahead(const Nest *t, const Visit *v, Val i, Val kk, Val *step) 
   return LLVMBuildGEP2(e->b, int_type(e, 8), base, &from, 1, "");
 }
 
+/* The rows of a tile at the depth of a visit. */
+static Val where_tile(const Nest *t, const Visit *v, Val row, Val rows, Val height) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Val apart = t->pitch ? i64_of(e, t->pitch) : t->k, deeper = t->pitch ? i64_of(e, 1) : height;
+  Val off = mul(e, sub(e, row, first_row(t, v->from)), apart), deep = mul(e, v->k, deeper);
+  Val at = con_at(c, v->rows, add(e, off, deep));
+  if (t->exact || !t->pitch || t->copied) return at;
+  Val full = LLVMBuildICmp(e->b, LLVMIntEQ, rows, height, "");
+  return LLVMBuildSelect(e->b, full, at, con_at(c, t->rows, deep), "");
+}
+
 static void visit_tiles(const Nest *t, const Visit *v) {
   const Con *c = t->c;
   Emit *e = c->e;
-  Val r0 = first_row(t, v->from), kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, DEPTH));
+  Val kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, DEPTH));
   Val first = LLVMBuildICmp(e->b, LLVMIntEQ, v->k, i64_of(e, 0), "");
   Val last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, v->k, kk), t->k, "");
   Val size = i64_of(e, row_room(c) * 2 * (int)c->lanes);
@@ -258,9 +312,7 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Loop i = loop_begin(e, sub(e, v->to, v->from));
   Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
   Val height = height_of(t, rows), sum = con_at(c, t->sum, mul(e, i.i, size));
-  Val apart = t->pitch ? i64_of(e, t->pitch) : t->k, deeper = t->pitch ? i64_of(e, 1) : height;
-  Val off = add(e, mul(e, sub(e, row, r0), apart), mul(e, v->k, deeper));
-  Val a = con_at(c, v->rows, off), step, ahead = share_ahead(t, v, i.i, kk, &step);
+  Val a = where_tile(t, v, row, rows, height), step, ahead = share_ahead(t, v, i.i, kk, &step);
   Val deep = unless_idle(t, kk), arg[TILE_ARGS] = {a, b, sum, deep, v->stride, first, ahead, step};
   Block next = new_block(e, "");
   if (!t->straight || !visit_straight(t, v, a, row, height, next)) {
@@ -393,7 +445,7 @@ bool tiled_contract(Con *c) {
   t.straight = t.exact && known_or(t.n, 1) > 0 && known_or(t.k, SHALLOW + 1) <= SHALLOW &&
                straight_epilogue(c);
   if (!columns_in_place(c, &t.stride)) t.stride = NULL;
-  t.pitch = rows_in_place(c);
+  choose_pitch(&t);
   if (!make_functions(&t)) return false;
   tiled(&t);
   return true;

@@ -1,6 +1,7 @@
 /* contract_test.c -- compiled contractions against the interpreter: products and
  * convolutions around the borders of tiles and panels, with constant operands,
  * fused epilogues, fixed and free extents, for each width of vectors.        */
+#define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,8 @@
 #include "kernel/interp.h"
 
 #ifdef RVM_HAVE_LLVM
+#include <sys/mman.h>
+#include <unistd.h>
 #include "codegen/llvm/native.h"
 #include "codegen/native/launch.h"
 
@@ -83,10 +86,23 @@ static KStatus interpret(void *ctx, void *const *buf, const int64_t *sym, KAlloc
   return kernel_run(((Compiled *)ctx)->p, buf, sym, a, err);
 }
 
+/* p, which is freed, at the end of readable memory: *map of *room bytes. */
+static void *at_the_end(void *p, size_t bytes, void **map, size_t *room) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
+  *room = whole + page;
+  *map = mmap(NULL, *room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(*map != MAP_FAILED);
+  char *end = (char *)*map + whole;
+  assert_int_equal(mprotect(end, page, PROT_NONE), 0);
+  memcpy(end - bytes, p, bytes);
+  free(p);
+  return end - bytes;
+}
+
 /* Twice, so that a constant is packed and then found. */
 static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant, const char *what) {
-  void *mem[2][K_MAX_BUFS];
-  size_t bytes[K_MAX_BUFS];
+  void *mem[2][K_MAX_BUFS], *map;
+  size_t bytes[K_MAX_BUFS], room;
   uint32_t out = k->n_params - 1;
   KError e = {K_OK, ""};
   assert_int_equal(kernel_launch_ok(k, sym, native_memory, &e), K_OK);
@@ -95,6 +111,7 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
     mem[1][b] = malloc(bytes[b] + 1);
     memcpy(mem[1][b], mem[0][b], bytes[b]);
   }
+  mem[0][0] = at_the_end(mem[0][0], bytes[0], &map, &room);
   llvm_kernel_constants(c->ctx, constant ? mem[0][WEIGHT] : NULL, constant ? bytes[WEIGHT] : 0);
   assert_int_equal(kernel_run(c->p, mem[1], sym, native_memory, &e), K_OK);
   for (int i = 0; i < 2; i++) {
@@ -105,10 +122,11 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
   for (uint32_t b = 0; b < k->n_params; b++) {
     if (constant && b == WEIGHT && c->constants < MOST_CONSTANTS)
       c->constant[c->constants++] = mem[0][b];
-    else
+    else if (b != 0)
       free(mem[0][b]);
     free(mem[1][b]);
   }
+  munmap(map, room);
 }
 
 static Compiled compile_as(const Kernel *k, const char *cpu, bool fast) {
@@ -273,6 +291,29 @@ static void deep_and_tall_products(void **state) {
   Compiled c = compile(k, NULL);
   for (int i = 0; i < 4; i++) run(&c, k, size[i], i & 1, "deep");
   drop(&c, k);
+}
+
+/* Any number of rows of known depths: those that lie well for a tile are read where they are, those
+ * a power of two apart are copied, the last tile's may be fewer than its height.  The deepest come
+ * in several blocks. */
+static void rows_that_are_not_packed(void **state) {
+  (void)state;
+  static const int64_t depth[] = {48, 256, 512, 1024, 768, 8192, 8193};
+  static const DType type[] = {DT_f32, DT_f64};
+  for (int i = 0; i < 28; i++) {
+    int64_t mnk[3] = {1 + below(60), i % 4 == 0 ? 70 : 33 + below(32), depth[i % 7]};
+    const char *cpu = cpu_name[i % 3];
+    if (!runs_here(cpu)) continue;
+    Form f = {type[i / 7 % 2], type[i / 7 % 2], i / 2 % 2, true, i % 3, i % 4 != 3};
+    Kernel *k = product(&f, mnk);
+    Compiled c = compile(k, cpu);
+    for (int j = 0; j < (f.any_rows ? 5 : 1); j++) {
+      int64_t m = j == 0 ? 128 : j == 1 ? 15 + 14 * below(4) : 1 + below(60);
+      if (j == 4 && mnk[2] == 8192) m = 300;
+      run(&c, k, f.any_rows ? &m : NULL, j % 4 != 3, "rows not packed");
+    }
+    drop(&c, k);
+  }
 }
 
 /* Sizes at which Strassen's algorithm is taken, and just not: few rows, an odd number, columns
@@ -575,6 +616,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_around_the_borders_of_tiles),
       cmocka_unit_test(deep_and_tall_products),
+      cmocka_unit_test(rows_that_are_not_packed),
       cmocka_unit_test(products_of_quadrants),
       cmocka_unit_test(rows_of_zeros),
       cmocka_unit_test(products_with_zeros_are_known),
