@@ -123,10 +123,11 @@ static int run_disasm(void *opts, int n, char **args) {
   Module *m;
   int code;
   size_t size;
-  if (!read_image(args[0], opts, &image, &m, &code)) return code;
+  bool good = read_image(args[0], opts, &image, &m, &code);
+  if (!good && !(m && image.n_funcs)) return code;
   char *text = image_disasm(&image, lower_alloc(), &size);
   fwrite(text, 1, size, stdout);
-  return EXIT_OK;
+  return good ? EXIT_OK : code;
 }
 const Command cmd_disasm = {"disasm",
                             "FILE.rly|FILE.rvm",

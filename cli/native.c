@@ -17,10 +17,43 @@
 
 struct Native {
   NativeCode *code;
-  bool keep;     /* versions, in the cache        */
-  CacheKey kept; /* under this                    */
-  char *module;  /* its path, for the thread      */
+  bool keep;       /* versions, in the cache        */
+  CacheKey kept;   /* under this                    */
+  char *module;    /* its path, for the thread      */
+  const char *cpu; /* NULL: this machine's          */
 };
+
+/* ---- the processor --------------------------------------------------------------- */
+static bool runs_here(int level) {
+#if defined(__x86_64__)
+  bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  return level == 1 || (v3 && (level == 3 || v4));
+#else
+  (void)level;
+  return false;
+#endif
+}
+
+/* *cpu: what RVM_CPU asks for, or NULL.  false: *why. */
+static bool cpu_wanted(bool to_run, const char **cpu, const char **why) {
+  static const struct {
+    const char *name;
+    int level;
+  } known[] = {{"x86-64", 1}, {"x86-64-v3", 3}, {"x86-64-v4", 4}};
+  const char *wish = getenv("RVM_CPU");
+  *cpu = NULL;
+  if (!wish || !*wish) return true;
+  *why = "RVM_CPU is none of x86-64, x86-64-v3 and x86-64-v4";
+  for (int i = 0; i < 3; i++) {
+    if (strcmp(wish, known[i].name) != 0) continue;
+    *why = "this machine cannot do all that the processor of RVM_CPU can";
+    if (to_run && !runs_here(known[i].level)) return false;
+    *cpu = known[i].name;
+  }
+  return *cpu != NULL;
+}
 
 /* ---- the module --------------------------------------------------------------- */
 typedef struct {
@@ -76,7 +109,7 @@ static void *compile_fixed(void *user, const Kernel *k, const int64_t *sym, cons
   const char *why;
   Compiler c;
   if (!load_compiler(&c, n->module, &why)) return NULL;
-  return c.fixed(&(LlvmOptions){.level = -1}, k, sym, stop, bytes, &why);
+  return c.fixed(&(LlvmOptions){.level = -1, .cpu = n->cpu}, k, sym, stop, bytes, &why);
 }
 
 /* The owner's block is malloc's: the thread's pointer to it is not seen by a collector. */
@@ -93,11 +126,11 @@ static bool specialise(Native *n, const char *module, Specialise how) {
 
 /* ---- machine code ---------------------------------------------------------------- */
 static Native *plug(rvm_program *p, const void *code, size_t n, const NativeOptions *o,
-                    CacheKey kept, const char **why) {
+                    const char *cpu, CacheKey kept, const char **why) {
   Native *out = calloc(1, sizeof *out);
   if (!out) return NULL;
   out->code = code_load(p, code, n, why);
-  out->keep = o->cache, out->kept = kept;
+  out->keep = o->cache, out->kept = kept, out->cpu = cpu;
   if (out->code) {
     code_threads(out->code, o->threads);
     *why = "no memory for the machine code";
@@ -112,25 +145,29 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
                     const char **why) {
   Compiler c;
   void *code;
+  const char *cpu;
   size_t bytes;
   CacheKey key = {{0, 0}}, kept = key;
+  if (!cpu_wanted(true, &cpu, why)) return NULL;
   o.cache = o.cache && cache_wanted();
   if (o.fast_math) o.specialise = SPECIALISE_OFF; /* known extents would take other ways */
   if (o.cache) {
-    const char *wish = str_fmt("%s%s%s", o.functions ? "whole" : "kernels",
-                               o.fast_math ? " fast" : "", o.quick ? " quick" : "");
+    const char *wish =
+        str_fmt("%s%s%s%s%s", o.functions ? "whole" : "kernels", o.fast_math ? " fast" : "",
+                o.quick ? " quick" : "", cpu ? " for " : "", cpu ? cpu : "");
     key = cache_key(image, n, module_path(), wish);
     kept = cache_key_more(key, "versions");
-    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, &o, kept, why) : NULL;
+    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, &o, cpu, kept, why) : NULL;
     if (out) return out;
   }
   *why = "it is not in the cache";
   if (!o.compile || !load_compiler(&c, module_path(), why)) return NULL;
-  LlvmOptions how = {.level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math};
+  LlvmOptions how = {
+      .level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math, .cpu = cpu};
   code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
   if (o.cache) cache_put(key, code, bytes);
-  Native *out = plug(p, code, bytes, &o, kept, why);
+  Native *out = plug(p, code, bytes, &o, cpu, kept, why);
   c.free(code);
   return out;
 }
@@ -178,6 +215,7 @@ const char *native_missing(void) {
 char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
   Compiler c;
   LlvmOptions how = {.level = -1, .functions = true, .fast_math = fast_math};
+  if (!cpu_wanted(false, &how.cpu, why)) return NULL;
   return load_compiler(&c, module_path(), why) ? c.text(&how, image, n, assembly, why) : NULL;
 }
 

@@ -3,7 +3,8 @@
  *
  * The module stands beside the command, in the library directory of the tree it
  * was installed in, or of the prefix it was built for; an rvm built without LLVM
- * has none.  Errors come back as a sentence.              */
+ * has none.  RVM_CPU (x86-64, x86-64-v3 or x86-64-v4) takes the place of this
+ * machine's processor.  Errors come back as a sentence.   */
 #ifndef RVM_CLI_NATIVE_H
 #define RVM_CLI_NATIVE_H
 #include <stdbool.h>

@@ -74,9 +74,18 @@ check "a long one is compiled" [ "$(engine 30000000)" = native ]
 check "from then on at once" [ "$(engine 10)" = native ]
 check "its fuel is what was asked for" [ "$("$rvm" run "$tmp/loop.rly" --input n=1000000 --no-cache --fuel 100 2>&1 | grep -c 'fuel is used up')" = 1 ]
 
+for cpu in x86-64 x86-64-v3; do
+  grep -q avx2 /proc/cpuinfo || [ $cpu = x86-64 ] || continue
+  before=$(entries)
+  check "as for $cpu" [ "$(RVM_CPU=$cpu engine 30000000)" = native ]
+  check "kept for itself" [ "$(entries)" = $((before + 1)) ]
+done
+check "no such processor" [ "$(RVM_CPU=z80 "$rvm" run "$tmp/loop.rly" --input n=1 --engine vm 2>&1 | grep -c 'RVM_CPU is none of')" = 1 ]
+
 perf() { "$rvm" run "$tmp/loop.rly" --input n=10 --perf --engine native --quiet & pid=$!; wait $pid; }
 perf
-check "perf finds names" grep -q ' main' "/tmp/perf-$pid.map"
+# perf(1) passes over names of less than three characters.
+check "perf finds names" grep -q ' function main' "/tmp/perf-$pid.map"
 rm -f "/tmp/perf-$pid.map"
 
 for kind in llvm asm; do

@@ -44,10 +44,11 @@ typedef struct {
   FnLower *f;
   const IFunc *head;
   Flow flow;
-  Image m;     /* for reading operands: the pool only                          */
-  Edit *edit;  /* per instruction                                            */
-  int n_regs;  /* of the code as it is                                       */
-  int *origin; /* per register: the ALLOC of what it alone has, or NOWHERE   */
+  Image m;        /* for reading operands: the pool only                          */
+  Edit *edit;     /* per instruction                                            */
+  int n_regs;     /* of the code as it is                                       */
+  int *origin;    /* per register: the ALLOC of what it alone has, or NOWHERE   */
+  uint32_t *type; /* and what that has become by REUSE                        */
   int n_spares, n_places;
   Spare spare[MAX_SPARES];
   int n_kept;
@@ -84,6 +85,12 @@ static void forget(Loop *l, int pc) {
       l->origin[o.v] = NOWHERE;
 }
 
+static bool same_tensor(const Loop *l, uint32_t t, uint32_t u, bool rank) {
+  const IType *x = &l->f->L->types.at[t], *y = &l->f->L->types.at[u];
+  return x->kind == IT_TENSOR && y->kind == IT_TENSOR && x->dtype == y->dtype &&
+         (!rank || x->rank == y->rank);
+}
+
 /* The tensor made here takes the memory of what an earlier iteration dropped there. */
 static void add_temp(Loop *l, int made, int dropped) {
   if (l->n_temps == MAX_TEMPS) return;
@@ -98,9 +105,11 @@ static void follow(Loop *l, int pc) {
   case OP_ALLOC:
     forget(l, pc);
     l->origin[i->a] = pc;
+    l->type[i->a] = pool_of(l, pc)[0];
     return;
   case OP_REUSE: /* `from` and its origin stay until it is settled */
     l->origin[i->a] = NOWHERE;
+    l->type[i->a] = pool_of(l, pc)[0];
     return;
   case OP_SETTLE:
     from = l->origin[i->a];
@@ -111,9 +120,12 @@ static void follow(Loop *l, int pc) {
     from = l->origin[i->b];
     l->origin[i->b] = NOWHERE;
     l->origin[i->a] = from;
+    l->type[i->a] = l->type[i->b];
     return;
   case OP_DROP:
-    if (l->origin[i->a] != NOWHERE) add_temp(l, l->origin[i->a], pc);
+    from = l->origin[i->a];
+    if (from != NOWHERE && same_tensor(l, pool_of(l, from)[0], l->type[i->a], true))
+      add_temp(l, from, pc);
     l->origin[i->a] = NOWHERE;
     return;
   default: forget(l, pc);
@@ -128,12 +140,6 @@ static bool writes(Loop *l, int pc, uint32_t reg) {
   while (operands_next(&it, &o))
     if (o.kind == 'd' && o.v == reg) return true;
   return false;
-}
-
-static bool same_tensor(const Loop *l, uint32_t t, uint32_t u, bool rank) {
-  const IType *x = &l->f->L->types.at[t], *y = &l->f->L->types.at[u];
-  return x->kind == IT_TENSOR && y->kind == IT_TENSOR && x->dtype == y->dtype &&
-         (!rank || x->rank == y->rank);
 }
 
 /* Is register reg held where the way begins, and as what? */
@@ -423,6 +429,7 @@ void fl_spare(FnLower *f, const IFunc *head) {
   l.sweeps = NEW_N(uint8_t, f->code.n + 1);
   l.n_regs = f->reg.n;
   l.origin = NEW_N(int, l.n_regs + 1);
+  l.type = NEW_N(uint32_t, l.n_regs + 1);
   look(&l);
   if (l.n_spares || l.n_places) rewrite(&l);
 }

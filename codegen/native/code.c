@@ -180,7 +180,8 @@ static void readable(void *user, const char *name, uintptr_t at, size_t n) {
   if (*inner == 'k' && i < m->n_kernels)
     snprintf(text, sizeof text, "kernel %s", m->kernel[i]->text + m->kernel[i]->name);
   else if ((*inner == 'f' || *inner == 'e' || *inner == 'c') && i < m->n_funcs)
-    snprintf(text, sizeof text, "%s%s", m->text + m->func[i].name, *inner == 'f' ? "" : " (call)");
+    snprintf(text, sizeof text, "function %s%s", m->text + m->func[i].name,
+             *inner == 'f' ? "" : " (call)");
   else
     snprintf(text, sizeof text, "%s", name);
   e->f(e->user, text, at, n);

@@ -370,17 +370,18 @@ GProgram gen_program(Tape *tape, int number) {
   static const int extent[] = {2, 3, 1, 5, 0, 8, 17, 33};
   Gen gen = {.t = tape, .number = number, .budget = 60}, *g = &gen;
   GProgram p = {.entry = str_fmt("p%d", number)};
-  GScope none = {0};
-  StrBuf b = {0}, body = {0};
+  GScope scope = {0};
+  StrBuf b = {0}, lets = {0}, body = {0};
   g->n = extent[pick(g, 8)], g->m = extent[pick(g, 8)];
   g->fn = new_fn(g, p.entry, NULL);
   int results = 1 + (int)pick(g, 2);
   for (int i = 0; i < results; i++) {
     const GType *t = random_type(g, 2);
     if (!first_order(t)) t = random_tensor(g);
-    buf_fmt(&body, "%s, ", g_expr(g, t, &none, 5));
+    buf_fmt(&body, "%s, ", g_expr(g, t, &scope, 5));
   }
-  if (one_in(g, 2)) buf_fmt(&body, "%s, ", g_example(g));
+  if (one_in(g, 2)) buf_fmt(&body, "%s, ", g_example(g, &lets, &scope));
+  for (int i = 0; i < scope.n; i++) buf_fmt(&body, "%s, ", g_expr(g, scope.at[i].type, &scope, 3));
   buf_str(&b, buf_text(&g->helpers));
   buf_fmt(&b, "def @%s(", p.entry);
   write_params(g->fn, &b);
@@ -390,7 +391,7 @@ GProgram gen_program(Tape *tape, int number) {
     buf_fmt(&b, ", %%%s: %s", g->extra.at[i].name, g->extra_type.at[i]);
     vec_push(&p.in, g->extra.at[i]);
   }
-  buf_fmt(&b, ") { (%s) }\n", buf_text(&body));
+  buf_fmt(&b, ") { %s(%s) }\n", buf_text(&lets), buf_text(&body));
   p.text = buf_text(&b);
   return p;
 }

@@ -1,6 +1,6 @@
 /* gen.h -- random well-typed programs: all forms of the language, the common
- * operators composed freely, every operator in one of its examples, static,
- * symbolic and zero extents.
+ * operators composed freely, every operator in one of its examples with others
+ * before and behind it, static, symbolic and zero extents.
  *
  * What is promised of a result: integers, truth values and element-wise float
  * work are the same bits in every engine and at every optimisation level; sums
@@ -65,6 +65,7 @@ const char  *g_expr(Gen *g, const GType *t, GScope *s, int depth);
 const char  *g_leaf(Gen *g, const GType *t, GScope *s);
 /* gen_tensor.c: one operator that gives a t. */
 const char  *g_operator(Gen *g, const GType *t, GScope *s, int depth);
-/* gen_example.c: a call of any operator of the library, with inputs of its own. */
-const char  *g_example(Gen *g);
+/* gen_example.c: a call of any operator of the library, with inputs of its own.  lets gets
+ * bindings, s what they bind that other operators may take. */
+const char  *g_example(Gen *g, StrBuf *lets, GScope *s);
 #endif

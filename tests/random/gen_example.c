@@ -1,8 +1,10 @@
 /* gen_example.c -- a call of any operator: one of the examples of its record
- * (the form is in stdlib/README.md), each tensor a parameter of the program.  */
+ * (the form is in stdlib/README.md), each tensor a parameter of the program, or
+ * made of one by another operator; the checker says what the call gives.      */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cli/cli.h"
 #include "stdlib/stdlib.h"
 #include "tests/random/gen.h"
 
@@ -82,6 +84,16 @@ static const char *spec_type(const Spec *x, const char *dtype) {
   return buf_text(&b);
 }
 
+/* The parameter, or what an operator makes of it that the record allows as well. */
+static const char *fed(Gen *g, const Spec *x, const char *name) {
+  uint32_t how = pick(g, 6);
+  if (how == 1 && x->rank > 0)
+    return str_fmt("reverse(%%%s, axis=%u)", name, pick(g, (uint32_t)x->rank));
+  if (how == 2 && dtype_is_float(x->dtype) && !x->rule) return str_fmt("tanh(%%%s)", name);
+  if (how == 3 && x->dtype != DT_bool) return str_fmt("maximum(%%%s, %%%s)", name, name);
+  return str_fmt("%%%s", name);
+}
+
 /* The tensor argument at s becomes a parameter; what follows it. */
 static const char *argument(Gen *g, int dtype, const char *s, StrBuf *out) {
   Spec x = {.dtype = dtypes[dtype].t};
@@ -95,7 +107,7 @@ static const char *argument(Gen *g, int dtype, const char *s, StrBuf *out) {
   const char *name = g_fresh(g, "e");
   vec_push(&g->extra, ((GInput){name, filled(g, &x)}));
   vec_push(&g->extra_type, spec_type(&x, dtypes[dtype].full));
-  buf_fmt(out, "%%%s", name);
+  buf_str(out, fed(g, &x, name));
   return s;
 }
 
@@ -133,7 +145,7 @@ static const char *constant_at(Gen *g, const char *s, StrBuf *out) {
   return c + 1 + len;
 }
 
-const char *g_example(Gen *g) {
+static const char *example(Gen *g) {
   const OpDef *op = stdlib_ops[pick(g, (uint32_t)stdlib_n_ops)];
   uint32_t n = 0;
   StrBuf b = {0};
@@ -158,4 +170,49 @@ const char *g_example(Gen *g) {
     buf_char(&b, *s++);
   }
   return buf_text(&b);
+}
+
+/* ---- among other operators -------------------------------------------------------------- */
+/* What a call of the parameters so far gives; NULL: the checker refuses it. */
+static const Type *checked(const Gen *g, const char *call) {
+  StrBuf b = {0};
+  Driver d;
+  for (int i = 0; i < g->extra.n; i++)
+    buf_fmt(&b, "%s%%%s: %s", i ? ", " : "def @e(", g->extra.at[i].name, g->extra_type.at[i]);
+  buf_fmt(&b, "%s) { %s }\n", g->extra.n ? "" : "def @e(", call);
+  driver_init(&d, NULL);
+  Module *m = driver_load_text(&d, "example.rly", buf_text(&b), strlen(buf_text(&b)), true);
+  const Global *e = m ? module_find(m, "e") : NULL;
+  return e && e->type && e->type->kind == TY_Fn ? e->type->fn.ret : NULL;
+}
+
+/* A name for the tensor `text` of type t, brought to what the generator knows: small, if
+ * engines may round it differently.  Nothing if it has an unknown extent or half a float. */
+static void bring(Gen *g, const char *text, const Type *t, StrBuf *lets, GScope *s) {
+  int dim[G_RANK];
+  int64_t n;
+  if (t->kind != TY_Tensor || t->tensor.rank > G_RANK) return;
+  for (int i = 0; i < t->tensor.rank; dim[i++] = (int)n)
+    if (!dim_is_const(t->tensor.dim[i], &n)) return;
+  DType from = t->tensor.dtype, to = from;
+  if (from == DT_f16 || from == DT_bf16) return;
+  if (dtype_is_float(from)) to = DT_f32;
+  if (!dtype_is_float(from) && from != DT_bool) to = DT_i32;
+  if (from != to)
+    text = str_fmt("cast(%s, dtype=\"%s\")", text, to == DT_f32 ? "float32" : "int32");
+  if (to == DT_f32) text = str_fmt("tanh(%s)", text);
+  const char *name = g_fresh(g, "r");
+  buf_fmt(lets, "let %%%s = %s; ", name, text);
+  vec_push(s, ((GName){name, g_tensor(to, false, t->tensor.rank, dim)}));
+}
+
+const char *g_example(Gen *g, StrBuf *lets, GScope *s) {
+  const char *call = example(g), *name = g_fresh(g, "r");
+  const Type *t = checked(g, call);
+  if (!t) return call;
+  buf_fmt(lets, "let %%%s = %s; ", name, call);
+  if (t->kind == TY_Tensor) bring(g, str_fmt("%%%s", name), t, lets, s);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++)
+    bring(g, str_fmt("%%%s.%d", name, i), t->tuple.at[i], lets, s);
+  return str_fmt("%%%s", name);
 }

@@ -3,11 +3,12 @@
  *   random_engines [--programs N] [--seed S] [--batch B] [--show] WAY...
  *
  * WAY is ENGINE:LEVEL or ENGINE:pass,pass,...; ENGINE:? draws an order of all
- * passes from the seed.  ENGINE of machine code may be followed by "-quick", for
- * code that LLVM hardly optimises: the same lowering, ten times as many programs
- * in the same time, or by "-fixed": also with kernels made for their extents,
- * bit for bit.  Each is compared with interp:0.  A program that differs is
- * reduced and printed with its seed.                                          */
+ * passes from the seed, ENGINE:- a pass that level 2 is without.  ENGINE of
+ * machine code may be followed by "-quick", for code that LLVM hardly optimises:
+ * the same lowering, ten times as many programs in the same time, or by
+ * "-fixed": also with kernels made for their extents, bit for bit.  Each is
+ * compared with interp:0.  A program that differs is reduced and printed with
+ * its seed.                                                                   */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,13 +83,25 @@ static void one_by_one(Run *r, const Way *w, uint64_t first, int n) {
   }
 }
 
+/* Twice as many passes as there are, in any order. */
+static void any_order(Tape *t, StrBuf *b) {
+  for (int i = 0; i < 2 * n_all_passes; i++)
+    buf_fmt(b, "%s%s", i ? "," : "", all_passes[tape_pick(t, (uint32_t)n_all_passes)]->name);
+}
+/* Level 2 without one of its passes. */
+static void all_but_one(Tape *t, StrBuf *b) {
+  int n;
+  const Pass *const *p = pipeline(2, &n), *out = p[tape_pick(t, (uint32_t)n)];
+  for (int i = 0; i < n; i++)
+    if (p[i] != out) buf_fmt(b, "%s%s", buf_text(b)[0] ? "," : "", p[i]->name);
+}
+
 static Way drawn(const Way *w, uint64_t seed) {
   Tape t = tape_seed(seed);
   StrBuf b = {0};
   Way out = *w;
-  if (!w->passes || strcmp(w->passes, "?") != 0) return out;
-  for (int i = 0; i < 2 * n_all_passes; i++)
-    buf_fmt(&b, "%s%s", i ? "," : "", all_passes[tape_pick(&t, (uint32_t)n_all_passes)]->name);
+  if (!w->passes || (strcmp(w->passes, "?") != 0 && strcmp(w->passes, "-") != 0)) return out;
+  (*w->passes == '?' ? any_order : all_but_one)(&t, &b);
   out.passes = buf_text(&b);
   const char *how = w->quick ? "-quick" : w->fixed ? "-fixed" : "";
   out.name = str_fmt("%s%s:%s", w->engine, how, out.passes);
