@@ -112,10 +112,30 @@ static char *const *settings(const Bench *b, const char *what) {
   return v.at;
 }
 
-static void add_contender(Bench *b, const char *label, const char *what) {
+/* Words like NAME=VALUE only: no command, but settings of which one is wrong. */
+static bool only_settings(const char *what) {
+  for (const char *s = what + strspn(what, " "); *s; s += strspn(s, " ")) {
+    size_t n = strcspn(s, " "), name = strspn(s, "abcdefghijklmnopqrstuvwxyz-");
+    if (name == 0 || s[name] != '=') return false;
+    s += n;
+  }
+  return true;
+}
+
+/* false: what is wrong has been said. */
+static bool add_contender(Bench *b, const char *label, const char *what) {
   Contender c = {.label = label, .engine = "", .argv = settings(b, what)};
+  if (!c.argv && only_settings(what)) {
+    StrBuf names = {0};
+    for (int i = 0; i < N_FORWARDED; i++)
+      buf_fmt(&names, "%s%s, ", bench_opts[i].name, bench_opts[i].kind == OPT_FLAG ? "" : "=");
+    fprintf(stderr, "rvm bench: --vs `%s`: the settings are %srvm= and model=\n", what,
+            buf_text(&names));
+    return false;
+  }
   if (!c.argv) c.command = what;
   vec_push(&b->all, c);
+  return true;
 }
 
 /* ---- measuring --------------------------------------------------------------------- */
@@ -190,8 +210,10 @@ static int run_bench(void *opts, int n, char **args) {
   if (b.o->seconds.given && !(b.o->seconds.value > 0 && b.o->seconds.value < 1e6))
     return fail_usage(&cmd_bench, "--seconds takes a time above 0");
   signal(SIGPIPE, SIG_IGN); /* a contender that died is reported */
-  add_contender(&b, args[0], "");
-  for (int i = 0; i < b.o->vs.n; i++) add_contender(&b, b.o->vs.at[i], b.o->vs.at[i]);
+  bool known = add_contender(&b, args[0], "");
+  for (int i = 0; known && i < b.o->vs.n; i++)
+    known = add_contender(&b, b.o->vs.at[i], b.o->vs.at[i]);
+  if (!known) return EXIT_USAGE;
   int code = measure(&b);
   if (code != EXIT_OK) return code;
   Summary *s = NEW_N(Summary, b.all.n);

@@ -12,13 +12,13 @@ typedef enum { ENGINE_AUTO, ENGINE_INTERP, ENGINE_VM, ENGINE_NATIVE } EngineKind
 #define ENGINE_NAMES "auto, interp, vm or native"
 /* For the options of commands that have an engine. */
 #define ENGINE_HELP "auto (default), interp, vm (compiled kernels) or native (all compiled)"
-#define THREADS_HELP "of large kernels, when compiled; the bits are the same (default: all cores)"
+#define THREADS_HELP "of large kernels, when compiled; the bits are the same (default: physical cores)"
 
 typedef struct {
   EngineKind kind;
   bool no_cache, perf, fast_math;            /* perf: a map of symbols, too   */
   bool kernels;                              /* auto does not compile functions */
-  int threads;                               /* of large kernels; 0: one per core */
+  int threads;                               /* of large kernels; 0: one per physical core */
   Specialise specialise;
   rvm_program *p;  const void *image;  size_t n; /* set by engine_start        */
   Native *native;                            /* NULL: interpreted             */
@@ -27,7 +27,7 @@ typedef struct {
 } EngineChoice;
 
 /* What --engine and --threads say.  name: NULL for RVM_ENGINE, or auto; threads: 0
- * for one per core.  false: no such engine. */
+ * for one per physical core.  false: no such engine. */
 bool engine_choose(EngineChoice *e, const char *name, uint64_t threads);
 const char *engine_name(const EngineChoice *e);    /* what runs in fact       */
 /* Before the first instance of p is made.  long_run: do not try at first.

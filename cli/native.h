@@ -21,7 +21,7 @@ typedef struct {
   bool compile;                              /* if it is not in the cache     */
   bool fast_math;                            /* see LlvmOptions               */
   bool quick;                                /* compiled in a tenth of the time, slower code */
-  int threads;                               /* of large kernels; 0: one per core */
+  int threads;                               /* of large kernels; 0: one per physical core */
   Specialise specialise;
 } NativeOptions;
 

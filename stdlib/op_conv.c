@@ -85,6 +85,22 @@ static bool check_given(Rel *r, const Conv *c, Dim o, const Dim *k) {
 }
 
 /* ---- convolution ------------------------------------------------------------------------- */
+/* The extents of the result of x by windows of k. */
+static bool conv_extents(Rel *r, const Conv *c, const Dim *x, const Dim *k, Dim *out) {
+  DimTab *t = rel_dims(r);
+  for (int i = 0; i < c->n; i++) {
+    Dim padded = dim_add(t, layout_extent(t, &c->x, x, c->data[2 + i]),
+                         dim_const(t, c->before[i] + c->after[i]));
+    Dim reach =
+        dim_add(t, dim_mul(t, dim_sub(t, k[i], dim_const(t, 1)), dim_const(t, c->dilation[i])),
+                dim_const(t, 1));
+    if (!rel_at_least(r, padded, reach, "the padded data and the kernel's reach")) return false;
+    out[i] = dim_add(t, dim_div(t, dim_sub(t, padded, reach), dim_const(t, c->stride[i])),
+                     dim_const(t, 1));
+  }
+  return true;
+}
+
 bool conv_rel(Rel *r) {
   Conv c;
   if (!check_conv(r, &c)) return false;
@@ -102,16 +118,7 @@ bool conv_rel(Rel *r) {
                     "the output channels modulo groups and zero"))
     return false;
   logical[0] = layout_extent(t, &c.x, x.dim, 'N'), logical[1] = o;
-  for (int i = 0; i < c.n; i++) {
-    Dim padded = dim_add(t, layout_extent(t, &c.x, x.dim, c.data[2 + i]),
-                         dim_const(t, c.before[i] + c.after[i]));
-    Dim reach =
-        dim_add(t, dim_mul(t, dim_sub(t, k[i], dim_const(t, 1)), dim_const(t, c.dilation[i])),
-                dim_const(t, 1));
-    if (!rel_at_least(r, padded, reach, "the padded data and the kernel's reach")) return false;
-    logical[2 + i] = dim_add(t, dim_div(t, dim_sub(t, padded, reach), dim_const(t, c.stride[i])),
-                             dim_const(t, 1));
-  }
+  if (!conv_extents(r, &c, x.dim, k, logical + 2)) return false;
   if (!layout_whole(r, &c.y, c.data, logical)) return false;
   layout_shape(t, &c.y, c.data, logical, out);
   return rel_result(r, out_dtype(rel_attrs(r), x.dtype), c.y.n, out);
@@ -359,7 +366,8 @@ static bool rel_backward_weight(Rel *r) {
   DimTab *t = rel_dims(r);
   const OpAttrVal *ks = opattr(rel_attrs(r), "kernel_size");
   TensorTy dy = rel_tensor(r, 0), x = rel_tensor(r, 1);
-  Dim logical[MAX_SPATIAL + 2], out[MAX_RANK], g = dim_const(t, c.groups), none = dim_const(t, 0);
+  Dim logical[MAX_SPATIAL + 2], out[MAX_RANK], of_result[MAX_SPATIAL];
+  Dim g = dim_const(t, c.groups), none = dim_const(t, 0);
   Dim o = layout_extent(t, &c.y, dy.dim, 'C'), in = layout_extent(t, &c.x, x.dim, 'C');
   if (!ks->given || ks->none || !ks->n) return rel_error(r, "kernel_size must be given");
   if (!rel_same_dim(r, layout_extent(t, &c.y, dy.dim, 'N'), layout_extent(t, &c.x, x.dim, 'N'),
@@ -369,6 +377,11 @@ static bool rel_backward_weight(Rel *r) {
     return false;
   logical[0] = o, logical[1] = dim_div(t, in, g);
   for (int i = 0; i < c.n; i++) logical[2 + i] = dim_const(t, ks->ints[ks->n == 1 ? 0 : i]);
+  if (!conv_extents(r, &c, x.dim, logical + 2, of_result)) return false;
+  for (int i = 0; i < c.n; i++)
+    if (!rel_same_dim(r, layout_extent(t, &c.y, dy.dim, c.data[2 + i]), of_result[i],
+                      "the extents of grad and of the convolution's result"))
+      return false;
   if (!layout_whole(r, &c.w, c.kernel, logical)) return false;
   layout_shape(t, &c.w, c.kernel, logical, out);
   return rel_result(r, out_dtype(rel_attrs(r), x.dtype), c.w.n, out);

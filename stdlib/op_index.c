@@ -89,8 +89,11 @@ static bool lower_take(OpPlan *p) {
   KE at[4], from[4];
   bool one = plan_operand(p, 1)->rank == 0; /* a map of one nest: it fuses              */
   int loops = relkit_loops(&k, one ? 4 : 3, y.dim, at);
-  KE v = kb_let(b, position(&k, i, (KE[]){at[0], at[2]})), n = x.dim[2];
-  if (take_mode(p->attrs) == TAKE_WRAP)
+  KE v = kb_load(b, i.buf, (KE[]){at[0], at[2]}), n = x.dim[2];
+  bool wrap = take_mode(p->attrs) == TAKE_WRAP;
+  if (wrap && kb_type(b, v) == DT_u64) v = kb_fmod(b, v, kb_cast(b, n, DT_u64));
+  v = kb_let(b, relkit_position(b, v));
+  if (wrap)
     v = kb_let(b, kb_fmod(b, v, n));
   else
     v = kb_let(b, kb_clamp(b, v, kb_int(b, 0), kb_sub(b, n, kb_int(b, 1))));

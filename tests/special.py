@@ -90,7 +90,8 @@ def compare(tmp, name, text, shape, specs):
             made += versions
             if want != got or none or isinstance(got, str):
                 failed += 1
-                print(f"FAILED: {name}, {spec}, {engine}: {want if isinstance(want, str) else ''} {versions} versions")
+                said = [x for x in (want, got) if isinstance(x, str)] or ["other bits" if want != got else "versions though off"]
+                print(f"FAILED: {name}, {spec}, {engine}: {'; '.join(said)}, {versions} versions")
 
 
 def by_itself(tmp):

@@ -1,6 +1,7 @@
 /* spec.c -- the forms of an input: files, generated contents; see spec.h.    */
 #include "cli/value/spec.h"
 #include <math.h>
+#include <unistd.h>
 #include "base/checked.h"
 #include "cli/value/element.h"
 #include "cli/value/show.h"
@@ -27,9 +28,10 @@ static bool read_file(const char *path, TensorSet *set, const char **name, SpecE
   size_t n;
   if (!split_path(path, &n, name))
     return spec_bad(why, "@%s: tensor files end in .npy, .npz or .safetensors", shown(path)), false;
-  why->text = tensor_file_read(str_fmt("%.*s", (int)n, path), set);
-  why->io = why->text != NULL;
-  return !why->io;
+  const char *file = str_fmt("%.*s", (int)n, path);
+  why->text = tensor_file_read(file, set);
+  why->io = why->text && access(file, R_OK) != 0;
+  return !why->text;
 }
 
 const char *set_names(const TensorSet *set) {

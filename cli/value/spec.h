@@ -32,7 +32,8 @@
 #include "cli/file/tensor_file.h"
 
 typedef enum { SPEC_OK, SPEC_MISSING, SPEC_BAD } SpecResult;
-typedef struct { const char *text; bool io; } SpecError;   /* text: from base/mem.h; io: a file */
+/* text: from base/mem.h; io: a file cannot be read. */
+typedef struct { const char *text; bool io; } SpecError;
 
 typedef struct InValue {
   rvm_type type;

@@ -232,6 +232,15 @@ static void store_function(FnLower *f, const IFunc *head) {
   L->funcs.at[f->inst->index] = fn;
 }
 
+/* Hosts may know the extents of a result beforehand. */
+static bool says_extents(Type *t) {
+  int64_t n;
+  t = type_resolve(t);
+  for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++)
+    if (dim_is_const(t->tensor.dim[i], &n)) return true;
+  return false;
+}
+
 static IFunc header(FnLower *f) {
   Lower *L = f->L;
   Instance *inst = f->inst;
@@ -243,7 +252,8 @@ static IFunc header(FnLower *f) {
     Type *t = fl_type(f, fn->param[i]->type);
     vec_push(&types, inst->entry ? low_itype_host(L, t) : low_itype(L, t));
   }
-  uint32_t result = low_itype(L, fl_type(f, fn->ret));
+  Type *ret = fl_type(f, fn->ret);
+  uint32_t result = inst->entry && says_extents(ret) ? low_itype_host(L, ret) : low_itype(L, ret);
   IFunc h = {.name = low_text(L, inst->name),
              .n_captures = (uint32_t)n_cap,
              .n_params = (uint32_t)fn->n,

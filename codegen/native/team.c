@@ -5,11 +5,14 @@
  * Who announces wakes sleepers; it takes the lock for that only if there are any. */
 #define _GNU_SOURCE
 #include "codegen/native/team.h"
+#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { LOOKS = 4000 };
 
@@ -32,11 +35,35 @@ struct Team {
   Worker worker[TEAM_MOST];
 };
 
-int team_cores(void) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set);
+/* ---- cores --------------------------------------------------------------------------- */
+/* The first of the process's processors that share a core with this one, from Linux's list of
+ * them ("3,67", "6-7"); itself, if there is no list. */
+static int first_of_core(const char *cpus, int cpu, const cpu_set_t *set) {
+  char path[256], list[128];
+  snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", cpus, cpu);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, list, sizeof list - 1);
+  if (fd >= 0) close(fd);
+  list[n > 0 ? n : 0] = 0;
+  for (char *s = list, *end; *s >= '0' && *s <= '9'; s = end + (*end == ',')) {
+    long at = strtol(s, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : at;
+    for (; at <= last && at < cpu; at++)
+      if (CPU_ISSET((size_t)at, set)) return (int)at;
+  }
+  return cpu;
 }
+
+int team_cores_of(const char *cpus) {
+  cpu_set_t set;
+  int n = 0;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  for (int i = 0; i < CPU_SETSIZE && n < TEAM_MOST; i++)
+    n += CPU_ISSET((size_t)i, &set) && first_of_core(cpus, i, &set) == i;
+  return n > 0 ? n : 1;
+}
+int team_cores(void) { return team_cores_of("/sys/devices/system/cpu"); }
+
+/* ---- rounds -------------------------------------------------------------------------- */
 
 static void pause_briefly(int looks) {
 #if defined(__x86_64__) || defined(__i386__)

@@ -222,6 +222,8 @@ def main(arguments):
         print("\n".join(MODELS))
     elif len(arguments) == 2 and arguments[0] in MODELS:
         write_safetensors(arguments[1], MODELS[arguments[0]]())
+    elif len(arguments) == 2:
+        raise SystemExit(f"weights.py: no net {arguments[0]}; there are {', '.join(MODELS)}")
     else:
         raise SystemExit("usage: weights.py NAME OUT.safetensors\n       weights.py --list")
 
