@@ -119,8 +119,8 @@ static const Opt common_opts[] = {
 };
 static int run_disasm(void *opts, int n, char **args) {
   (void)n;
-  Image image;
-  Module *m;
+  Image image = {0};
+  Module *m = NULL;
   int code;
   size_t size;
   bool good = read_image(args[0], opts, &image, &m, &code);

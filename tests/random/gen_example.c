@@ -181,7 +181,8 @@ static const Type *checked(const Gen *g, const char *call) {
     buf_fmt(&b, "%s%%%s: %s", i ? ", " : "def @e(", g->extra.at[i].name, g->extra_type.at[i]);
   buf_fmt(&b, "%s) { %s }\n", g->extra.n ? "" : "def @e(", call);
   driver_init(&d, NULL);
-  Module *m = driver_load_text(&d, "example.rly", buf_text(&b), strlen(buf_text(&b)), true);
+  const char *text = buf_text(&b);
+  Module *m = driver_load_text(&d, (TextFile){"example.rly", text, strlen(text)}, true);
   const Global *e = m ? module_find(m, "e") : NULL;
   return e && e->type && e->type->kind == TY_Fn ? e->type->fn.ret : NULL;
 }
