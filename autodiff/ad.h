@@ -39,6 +39,7 @@ typedef struct AD {
   VEC(Type *) copied;  VEC(Unknown) written;   /* contents of refs (outside.c)           */
   Map *warm;  bool again;           /* contents that have derivatives; one was found late */
   bool last;                        /* no form waits for this round: nothing is differentiated again */
+  bool deep;                        /* tangents of function data and in place of refs are values too (versions.h) */
 } AD;
 
 /* ---- types.c ------------------------------------------------------------------- */
@@ -65,6 +66,9 @@ bool  ad_larger(AD *ad, const DataDef *def);
 Sym   ad_key(AD *ad, const char *what, Type *t);
 bool  ad_has_vars(Type *t);                           /* type variables           */
 bool  ad_is_function(Type *t);                        /* a function, or data for functions (values.h) */
+bool  ad_opaque(const AD *ad, Type *t);               /* the same, for the tangents made just now */
+/* Is ad_dual(t) another type, or does a value of t lead to a ref with derivatives? */
+bool  ad_holds(AD *ad, Type *t);
 bool  ad_fail(AD *ad, Span at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The round cannot be done: a value of type t is or holds a function that is not
  * known at this place.  Reported only if nothing can be done about it. */
@@ -145,6 +149,7 @@ struct Frame {
   Map dim;                          /* Dim -> Dim of the new function               */
   Map captured;                     /* variables of function values                 */
   bool lifted;                      /* names of dims around it are not in scope     */
+  Atom live;                        /* of the run of the form, if there are versions (versions.h) */
 };
 Frame *frame_new(AD *ad, const TyEnv *env, bool lifted);
 Val   *frame_val(Frame *f, Var *v);

@@ -222,8 +222,8 @@ static bool only_gives(Scope *s, const Step *st) {
   Block b = {1, &one, {.kind = ATOM_Var, .var = &v}, st->e->span};
   needs_of_block(s->f, &b, &all);
   for (int i = 0; i < all.n; i++)
-    if (all.at[i] != &v && ad_special(s->f->ad, frame_val(s->f, all.at[i])->type)) return false;
-  return !ad_special(s->f->ad, frame_val(s->f, st->var)->type);
+    if (all.at[i] != &v && ad_holds(s->f->ad, frame_val(s->f, all.at[i])->type)) return false;
+  return !ad_holds(s->f->ad, frame_val(s->f, st->var)->type);
 }
 
 void sweep_branches(Scope *s, const Step *st, Adj *d) {

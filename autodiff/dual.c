@@ -1,6 +1,6 @@
 /* dual.c -- values with tangents while code is made, and the types they have
  * when it runs.                                                               */
-#include "autodiff/forward.h"
+#include "autodiff/versions.h"
 
 bool ad_moves(AD *ad, Type *t) { return ad_has_tan(ad, t) || ad_special(ad, t); }
 
@@ -36,12 +36,36 @@ static DataDef *forward_def(AD *ad, DataDef *of) {
   return d;
 }
 
+/* Where a version is of a parameter, a type for each instance: the content stays. */
+static Type *forward_closed(AD *ad, Type *t) {
+  if (!ad_moves(ad, t)) return t;
+  t = nameless(ad, t);
+  DataDef *of = t->data.def;
+  Sym key = ad_key(ad, "forward", t);
+  DataDef *d = map_get(&ad->dual, map_ptr(key));
+  if (d) return type_data(d, 0, NULL);
+  if (ad_larger(ad, of)) return t;
+  d = ad_new_def(ad, str_fmt("%s_dual", of->name), of->span);
+  map_set(&ad->dual, map_ptr(key), d);
+  for (int i = 0; i < of->n_ctors; i++)
+    ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
+  DefPath path = {of, ad->within};
+  ad->within = &path;
+  for (int i = 0; i < of->n_ctors; i++)
+    for (int k = 0; k < of->ctor[i]->n; k++)
+      d->ctor[i]->field[k] = ad_forward(ad, ad_field(ad, t, of->ctor[i], k));
+  ad->within = path.up;
+  return type_data(d, 0, NULL);
+}
+
 Type *ad_forward(AD *ad, Type *t) {
   t = type_resolve(t);
   switch (t->kind) {
   case TY_Tensor: return dtype_is_float(t->tensor.dtype) ? type_tuple(2, (Type *[]){t, t}) : t;
   case TY_Tuple: return type_tuple(t->tuple.n, each_type(ad, t->tuple.n, t->tuple.at));
   case TY_Data:
+    if (version_is(ad, t)) return t;
+    if (version_generic(ad, t->data.def)) return forward_closed(ad, t);
     return type_data(forward_def(ad, t->data.def), t->data.n,
                      each_type(ad, t->data.n, t->data.arg));
   case TY_Ref: return type_ref(ad_forward(ad, t->ref));
@@ -56,7 +80,10 @@ Type *ad_forward(AD *ad, Type *t) {
 }
 
 Ctor *ad_forward_ctor(AD *ad, Type *data, const Ctor *c) {
-  return forward_def(ad, type_resolve(data)->data.def)->ctor[c->tag];
+  data = type_resolve(data);
+  bool closed = version_generic(ad, data->data.def);
+  DataDef *d = closed ? ad_forward(ad, data)->data.def : forward_def(ad, data->data.def);
+  return d->ctor[c->tag];
 }
 
 /* ---- shapes --------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx) {
     }
     return dual_tuple(t->tuple.n, part);
   }
-  if (!ad_has_tan(ad, t) || ad_special(ad, t) || ad_is_function(t)) return dual_plain(x);
+  if (!ad_has_tan(ad, t) || ad_special(ad, t) || ad_opaque(ad, t)) return dual_plain(x);
   if (t->kind == TY_Tensor) return dual_pair(x, dx);
   Atom both = em_call(ad, o, helper(ad, HELP_Join, t), 2, (Atom[]){x, dx});
   return dual_open(ad, o, t, dual_full(ad, t), both);
@@ -32,7 +32,7 @@ Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx) {
 
 Atom dual_out(AD *ad, Out o, Type *t, Dual *d) {
   t = type_resolve(t);
-  if (ad_is_function(t)) return em_unit(ad, o);
+  if (ad_opaque(ad, t)) return em_unit(ad, o);
   if (d->kind == DUAL_Pair) return dual_tangent(ad, d);
   if (d->kind == DUAL_Box) return em_call(ad, o, helper(ad, HELP_Step, t), 1, &d->at);
   if (d->kind == DUAL_Plain) return tan_out(ad, o, t, d->at, tan_zero(ad, o, t, d->at));
@@ -46,7 +46,7 @@ Atom dual_out(AD *ad, Out o, Type *t, Dual *d) {
 /* A field of a step: see tan_out_field. */
 static Atom out_field(AD *ad, Out o, Type *own, Type *t, Dual *d) {
   own = type_resolve(own), t = type_resolve(t);
-  if (own->kind == TY_Ref || ad_is_function(own)) return dual_value(ad, o, t, d);
+  if (own->kind == TY_Ref || ad_opaque(ad, own)) return dual_value(ad, o, t, d);
   if (own->kind != TY_Tuple) return dual_out(ad, o, t, d);
   Atom *at = NEW_N(Atom, t->tuple.n + 1);
   for (int i = 0; i < t->tuple.n; i++)
@@ -95,11 +95,12 @@ static void join_case(AD *ad, Cases *c, Type *t, Ctor *ctor, Atom dx) {
 
 static Atom helper(AD *ad, Help h, Type *t) {
   t = nameless(ad, type_resolve(t));
-  Sym key = ad_key(ad, help_name[h], t);
+  bool deep = ad->deep && (h == HELP_Join || h == HELP_Step);
+  Sym key = ad_key(ad, deep ? str_fmt("deep %s", help_name[h]) : help_name[h], t);
   Global *g = map_get(&ad->helper, map_ptr(key));
   if (g) return atom_global(g, ad->span);
   if (ad_larger(ad, t->data.def)) return (Atom){.kind = ATOM_Poison};
-  Type *dual = ad_forward(ad, t), *step = diff_cotangent(t);
+  Type *dual = ad_forward(ad, t), *step = deep ? t : diff_cotangent(t);
   bool from_dual = h == HELP_Drop || h == HELP_Step;
   Fn *f = NEW(Fn);
   g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);

@@ -1,7 +1,7 @@
 /* forward.c -- forward mode: a program over duals.  Every binding is made once,
  * in its order, followed by the binding of its tangent; branches, recursion,
  * function values and refs stay what they are.                                */
-#include "autodiff/forward.h"
+#include "autodiff/versions.h"
 
 /* ---- variables ------------------------------------------------------------------- */
 
@@ -127,6 +127,7 @@ static void forward_ctor(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   Type *t = frame_type(s->f, v->type);
   bool active = false;
+  if (version_made_forward(s, v, e)) return;
   each_dual(s, e->Call.n_args, e->Call.args, &active);
   Expr *made = ad_like(e);
   made->Call.callee.type = NULL;
@@ -286,6 +287,7 @@ static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
   ad_free_of(e, &free);
   Type *t = frame_type(s->f, v->type);
   bool tan = ad_has_tan(ad, t), inert = !ad_special(ad, t) && !outside_touched(s, &free);
+  inert &= !version_touched(s, &free);
   for (int i = 0; i < free.n && inert; i++) {
     Val *x = frame_val(s->f, free.at[i]);
     bool value = x->dual && x->dual->kind == DUAL_Pair && !tan;

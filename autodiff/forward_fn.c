@@ -3,7 +3,7 @@
  *
  * A twin is made for each combination of types and of tangents that captures and
  * parameters have at a call.                                                   */
-#include "autodiff/forward.h"
+#include "autodiff/versions.h"
 
 static const VarList no_caps = {0};
 
@@ -36,6 +36,7 @@ Atom forward_global(Scope *s, const Atom *a) {
     dual_operands(ad, &bb, p, d, full[i], &arg);
   }
   Twin *w = forward_twin(ad, a->global->fn, a->global->name, env, NULL, NULL, &no_caps, full);
+  if (ad->m->versions) vec_push(&arg, s->f->live);
   Atom r = em_call(ad, &bb, atom_global(w->global, a->span), arg.n, arg.at);
   return em_fn(ad, s->fwd, n, param, bb_done(&bb, r, ad->span), NULL);
 }
@@ -132,6 +133,7 @@ static void call_known(Scope *s, Var *v, Expr *e, const Fn *fn, Sym name, const 
     dual_operands(ad, s->fwd, atom_closed(s, &a), shape[i], shape[i], &arg);
   }
   Twin *w = forward_twin(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, shape);
+  if (ad->m->versions) vec_push(&arg, s->f->live);
   bind_full(s, v, call_of(e, atom_global(w->global, e->span), arg.n, arg.at));
 }
 
@@ -151,7 +153,8 @@ void forward_application(Scope *s, Var *v, Expr *e, BindStyle style) {
   bool tan = ad_has_tan(ad, ret), inert = !ad_special(ad, ret);
   VarList free = {0};
   ad_free_of(e, &free);
-  inert &= tan || !outside_touched(s, &free);
+  inert &= (tan || !outside_touched(s, &free)) && !version_touched(s, &free);
+  if (version_read_forward(s, v, e)) return;
   for (int i = 0; i < e->Call.n_args; i++) inert &= operand_stays(s, &e->Call.args[i], tan);
   if (callee->kind == ATOM_Global) {
     const Global *g = callee->global;
@@ -205,6 +208,7 @@ void forward_make_twin(AD *ad, Twin *w) {
     forward_bind(&s, orig[i], dual_params(f, type[i], w->shape[i], orig[i], &param));
     frame_val(f, orig[i])->type = type[i]; /* a capture's was closed by the frame around */
   }
+  if (ad->m->versions) vec_push(&param, version_param(f));
   Dual *d = forward_body(&s, fn->body);
   Fn *made = w->global->fn;
   *made = (Fn){.span = fn->span, .n = param.n, .param = param.at, .n_dims = dims.n, .dim = dims.at};
@@ -225,6 +229,7 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
   ad->span = fn->span;
   for (int i = 0; i < n; i++) type[i] = frame_type(f, fn->param[i]->type);
   frame_dims(f, lifted ? NULL : fn, n, type, &dims);
+  version_begin(f, &bb);
   *made = (Fn){.span = fn->span, .n = 2 * n, .n_dims = dims.n, .dim = dims.at};
   made->param = NEW_N(Var *, 2 * n + 1);
   for (int i = 0; i < n; i++) {
@@ -236,8 +241,9 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
     forward_bind(&s, was, dual_in(ad, &bb, type[i], var_atom(ad, x), var_atom(ad, dx)));
   }
   Dual *d = forward_body(&s, fn->body);
+  version_end(f, &bb);
   Type *ret = ad->errors ? NULL : result_type(&s, fn);
-  if (ret && ad_special(ad, ret))
+  if (ret && (ad_special(ad, ret) || version_any(ad, ret)))
     ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
             type_text(ret));
   if (ad->errors) return NULL;

@@ -118,6 +118,7 @@ static Global *instance_of(Instances *in, Global *g, const TyEnv *env) {
   made = ad_global(ad, g->name, closed_copy(ad, g->fn, env, true, &vars));
   made->span = g->span;
   made->library = g->library;
+  made->content = g->content;
   map_set(&in->made, key, made);
   Place p = {in, env, &local, NULL};
   place_block(&p, made->fn->body);

@@ -10,6 +10,7 @@
  * them are taken to be constants until a write shows that they are not, and the round
  * is then made again.                                                            */
 #include "autodiff/values.h"
+#include "autodiff/versions.h"
 
 static Type **fields_of(AD *ad, Type *data, const Ctor *c) {
   Type **at = NEW_N(Type *, c->n + 1);
@@ -62,6 +63,7 @@ bool outside_is(Scope *s, const Atom *a) {
 
 bool outside_only(Scope *s, const VarList *used) {
   bool some = false;
+  if (version_touched(s, used)) return false;
   for (int i = 0; i < used->n; i++) {
     const Atom a = atom_var(used->at[i], s->f->ad->span);
     const Val *v = frame_val(s->f, used->at[i]);

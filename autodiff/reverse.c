@@ -1,6 +1,6 @@
 /* reverse.c -- the forward half of reverse mode: the program as it was, with
  * what the backward half needs, and a list of steps to take back.             */
-#include "autodiff/ad.h"
+#include "autodiff/versions.h"
 
 /* ---- variables of a scope -------------------------------------------------------- */
 
@@ -54,17 +54,18 @@ static Atom dual_global(Scope *s, const Atom *a) {
   Atom call = atom_global(w->global, a->span);
   bool all = true;
   for (int i = 0; i < t->fn.n; i++) all &= mask[i] && !w->defer[i];
-  if (all) return call;
+  if (all && !ad->m->versions) return call;
   t = ad_unbound(ad, t);
   /* The twin gives what is active; a value's pullback has a place for each. */
   Var **param = NEW_N(Var *, t->fn.n + 1);
   Atom *arg = NEW_N(Atom, t->fn.n + 1), *out = NEW_N(Atom, t->fn.n + 1);
+  arg[t->fn.n] = s->f->live;
   for (int i = 0; i < t->fn.n; i++) {
     param[i] = ad_var(ad, "x", frame_annot(s->f, ad_dual(ad, t->fn.param[i])));
     arg[i] = var_atom(ad, param[i]);
   }
   BlockBuilder body = {0}, back = {0};
-  Atom r = em_call(ad, &body, call, t->fn.n, arg);
+  Atom r = em_call(ad, &body, call, t->fn.n + (ad->m->versions != NULL), arg);
   Atom y = em_proj(ad, &body, r, 0), pb = em_proj(ad, &body, r, 1);
   Var *dy = ad_var(ad, "dy", frame_annot(s->f, ad_tan(ad, t->fn.ret)));
   Atom dx = em_call(ad, &back, pb, 1, (Atom[]){var_atom(ad, dy)});
@@ -128,6 +129,7 @@ static bool is_outside(Scope *s, const Atom *a) {
 static bool stays(Scope *s, Var *v) {
   Val *x = frame_val(s->f, v);
   if (x->fn) return x->fn->has_plain;
+  if (version_state(s->f->ad, x->type)) return false;
   return !x->active && (x->plain || !ad_special(s->f->ad, x->type));
 }
 
@@ -220,6 +222,7 @@ static void forward_op(Scope *s, Var *v, Expr *e, BindStyle style) {
 }
 
 static void forward_ctor(Scope *s, Var *v, Expr *e, BindStyle style) {
+  if (version_made(s, v, e, style)) return;
   Expr *made = ad_like(e);
   Type *t = frame_type(s->f, v->type);
   made->Call.callee.ctor = ad_dual_ctor(s->f->ad, t, e->Call.callee.ctor);
@@ -278,6 +281,7 @@ static void call_known(Scope *s, Var *v, Expr *e, const Fn *fn, Sym name, const 
   }
   Twin *w = twin_of(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, mask, plain);
   st.twin = w;
+  if (ad->m->versions) arg[n++] = s->f->live;
   bind_pair(s, v, e, call_of(s, atom_global(w->global, e->span), n, arg, e->span), st, style);
 }
 
@@ -287,10 +291,11 @@ static void forward_call(Scope *s, Var *v, Expr *e, BindStyle style) {
   Type *ret = frame_type(s->f, v->type);
   int n = e->Call.n_args;
   bool inert = !any_active(s, n, e->Call.args) && !any_special(s, n, e->Call.args);
-  inert &= !ad_special(ad, ret);
+  VarList used = {0};
+  ad_free_of(e, &used);
+  inert &= !ad_special(ad, ret) && !version_touched(s, &used);
+  if (version_read(s, v, e, style)) return;
   if (callee->kind == ATOM_Global) {
-    VarList used = {0};
-    ad_free_of(e, &used);
     if (inert || outside_only(s, &used)) {
       call_plain(s, v, e, *callee, style);
       return;
@@ -329,6 +334,12 @@ static void forward_checkpoint(Scope *s, Var *v, Expr *e, BindStyle style) {
   Type *t = type_resolve(frame_type(s->f, v->type));
   int n = t->fn.n;
   Atom f = scope_atom(s, &e->Call.args[0]);
+  if (ad->m->versions) { /* what it reads would no longer be of this run */
+    Expr *same = ir_expr(EX_Just, e->span);
+    same->Just.value = f;
+    bound(s, v, e, same, style, false);
+    return;
+  }
   Var **param = NEW_N(Var *, n + 1);
   Atom *arg = NEW_N(Atom, n + 1);
   for (int i = 0; i < n; i++) {
@@ -428,7 +439,7 @@ static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
   VarList free = {0};
   ad_free_of(e, &free);
   Type *t = frame_type(s->f, v->type);
-  bool inert = !ad_special(ad, t) && !outside_touched(s, &free);
+  bool inert = !ad_special(ad, t) && !outside_touched(s, &free) && !version_touched(s, &free);
   for (int i = 0; i < free.n && inert; i++) {
     Val *x = frame_val(s->f, free.at[i]);
     bool differentiates = x->active && ad_has_tan(ad, t);

@@ -6,6 +6,7 @@
  * round is undone, the forms that can be expanded are, and when only others are
  * left the functions become data (values.h).                                  */
 #include "autodiff/values.h"
+#include "autodiff/versions.h"
 
 /* ---- a look at the whole module ------------------------------------------------------ */
 
@@ -344,7 +345,13 @@ static AutodiffResult changed(Module *m) {
   return AUTODIFF_CHANGED;
 }
 
-/* Makes functions known; reports the first that cannot be. */
+/* Versions are data as any other from now on. */
+static void versions_done(Module *m) {
+  m->versions = NULL;
+  m->content = NULL;
+}
+
+/* Makes functions known, and what is in refs; reports the first that cannot be. */
 static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unknown) {
   AD *ad = ad_new(m, d);
   Type *none = NULL;
@@ -356,6 +363,10 @@ static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unkn
     if ((t || general) && values_to_data(ad, t)) return changed(m);
     if (ad->errors) return AUTODIFF_FAILED;
     if (t && !none) none = t;
+  }
+  for (int i = 0; i < n; i++) {
+    ad->span = unknown[i].at;
+    if (!ad_has_vars(unknown[i].type) && versions_make(ad, unknown[i].type)) return changed(m);
   }
   diag_error(d, unknown[0].at, E0403, unknown[0].why);
   if (none)
@@ -380,6 +391,7 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
   }
   if (r.expanded) {
     drop_leftover(r.ad);
+    versions_done(m);
     return changed(m);
   }
   if (r.left) {
@@ -410,6 +422,7 @@ AutodiffResult autodiff_request(Module *m, Global *f, DiffKind k, Diags *d, Glob
     Global *g = of_global(ad, k, f, f->type);
     if (g && twins_finish(ad)) {
       *made = g;
+      versions_done(m);
       return changed(m);
     }
   } while (ad->again);

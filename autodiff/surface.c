@@ -1,5 +1,5 @@
 /* surface.c -- the functions that grad and vjp stand for.                     */
-#include "autodiff/ad.h"
+#include "autodiff/versions.h"
 
 typedef struct {
   Scope s;
@@ -24,6 +24,7 @@ static void begin(AD *ad, Surface *u, const Fn *fn, const TyEnv *env, bool lifte
   frame_dims(f, lifted ? NULL : fn, n, u->type, &dims);
   m->n_dims = dims.n;
   m->dim = dims.at;
+  version_begin(f, fwd);
   mark_captured(f, fn->body);
   for (int i = 0; i < n; i++) {
     Var *p = m->param[i] = ir_var(ad->cx, fn->param[i]->name, fn->param[i]->span);
@@ -34,7 +35,8 @@ static void begin(AD *ad, Surface *u, const Fn *fn, const TyEnv *env, bool lifte
   forward_block(&u->s, fn->body);
   u->ret = result_type(&u->s, fn);
   u->y = ad->errors ? (Atom){.kind = ATOM_Poison} : scope_atom(&u->s, &fn->body->result);
-  if (ad_special(ad, u->ret))
+  version_end(f, fwd);
+  if (ad_special(ad, u->ret) || version_any(ad, u->ret))
     ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
             type_text(u->ret));
 }

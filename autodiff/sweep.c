@@ -1,7 +1,7 @@
 /* sweep.c -- the backward half: the steps from the last to the first, with an
  * adjoint for every variable.  A variable nobody contributed to has none, and
  * then nothing is made for what it came from.                                 */
-#include "autodiff/ad.h"
+#include "autodiff/versions.h"
 
 Adj *scope_adj(Scope *s, const Var *v) { return map_get(&s->adj, map_ptr(v)); }
 
@@ -146,11 +146,11 @@ static void sweep_ctor(Scope *s, const Step *st, Adj *d) {
 static bool may_touch(Scope *s, const Step *st) {
   AD *ad = s->f->ad;
   const ExCall *c = &st->e->Call;
-  if (!st->twin || ad_special(ad, frame_val(s->f, st->var)->type)) return true;
+  if (!st->twin || ad_holds(ad, frame_val(s->f, st->var)->type)) return true;
   for (int i = 0; i < c->n_args; i++)
-    if (ad_special(ad, atom_closed(s, &c->args[i]))) return true;
+    if (ad_holds(ad, atom_closed(s, &c->args[i]))) return true;
   for (int i = 0; i < st->twin->caps.n; i++)
-    if (ad_special(ad, frame_val(s->f, st->twin->caps.at[i])->type)) return true;
+    if (ad_holds(ad, frame_val(s->f, st->twin->caps.at[i])->type)) return true;
   return false;
 }
 
@@ -227,6 +227,7 @@ static void sweep_step(Scope *s, const Step *st) {
   }
   Expr *e = st->e;
   ad->span = e->span;
+  if (version_back(s, st, d)) return;
   switch (e->kind) {
   case EX_RefWrite: sweep_ref(s, st, &e->RefWrite.value); return;
   case EX_Ref: sweep_ref(s, st, &e->Ref.value); return;

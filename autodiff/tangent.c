@@ -71,7 +71,7 @@ Atom tan_add(AD *ad, Out o, Type *t, Atom a, Atom b) {
 
 Atom tan_out(AD *ad, Out o, Type *t, Atom x, Atom dx) {
   t = type_resolve(t);
-  if (ad_is_function(t) || t->kind == TY_Ref) return em_unit(ad, o);
+  if (ad_opaque(ad, t) || t->kind == TY_Ref) return ad->deep ? x : em_unit(ad, o);
   if (t->kind == TY_Tensor && !dtype_is_float(t->tensor.dtype)) return filled(ad, o, t, x, false);
   if (t->kind == TY_Tensor) return dx;
   if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_Out, t), 2, (Atom[]){x, dx});
@@ -88,7 +88,7 @@ Atom tan_in(AD *ad, Out o, Type *t, Atom dx) {
   t = type_resolve(t);
   if (!ad_has_tan(ad, t)) return em_unit(ad, o);
   if (t->kind == TY_Tuple) return each_part(ad, o, t, dx, tan_in);
-  if (ad_is_function(t)) return tan_zero(ad, o, t, dx);
+  if (ad_opaque(ad, t)) return tan_zero(ad, o, t, dx);
   if (t->kind == TY_Data) return em_call(ad, o, helper(ad, HELP_In, t), 1, &dx);
   return dx;
 }
@@ -115,7 +115,7 @@ static void map_case(AD *ad, Cases *c, Help h, Type *t, int k) {
  * gradient's too: a function or ref in it stays what it is. */
 static Atom tan_out_field(AD *ad, Out o, Type *own, Type *t, Atom x, Atom dx) {
   own = type_resolve(own), t = type_resolve(t);
-  if (own->kind == TY_Ref || ad_is_function(own)) {
+  if (own->kind == TY_Ref || ad_opaque(ad, own)) {
     if (ad_special(ad, t))
       ad_unknown(ad, ad->span, t, "a gradient would hold what is a function or ref of its value");
     return x;
@@ -188,12 +188,13 @@ static Atom helper_body(AD *ad, Out o, Help h, Type *t, Atom x, Atom dx) {
 
 static Atom helper(AD *ad, Help h, Type *t) {
   t = nameless(ad, t);
-  Sym key = ad_key(ad, help_name[h], t);
+  bool deep = ad->deep && (h == HELP_Out || h == HELP_In);
+  Sym key = ad_key(ad, deep ? str_fmt("deep %s", help_name[h]) : help_name[h], t);
   Global *g = map_get(&ad->helper, map_ptr(key));
   if (!g && ad_larger(ad, t->data.def)) return (Atom){.kind = ATOM_Poison};
   if (!g) {
     Type *plain = nameless(ad, ad_dual(ad, t)), *tan = ad_tan(ad, t);
-    Type *cot = diff_cotangent(t);
+    Type *cot = deep ? t : diff_cotangent(t);
     Fn *f = NEW(Fn);
     g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
     map_set(&ad->helper, map_ptr(key), g);

@@ -3,7 +3,7 @@
  *
  * A twin is made for each combination of types and of parameters that matter
  * (mask): its pullback gives the gradients of those and of nothing else.      */
-#include "autodiff/forward.h"
+#include "autodiff/versions.h"
 
 enum { MAX_TWINS = 20000 };
 
@@ -140,6 +140,7 @@ static void make_twin(AD *ad, Twin *w) {
   }
   BlockBuilder fwd = {0}, rev = {0};
   Scope s = {.f = f, .fwd = &fwd, .rev = &rev};
+  if (ad->m->versions) param[n] = version_param(f);
   mark_captured(f, fn->body);
   forward_params(&s, n, orig, param, w->mask);
   /* A capture's type was closed by the frame around, whose types are gone. */
@@ -167,7 +168,11 @@ static void make_twin(AD *ad, Twin *w) {
   Block *back = bb_done(&rev, em_tuple(ad, &rev, k, at), ad->span);
   Atom pb = em_pullback(ad, &fwd, dy, back, pullback_type(f, k, given));
   Atom both = em_tuple(ad, &fwd, 2, (Atom[]){y, pb});
-  *made = (Fn){.span = fn->span, .n = n, .param = param, .n_dims = dims.n, .dim = dims.at};
+  *made = (Fn){.span = fn->span,
+               .n = n + (ad->m->versions != NULL),
+               .param = param,
+               .n_dims = dims.n,
+               .dim = dims.at};
   made->body = bb_done(&fwd, both, fn->body->span);
 }
 

@@ -5,7 +5,7 @@
  * its own fields is made for each closed type, since a function's dual speaks
  * of two types for each of its parameters.                                    */
 #include <string.h>
-#include "autodiff/ad.h"
+#include "autodiff/versions.h"
 
 bool ad_fail(AD *ad, Span at, const char *fmt, ...) {
   va_list ap;
@@ -27,6 +27,10 @@ void ad_unknown(AD *ad, Span at, Type *t, const char *fmt, ...) {
 bool ad_is_function(Type *t) {
   t = type_resolve(t);
   return t->kind == TY_Fn || (t->kind == TY_Data && t->data.def->functions);
+}
+
+bool ad_opaque(const AD *ad, Type *t) {
+  return ad->deep ? type_resolve(t)->kind == TY_Fn : ad_is_function(t);
 }
 
 /* ---- environments ------------------------------------------------------------- */
@@ -134,6 +138,7 @@ static bool has_tan(AD *ad, Type *t, const Params *p) {
   case TY_Tensor: return dtype_is_float(t->tensor.dtype);
   case TY_Tuple: return any_of(ad, t->tuple.n, t->tuple.at, p, has_tan);
   case TY_Data:
+    if (version_is(ad, t)) return false;
     return any_of(ad, t->data.n, t->data.arg, p, has_tan) ||
            of_itself(ad, t->data.def, 0, &ad->intrinsic, has_tan);
   case TY_Var:
@@ -156,6 +161,7 @@ static bool special(AD *ad, Type *t, const Params *p) {
   case TY_Ref: return has_tan(ad, t->ref, p) || special(ad, t->ref, p);
   case TY_Tuple: return any_of(ad, t->tuple.n, t->tuple.at, p, special);
   case TY_Data:
+    if (version_is(ad, t)) return false;
     return any_of(ad, t->data.n, t->data.arg, p, special) ||
            of_itself(ad, t->data.def, param_mask(ad, t, p), &ad->special, special);
   case TY_Tensor:
@@ -166,6 +172,7 @@ static bool special(AD *ad, Type *t, const Params *p) {
   return false;
 }
 bool ad_special(AD *ad, Type *t) { return special(ad, t, NULL); }
+bool ad_holds(AD *ad, Type *t) { return ad_special(ad, t) || version_state(ad, t); }
 
 bool ad_has_data(Type *t) {
   t = type_resolve(t);

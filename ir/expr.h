@@ -115,6 +115,7 @@ struct Global {
   const char *doc;
   bool library;                               /* came from prelude or import   */
   bool made;                                  /* not of the program: by differentiation */
+  bool content;                               /* reads a version: autodiff/versions.h   */
   int index;                                  /* in Module.globals             */
 };
 
@@ -135,6 +136,7 @@ typedef struct Module {
   VEC(Global *) globals;  Map global_by_name; /* Sym -> Global                  */
   Map ctor_by_name;                           /* Sym -> Ctor                    */
   Map derivatives;   /* autodiff/: Sym of a form of a definition -> Global      */
+  DataDef *versions;  Global *content;   /* autodiff/: of the round to come, or NULL */
   unsigned form;
   /* derived: differentiation made it of a typed program, and extents inside of
    * data, function types and refs are what the types say, also where inference

@@ -55,6 +55,7 @@ struct DataDef {
   const char *doc;
   bool library;                    /* came from the prelude or an import       */
   bool functions;                  /* made for function values: no gradient is asked of it */
+  bool versions;                   /* made for what is in refs: autodiff/versions.h        */
   const char *shown;               /* NULL, or its type for whoever runs the program */
 };
 

@@ -104,6 +104,13 @@ class Ref:
         self.v = v
 
 
+def without(x, lv):
+    """x when the run at level lv is over: a value as any other."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(without(e, lv) for e in x)
+    return x.v if isinstance(x, Dual) and x.level == lv else x
+
+
 # ---- the generator -----------------------------------------------------------------------------------
 # An expression is (text, thunk over an environment).  Types: 's' scalar, 'v' vector.
 PRELUDE = '''type Tree { Leaf(Tensor[(3), float64]), Node(Tree, float64, Tree) }
@@ -126,7 +133,7 @@ T = {'s': 'float64', 'v': 'Tensor[(3), float64]'}
 class Gen:
     def __init__(self, seed):
         self.r = random.Random(seed)
-        self.defs, self.n, self.nest = [], 0, 0
+        self.defs, self.n, self.nest, self.refs = [], 0, 0, []
 
     def name(self, stem):
         self.n += 1
@@ -360,6 +367,8 @@ class Gen:
         self.nest += 1
         y = f(Dual(a, 1.0, lv))
         self.nest -= 1
+        for r in self.refs:
+            r.v = without(r.v, lv)
         return coefficient(y, lv)
 
     def unknown(self, scope):
@@ -448,11 +457,146 @@ class Gen:
             return self.slope(lambda x: value(env, x, a), a)
         return text, go
 
+    # ---- refs from outside of what is differentiated, written there ----
+    def new_ref(self, v):
+        self.refs.append(Ref(v))
+        return self.refs[-1]
+
+    def named(self, scope, t, names):
+        """A statement that gives one of the refs, or another, one more name."""
+        q, a = self.name('q'), self.r.choice(names)
+        other, c = self.expr(scope, t, 1), self.condition(scope, 1)
+        k, held = self.r.randrange(6), self.r.choice(['Any', 'Held'])
+        new = 'ref(%s)' % other[0]
+        text = ['%%%s' % a, 'if (%s) { %%%s } else { %s }' % (c[0], a, new), '(%s, %%%s).1' % (new, a),
+                '@hd(Cons(%%%s, Cons(%s, Nil)))' % (a, new), 'ref_read(ref(%%%s))' % a,
+                'match (%s(%%%s, 2)) { %s(%%%s, _) => %%%s }' % (held, a, held, q + 'h', q + 'h')][k]
+        text_of = 'type %s[A] { %s(ref(A), int32) }\n' if held == 'Any' else 'type %%s { %%s(ref(%s), int32) }\n' % T[t]
+        if k == 5 and text_of % (held, held) not in self.defs:
+            self.defs.append(text_of % (held, held))
+
+        def run(env):
+            made = self.new_ref(other[1](env)) if k in (2, 3) or (k == 1 and not c[1](env)) else None
+            env[q] = made if k == 1 and made else env[a]
+        return q, 'let %%%s = %s; ' % (q, text), run
+
+    def write(self, scope, t, names, depth):
+        """A statement that writes, reads or takes a derivative of what does."""
+        q, m = self.r.choice(names), self.name('m')
+        e, c = self.expr(dict(scope, **{m: t}), t, 2), self.condition(scope, 1)
+        read = 'let %%%s = ref_read(%%%s); ' % (m, q)
+        put = 'ref_write(%%%s, tanh(%s))' % (q, e[0])
+
+        def one(env):
+            env[q].v = each(tanh, e[1](dict(env, **{m: env[q].v})))
+        k = self.r.randrange(6 if depth else 5)
+        if k < 2:
+            return read + put + '; ', one, {}
+        if k == 2:
+            return (read + 'if (%s) { %s } else { () }; ' % (c[0], put), lambda env: one(env) if c[1](env) else None, {})
+        if k == 3:
+            w, n = self.name('w'), self.r.randrange(1, 4)
+            text = ('let %%%s = fn (%%i: int32) -> () { if (%%i == 0) { () } else { %s%s; %%%s(%%i - 1) } }; %%%s(%d); '
+                    % (w, read, put, w, w, n))
+            return text, lambda env: [one(env) for _ in range(n)], {}
+        if k == 4:
+            g = self.name('put')
+            value = self.r.choice(['%v', 'ref_read(%r) * %v', 'stop_gradient(%v) + ref_read(%r)'])
+            self.defs.append('def @%s(%%r: ref(%s), %%v: %s) -> () { ref_write(%%r, %s) }\n' % (g, T[t], T[t], value))
+
+            def call(env):
+                v, old = e[1](dict(env, **{m: env[q].v})), env[q].v
+                if '*' in value:
+                    v = each(mul, old, v)
+                if '+' in value:
+                    v = each(add, each(lambda x: self.stopped(x), v), old)
+                env[q].v = v
+            return read + '@%s(%%%s, %s); ' % (g, q, e[0]), call, {}
+        d = self.name('d')
+        text, value = self.derived(scope, t, names, depth - 1)
+        return 'let %%%s = %s; ' % (d, text), lambda env: env.__setitem__(d, value(env)), {d: 's'}
+
+    def stopped(self, x):
+        """stop_gradient: for the form that runs innermost, and those around it."""
+        return plain(x)
+
+    def written(self, scope, t, names, depth):
+        """A function of a number that writes to the refs: (text, thunk of env and number)."""
+        b, m = self.name('b'), self.name('m')
+        inner, text, steps = dict(scope, **{b: 's'}), '', []
+        for _ in range(self.r.randrange(1, 4)):
+            more, run, new = self.write(inner, t, names, depth)
+            text, inner = text + more, dict(inner, **new)
+            steps.append(run)
+        q, last = self.r.choice(names), self.expr(dict(inner, **{m: t}), 's', 2)
+        read = 'ref_read(%%%s)' % q
+        text = ('fn (%%%s: float64) -> float64 { %slet %%%s = %s; %s + %%%s * %s }'
+                % (b, text, m, read, paren(last[0]), b, read if t == 's' else 'sum(%s)' % read))
+
+        def value(env, x):
+            env = dict(env, **{b: x})
+            for run in steps:
+                run(env)
+            env[m] = env[q].v
+            return add(last[1](env), mul(x, total(env[q].v)))
+        return text, value
+
+    def derived(self, scope, t, names, depth):
+        text, f = self.written(scope, t, names, depth)
+        at, how = self.expr(scope, 's', 1), self.r.choice(['grad({f})({a}).1.0', 'jvp({f})({a}, 1f64).1', 'vjp({f})({a}).1(1f64).0'])
+        return how.format(f=text, a=at[0]), lambda env: self.slope(lambda x: f(env, x), at[1](env))
+
+    def state(self, scope):
+        """Several forms on refs that stand around them, and what is in them then."""
+        t, r, f = self.r.choice('sv'), self.name('r'), self.name('f')
+        start = self.expr(scope, t, 1)
+        text, names = 'let %%%s = ref(%s); ' % (r, start[0]), [r]
+        steps = [lambda env: env.__setitem__(r, self.new_ref(start[1](env)))]
+        for _ in range(self.r.randrange(0, 3)):
+            q, more, run = self.named(scope, t, names)
+            text, names = text + more, names + [q]
+            steps.append(run)
+        body, value = self.written(scope, t, names, 1)
+        text += 'let %%%s = %s; ' % (f, body)
+        results, later = [], []
+        for _ in range(self.r.randrange(1, 4)):
+            a, at = self.name('a'), self.expr(scope, 's', 1)
+            k = self.r.randrange(6)
+            if k == 5:
+                q, e = self.r.choice(names), self.expr(scope, t, 1)
+                text += 'ref_write(%%%s, %s); ' % (q, e[0])
+                steps.append(lambda env, q=q, e=e: env[q].__setattr__('v', e[1](env)))
+                continue
+            pull = k in (3, 4)
+            text += 'let %%%s = %s; ' % (a, ['%{f}({a})', 'grad(%{f})({a}).1.0', 'jvp(%{f})({a}, 1f64).1', 'vjp(%{f})({a})',
+                                             'vjp(%{f})({a})'][k].format(f=f, a=at[0]))
+
+            def go(env, a=a, at=at, k=k):
+                x = at[1](env)
+                env[a] = value(env, x) if k == 0 else self.slope(lambda y: value(env, y), x)
+            steps.append(go)
+            if pull:                    # called when others have run, and again
+                later.append(('%%%s.1(1f64).0 + 0.5f64 * %%%s.1(2f64).0' % (a, a), lambda env, a=a: mul(2.0, env[a])))
+            else:
+                results.append(('%' + a, lambda env, a=a: env[a]))
+        q = self.r.choice(names)
+        results += later + [('ref_read(%%%s)' % q if t == 's' else 'sum(ref_read(%%%s))' % q, lambda env: total(env[q].v))]
+        text += ' + '.join(e[0] for e in results)
+
+        def go_all(env):
+            env, s = dict(env), 0.0
+            for run in steps:
+                run(env)
+            for e in results:
+                s = add(s, e[1](env))
+            return s
+        return '(%s)' % text, go_all
+
     def program(self):
         scope = {'x': 'v', 'y': 'v', 'z': 's'}
         body = self.block(scope, 's', 4)
-        if self.r.random() < 0.4:
-            more, was = self.r.choice([self.unknown, self.generic])(scope), body
+        if self.r.random() < 0.6:
+            more, was = self.r.choice([self.unknown, self.generic, self.state])(scope), body
             body = 'let %%body = (%s); %%body + %s' % (was[0], more[0]), lambda env: add(was[1](env), more[1](env))
         self.defs.append('def @f(%%x: Tensor[(3), float64], %%y: Tensor[(3), float64], %%z: float64) -> float64 {\n  %s\n}\n' % body[0])
         return body[1]
