@@ -17,5 +17,9 @@ echo 'def @main(%x: Tensor[(n), float32]) -> Tensor[(n), float32] { nn.relu(%x *
 ${CC:-cc} -std=c17 -Wall -Wextra -Werror -static -I"$src/include" "$src/examples/embed/host.c" "$lib" -lm -o "$tmp/host"
 got=$("$tmp/host" "$tmp/m.rvm" 1 -2 0.5 | tr '\n' ' ')
 [ "$got" = "3 0 2 " ] || { echo "the host printed: $got"; exit 1; }
+# The command of docs/embedding.md for a device: a host and the files of the runtime, nothing configured.
+(cd "$src" && ${CC:-cc} -std=gnu17 -O0 -w -ffp-contract=off -I. -Iinclude examples/embed/host.c base/dtype.c \
+  $(ls kernel/*.c vm/*.c | grep -vEf cmake/runtime.exclude) -lm -o "$tmp/device")
+[ "$("$tmp/device" "$tmp/m.rvm" 1 -2 0.5 | tr '\n' ' ')" = "$got" ] || { echo "the device's host differs"; exit 1; }
 [ "$(wc -l <"$src/examples/embed/host.c")" -le 40 ] || { echo "the host is longer than 40 lines"; exit 1; }
 echo "librvm_rt stands alone; a static host of $(wc -c <"$tmp/host") bytes runs an image"

@@ -192,16 +192,20 @@ def main():
     done = [r for r in results if isinstance(r, float)]
     tested = {j[0]['name'] for j, r in zip(todo, results) if isinstance(r, float)}
     zero = {j[0]['name'] for j, r in zip(todo, results)} - tested
+    silent = [r['name'] for r in records if r['gradient'] == 'no' and not r['not_differentiable']
+              and (not a.names or any(n in r['name'] for n in a.names))]
     for x, why in bad:
         print('%s: %s' % (x, why))
     for name in sorted(zero):
         print('%s: no example tests its gradient' % name)
+    for name in silent:
+        print('%s: neither a gradient (stdlib/grad_rules.def) nor a reason why there is none' % name)
     if a.v:
         for x, why in refused:
             print('refused: %s: %s' % (x, why))
         print('worst error %.2g' % max(done, default=0))
     print('%d gradients of %d operators right, %d wrong, %d refused' % (len(done), len(tested), len(bad), len(refused)))
-    sys.exit(bool(bad or zero) or not done)
+    sys.exit(bool(bad or zero or silent) or not (done or a.names))
 
 
 main()
