@@ -12,9 +12,15 @@ static DType out_dtype(const OpAttrs *a, DType dflt) {
  * factor's axes stand is said by index lists over the four variables.             */
 enum { VB, VM, VN, VK, VARS };
 typedef struct {
+  const Dim *dim;
   int n, var[3];
-  bool one[3];
-} Factor; /* one: extent 1, index 0 */
+  bool one[3]; /* extent 1, index 0 */
+} Factor;
+typedef struct {
+  Factor x, w;
+  int n, par[3]; /* the result's variables in memory order */
+  Dim ext[VARS];
+} Product;
 
 static KE factor_load(OpK *k, KTensor t, const Factor *f, const KE *var) {
   KE at[3];
@@ -24,23 +30,20 @@ static KE factor_load(OpK *k, KTensor t, const Factor *f, const KE *var) {
   return kb_load(k->b, t.buf, at);
 }
 
-/* par: the output's variables in memory order, with their extents. */
-static bool product(OpPlan *p, const char *name, const Dim *xd, Factor x, const Dim *wd, Factor w,
-                    int n_par, const int *par, const Dim *ext) {
+static bool product(OpPlan *p, const char *name, const Product *of) {
   OpK k = opk_begin(p, name);
-  KTensor a = opk_in_as(&k, 0, x.n, xd), b = opk_in_as(&k, 1, w.n, wd);
+  KTensor a = opk_in_as(&k, 0, of->x.n, of->x.dim), b = opk_in_as(&k, 1, of->w.n, of->w.dim);
   Dim yd[3];
-  for (int i = 0; i < n_par; i++) yd[i] = ext[par[i]];
-  KTensor y = opk_out_as(&k, plan_result(p, 0), n_par, yd);
-  KE var[VARS], pe[3], pv[3], ke = opk_dim(&k, ext[VK]), kv;
+  for (int i = 0; i < of->n; i++) yd[i] = of->ext[of->par[i]];
+  KTensor y = opk_out_as(&k, plan_result(p, 0), of->n, yd);
+  KE var[VARS], pv[3], ke = opk_dim(&k, of->ext[VK]), kv;
   for (int i = 0; i < VARS; i++) var[i] = kb_int(k.b, 0);
-  for (int i = 0; i < n_par; i++) pe[i] = y.dim[i];
-  kb_contract_begin(k.b, n_par, pe, pv, 1, &ke, &kv);
-  for (int i = 0; i < n_par; i++) var[par[i]] = pv[i];
+  kb_contract_begin(k.b, of->n, y.dim, pv, 1, &ke, &kv);
+  for (int i = 0; i < of->n; i++) var[of->par[i]] = pv[i];
   var[VK] = kv;
   DType acc = relkit_acc(y.dtype);
-  KE sum = kb_contract_acc(k.b, acc, kb_cast(k.b, factor_load(&k, a, &x, var), acc),
-                           kb_cast(k.b, factor_load(&k, b, &w, var), acc));
+  KE sum = kb_contract_acc(k.b, acc, kb_cast(k.b, factor_load(&k, a, &of->x, var), acc),
+                           kb_cast(k.b, factor_load(&k, b, &of->w, var), acc));
   kb_store(k.b, y.buf, pv, kb_cast(k.b, sum, y.dtype));
   kb_contract_end(k.b);
   return opk_end(&k);
@@ -48,26 +51,19 @@ static bool product(OpPlan *p, const char *name, const Dim *xd, Factor x, const 
 
 /* ---- dense ------------------------------------------------------------------------------ */
 static bool rel_dense(Rel *r) {
-  TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
-  const OpAttrVal *units = opattr(rel_attrs(r), "units");
-  Dim out[MAX_RANK];
-  if (!rel_want_min_rank(r, 0, 1) || !rel_want_rank(r, 1, 2) || !rel_same_dtype(r, 0, 1) ||
-      !rel_want_class(r, 0, "fiu") ||
-      !rel_same_dim(r, x.dim[x.rank - 1], w.dim[1], "the columns of data and of weight"))
-    return false;
-  if (units->given && !units->none &&
-      !rel_same_dim(r, w.dim[0], dim_const(rel_dims(r), units->i), "the rows of weight and units"))
-    return false;
-  for (int i = 0; i < x.rank - 1; i++) out[i] = x.dim[i];
-  out[x.rank - 1] = w.dim[0];
-  return rel_result(r, out_dtype(rel_attrs(r), x.dtype), x.rank, out);
+  return rel_want_min_rank(r, 0, 1) && rel_want_rank(r, 1, 2) && rel_same_dtype(r, 0, 1) &&
+         rel_want_class(r, 0, "fiu") &&
+         relkit_dense(r, out_dtype(rel_attrs(r), rel_tensor(r, 0).dtype));
 }
 static bool lower_dense(OpPlan *p) {
   OpOperand *x = plan_operand(p, 0), *w = plan_operand(p, 1);
-  Dim ext[VARS] = {NULL, relkit_product(p->cx->dims, x->rank - 1, x->dim), w->dim[0],
-                   x->dim[x->rank - 1]};
-  return product(p, "dense", (Dim[]){ext[VM], ext[VK]}, (Factor){2, {VM, VK}, {0}}, w->dim,
-                 (Factor){2, {VN, VK}, {0}}, 2, (int[]){VM, VN}, ext);
+  Dim m = relkit_product(p->cx->dims, x->rank - 1, x->dim), k = x->dim[x->rank - 1];
+  Product y = {.x = {.dim = (Dim[]){m, k}, .n = 2, .var = {VM, VK}},
+               .w = {.dim = w->dim, .n = 2, .var = {VN, VK}},
+               .n = 2,
+               .par = {VM, VN},
+               .ext = {[VM] = m, [VN] = w->dim[0], [VK] = k}};
+  return product(p, "dense", &y);
 }
 
 /* ---- dense with a tiled weight (units / t, k, t) ----------------------------------------- */
@@ -76,13 +72,10 @@ static bool rel_dense_pack(Rel *r) {
       !rel_want_class(r, 0, "fiu"))
     return false;
   TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
-  const OpAttrVal *units = opattr(rel_attrs(r), "units");
   Dim n = dim_mul(rel_dims(r), w.dim[0], w.dim[2]);
-  if (!rel_same_dim(r, x.dim[1], w.dim[1], "the columns of data and of weight")) return false;
-  if (units->given && !units->none &&
-      !rel_same_dim(r, n, dim_const(rel_dims(r), units->i), "the rows of weight and units"))
-    return false;
-  return rel_result(r, out_dtype(rel_attrs(r), x.dtype), 2, (Dim[]){x.dim[0], n});
+  return rel_same_dim(r, x.dim[1], w.dim[1], "the columns of data and of weight") &&
+         relkit_units(r, n, "the rows of weight and units") &&
+         rel_result(r, out_dtype(rel_attrs(r), x.dtype), 2, (Dim[]){x.dim[0], n});
 }
 static bool lower_dense_pack(OpPlan *p) {
   OpOperand *wo = plan_operand(p, 1), *xo = plan_operand(p, 0);
@@ -102,7 +95,6 @@ static bool lower_dense_pack(OpPlan *p) {
 /* ---- matmul: a (..., m, k), b (k, n), each perhaps transposed -------------------------------- */
 static bool rel_matmul(Rel *r) {
   bool ta = attr_bool(rel_attrs(r), "transpose_a"), tb = attr_bool(rel_attrs(r), "transpose_b");
-  const OpAttrVal *units = opattr(rel_attrs(r), "units");
   TensorTy a = rel_tensor(r, 0), b = rel_tensor(r, 1);
   Dim out[MAX_RANK];
   if (!rel_want_min_rank(r, 0, ta ? 2 : 1) || !rel_want_rank(r, 1, 2) || !rel_same_dtype(r, 0, 1) ||
@@ -111,9 +103,7 @@ static bool rel_matmul(Rel *r) {
                     "the inner extents of tensor_a and tensor_b"))
     return false;
   Dim n = b.dim[tb ? 0 : 1];
-  if (units->given && !units->none &&
-      !rel_same_dim(r, n, dim_const(rel_dims(r), units->i), "the columns of tensor_b and units"))
-    return false;
+  if (!relkit_units(r, n, "the columns of tensor_b and units")) return false;
   for (int i = 0; i < a.rank - 1; i++) out[i] = a.dim[i];
   if (ta) out[a.rank - 2] = a.dim[a.rank - 1];
   out[a.rank - 1] = n;
@@ -123,20 +113,23 @@ static bool lower_matmul(OpPlan *p) {
   bool ta = attr_bool(p->attrs, "transpose_a"), tb = attr_bool(p->attrs, "transpose_b");
   OpOperand *a = plan_operand(p, 0), *b = plan_operand(p, 1);
   DimTab *t = p->cx->dims;
-  Factor fb = tb ? (Factor){2, {VN, VK}, {0}} : (Factor){2, {VK, VN}, {0}};
   Dim n = b->dim[tb ? 0 : 1], k = b->dim[tb ? 1 : 0];
-  if (!ta) {
-    Dim ext[VARS] = {NULL, relkit_product(t, a->rank - 1, a->dim), n, k};
-    return product(p, "matmul", (Dim[]){ext[VM], k}, (Factor){2, {VM, VK}, {0}}, b->dim, fb, 2,
-                   (int[]){VM, VN}, ext);
+  Dim batch = ta ? relkit_product(t, a->rank - 2, a->dim) : NULL;
+  Dim m = ta ? a->dim[a->rank - 1] : relkit_product(t, a->rank - 1, a->dim);
+  Product y = {.x = {.dim = (Dim[]){m, k}, .n = 2, .var = {VM, VK}},
+               .w = {.dim = b->dim, .n = 2, .var = {tb ? VN : VK, tb ? VK : VN}},
+               .n = 2,
+               .par = {VM, VN},
+               .ext = {[VB] = batch, [VM] = m, [VN] = n, [VK] = k}};
+  if (ta) {
+    y.x = (Factor){.dim = (Dim[]){batch, k, m}, .n = 3, .var = {VB, VK, VM}};
+    y.n = 3, y.par[0] = VB, y.par[1] = VM, y.par[2] = VN;
+    return product(p, "matmul", &y);
   }
-  Dim ext[VARS] = {relkit_product(t, a->rank - 2, a->dim), a->dim[a->rank - 1], n, k};
-  return product(p, "matmul", (Dim[]){ext[VB], k, ext[VM]}, (Factor){3, {VB, VK, VM}, {0}}, b->dim,
-                 fb, 3, (int[]){VB, VM, VN}, ext);
+  return product(p, "matmul", &y);
 }
 
-/* ---- batch_matmul: batches equal, or one of them 1 ---------------------------------------------
- */
+/* ---- batch_matmul: batches equal, or one of them 1 ------------------------------------------- */
 static bool rel_batch_matmul(Rel *r) {
   bool ta = attr_bool(rel_attrs(r), "transpose_a"), tb = attr_bool(rel_attrs(r), "transpose_b");
   if (!rel_want_rank(r, 0, 3) || !rel_want_rank(r, 1, 3) || !rel_same_dtype(r, 0, 1) ||
@@ -157,11 +150,13 @@ static bool lower_batch_matmul(OpPlan *p) {
   bool ta = attr_bool(p->attrs, "transpose_a"), tb = attr_bool(p->attrs, "transpose_b");
   OpOperand *a = plan_operand(p, 0), *b = plan_operand(p, 1),
             *y = plan_operand(p, plan_result(p, 0));
-  Factor fa = ta ? (Factor){3, {VB, VK, VM}, {0}} : (Factor){3, {VB, VM, VK}, {0}};
-  Factor fb = tb ? (Factor){3, {VB, VN, VK}, {0}} : (Factor){3, {VB, VK, VN}, {0}};
-  fa.one[0] = !dim_equal(a->dim[0], y->dim[0]), fb.one[0] = !dim_equal(b->dim[0], y->dim[0]);
-  Dim ext[VARS] = {y->dim[0], y->dim[1], y->dim[2], a->dim[ta ? 1 : 2]};
-  return product(p, "batch_matmul", a->dim, fa, b->dim, fb, 3, (int[]){VB, VM, VN}, ext);
+  Product of = {.x = {.dim = a->dim, .n = 3, .var = {VB, ta ? VK : VM, ta ? VM : VK}},
+                .w = {.dim = b->dim, .n = 3, .var = {VB, tb ? VN : VK, tb ? VK : VN}},
+                .n = 3,
+                .par = {VB, VM, VN},
+                .ext = {y->dim[0], y->dim[1], y->dim[2], a->dim[ta ? 1 : 2]}};
+  of.x.one[0] = !dim_equal(a->dim[0], y->dim[0]), of.w.one[0] = !dim_equal(b->dim[0], y->dim[0]);
+  return product(p, "batch_matmul", &of);
 }
 
 /* ---- einsum -------------------------------------------------------------------------------------
@@ -417,8 +412,7 @@ static bool lower_stft(OpPlan *p) {
   return stft_part(p, &s, 0, plan_result(p, 0)) && stft_part(p, &s, 1, plan_result(p, 0));
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 #define OUT_DTYPE                                                                                  \
   { "out_dtype", A_DType, "", "element type of the result and the sum; that of the data if empty" }
 const OpDef op_nn_dense = {

@@ -270,8 +270,7 @@ static bool lower_group_norm(OpPlan *p) {
   return opk_end(&s.k);
 }
 
-/* ---- l2_normalize, lrn
- * -------------------------------------------------------------------------------- */
+/* ---- l2_normalize, lrn ------------------------------------------------------------------- */
 static bool rel_l2(Rel *r) {
   bool reduced[MAX_RANK];
   TensorTy x = rel_tensor(r, 0);

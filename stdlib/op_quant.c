@@ -221,8 +221,7 @@ static KE apply_requantize(OpK *k, const KE *x, const void *ud) {
 }
 static bool lower_requantize(OpPlan *p) { return map_along(p, apply_requantize); }
 
-/* ---- add, subtract, mul: lhs, rhs, and a scale and a zero point of each and of the result
- * ---------------- */
+/* ---- add, subtract, mul: lhs, rhs, and a scale and a zero point of each and of the result ---- */
 static bool rel_binary(Rel *r) {
   TensorTy a = rel_tensor(r, 0), b = rel_tensor(r, 1);
   int la, ra, rank;

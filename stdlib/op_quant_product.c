@@ -58,18 +58,8 @@ static bool product(OpPlan *p, Factor x, Factor w, Dim batch) {
 
 /* ---- dense ---- */
 static bool rel_dense(Rel *r) {
-  TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
-  const OpAttrVal *units = opattr(rel_attrs(r), "units");
-  Dim out[MAX_RANK];
-  if (!rel_want_min_rank(r, 0, 1) || !rel_want_rank(r, 1, 2) || !want_params(r, 0) ||
-      !rel_same_dim(r, x.dim[x.rank - 1], w.dim[1], "the columns of data and of weight"))
-    return false;
-  if (units->given && !units->none &&
-      !rel_same_dim(r, w.dim[0], dim_const(rel_dims(r), units->i), "the rows of weight and units"))
-    return false;
-  for (int i = 0; i < x.rank - 1; i++) out[i] = x.dim[i];
-  out[x.rank - 1] = w.dim[0];
-  return rel_result(r, out_dtype(rel_attrs(r)), x.rank, out);
+  return rel_want_min_rank(r, 0, 1) && rel_want_rank(r, 1, 2) && want_params(r, 0) &&
+         relkit_dense(r, out_dtype(rel_attrs(r)));
 }
 static bool lower_dense(OpPlan *p) {
   OpOperand x = *plan_operand(p, 0), w = *plan_operand(p, 1);

@@ -260,8 +260,7 @@ static bool lower_reverse(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- concatenate, stack, split
- * -------------------------------------------------------------------- */
+/* ---- concatenate, stack, split ----------------------------------------------------------- */
 static bool rel_concatenate(Rel *r) {
   int n = rel_arg_size(r, 0), axis;
   DimTab *t = rel_dims(r);
@@ -391,8 +390,7 @@ static bool lower_split(OpPlan *p) {
   return true;
 }
 
-/* ---- tile, repeat
- * -------------------------------------------------------------------------------------- */
+/* ---- tile, repeat ------------------------------------------------------------------------ */
 static bool rel_tile(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   const OpAttrVal *v = opattr(rel_attrs(r), "reps");
@@ -462,8 +460,7 @@ static bool lower_repeat(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 #define DATA                                                                                       \
   { "data", "any shape", false }
 #define TUPLE                                                                                      \

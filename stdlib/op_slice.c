@@ -130,9 +130,11 @@ static Bounds read_bounds(OpPlan *p, OpK *k, OpRef first, int n_args) {
   }
   return b;
 }
-/* begin, length and stride of axis i with extent n, evaluated here. */
-static void slice_value(OpK *k, const Bounds *b, int i, KE n, bool sized, KE *begin, KE *len,
-                        KE *stride) {
+typedef struct {
+  KE begin, len, stride;
+} SliceValue;
+/* The slice of axis i with extent n, evaluated here. */
+static SliceValue slice_value(OpK *k, const Bounds *b, int i, KE n, bool sized) {
   KB *kb = k->b;
   KE zero = kb_int(kb, 0), one = kb_int(kb, 1), s = one;
   if (i < b->n_stride && !sized) {
@@ -140,18 +142,17 @@ static void slice_value(OpK *k, const Bounds *b, int i, KE n, bool sized, KE *be
     kb_check(kb, kb_ne(kb, s, zero), "strided_slice: a stride is 0");
   }
   KE down = kb_lt(kb, s, zero);
-  *begin = kb_let(kb, clamp_value(k, bound_at(k, b->begin, i), n, down));
+  KE begin = kb_let(kb, clamp_value(k, bound_at(k, b->begin, i), n, down));
   KE end = kb_select(kb, down, kb_int(kb, -1), n);
   if (i < b->n_end) {
     KE e = bound_at(k, b->end, i);
-    end = sized ? kb_select(kb, kb_lt(kb, e, zero), n, kb_min(kb, kb_add(kb, *begin, e), n))
+    end = sized ? kb_select(kb, kb_lt(kb, e, zero), n, kb_min(kb, kb_add(kb, begin, e), n))
                 : clamp_value(k, e, n, down);
   }
-  KE span = kb_select(kb, down, kb_sub(kb, *begin, end), kb_sub(kb, end, *begin)),
+  KE span = kb_select(kb, down, kb_sub(kb, begin, end), kb_sub(kb, end, begin)),
      step = kb_max(kb, kb_un(kb, S_abs, s), one);
   KE count = kb_fdiv(kb, kb_sub(kb, kb_add(kb, span, step), one), step);
-  *len = kb_let(kb, kb_max(kb, count, zero));
-  *stride = s;
+  return (SliceValue){begin, kb_let(kb, kb_max(kb, count, zero)), s};
 }
 
 static bool rel_dyn_slice(Rel *r) {
@@ -174,8 +175,8 @@ static bool lower_dyn_slice(OpPlan *p) {
   Bounds b = read_bounds(p, &k, 1, p->n_in - 1);
   KTensor v = opk_out(&k, vec);
   for (int i = 0; i < n; i++) {
-    KE part[3];
-    slice_value(&k, &b, i, opk_dim(&k, xo.dim[i]), sized, &part[1], &part[0], &part[2]);
+    SliceValue s = slice_value(&k, &b, i, opk_dim(&k, xo.dim[i]), sized);
+    KE part[3] = {s.len, s.begin, s.stride};
     for (int j = 0; j < 3; j++) {
       KE at = kb_int(k.b, j * n + i);
       kb_store(k.b, v.buf, &at, part[j]);
@@ -219,19 +220,21 @@ static bool lower_strided_set(OpPlan *p) {
   KTensor x = opk_in(&k, 0), v = opk_in(&k, 1);
   Bounds b = read_bounds(p, &k, 2, p->n_in - 2);
   KTensor y = opk_out(&k, plan_result(p, 0));
-  KE idx[MAX_RANK], begin[MAX_RANK], len, stride[MAX_RANK], at[MAX_RANK];
+  KE idx[MAX_RANK], at[MAX_RANK];
+  SliceValue s[MAX_RANK];
   opk_loops(&k, rank, y.dim, idx);
   kb_store(k.b, y.buf, idx, kb_load(k.b, x.buf, idx));
   opk_close(&k, rank);
   for (int i = 0; i < b.n_begin; i++) {
-    slice_value(&k, &b, i, x.dim[i], false, &begin[i], &len, &stride[i]);
-    kb_check(k.b, kb_eq(k.b, len, v.dim[i]), "strided_set: the region and v differ in extent");
+    s[i] = slice_value(&k, &b, i, x.dim[i], false);
+    kb_check(k.b, kb_eq(k.b, s[i].len, v.dim[i]), "strided_set: the region and v differ in extent");
   }
   opk_loops(&k, rank, v.dim, idx);
   for (int i = 0; i < rank; i++) {
-    at[i] = i < b.n_begin ? kb_add(k.b, begin[i], kb_mul(k.b, idx[i], stride[i])) : idx[i];
-    if (i < b.n_begin)
-      at[i] = kb_clamp(k.b, at[i], kb_int(k.b, 0), kb_sub(k.b, x.dim[i], kb_int(k.b, 1)));
+    at[i] = idx[i];
+    if (i >= b.n_begin) continue;
+    at[i] = kb_add(k.b, s[i].begin, kb_mul(k.b, idx[i], s[i].stride));
+    at[i] = kb_clamp(k.b, at[i], kb_int(k.b, 0), kb_sub(k.b, x.dim[i], kb_int(k.b, 1)));
   }
   kb_store(k.b, y.buf, at, kb_load(k.b, v.buf, idx));
   opk_close(&k, rank);
@@ -401,8 +404,7 @@ static bool lower_dyn_pad(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 #define SLICE_ATTRS(t)                                                                             \
   {"begin", t, "None", "first index per axis"},                                                    \
       {"end", t, "None", "bound per axis, not included"}, {                                        \

@@ -248,8 +248,7 @@ static bool lower_roi_pool(OpPlan *p) {
   return opk_end(&s.k);
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 const OpDef op_vision_get_valid_counts = {
     .name = "vision.get_valid_counts",
     .doc = "Boxes whose score is above the threshold, moved to the front: (count, boxes, indices).",

@@ -37,6 +37,23 @@ bool relkit_want_scalar(Rel *r, int arg, const char *classes) {
   return rel_want_rank(r, arg, 0) && rel_want_class(r, arg, classes);
 }
 
+bool relkit_units(Rel *r, Dim n, const char *what) {
+  const OpAttrVal *units = opattr(rel_attrs(r), "units");
+  if (!units->given || units->none) return true;
+  return rel_same_dim(r, n, dim_const(rel_dims(r), units->i), what);
+}
+
+bool relkit_dense(Rel *r, DType t) {
+  TensorTy x = rel_tensor(r, 0), w = rel_tensor(r, 1);
+  Dim out[MAX_RANK];
+  if (!rel_same_dim(r, x.dim[x.rank - 1], w.dim[1], "the columns of data and of weight") ||
+      !relkit_units(r, w.dim[0], "the rows of weight and units"))
+    return false;
+  for (int i = 0; i < x.rank - 1; i++) out[i] = x.dim[i];
+  out[x.rank - 1] = w.dim[0];
+  return rel_result(r, t, x.rank, out);
+}
+
 bool relkit_want_word(Rel *r, const char *attr, const char *a, const char *b) {
   const char *s = attr_str(rel_attrs(r), attr);
   return !strcmp(s, a) || !strcmp(s, b) ||

@@ -20,6 +20,11 @@ bool relkit_reshape(Rel *r, const OpAttrVal *codes, bool allowzero);
 /* Argument arg is one number: rank 0, of one of classes. */
 bool relkit_want_scalar(Rel *r, int arg, const char *classes);
 
+/* The attribute units, where it is given, is n; what: "the rows of weight and units". */
+bool relkit_units(Rel *r, Dim n, const char *what);
+/* data (..., k) by weight (n, k), both of the ranks that takes: (..., n) of element type t. */
+bool relkit_dense(Rel *r, DType t);
+
 /* Attribute attr is one of two words. */
 bool relkit_want_word(Rel *r, const char *attr, const char *a, const char *b);
 

@@ -191,8 +191,7 @@ static const char *state_type(Derive *v) {
                                      : str_fmt("(%s, %s)", w, w);
 }
 
-/* ---- validation
- * ------------------------------------------------------------------------------------ */
+/* ---- validation -------------------------------------------------------------------------- */
 static void add_name(Derive *v, const char *name, Type *t, Names *to) {
   if (!type_is_scalar_of(type_resolve(t), DT_f32))
     bad(v, v->p->metrics, str_fmt("%s is %s; a metric is a float32", name, type_text(t)));
@@ -233,8 +232,7 @@ static void put_check(Derive *v, const char *name, int64_t batch, StrBuf *out) {
   buf_str(out, ")\n}\n");
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 static const char *step_name(const Plan *p) { return p->step ? "__step" : "train_step"; }
 
 static bool find_types(Derive *v) {

@@ -104,8 +104,7 @@ static bool run_steps(Loop *l, double *mean) {
   return true;
 }
 
-/* ---- validation
- * ---------------------------------------------------------------------------------- */
+/* ---- validation -------------------------------------------------------------------------- */
 /* Adds the numbers in v, weighted, to sum; the number of them. */
 static int add_numbers(Loop *l, rvm_value v, double weight, double *sum) {
   rvm_type_info info = {0};
@@ -138,8 +137,7 @@ static bool run_check(Loop *l, double *measured) {
   return true;
 }
 
-/* ---- the best epoch
- * ---------------------------------------------------------------------------------- */
+/* ---- the best epoch ---------------------------------------------------------------------- */
 /* The measure to watch: without --monitor the last metric, else the loss. */
 static const char *monitor_name(const Loop *l) {
   if (l->o->monitor) return l->o->monitor;
@@ -242,8 +240,7 @@ static bool run_epochs(Loop *l) {
   return true;
 }
 
-/* ---- before the first
- * ----------------------------------------------------------------------------------------- */
+/* ---- before the first -------------------------------------------------------------------- */
 static bool call_one(Loop *l, const char *name, rvm_value in, rvm_value *out) {
   rvm_func f;
   rvm_error err = {0};

@@ -113,8 +113,7 @@ void put_norm(Gen *g, Type *t, const char *x, StrBuf *out) {
     refuse(g, t);
 }
 
-/* ---- the optimiser
- * --------------------------------------------------------------------------------- */
+/* ---- the optimiser ----------------------------------------------------------------------- */
 static void put_hyper(const Gen *g, StrBuf *out) {
   const TrainOpts *o = g->o;
   const char *decay = literal(number(&o->decay, 0));
@@ -195,8 +194,7 @@ void put_update(Gen *g, Type *t, const Parts *p, StrBuf *out) {
     refuse(g, t);
 }
 
-/* ---- the functions of a data type
- * ------------------------------------------------------------------- */
+/* ---- the functions of a data type -------------------------------------------------------- */
 /* Ctor(%a0, %a1) */
 static const char *pattern(const Ctor *c, const char *letter) {
   StrBuf b = {0};
