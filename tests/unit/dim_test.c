@@ -1,10 +1,6 @@
 /* dim_test.c -- symbolic extents: normal form, proofs, text, and agreement of
  * every operation with plain arithmetic on random expressions.               */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 #include <string.h>
 #include "base/mem.h"
 #include "ir/dim.h"
@@ -143,10 +139,7 @@ static void substitution_normalises_again(void **state) {
 
 static uint64_t seed = 88172645463325252u;
 static int below(int n) {
-  seed ^= seed << 13;
-  seed ^= seed >> 7;
-  seed ^= seed << 17;
-  return (int)(seed % (uint64_t)n);
+  return (int)(xorshift(&seed) % (uint64_t)n);
 }
 
 typedef struct { Dim sym[3]; int64_t value[3]; } Env;

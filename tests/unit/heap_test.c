@@ -1,11 +1,7 @@
 /* heap_test.c -- memory of an instance: blocks are used again, and no more is held
  * than was needed once.                                                      */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/test.h"
 #include <stdlib.h>
-#include <cmocka.h>
 #include "vm/heap.h"
 
 static size_t in_use, most_in_use;

@@ -1,11 +1,7 @@
 /* infer_test.c -- type inference, from text to types, messages, obligations. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/test.h"
 #include <string.h>
 #include <time.h>
-#include <cmocka.h>
 #include "parser/parser.h"
 #include "tests/unit/infer_ops.h"
 #include "typeinfer/infer.h"

@@ -1,10 +1,6 @@
 /* ir_test.c -- types, attributes, operators' records, walking and copying,
  * well-formedness, and the text of programs built by hand.                   */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 #include <math.h>
 #include <string.h>
 #include "base/mem.h"

@@ -2,11 +2,7 @@
  * can refuse the nth request.                                                */
 #ifndef RVM_TESTS_KERNEL_ALLOC_H
 #define RVM_TESTS_KERNEL_ALLOC_H
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 #include <stdlib.h>
 #include <string.h>
 #include "kernel/kernel.h"

@@ -6,11 +6,7 @@
 #include <stdio.h>
 
 static uint64_t seed = 88172645463325252u;
-static uint64_t next_random(void) {
-  seed ^= seed << 13;
-  seed ^= seed >> 7;
-  return seed ^= seed << 17;
-}
+static uint64_t next_random(void) { return xorshift(&seed); }
 
 static void text_is(const Kernel *k, KAlloc a, const char *want) {
   size_t n;

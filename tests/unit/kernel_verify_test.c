@@ -6,11 +6,7 @@
 #include "kernel/visit.h"
 
 static uint64_t seed = 88172645463325252u;
-static uint64_t next_random(void) {
-  seed ^= seed << 13;
-  seed ^= seed >> 7;
-  return seed ^= seed << 17;
-}
+static uint64_t next_random(void) { return xorshift(&seed); }
 static uint32_t below(uint32_t n) { return (uint32_t)(next_random() % n); }
 
 static Counted heap;

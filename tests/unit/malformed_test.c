@@ -1,13 +1,9 @@
 /* Damaged images: whatever bytes are loaded, and run if they load, end in a
  * value, a clean error or a limit.  The sanitizers are the judges.             */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/test.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 #include <rvm/rvm.h>
 #include "codegen/lower/lower.h"
 #include "parser/parser.h"

@@ -1,10 +1,6 @@
 /* parser_test.c -- reading programs: every form of the language, graph names
  * outside their scope, metadata, mistakes, the formatter, long and deep texts. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 #include <math.h>
 #include <string.h>
 #include "base/mem.h"

@@ -4,11 +4,7 @@
 #include <math.h>
 
 static uint64_t seed = 88172645463325252u;
-static uint64_t next_random(void) {
-  seed ^= seed << 13;
-  seed ^= seed >> 7;
-  return seed ^= seed << 17;
-}
+static uint64_t next_random(void) { return xorshift(&seed); }
 
 static uint64_t f32(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
 static uint64_t f64(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }

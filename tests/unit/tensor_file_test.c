@@ -1,10 +1,6 @@
 /* tensor_file_test.c -- .npy, .npz, .safetensors: what is read, what is refused,
  * and that no damage of a file gets past the readers.                        */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/test.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

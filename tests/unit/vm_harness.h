@@ -2,14 +2,10 @@
  * allocator that counts and refuses, tensors in one line.                    */
 #ifndef RVM_TESTS_VM_HARNESS_H
 #define RVM_TESTS_VM_HARNESS_H
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/test.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 #include <rvm/rvm.h>
 #include "kernel/interp.h"
 #include "vm/image.h"

@@ -1,10 +1,6 @@
 /* wav_test.c -- recordings, sound and damaged. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/test.h"
 #include <string.h>
-#include <cmocka.h>
 #include "cli/file/tensor_file.h"
 #include "cli/file/wav.h"
 
