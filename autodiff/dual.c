@@ -12,8 +12,7 @@ static Type **each_type(AD *ad, int n, Type *const *at) {
   return to;
 }
 
-/* Has the type floats, functions or refs of its own, whatever its parameters are? */
-static bool moves_itself(AD *ad, DataDef *def) {
+bool ad_moves_itself(AD *ad, DataDef *def) {
   Type **var = NEW_N(Type *, def->n_vars + 1);
   for (int i = 0; i < def->n_vars; i++) var[i] = type_var(def->var[i]);
   return ad_moves(ad, type_data(def, def->n_vars, var));
@@ -22,7 +21,7 @@ static bool moves_itself(AD *ad, DataDef *def) {
 static DataDef *forward_def(AD *ad, DataDef *of) {
   DataDef *d = map_get(&ad->forward, map_ptr(of));
   if (d) return d;
-  bool own = moves_itself(ad, of);
+  bool own = ad_moves_itself(ad, of);
   d = own ? ad_new_def(ad, str_fmt("%s_dual", of->name), of->span) : of;
   map_set(&ad->forward, map_ptr(of), d);
   if (!own) return d;

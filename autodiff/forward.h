@@ -25,6 +25,8 @@ typedef VEC(Atom) AtomVec;
 
 /* ---- dual.c ---------------------------------------------------------------------- */
 bool  ad_moves(AD *ad, Type *t);                  /* is ad_forward(t) another type or meaning? */
+/* Has the type floats, functions or refs of its own, whatever its parameters are? */
+bool  ad_moves_itself(AD *ad, DataDef *def);
 Type *ad_forward(AD *ad, Type *t);
 Ctor *ad_forward_ctor(AD *ad, Type *data, const Ctor *c);
 Dual *dual_plain(Atom a);

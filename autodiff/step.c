@@ -5,6 +5,7 @@
  * differentiate again.  Where a function would have to be known that is not, the
  * round is undone, the forms that can be expanded are, and when only others are
  * left the functions become data (values.h).                                  */
+#include "autodiff/tower.h"
 #include "autodiff/values.h"
 #include "autodiff/versions.h"
 
@@ -377,6 +378,20 @@ static AutodiffResult make_known(Module *m, Diags *d, int n, const Unknown *unkn
   return AUTODIFF_FAILED;
 }
 
+/* Forms that wait for each other. */
+static AutodiffResult expand_towers(Module *m, Diags *d, Round *r) {
+  AD *ad = r->ad = NEW(AD);
+  Mark before = mark(m);
+  *ad = *r->seen;
+  AutodiffResult done = tower_forms(ad, r->form.n, r->form.at);
+  if (done == AUTODIFF_CHANGED) return changed(m);
+  if (done == AUTODIFF_NOTHING)
+    ad_fail(ad, r->first_left ? r->first_left->span : (Span){0},
+            "the function calls itself through its own derivative");
+  forget_made(m, before);
+  return ad->unknown.n ? make_known(m, d, ad->unknown.n, ad->unknown.at) : AUTODIFF_FAILED;
+}
+
 AutodiffResult autodiff_step(Module *m, Diags *d) {
   AD *ad = ad_new(m, d);
   Round r = {.seen = ad};
@@ -394,11 +409,7 @@ AutodiffResult autodiff_step(Module *m, Diags *d) {
     versions_done(m);
     return changed(m);
   }
-  if (r.left) {
-    ad_fail(ad, r.first_left ? r.first_left->span : (Span){0},
-            "the function calls itself through its own derivative");
-    return AUTODIFF_FAILED;
-  }
+  if (r.left) return expand_towers(m, d, &r);
   bool dropped = false;
   for (int i = 0; i < n; i++) drop_block(&dropped, m->globals.at[i]->fn->body);
   return dropped ? AUTODIFF_CHANGED : AUTODIFF_NOTHING;

@@ -126,6 +126,12 @@ def @chain[A, B](%c: Chain[A, B], %x: A, %step: fn (A, A, B) -> A) -> A {
 }
 '''
 SLOPE = 'def @slope(%f: fn (float64) -> float64, %x: float64) -> float64 { grad(%f)(%x).1.0 }\n'
+TOWER = '''def @%s(%%n: int32, %%f: fn (float64) -> float64) -> fn (float64) -> float64 {
+  if (%%n == 0) { %%f } else { @%s(%%n - 1, fn (%%x: float64) { %s }) }
+}
+'''
+ITS_SLOPE = ['grad(%f)(%x).1.0', 'jvp(%f)(%x, 1f64).1', 'vjp(%f)(%x).1(1f64).0',
+             '0.5f64 * sum(grad(fn (%v: Tensor[(2), float64]) { %f(sum(%v)) })(0.5f64 * %x * ones(shape=[2], dtype="float64")).1.0)']
 
 T = {'s': 'float64', 'v': 'Tensor[(3), float64]'}
 
@@ -592,11 +598,29 @@ class Gen:
             return s
         return '(%s)' % text, go_all
 
+    def tower(self, scope):
+        """Functions of their own derivatives: the order is decided when the program runs."""
+        b, n = self.name('b'), self.name('n')
+        body, at = self.expr(dict(scope, **{b: 's'}), 's', 2), self.expr(scope, 's', 1)
+        c, orders = self.condition(scope, 1), [self.r.randrange(0, 4), self.r.randrange(0, 3)]
+        tower = self.name('tower')
+        self.defs.append(TOWER % (tower, tower, self.r.choice(ITS_SLOPE)))
+        text = ('(let %%%s = if (%s) { %d } else { %d }; @%s(%%%s, fn (%%%s: float64) -> float64 { %s })(tanh(%s)))'
+                % (n, c[0], orders[0], orders[1], tower, n, b, body[0], at[0]))
+
+        def run(env):
+            def f(v):
+                return body[1](dict(env, **{b: v}))
+            for _ in range(orders[0] if c[1](env) else orders[1]):
+                f = (lambda g: lambda v: self.slope(g, v))(f)
+            return f(tanh(at[1](env)))
+        return text, run
+
     def program(self):
         scope = {'x': 'v', 'y': 'v', 'z': 's'}
         body = self.block(scope, 's', 4)
         if self.r.random() < 0.6:
-            more, was = self.r.choice([self.unknown, self.generic, self.state])(scope), body
+            more, was = self.r.choice([self.unknown, self.generic, self.state, self.tower])(scope), body
             body = 'let %%body = (%s); %%body + %s' % (was[0], more[0]), lambda env: add(was[1](env), more[1](env))
         self.defs.append('def @f(%%x: Tensor[(3), float64], %%y: Tensor[(3), float64], %%z: float64) -> float64 {\n  %s\n}\n' % body[0])
         return body[1]
