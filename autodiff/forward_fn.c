@@ -243,9 +243,7 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
   Dual *d = forward_body(&s, fn->body);
   version_end(f, &bb);
   Type *ret = ad->errors ? NULL : result_type(&s, fn);
-  if (ret && (ad_special(ad, ret) || version_any(ad, ret)))
-    ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
-            type_text(ret));
+  if (ret) version_result(ad, fn, ret);
   if (ad->errors) return NULL;
   Atom both = d->whole;
   if (d->kind != DUAL_Pair || !d->is_whole) {

@@ -415,6 +415,13 @@ static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
   x->plain = is_outside(s, &e->RefRead.ref) && ad_special(ad, x->type);
 }
 
+/* Can what is in a ref from outside be a, as it was? */
+static bool was_before(Scope *s, const Atom *a) {
+  if (a->kind != ATOM_Var) return true;
+  const Val *v = frame_val(s->f, a->var);
+  return v->fn ? v->fn->has_plain : v->plain || !ad_special(s->f->ad, v->type);
+}
+
 static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
   AD *ad = s->f->ad;
   Expr *made = ad_like(e);
@@ -425,8 +432,9 @@ static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
   }
   Atom r = pair ? scope_atom(s, &e->RefWrite.ref) : plain_atom(s, &e->RefWrite.ref);
   made->RefWrite.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
-  made->RefWrite.value =
-      pair ? scope_atom(s, &e->RefWrite.value) : plain_atom(s, &e->RefWrite.value);
+  bool outside = is_outside(s, &e->RefWrite.ref);
+  if (outside && !was_before(s, &e->RefWrite.value)) outside_write(s, &e->RefWrite, false);
+  made->RefWrite.value = (outside ? plain_atom : scope_atom)(s, &e->RefWrite.value);
   Atom a = scope_let(s, v, made, style);
   if (pair) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
   scope_bind(s, v, a, false);

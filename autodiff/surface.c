@@ -36,9 +36,7 @@ static void begin(AD *ad, Surface *u, const Fn *fn, const TyEnv *env, bool lifte
   u->ret = result_type(&u->s, fn);
   u->y = ad->errors ? (Atom){.kind = ATOM_Poison} : scope_atom(&u->s, &fn->body->result);
   version_end(f, fwd);
-  if (ad_special(ad, u->ret) || version_any(ad, u->ret))
-    ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
-            type_text(u->ret));
+  version_result(ad, fn, u->ret);
 }
 
 /* The gradients as the program sees them. */

@@ -1,5 +1,6 @@
 /* versions.c -- refs whose contents have derivatives: the two rules, making a version and
  * reading it, in reverse and in forward mode.                                       */
+#include "autodiff/values.h"
 #include "autodiff/versions.h"
 
 /* ---- types that lead to versions --------------------------------------------------- */
@@ -50,7 +51,23 @@ static bool to_some(AD *ad, Type *t, bool (*is)(AD *, Type *)) {
   return ad->m->versions && leads(&l, t);
 }
 bool version_state(AD *ad, Type *t) { return to_some(ad, t, outside_warm); }
-bool version_any(AD *ad, Type *t) { return to_some(ad, t, ad_has_tan); }
+/* To one of what has a tangent. */
+static bool version_any(AD *ad, Type *t) { return to_some(ad, t, ad_has_tan); }
+
+/* The type that the program gave it. */
+static Type *as_written(const AD *ad, Type *t) {
+  t = type_resolve(t);
+  if (version_is(ad, t)) return as_written(ad, content_type(t));
+  int n = n_parts(t);
+  Type **at = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) at[i] = as_written(ad, part_type(t, i));
+  return n ? with_parts(t, at) : t;
+}
+void version_result(AD *ad, const Fn *fn, Type *t) {
+  if (ad->errors || !(ad_special(ad, t) || version_any(ad, t))) return;
+  ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
+          type_text(as_written(ad, t)));
+}
 
 static bool has_vars(AD *ad, Type *t) {
   (void)ad;

@@ -136,6 +136,52 @@ ITS_SLOPE = ['grad(%f)(%x).1.0', 'jvp(%f)(%x, 1f64).1', 'vjp(%f)(%x).1(1f64).0',
 T = {'s': 'float64', 'v': 'Tensor[(3), float64]'}
 
 
+class Content:
+    """What refs from outside hold of values of type t: themselves, a list of them or a function."""
+    def __init__(self, t, how, name):
+        self.t, self.how, self.name = T[t], how, name
+        self.type = {'value': self.t, 'list': 'List[%s]' % self.t, 'fn': 'fn (%s) -> %s' % (self.t, self.t)}[how]
+        self.half = '0.5f64' if t == 's' else '(0.5f64 * ones(shape=[3], dtype="float64"))'
+
+    def function(self, e):
+        z, v = self.name('z'), self.name('v')
+        return 'let %%%s = %s; ' % (v, e), 'fn (%%%s: %s) -> %s { %%%s * %%%s }' % (z, self.t, self.t, z, v)
+
+    def new(self, e):
+        """The text of a ref, of what the text e gives."""
+        return {'value': 'ref(%s)', 'list': 'ref(Cons(%s, Nil))', 'fn': '(%sref(%s))'}[self.how] % (
+            self.function(e) if self.how == 'fn' else e)
+
+    def put(self, q, e):
+        if self.how == 'fn':
+            before, f = self.function(e)
+            return '(%sref_write(%%%s, %s))' % (before, q, f)
+        return 'ref_write(%%%s, %s)' % (q, 'Cons(%s, ref_read(%%%s))' % (e, q) if self.how == 'list' else e)
+
+    def get(self, q):
+        if self.how == 'fn':
+            f = self.name('g')
+            return '(let %%%s = ref_read(%%%s); %%%s(%s))' % (f, q, f, self.half)
+        if self.how == 'list':
+            a, b = self.name('c'), self.name('d')
+            return ('@foldl(fn (%%%s: %s, %%%s: %s) -> %s { 0.5f64 * %%%s + %%%s }, %s, ref_read(%%%s))'
+                    % (a, self.t, b, self.t, self.t, a, b, self.half, q))
+        return 'ref_read(%%%s)' % q
+
+    def written(self, old, v):
+        return (v,) + (old or ()) if self.how == 'list' else v
+
+    def read(self, x):
+        if self.how == 'fn':
+            return each(mul, x, 0.5)
+        if self.how == 'value':
+            return x
+        v = each(lambda e: 0.5, x[0])
+        for e in x:
+            v = each(add, each(mul, v, 0.5), e)
+        return v
+
+
 class Gen:
     def __init__(self, seed):
         self.r = random.Random(seed)
@@ -465,7 +511,7 @@ class Gen:
 
     # ---- refs from outside of what is differentiated, written there ----
     def new_ref(self, v):
-        self.refs.append(Ref(v))
+        self.refs.append(Ref(self.kind.written(None, v)))
         return self.refs[-1]
 
     def named(self, scope, t, names):
@@ -473,11 +519,11 @@ class Gen:
         q, a = self.name('q'), self.r.choice(names)
         other, c = self.expr(scope, t, 1), self.condition(scope, 1)
         k, held = self.r.randrange(6), self.r.choice(['Any', 'Held'])
-        new = 'ref(%s)' % other[0]
+        new = self.kind.new(other[0])
         text = ['%%%s' % a, 'if (%s) { %%%s } else { %s }' % (c[0], a, new), '(%s, %%%s).1' % (new, a),
                 '@hd(Cons(%%%s, Cons(%s, Nil)))' % (a, new), 'ref_read(ref(%%%s))' % a,
                 'match (%s(%%%s, 2)) { %s(%%%s, _) => %%%s }' % (held, a, held, q + 'h', q + 'h')][k]
-        text_of = 'type %s[A] { %s(ref(A), int32) }\n' if held == 'Any' else 'type %%s { %%s(ref(%s), int32) }\n' % T[t]
+        text_of = 'type %s[A] { %s(ref(A), int32) }\n' if held == 'Any' else 'type %%s { %%s(ref(%s), int32) }\n' % self.kind.type
         if k == 5 and text_of % (held, held) not in self.defs:
             self.defs.append(text_of % (held, held))
 
@@ -490,11 +536,14 @@ class Gen:
         """A statement that writes, reads or takes a derivative of what does."""
         q, m = self.r.choice(names), self.name('m')
         e, c = self.expr(dict(scope, **{m: t}), t, 2), self.condition(scope, 1)
-        read = 'let %%%s = ref_read(%%%s); ' % (m, q)
-        put = 'ref_write(%%%s, tanh(%s))' % (q, e[0])
+        read = 'let %%%s = %s; ' % (m, self.kind.get(q))
+        put = self.kind.put(q, 'tanh(%s)' % e[0])
+
+        def given(env):
+            return e[1](dict(env, **{m: self.kind.read(env[q].v)}))
 
         def one(env):
-            env[q].v = each(tanh, e[1](dict(env, **{m: env[q].v})))
+            env[q].v = self.kind.written(env[q].v, each(tanh, given(env)))
         k = self.r.randrange(6 if depth else 5)
         if k < 2:
             return read + put + '; ', one, {}
@@ -507,24 +556,21 @@ class Gen:
             return text, lambda env: [one(env) for _ in range(n)], {}
         if k == 4:
             g = self.name('put')
-            value = self.r.choice(['%v', 'ref_read(%r) * %v', 'stop_gradient(%v) + ref_read(%r)'])
-            self.defs.append('def @%s(%%r: ref(%s), %%v: %s) -> () { ref_write(%%r, %s) }\n' % (g, T[t], T[t], value))
+            value = self.r.choice(['%v', '%o * %v', 'stop_gradient(%v) + %o'])
+            self.defs.append('def @%s(%%r: ref(%s), %%v: %s) -> () { let %%o = %s; %s }\n'
+                             % (g, self.kind.type, T[t], self.kind.get('r'), self.kind.put('r', value)))
 
             def call(env):
-                v, old = e[1](dict(env, **{m: env[q].v})), env[q].v
+                v, old = given(env), self.kind.read(env[q].v)
                 if '*' in value:
                     v = each(mul, old, v)
                 if '+' in value:
-                    v = each(add, each(lambda x: self.stopped(x), v), old)
-                env[q].v = v
+                    v = each(add, each(plain, v), old)
+                env[q].v = self.kind.written(env[q].v, v)
             return read + '@%s(%%%s, %s); ' % (g, q, e[0]), call, {}
         d = self.name('d')
         text, value = self.derived(scope, t, names, depth - 1)
         return 'let %%%s = %s; ' % (d, text), lambda env: env.__setitem__(d, value(env)), {d: 's'}
-
-    def stopped(self, x):
-        """stop_gradient: for the form that runs innermost, and those around it."""
-        return plain(x)
 
     def written(self, scope, t, names, depth):
         """A function of a number that writes to the refs: (text, thunk of env and number)."""
@@ -535,7 +581,7 @@ class Gen:
             text, inner = text + more, dict(inner, **new)
             steps.append(run)
         q, last = self.r.choice(names), self.expr(dict(inner, **{m: t}), 's', 2)
-        read = 'ref_read(%%%s)' % q
+        read = self.kind.get(q)
         text = ('fn (%%%s: float64) -> float64 { %slet %%%s = %s; %s + %%%s * %s }'
                 % (b, text, m, read, paren(last[0]), b, read if t == 's' else 'sum(%s)' % read))
 
@@ -543,8 +589,8 @@ class Gen:
             env = dict(env, **{b: x})
             for run in steps:
                 run(env)
-            env[m] = env[q].v
-            return add(last[1](env), mul(x, total(env[q].v)))
+            env[m] = self.kind.read(env[q].v)
+            return add(last[1](env), mul(x, total(env[m])))
         return text, value
 
     def derived(self, scope, t, names, depth):
@@ -555,8 +601,9 @@ class Gen:
     def state(self, scope):
         """Several forms on refs that stand around them, and what is in them then."""
         t, r, f = self.r.choice('sv'), self.name('r'), self.name('f')
+        self.kind = Content(t, self.r.choice(['value', 'value', 'value', 'list', 'fn']), self.name)
         start = self.expr(scope, t, 1)
-        text, names = 'let %%%s = ref(%s); ' % (r, start[0]), [r]
+        text, names = 'let %%%s = %s; ' % (r, self.kind.new(start[0])), [r]
         steps = [lambda env: env.__setitem__(r, self.new_ref(start[1](env)))]
         for _ in range(self.r.randrange(0, 3)):
             q, more, run = self.named(scope, t, names)
@@ -570,8 +617,8 @@ class Gen:
             k = self.r.randrange(6)
             if k == 5:
                 q, e = self.r.choice(names), self.expr(scope, t, 1)
-                text += 'ref_write(%%%s, %s); ' % (q, e[0])
-                steps.append(lambda env, q=q, e=e: env[q].__setattr__('v', e[1](env)))
+                text += self.kind.put(q, e[0]) + '; '
+                steps.append(lambda env, q=q, e=e: env[q].__setattr__('v', self.kind.written(env[q].v, e[1](env))))
                 continue
             pull = k in (3, 4)
             text += 'let %%%s = %s; ' % (a, ['%{f}({a})', 'grad(%{f})({a}).1.0', 'jvp(%{f})({a}, 1f64).1', 'vjp(%{f})({a})',
@@ -586,7 +633,8 @@ class Gen:
             else:
                 results.append(('%' + a, lambda env, a=a: env[a]))
         q = self.r.choice(names)
-        results += later + [('ref_read(%%%s)' % q if t == 's' else 'sum(ref_read(%%%s))' % q, lambda env: total(env[q].v))]
+        held = self.kind.get(q)
+        results += later + [(held if t == 's' else 'sum(%s)' % held, lambda env: total(self.kind.read(env[q].v)))]
         text += ' + '.join(e[0] for e in results)
 
         def go_all(env):
