@@ -72,7 +72,6 @@ typedef struct Fn {
 typedef enum {
 #define NODE(Name, fields) EX_##Name,
 #include "ir/node.def"
-#undef NODE
   EX_COUNT
 } ExprKind;
 
@@ -84,13 +83,6 @@ typedef enum {
 #define D(T, x)  T x;
 #define NODE(Name, fields) typedef struct { fields } Ex##Name;
 #include "ir/node.def"
-#undef NODE
-#undef A
-#undef AS
-#undef K
-#undef F
-#undef CL
-#undef D
 
 /* An obligation that the checker could not discharge: a and b must be equal
  * when the call runs.  what: "nn.dense: the columns of x and of w". */
@@ -104,7 +96,6 @@ struct Expr {
   union {
 #define NODE(Name, fields) Ex##Name Name;
 #include "ir/node.def"
-#undef NODE
   };
 };
 

@@ -41,13 +41,6 @@ void ir_visit(Expr *e, const ExprVisit *v, void *ud) {
     fields                                                                                         \
   } break;
 #include "ir/node.def"
-#undef NODE
-#undef A
-#undef AS
-#undef K
-#undef F
-#undef CL
-#undef D
   case EX_COUNT: break;
   }
 }
@@ -116,13 +109,6 @@ static Expr *clone_expr(Clone *c, const Expr *e) {
     fields                                                                                         \
   } break;
 #include "ir/node.def"
-#undef NODE
-#undef A
-#undef AS
-#undef K
-#undef F
-#undef CL
-#undef D
   case EX_COUNT: break;
   }
   return made;
