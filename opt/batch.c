@@ -3,19 +3,30 @@
  *   def @f(%xs, %s, %w) {
  *     match (%xs) { Cons(%x, %rest) => { .. nn.dense(%x, %w) .. @f(%rest, s', %w) }, Nil => .. } }
  *
- * The rows of such products do not depend on each other, so for the first 16 (or
- * 4) elements they are one product, which reads %w once instead of 16 times:
+ * The rows of such products do not depend on each other, so those of the next 16 (8,
+ * 4) elements are one product, which reads %w once instead of 16 times.  It is begun a
+ * chunk ahead, before the walk of the chunk that comes first: an engine may compute it
+ * while the steps wait for memory.  The first chunk has nothing to stand behind, so it
+ * is of 8; one of 4 is for what is left.
  *
- *   def @f(%xs, %s, %w) { if (the list has 16) { ..a chunk } else ..as before }
- *   a chunk: let %ys = nn.dense(stack(its first 16), %w), (16, rows of one, columns);
- *            @f_rows(%ys, 0, %xs, %s, %w)
- *   def @f_rows(%ys, %at, %xs, %s, %w) {
- *     if (%at < 16) { ..the body of @f with take(%ys, %at) for the product and
- *                       @f_rows(%ys, %at + 1, %rest, s', %w) for @f(%rest, s', %w) }
- *     else if (the list has 16) { ..a chunk } else { @f(%xs, %s, %w) } }
+ *   def @f(%xs, %s, %w) {
+ *     if (the list has 8) {
+ *       let %y = nn.dense(stack(its first 8), %w);  (8, rows of one, columns)
+ *       @f_rows8(%y, [], [%y], 8, %xs, %s, %w) }
+ *     else if (it has 4) { the same with 4, of which no other is begun } else ..as before }
+ *   def @f_rows8(%ys, %begun16, %begun8, %at, %xs, %s, %w) {
+ *     if (%at < 8) { ..the body of @f with take(%ys, %at) for the product and
+ *              @f_rows8(%ys, %begun16, %begun8, %at + 1, %rest, s', %w) for @f(%rest, s', %w) }
+ *     else match (%begun16) { Cons(%y, _) => @f_rows16(%y, [%y], [], 16, %xs, %s, %w),
+ *          Nil => match (%begun8) { Cons(%y, _) => ..a walk of %y, Nil => @f(%xs, %s, %w) } } }
+ *   a walk of %y: if (the list has 8 + 16) {
+ *       let %next = nn.dense(stack(the 16 behind the 8), %w);
+ *       @f_rows8(%y, [%next], [], 0, %xs, %s, %w) }
+ *     else if (it has 8 + 8) { the same with 8: (%y, [], [%next], ..) }
+ *     else { @f_rows8(%y, [], [], 0, %xs, %s, %w) }
  *
- * The row is read where it is used: taking one element of a stack is a map, which fuses,
- * so a step has neither a tensor nor a cell for it.
+ * and so with 16.  The row is read where it is used: taking one element of a stack is a
+ * map, which fuses, so a step has neither a tensor nor a cell for it.
  *
  * Right because: the products' operators give a value for every input of their
  * type, so computing them early cannot be noticed; the elements have one shape,
@@ -24,7 +35,7 @@
  * that does not end the recursion at the list's end takes one element (the call
  * stands in the clause itself, not under a condition, or else the rows might be
  * computed in vain).  An empty list, or one of fewer elements, takes the old way.
- * Frames and memory stay as they were: 16 rows live at a time.  A product of
+ * Frames stay as they were, and of memory 32 rows live at a time.  A product of
  * 16 rows may round otherwise than 16 products of one.                        */
 #include <string.h>
 #include "opt/batch.h"
@@ -157,9 +168,9 @@ static bool find_products(BatchWalk *w) {
 typedef struct {
   PassCx *cx;
   Map has; /* DataDef -> Global */
-} Batch;
+} Found;
 
-static void batch_global(Batch *b, Global *f) {
+static void batch_global(Found *b, Global *f) {
   BatchWalk w = {.f = f};
   if (f->fn->n_vars || !find_match(&w, f->fn) || !find_steps(&w) || !find_products(&w)) return;
   if (!pass_may(b->cx)) return;
@@ -170,14 +181,14 @@ static void batch_global(Batch *b, Global *f) {
 }
 
 static void batch_run(PassCx *cx) {
-  Batch b = {.cx = cx};
+  Found b = {.cx = cx};
   int n = cx->m->globals.n; /* not those that are made here */
   for (int i = 0; i < n; i++) batch_global(&b, cx->m->globals.at[i]);
 }
 
 const Pass pass_batch = {.name = "batch",
                          .doc = "Products of the elements of a list by one matrix become products "
-                                "of 16 or 4 elements.",
+                                "of 16, 8 or 4 elements.",
                          .rounds = true,
                          .needs = FORM_TYPED,
                          .keeps = ~0u,

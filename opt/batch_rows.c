@@ -2,8 +2,15 @@
 #include <string.h>
 #include "opt/batch.h"
 
-enum { N_SIZES = 2, MAX_ROWS = 16 };
-static const int sizes[N_SIZES] = {16, 4};
+enum { N_SIZES = 3, N_AHEAD = 2, MAX_ROWS = 16 };
+static const int sizes[N_SIZES] = {16, 8, 4}; /* the first N_AHEAD may be begun ahead */
+
+/* What is made for one function. */
+typedef struct {
+  Module *m;
+  const BatchWalk *w;
+  Global *has, *rows[N_SIZES];
+} Batch;
 
 /* ---- has a list so many elements? ---- */
 
@@ -164,6 +171,11 @@ static TypeArgs own_dims(const Fn *f) {
   return (TypeArgs){.type = NEW_N(Type *, 1), .n_dims = f->n_dims, .dim = f->dim};
 }
 
+static Type *list_of_stacks(const Maker *k, const BatchWalk *w, int j, int size) {
+  return list_of(w, stack_type(k, w->product[j]->var->type, sizes[size]));
+}
+
+/* g(first.., the parameters of f) */
 static Atom call_with_params(Maker *k, const BatchWalk *w, Global *g, int n, const Atom *first) {
   const Fn *f = w->f->fn;
   Atom *arg = NEW_N(Atom, n + f->n);
@@ -173,64 +185,132 @@ static Atom call_with_params(Maker *k, const BatchWalk *w, Global *g, int n, con
   return mk_call(k, g, &in, w->match->type, n + f->n, arg);
 }
 
-/* match? (xs) { Cons(x0, Cons(x1, ..)) => g(stacks, 0, the parameters of f) } */
-static Block *chunk(Module *m, const BatchWalk *w, Global *g, int n) {
-  Bindings in = {0}, out = {0};
-  Maker k = {m, w->match->span, &in};
-  Atom x[MAX_ROWS], first[MAX_PRODUCTS + 1];
+/* The products of the n elements x. */
+static void products(Maker *k, const BatchWalk *w, int n, const Atom *x, Atom *out) {
   Map vars = {0};
-  Pattern *pat = pattern(PAT_Wild, w->data, k.span);
-  for (int i = n - 1; i >= 0; i--) {
-    Var *v = mk_var(&k, w->x->name, w->x->type);
-    x[i] = atom_var(v, k.span);
-    pat = cons_pattern(w, w->data, var_pattern(v), pat);
-  }
-  copy_operands(&k, w, &vars);
-  Atom tuple = mk_tuple(&k, n, x);
+  copy_operands(k, w, &vars);
+  Atom tuple = mk_tuple(k, n, x);
   IntAttr axis[] = {{"axis", 0}, {NULL, 0}};
-  Atom all = mk_op(&k, "stack", stack_type(&k, w->x->type, n), 1, &tuple, axis);
-  for (int j = 0; j < w->n; j++) first[j] = stack_of(&k, w, j, all, n, &vars);
-  first[w->n] = mk_int(&k, 0);
-  Block *body = mk_block(&k, call_with_params(&k, w, g, w->n + 1, first));
-  k.out = &out;
+  Atom all = mk_op(k, "stack", stack_type(k, w->x->type, n), 1, &tuple, axis);
+  for (int j = 0; j < w->n; j++) out[j] = stack_of(k, w, j, all, n, &vars);
+}
+
+/* rows[size](now.., the stack of size `next` in its list, others empty, at, parameters of f) */
+static Atom call_rows(Maker *k, const Batch *b, int size, const Atom *now, int next,
+                      const Atom *then, int at) {
+  const BatchWalk *w = b->w;
+  Atom arg[MAX_PRODUCTS * (N_AHEAD + 1) + 1];
+  int n = 0;
+  for (int j = 0; j < w->n; j++) arg[n++] = now[j];
+  for (int i = 0; i < N_AHEAD; i++)
+    for (int j = 0; j < w->n; j++) {
+      Type *list = list_of_stacks(k, w, j, i);
+      Atom none = mk_ctor(k, w->nil, list, 0, NULL);
+      arg[n++] = i == next ? mk_ctor(k, w->cons, list, 2, (Atom[]){then[j], none}) : none;
+    }
+  arg[n++] = mk_int(k, at);
+  return call_with_params(k, w, b->rows[size], n, arg);
+}
+
+/* What rows[size] does behind its last row with these products begun. */
+static Atom call_end(Maker *k, const Batch *b, int size, const Atom *now) {
+  return call_rows(k, b, size, now, size, now, sizes[size]);
+}
+
+/* match? (xs) { Cons(_, .. Cons(x0, Cons(x1, ..))) => body }, with `skip` elements before n. */
+static Block *match_elements(const Batch *b, int skip, int n, const Atom *x, Block *body) {
+  const BatchWalk *w = b->w;
+  Bindings out = {0};
+  Maker k = {b->m, w->match->span, &out};
+  Pattern *pat = pattern(PAT_Wild, w->data, k.span);
+  for (int i = skip + n - 1; i >= 0; i--) {
+    Pattern *x_i = i < skip ? pattern(PAT_Wild, w->x->type, k.span) : var_pattern(x[i - skip].var);
+    pat = cons_pattern(w, w->data, x_i, pat);
+  }
   Atom xs = atom_var(w->f->fn->param[w->list], k.span);
   return mk_block(&k, mk_bind(&k, match_of(&k, xs, 1, &pat, &body, true), w->match->type));
 }
 
-/* if (@list_has(xs, n)) { a chunk for g } else { otherwise } */
-static Block *if_enough(Module *m, const BatchWalk *w, Global *has, Global *g, int n,
-                        Block *otherwise) {
-  Bindings out = {0};
-  Maker k = {m, w->match->span, &out};
-  TypeArgs in = {.n_types = 1, .type = w->data->data.arg};
-  Atom arg[] = {atom_var(w->f->fn->param[w->list], k.span), mk_int(&k, n)};
-  Atom enough = mk_call(&k, has, &in, type_scalar(DT_bool), 2, arg);
-  return mk_block(&k, mk_if(&k, enough, w->match->type, chunk(m, w, g, n), otherwise));
+static void elements(const Batch *b, int n, Atom *x) {
+  Maker k = {b->m, b->w->match->span, NULL};
+  for (int i = 0; i < n; i++) x[i] = atom_var(mk_var(&k, b->w->x->name, b->w->x->type), k.span);
 }
 
-/* ---- the function that takes its products from stacks ---- */
+/* if (@list_has(xs, n)) { then } else { otherwise } */
+static Block *if_enough(const Batch *b, int n, Block *then, Block *otherwise) {
+  const BatchWalk *w = b->w;
+  Bindings out = {0};
+  Maker k = {b->m, w->match->span, &out};
+  TypeArgs in = {.n_types = 1, .type = w->data->data.arg};
+  Atom arg[] = {atom_var(w->f->fn->param[w->list], k.span), mk_int(&k, n)};
+  Atom enough = mk_call(&k, b->has, &in, type_scalar(DT_bool), 2, arg);
+  return mk_block(&k, mk_if(&k, enough, w->match->type, then, otherwise));
+}
+
+/* The walk of a chunk, whose products are `now`, with those of size `next` begun (N_AHEAD: none).
+ */
+static Block *walk_with(const Batch *b, int size, const Atom *now, int next) {
+  Bindings in = {0};
+  Maker k = {b->m, b->w->match->span, &in};
+  Atom x[MAX_ROWS], then[MAX_PRODUCTS];
+  if (next == N_AHEAD) return mk_block(&k, call_rows(&k, b, size, now, next, NULL, 0));
+  elements(b, sizes[next], x);
+  products(&k, b->w, sizes[next], x, then);
+  Block *body = mk_block(&k, call_rows(&k, b, size, now, next, then, 0));
+  return match_elements(b, sizes[size], sizes[next], x, body);
+}
+
+/* The same with as many as there are elements for. */
+static Block *walk_on(const Batch *b, int size, const Atom *now) {
+  Block *body = walk_with(b, size, now, N_AHEAD);
+  for (int i = N_AHEAD - 1; i >= 0; i--)
+    body = if_enough(b, sizes[size] + sizes[i], walk_with(b, size, now, i), body);
+  return body;
+}
+
+/* A walk that starts with a chunk of this size, if there are so many elements: its products have
+ * nothing to stand behind, so it is not of the largest. */
+static Block *first_chunk(const Batch *b, int size, Block *otherwise) {
+  Bindings in = {0};
+  Maker k = {b->m, b->w->match->span, &in};
+  Atom x[MAX_ROWS], now[MAX_PRODUCTS];
+  elements(b, sizes[size], x);
+  products(&k, b->w, sizes[size], x, now);
+  Atom walk =
+      size < N_AHEAD ? call_end(&k, b, size, now) : call_rows(&k, b, size, now, N_AHEAD, NULL, 0);
+  Block *body = mk_block(&k, walk);
+  return if_enough(b, sizes[size], match_elements(b, 0, sizes[size], x, body), otherwise);
+}
+
+/* ---- the functions that take products from stacks ---- */
 
 typedef struct {
-  const BatchWalk *w;
-  Global *g;
-  int n;
+  const Batch *b;
+  int size;
   Var *stack[MAX_PRODUCTS], *at, *next; /* parameters; next: at + 1            */
+  Var *begun[N_AHEAD][MAX_PRODUCTS];    /* lists of one, or none               */
   Var *rest;
   Map product; /* the copy's Var -> 1 + which                                 */
 } Steps;
 
+/* How many parameters come before those of the function. */
+static int n_first(const BatchWalk *w) { return w->n * (N_AHEAD + 1) + 1; }
+
 static void step_of_rows(const Steps *s, Expr *e) {
   ExCall *c = &e->Call;
-  int first = s->w->n + 1, n = first + c->n_args;
-  Atom *arg = NEW_N(Atom, n);
-  Type **param = NEW_N(Type *, n);
-  for (int j = 0; j < s->w->n; j++) arg[j] = atom_var(s->stack[j], e->span);
-  arg[s->w->n] = atom_var(s->next, e->span);
-  for (int i = 0; i < c->n_args; i++) arg[first + i] = c->args[i];
+  const BatchWalk *w = s->b->w;
+  int n = 0, total = n_first(w) + c->n_args;
+  Atom *arg = NEW_N(Atom, total);
+  Type **param = NEW_N(Type *, total);
+  for (int j = 0; j < w->n; j++) arg[n++] = atom_var(s->stack[j], e->span);
+  for (int i = 0; i < N_AHEAD; i++)
+    for (int j = 0; j < w->n; j++) arg[n++] = atom_var(s->begun[i][j], e->span);
+  arg[n++] = atom_var(s->next, e->span);
+  for (int i = 0; i < c->n_args; i++) arg[n++] = c->args[i];
   for (int i = 0; i < n; i++) param[i] = atom_type_of(&arg[i]);
   c->args = arg;
   c->n_args = n;
-  c->callee.global = s->g;
+  c->callee.global = s->b->rows[s->size];
   c->callee.type = type_fn(0, NULL, 0, NULL, n, param, e->type);
 }
 
@@ -243,93 +323,136 @@ static void take_row(Module *m, const Steps *s, Binding *b, int j) {
   b->value = out.at[0].value;
 }
 
-typedef struct {
-  Module *m;
-  const Steps *s;
-} Rewrite;
-
 static void rewrite_steps(void *ud, Block *b) {
   static const ExprVisit visit = {NULL, rewrite_steps, NULL};
-  const Rewrite *r = ud;
-  const Steps *s = r->s;
+  const Steps *s = ud;
+  const BatchWalk *w = s->b->w;
   for (int i = 0; i < b->n; i++) {
     int j = (int)(intptr_t)map_get(&s->product, map_ptr(b->at[i].var)) - 1;
-    if (j >= 0) take_row(r->m, s, &b->at[i], j);
+    if (j >= 0) take_row(s->b->m, s, &b->at[i], j);
     Expr *e = b->at[i].value;
     ir_visit(e, &visit, ud);
-    bool step = calls_global(e, s->w->f) && batch_is_var(&e->Call.args[s->w->list], s->rest);
-    if (step) step_of_rows(s, e);
+    if (calls_global(e, w->f) && batch_is_var(&e->Call.args[w->list], s->rest)) step_of_rows(s, e);
   }
 }
 
 /* { let %next = %at + 1; the body of f } */
-static Block *one_row(Module *m, const BatchWalk *w, Steps *s) {
+static Block *one_row(Steps *s) {
+  const BatchWalk *w = s->b->w;
   Bindings out = {0};
-  Maker k = {m, w->match->span, &out};
+  Maker k = {s->b->m, w->match->span, &out};
   Atom by[] = {atom_var(s->at, k.span), mk_int(&k, 1)};
   s->next = mk_op(&k, "add", type_scalar(DT_i32), 2, by, NULL).var;
   for (int i = 0; i < w->f->fn->body->n; i++) vec_push(&out, w->f->fn->body->at[i]);
   return mk_block(&k, w->f->fn->body->result);
 }
 
-static Block *back_to_f(Module *m, const BatchWalk *w) {
+/* match (begun) { Cons(y, _) => then, Nil => otherwise }, or match? without the last. */
+static Block *match_begun(const Batch *b, const Var *begun, Var *y, Block *then, Block *otherwise) {
+  const BatchWalk *w = b->w;
   Bindings out = {0};
-  Maker k = {m, w->match->span, &out};
-  return mk_block(&k, call_with_params(&k, w, w->f, 0, NULL));
+  Maker k = {b->m, w->match->span, &out};
+  Pattern *nil = pattern(PAT_Ctor, begun->type, k.span);
+  nil->ctor = w->nil;
+  Pattern *pat[2] = {
+      cons_pattern(w, begun->type, var_pattern(y), pattern(PAT_Wild, begun->type, k.span)), nil};
+  Block *body[2] = {then, otherwise};
+  Expr *e = match_of(&k, atom_var((Var *)begun, k.span), otherwise ? 2 : 1, pat, body, !otherwise);
+  return mk_block(&k, mk_bind(&k, e, w->match->type));
 }
 
-/* The function with the variables of f; s gets its own. */
-static Fn rows_fn(Module *m, const BatchWalk *w, Global *has, Steps *s) {
-  Fn f = *w->f->fn;
+static Block *at_end(const Batch *b, int size, const Atom *now) {
   Bindings out = {0};
-  Maker k = {m, w->match->span, &out};
-  int first = w->n + 1;
-  Var **param = NEW_N(Var *, first + f.n);
-  for (int j = 0; j < w->n; j++)
-    param[j] = s->stack[j] = mk_var(&k, "ys", stack_type(&k, w->product[j]->var->type, s->n));
-  param[w->n] = s->at = mk_var(&k, "at", type_scalar(DT_i32));
-  for (int i = 0; i < f.n; i++) param[first + i] = f.param[i];
-  Block *done = if_enough(m, w, has, s->g, s->n, back_to_f(m, w));
-  Atom of[] = {atom_var(s->at, k.span), mk_int(&k, s->n)};
-  Atom more = mk_op(&k, "less", type_scalar(DT_bool), 2, of, NULL);
-  f.body = mk_block(&k, mk_if(&k, more, w->match->type, one_row(m, w, s), done));
+  Maker k = {b->m, b->w->match->span, &out};
+  return mk_block(&k, call_end(&k, b, size, now));
+}
+
+/* After the last row: the walk of the products that are begun, or f.  Here stands the walk of those
+ * of the same size, for a function that calls itself needs no new memory. */
+static Block *after_rows(const Steps *s) {
+  const Batch *b = s->b;
+  const BatchWalk *w = b->w;
+  Bindings out = {0};
+  Maker k = {b->m, w->match->span, &out};
+  Block *body = mk_block(&k, call_with_params(&k, w, w->f, 0, NULL));
+  for (int i = N_AHEAD - 1; i >= 0 && s->size < N_AHEAD; i--) {
+    Atom now[MAX_PRODUCTS];
+    for (int j = 0; j < w->n; j++)
+      now[j] = atom_var(mk_var(&k, "ys", type_resolve(s->begun[i][j]->type)->data.arg[0]), k.span);
+    Block *then = i == s->size ? walk_on(b, i, now) : at_end(b, i, now);
+    for (int j = w->n - 1; j > 0; j--)
+      then = match_begun(b, s->begun[i][j], now[j].var, then, NULL);
+    body = match_begun(b, s->begun[i][0], now[0].var, then, body);
+  }
+  return body;
+}
+
+/* f with n more parameters in front and another body, which is copied; vars: how. */
+static void set_fn(const Batch *b, Global *g, int n, Var **first, Block *body, Map *vars) {
+  Fn f = *b->w->f->fn;
+  Var **param = NEW_N(Var *, n + f.n);
+  for (int i = 0; i < n; i++) param[i] = first[i];
+  for (int i = 0; i < f.n; i++) param[n + i] = f.param[i];
   f.param = param;
-  f.n += first;
-  return f;
+  f.n += n;
+  f.body = body;
+  g->fn = ir_clone_fn(b->m->cx, &f, vars);
+}
+
+static void close_fn(const Batch *b, Global *g) {
+  fn_own_dims(b->m, g->fn);
+  g->type = fn_type_of(g->fn);
 }
 
 /* v of the copy. */
 static void to_copy(const Map *vars, Var **v) { *v = map_get(vars, map_ptr(*v)); }
 
-static void fill_rows_fn(Module *m, const BatchWalk *w, Global *has, Global *g, int n) {
-  Map vars = {0};
-  Steps s = {.w = w, .g = g, .n = n, .rest = w->rest};
-  Fn f = rows_fn(m, w, has, &s);
-  g->fn = ir_clone_fn(m->cx, &f, &vars);
-  for (int j = 0; j < w->n; j++) {
-    Var *y = w->product[j]->var;
-    to_copy(&vars, &y);
-    to_copy(&vars, &s.stack[j]);
-    map_set(&s.product, map_ptr(y), (void *)(intptr_t)(j + 1));
+static void copy_of_steps(const Map *vars, Steps *s) {
+  for (int j = 0; j < s->b->w->n; j++) {
+    Var *y = s->b->w->product[j]->var;
+    to_copy(vars, &y);
+    to_copy(vars, &s->stack[j]);
+    for (int i = 0; i < N_AHEAD; i++) to_copy(vars, &s->begun[i][j]);
+    map_set(&s->product, map_ptr(y), (void *)(intptr_t)(j + 1));
   }
-  to_copy(&vars, &s.at);
-  to_copy(&vars, &s.next);
-  to_copy(&vars, &s.rest);
-  rewrite_steps(&(Rewrite){m, &s}, g->fn->body);
-  fn_own_dims(m, g->fn);
-  g->type = fn_type_of(g->fn);
+  to_copy(vars, &s->at);
+  to_copy(vars, &s->next);
+  to_copy(vars, &s->rest);
+}
+
+static void fill_rows(const Batch *b, int size) {
+  const BatchWalk *w = b->w;
+  Steps s = {.b = b, .size = size, .rest = w->rest};
+  Bindings out = {0};
+  Maker k = {b->m, w->match->span, &out};
+  Var *param[MAX_PRODUCTS * (N_AHEAD + 1) + 1];
+  Map vars = {0};
+  int n = 0;
+  for (int j = 0; j < w->n; j++)
+    param[n++] = s.stack[j] =
+        mk_var(&k, "ys", stack_type(&k, w->product[j]->var->type, sizes[size]));
+  for (int i = 0; i < N_AHEAD; i++)
+    for (int j = 0; j < w->n; j++)
+      param[n++] = s.begun[i][j] = mk_var(&k, "begun", list_of_stacks(&k, w, j, i));
+  param[n++] = s.at = mk_var(&k, "at", type_scalar(DT_i32));
+  Block *done = after_rows(&s);
+  Atom of[] = {atom_var(s.at, k.span), mk_int(&k, sizes[size])};
+  Atom more = mk_op(&k, "less", type_scalar(DT_bool), 2, of, NULL);
+  Block *body = mk_block(&k, mk_if(&k, more, w->match->type, one_row(&s), done));
+  set_fn(b, b->rows[size], n, param, body, &vars);
+  copy_of_steps(&vars, &s);
+  rewrite_steps(&s, b->rows[size]->fn->body);
+  close_fn(b, b->rows[size]);
 }
 
 /* ---- the function itself ---- */
 
 void batch_rows(Module *m, const BatchWalk *w, Global *has) {
-  Fn *f = w->f->fn;
-  Block *body = f->body;
-  Global *g[N_SIZES];
-  for (int i = 0; i < N_SIZES; i++) {
-    g[i] = mk_global(m, w->f->name, "rows", NULL, NULL, w->f->span);
-    fill_rows_fn(m, w, has, g[i], sizes[i]);
-  }
-  for (int i = N_SIZES - 1; i >= 0; i--) body = if_enough(m, w, has, g[i], sizes[i], body);
-  f->body = body;
+  Batch b = {.m = m, .w = w, .has = has};
+  for (int i = 0; i < N_SIZES; i++)
+    b.rows[i] = mk_global(m, w->f->name, "rows", NULL, NULL, w->f->span);
+  for (int i = 0; i < N_SIZES; i++) fill_rows(&b, i);
+  Block *body = w->f->fn->body;
+  for (int i = N_SIZES - 1; i > 0; i--) body = first_chunk(&b, i, body);
+  w->f->fn->body = body;
 }

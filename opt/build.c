@@ -88,6 +88,16 @@ Atom mk_proj(Maker *k, Atom tuple, int i) {
   return mk_bind(k, e, type_resolve(atom_type_of(&tuple))->tuple.at[i]);
 }
 
+Atom mk_ctor(Maker *k, Ctor *c, Type *data, int n, const Atom *args) {
+  Atom callee = {.kind = ATOM_Ctor, .span = k->span, .ctor = c};
+  Expr *e = call(k, callee, data, n, args);
+  if (c->def->n_vars) {
+    e->Call.inst = NEW(TypeArgs);
+    *e->Call.inst = (TypeArgs){.n_types = data->data.n, .type = data->data.arg};
+  }
+  return mk_bind(k, e, data);
+}
+
 Atom mk_call(Maker *k, Global *g, const TypeArgs *in, Type *ret, int n, const Atom *args) {
   Expr *e = call(k, atom_global(g, k->span), ret, n, args);
   if (in) {

@@ -21,6 +21,7 @@ Atom mk_op_ints(Maker *k, const char *op, Type *t, Atom x, const char *attr, int
 Atom mk_op_like(Maker *k, const Expr *like, Type *t, int n, const Atom *args);
 Atom mk_tuple(Maker *k, int n, const Atom *items);
 Atom mk_proj(Maker *k, Atom tuple, int i);
+Atom mk_ctor(Maker *k, Ctor *c, Type *data, int n, const Atom *args);
 /* A call of a global whose quantifiers are instantiated by in (may be NULL). */
 Atom mk_call(Maker *k, Global *g, const TypeArgs *in, Type *ret, int n, const Atom *args);
 Atom mk_int(Maker *k, int32_t v);
