@@ -31,6 +31,7 @@ struct rvm_instance {
     void *state;
     uint64_t stack_limit, kernel_fuel;
     uint32_t max_depth;
+    const void *waits;                       /* a result that is not complete yet, or NULL */
   } native;
 };
 
@@ -65,6 +66,18 @@ rvm_status vm_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *o
 /* KERNEL and RUNTIME: w is the pool record, r the registers.  RVM_NO_FUEL: not
  * enough for it; nothing has happened.  Takes its cost from *fuel. */
 rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel);
+/* The same in two steps, for an engine that runs the kernel itself: what k->fn wants, or why not;
+ * then what its status becomes. */
+typedef struct {
+  const KernelInfo *k;
+  void *buf[K_MAX_BUFS];
+  int64_t sym[K_MAX_SYMS];
+  KAlloc scratch;
+} KernelCall;
+rvm_status vm_kernel_begin(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel,
+                           KernelCall *c);
+rvm_status vm_kernel_end(rvm_instance *vm, const uint32_t *w, uint64_t *r, const KernelCall *c,
+                         KStatus s, const KError *e);
 /* What a kernel's failure becomes; message: offset in the kernel's text, of K_CHECK. */
 rvm_status vm_kernel_failed(rvm_instance *vm, uint32_t kernel, KStatus s, uint32_t message);
 rvm_status vm_runtime(rvm_instance *vm, uint32_t scalars, const uint32_t *w, uint64_t *r,

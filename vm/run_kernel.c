@@ -133,33 +133,45 @@ static bool pay(int64_t *fuel, uint64_t cost) {
   return true;
 }
 
-rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel) {
-  const KernelInfo *k = &vm->p->kernel[w[0]];
+rvm_status vm_kernel_begin(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel,
+                           KernelCall *c) {
+  const KernelInfo *k = c->k = &vm->p->kernel[w[0]];
   const uint32_t n = w[1], *reg = w + 2, n_syms = reg[n], *symreg = reg + n + 1;
-  int64_t sym[K_MAX_SYMS];
   const int64_t *count = NULL;
   uint64_t cost = k->cost;
   rvm_status st = RVM_OK;
-  KError e = {0};
-  for (uint32_t i = 0; i < n_syms; i++) sym[i] = (int64_t)r[symreg[i]];
+  for (uint32_t i = 0; i < n_syms; i++) c->sym[i] = (int64_t)r[symreg[i]];
   if (n_syms || k->needs_launch) {
     Memo m = memo_of(vm, k);
-    if (m.word[0] != 1 || memcmp(m.sym, sym, n_syms * sizeof *sym) != 0)
-      st = memo_fill(vm, k, m, sym);
+    if (m.word[0] != 1 || memcmp(m.sym, c->sym, n_syms * sizeof *c->sym) != 0)
+      st = memo_fill(vm, k, m, c->sym);
     if (st != RVM_OK) return st;
     count = m.count;
     cost = m.word[1];
   }
   if (!pay(fuel, cost)) return RVM_NO_FUEL;
-  void *buf[K_MAX_BUFS];
-  st = bind(vm, k, reg, r, count, buf);
+  st = bind(vm, k, reg, r, count, c->buf);
   if (st != RVM_OK) return st;
+  c->scratch = scratch(vm);
   vm->kernels++;
-  KStatus s = k->fn(k->ctx, buf, sym, scratch(vm), &e);
-  heap_scratch_idle(&vm->heap);
-  if (s != K_OK) return kernel_fault(vm, s, &e);
-  settle_scalars(k, reg, r);
   return RVM_OK;
+}
+
+rvm_status vm_kernel_end(rvm_instance *vm, const uint32_t *w, uint64_t *r, const KernelCall *c,
+                         KStatus s, const KError *e) {
+  heap_scratch_idle(&vm->heap);
+  if (s != K_OK) return kernel_fault(vm, s, e);
+  settle_scalars(c->k, w + 2, r);
+  return RVM_OK;
+}
+
+rvm_status vm_kernel(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel) {
+  KernelCall c;
+  KError e = {0};
+  rvm_status st = vm_kernel_begin(vm, w, r, fuel, &c);
+  if (st != RVM_OK) return st;
+  KStatus s = c.k->fn(c.k->ctx, c.buf, c.sym, c.scratch, &e);
+  return vm_kernel_end(vm, w, r, &c, s, &e);
 }
 
 /* ---- RUNTIME ----------------------------------------------------------------------- */

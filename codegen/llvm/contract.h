@@ -112,6 +112,10 @@ void tile_sums(const Con *c, const Tall *tall, Val a, Val b, Val deep, Val strid
 int tile_vectors(const Con *c, int64_t columns);
 unsigned tile_lanes(const Con *c, int64_t columns, int vector);
 LLVMTypeRef tile_type(const Emit *e);
+/* An internal function of the module that is made once; *fresh: it has no body. */
+Val shared_function(const Con *c, const char *name, LLVMTypeRef type, bool *fresh);
+/* A copy of c that emits into fn, with *in, whose builder the caller disposes of. */
+Con open_shared(const Con *c, Emit *in, Val fn);
 /* A square of vectors turned over: (from, from_stride, to, to_stride, rows of to that are
  * written, lanes of each); from has as many rows as a vector lanes. */
 Val turn_function(const Con *c);
@@ -249,6 +253,7 @@ typedef struct {
   Val each, last;                            /* rows of a tile, but the last two have fewer;
                                                 those of the last; unless exact */
   Val idle;                                  /* the sums are zeros, or NULL: never known */
+  Val ahead;                                 /* what waits, or NULL: never looked at */
   bool exact;                                /* tiles have nearly equal heights */
   bool straight;                             /* tiles go through `whole` if their panel is, and
                                                 through `rest` if the columns are known */
@@ -290,6 +295,16 @@ void nest_pack_panel(const Nest *t, Val panel, Val base);
 void pack_all(const Nest *t, int side, Val to); /* all batches of a side      */
 
 /* ---- arithmetic of values ---------------------------------------------------------------------- */
+/* ---- contract_ahead.c ---------------------------------------------------------------------- */
+/* Can a nest's launches work on what waits (ahead.h)?  Of one row by columns kept as panels. */
+bool works_ahead(const Nest *t);
+/* The Ahead of the launch, whose tiles are set, or NULL. */
+Val find_ahead(const Con *c);
+/* Is there something, and the panel one of so many columns? */
+Val ahead_waits(const Con *c, Val ahead, Val columns);
+/* As a tile of one row that starts at zero: (row, columns, sum, depth, stride), and meanwhile. */
+void call_beside(const Con *c, Val ahead, Val row, Val columns, Val sum, Val depth, Val stride);
+
 static inline Val con_at(const Con *c, Val base, Val i) {
   return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
 }

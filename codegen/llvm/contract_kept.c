@@ -5,6 +5,7 @@
  * and found there next time.  Whether a buffer is a constant is known when the
  * kernel is launched, so there is code for both.                             */
 #include "codegen/llvm/contract.h"
+#include "codegen/native/launch.h"
 
 bool constant_buffer(const Con *c, int side, uint32_t *buf) {
   KE x = c->factor[side];
@@ -77,10 +78,36 @@ static void fill_side(const void *ctx, Val to) {
   pack_all(s->t, s->side, to);
 }
 
+static bool is_variable(const Con *c, KE x, const Set *s) {
+  const KNode *n = &c->e->k->node[x];
+  return s->n == 1 && n->kind == KN_Var && n->a == s->axis[0].var;
+}
+
+/* Are the columns those of a whole matrix, or (turned) its rows? */
+static bool whole_matrix(const Nest *t, bool *turned) {
+  const Con *c = t->c;
+  const Kernel *k = c->e->k;
+  const KNode *x = &k->node[c->factor[COLS]];
+  int64_t n, depth, dim[2];
+  if (c->batch.n || x->kind != KN_Load || x->rank != 2 || (DType)x->dtype != c->t) return false;
+  if (!val_known(t->n, &n) || !val_known(t->k, &depth)) return false;
+  for (int i = 0; i < 2; i++)
+    if ((k->n_syms && !c->e->fixed) || !kernel_size(k, k->buf[x->a].dim[i], c->e->fixed, &dim[i]))
+      return false;
+  KE first = k->pool[x->b], second = k->pool[x->b + 1];
+  *turned = is_variable(c, first, &c->pack[COLS]);
+  const Set *outer = *turned ? &c->pack[COLS] : &c->depth[COLS];
+  const Set *inner = *turned ? &c->depth[COLS] : &c->pack[COLS];
+  return is_variable(c, first, outer) && is_variable(c, second, inner) &&
+         dim[0] == (*turned ? n : depth) && dim[1] == (*turned ? depth : n);
+}
+
 int64_t side_key(const Nest *t, int side) {
   const Con *c = t->c;
-  int64_t layout = (int64_t)c->lanes * 2 + (side == ROWS && t->exact); /* differs by version */
-  return ((int64_t)c->at * 2 + side) * 256 + layout;
+  bool turned;
+  if (side == COLS && whole_matrix(t, &turned))
+    return packed_matrix_key(turned, c->t, c->lanes * 2);
+  return packed_key(c->at, side, c->lanes * 2, side == ROWS && t->exact); /* versions differ */
 }
 
 Val packed_side(const Nest *t, int side, uint32_t buf) {

@@ -300,6 +300,20 @@ static Val where_tile(const Nest *t, const Visit *v, Val row, Val rows, Val heig
   return LLVMBuildSelect(e->b, full, at, con_at(c, t->rows, deep), "");
 }
 
+/* The tile of a row while something waits, and on at next; the builder is where nothing does. */
+static void visit_beside(const Nest *t, const Visit *v, Val a, Val row, Val sum, Block next) {
+  const Con *c = t->c;
+  Emit *e = c->e;
+  Block beside = new_block(e, "beside"), alone = new_block(e, "");
+  LLVMBuildCondBr(e->b, ahead_waits(c, t->ahead, v->cols), beside, alone);
+  LLVMPositionBuilderAtEnd(e->b, beside);
+  call_beside(c, t->ahead, a, v->b, sum, unless_idle(t, t->k), v->stride);
+  Val more[6] = {sum, row, i64_of(e, 1), v->col, v->cols, t->room};
+  return_failure(e, sub_call(c, &t->out, more, 6));
+  LLVMBuildBr(e->b, next);
+  LLVMPositionBuilderAtEnd(e->b, alone);
+}
+
 static void visit_tiles(const Nest *t, const Visit *v) {
   const Con *c = t->c;
   Emit *e = c->e;
@@ -315,6 +329,7 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   Val a = where_tile(t, v, row, rows, height), step, ahead = share_ahead(t, v, i.i, kk, &step);
   Val deep = unless_idle(t, kk), arg[TILE_ARGS] = {a, b, sum, deep, v->stride, first, ahead, step};
   Block next = new_block(e, "");
+  if (t->ahead) visit_beside(t, v, a, row, sum, next);
   if (!t->straight || !visit_straight(t, v, a, row, height, next)) {
     LLVMBuildCall2(e->b, tile_type(e), nest_tile(t, height, v->cols), arg, TILE_ARGS, "");
     Block out = new_block(e, "out");
@@ -417,6 +432,7 @@ static void tiled(Nest *t) {
     if (constant_buffer(c, side, &buf) && !(side == ROWS && t->pitch))
       t->packed[side] = packed_side(t, side, buf);
   t->idle = ask_idle(t);
+  if (works_ahead(t)) t->ahead = find_ahead(c);
   take_scratch(t);
   t->part = emit_part(e, c->at, t->panels);
   open_batch(c, l);

@@ -267,8 +267,7 @@ LLVMTypeRef tile_type(const Emit *e) {
   return LLVMFunctionType(LLVMVoidTypeInContext(e->c), arg, TILE_ARGS, false);
 }
 
-/* An internal function of the module that is made once; *new says it has no body. */
-static Val shared_function(const Con *c, const char *name, LLVMTypeRef type, bool *fresh) {
+Val shared_function(const Con *c, const char *name, LLVMTypeRef type, bool *fresh) {
   Emit *e = c->e;
   Val fn = LLVMGetNamedFunction(e->m, name);
   *fresh = !fn;
@@ -286,8 +285,7 @@ static Val shared_function(const Con *c, const char *name, LLVMTypeRef type, boo
   return fn;
 }
 
-/* A copy of c that emits into fn. */
-static Con open_shared(const Con *c, Emit *in, Val fn) {
+Con open_shared(const Con *c, Emit *in, Val fn) {
   Con own = *c;
   *in = *c->e;
   in->fn = fn;

@@ -6,6 +6,7 @@
 #include "codegen/llvm/func.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include "codegen/native/ahead.h"
 #include "vm/instance.h"
 
 /* ---- types ---------------------------------------------------------------------- */
@@ -415,6 +416,8 @@ bool emit_functions(LLVMModuleRef m, const Image *im, const bool *direct, const 
             .direct = direct,
             .memo = memo,
             .needs_launch = needs_launch};
+  PlainProduct p;
+  for (uint32_t i = 0; i < im->n_kernels; i++) f.ahead |= plain_product(im->kernel[i], &p);
   f.type = calloc(im->n_funcs + 1, sizeof *f.type);
   f.fn = calloc(im->n_funcs + 1, sizeof *f.fn);
   f.shell = calloc(im->n_funcs + 1, sizeof *f.shell);

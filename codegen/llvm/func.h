@@ -32,6 +32,7 @@ typedef struct {
   const bool *direct;                        /* kernels of the same module, to call without ado */
   const uint32_t *memo;                      /* per kernel, as KernelInfo.memo */
   const bool *needs_launch;
+  bool ahead;                                /* a kernel's result may not be complete: ahead.h */
 } Func;
 
 /* prelude.c: a module with the inline functions.  NULL: *why. */
@@ -93,5 +94,6 @@ void emit_record(Func *f, uint32_t reg, Reg type, uint32_t kind, uint32_t desc,
                  const uint32_t *list);      /* list: n, registers            */
 void emit_kernel_ins(Func *f, Ins i);
 void emit_runtime_ins(Func *f, Ins i);
+void emit_complete(Func *f);                 /* the result that is not, before it is read */
 uint32_t scratch_slots(const Image *m, Ins i); /* how many an instruction needs */
 #endif

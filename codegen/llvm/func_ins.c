@@ -186,6 +186,7 @@ static void ins_dim(Func *f, Ins i) {
 
 static void ins_elem(Func *f, Ins i) {
   DType t = (DType)f->m->type[f->r[i.b].ty].dtype;
+  emit_complete(f);
   Val x = get(f, i.b), n = load_field(f, int_type(&f->e, 64), x, offsetof(Tensor, count));
   Val which = i64_of(&f->e, i.c), arg[2] = {which, n};
   check(f, LLVMBuildICmp(f->e.b, LLVMIntSGT, n, which, ""), "rvm.elem", arg, 2);

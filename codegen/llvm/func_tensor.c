@@ -7,6 +7,7 @@
  * tensors are owned by their register alone the verifier has proved.          */
 #include "codegen/llvm/func.h"
 #include <stdio.h>
+#include "codegen/native/ahead.h"
 #include "vm/instance.h"
 #include "vm/runtime.h"
 
@@ -214,8 +215,68 @@ void emit_view(Func *f, Ins i) {
 static bool is_scalar_buf(const KBuf *b) { return b->rank == 0; }
 static Reg buf_reg(const KBuf *b) { return (Reg){scalar_ty((DType)b->dtype), 0}; }
 
+static bool among(uint32_t n, const uint32_t *list, uint32_t reg) {
+  for (uint32_t k = 0; k < n; k++)
+    if (list[k] == reg) return true;
+  return false;
+}
+
+/* Is the result of this kernel, which nobody else has, put in a cell before anything is done with
+ * it?  Then somebody wants it later. */
+static bool is_wanted_later(const Func *f, const uint32_t *w) {
+  PlainProduct p;
+  if (!plain_product(f->m->kernel[w[0]], &p)) return false;
+  uint32_t reg = w[2 + p.y];
+  for (uint32_t pc = f->pc + 1; pc < f->f->n_code; pc++) {
+    Ins i = f->m->code[f->f->code + pc];
+    const uint32_t *v = f->m->pool + ins_w(i);
+    switch (i.op) {
+    case OP_DATA:
+      if (among(v[2], v + 3, reg)) return true;
+      break;
+    case OP_RENEW:
+      if (among(v[3], v + 4, reg)) return true;
+      break;
+    case OP_KERNEL:
+    case OP_RUNTIME:
+      if (among(v[1], v + 2, reg)) return false;
+      break;
+    case OP_VIEW:
+    case OP_REUSE:
+      if (v[1] == reg) return false;
+      break;
+    case OP_MOVE:
+    case OP_DUP:
+    case OP_DROP:
+    case OP_DIM:
+    case OP_ELEM:
+    case OP_FIELD:
+    case OP_REFGET:
+    case OP_SETTLE:
+    case OP_SHELL:
+      if (i.a == reg || i.b == reg) return false;
+      break;
+    case OP_JUMP:
+    case OP_UNLESS:
+    case OP_SWITCH:
+    case OP_CALL:
+    case OP_TAILCALL:
+    case OP_CALLC:
+    case OP_TAILCALLC:
+    case OP_RET:
+    case OP_FAIL:
+    case OP_CLOSURE:
+    case OP_REF:
+    case OP_REFSET: return false;
+    default: break; /* scalars */
+    }
+  }
+  return false;
+}
+
 /* The operands in slots, in order; a record for them. */
 static void kernel_by_runtime(Func *f, const uint32_t *w) {
+  bool later = f->ahead && is_wanted_later(f, w);
   const Kernel *k = f->m->kernel[w[0]];
   const uint32_t n = w[1], *reg = w + 2, *sym = reg + n + 1;
   uint32_t words[3 + K_MAX_BUFS + K_MAX_SYMS] = {w[0], n}, at = 2;
@@ -229,7 +290,10 @@ static void kernel_by_runtime(Func *f, const uint32_t *w) {
     words[at++] = n + s;
   }
   Val arg[2] = {const_words(f, words, at), f->scratch};
-  LLVMBuildStore(f->e.b, runtime_call(f, "rvm.kernel", i64_type(f), arg, 2, false), f->fuel);
+  LLVMBuildStore(
+      f->e.b,
+      runtime_call(f, later ? "rvm.kernel_later" : "rvm.kernel", i64_type(f), arg, 2, false),
+      f->fuel);
   for (uint32_t b = 0; b < n; b++)
     if (is_scalar_buf(&k->buf[b]) && k->buf[b].role != K_IN) {
       Val v = LLVMBuildLoad2(f->e.b, i64_type(f), slot_at(f, b), "");
@@ -274,6 +338,20 @@ static void right_counts(Func *f, const uint32_t *w, Val memo, Block otherwise) 
     differ = LLVMBuildOr(f->e.b, differ, LLVMBuildXor(f->e.b, has, want, ""), "");
   }
   and_also(f, otherwise, LLVMBuildICmp(f->e.b, LLVMIntEQ, differ, i64_of(&f->e, 0), ""));
+}
+
+static Val waiting(Func *f) {
+  return load_field(f, ptr_type(&f->e), f->vm, offsetof(rvm_instance, native.waits));
+}
+
+void emit_complete(Func *f) {
+  if (!f->ahead) return;
+  Block some = new_block(&f->e, "waits"), next = new_block(&f->e, "");
+  LLVMBuildCondBr(f->e.b, LLVMBuildIsNull(f->e.b, waiting(f), ""), next, some);
+  LLVMPositionBuilderAtEnd(f->e.b, some);
+  runtime_call(f, "rvm.complete", LLVMVoidTypeInContext(f->e.c), NULL, 0, false);
+  LLVMBuildBr(f->e.b, next);
+  LLVMPositionBuilderAtEnd(f->e.b, next);
 }
 
 static void add_field(Func *f, size_t offset, Val more) {
@@ -335,6 +413,7 @@ void emit_kernel_ins(Func *f, Ins i) {
     and_also(f, other, LLVMBuildICmp(b, LLVMIntULE, cost, i64_of(&f->e, DIRECT_COST), ""));
   }
   right_counts(f, w, memo, other);
+  if (f->ahead) and_also(f, other, LLVMBuildIsNull(b, waiting(f), ""));
   Val fuel = LLVMBuildLoad2(b, i64_type(f), f->fuel, "");
   and_also(f, other, LLVMBuildICmp(b, LLVMIntSGE, fuel, cost, ""));
   LLVMBuildStore(b, LLVMBuildSub(b, fuel, cost, ""), f->fuel);

@@ -22,6 +22,7 @@ struct NativeCode {
   EngineEntry *entry;
   Team *team;
   Room *room;
+  PackedForms forms;
   Special *special;
   bool whole;
 };
@@ -83,6 +84,7 @@ static bool plug_kernels(NativeCode *c, rvm_program *p) {
     Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx, c->room);
     if (!f) return false;
     llvm_kernel_constants(f, p->im.data, p->im.n_data);
+    f->shared = &c->forms;
     f->next = c->all, f->number = i;
     c->all = f;
     program_set_kernel(p, i, native_run, f); /* what the VM lets write is apart */

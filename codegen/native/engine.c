@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "codegen/native/fiber.h"
+#include "codegen/native/launch.h"
 
 enum { FIRST = 1 << 12, KEEP = 1 << 20, ROOM = 1 << 18, LEAST_SPACE = 1 << 26 };
 
@@ -16,12 +17,81 @@ typedef struct {
   Fiber fiber;
   size_t charged; /* bytes of the stack            */
   rvm_status st;
+  Ahead ahead;
+  uint64_t result; /* the tensor of what waits      */
 } Run;
 
 static Run *run_of(rvm_instance *vm) { return vm->native.state; }
 
+/* ---- what waits (ahead.h) ------------------------------------------------------------ */
+/* Nobody works on it any more. */
+static void forget_ahead(rvm_instance *vm) {
+  if (!vm->native.waits) return;
+  vm->native.waits = NULL;
+  run_of(vm)->ahead.left = 0;
+  ref_drop(&vm->heap, run_of(vm)->result);
+}
+
+static void finish_ahead(rvm_instance *vm) {
+  if (!vm->native.waits) return;
+  ahead_finish(&run_of(vm)->ahead);
+  forget_ahead(vm);
+}
+
+static bool room_ahead(rvm_instance *vm, const PlainProduct *p) {
+  Ahead *a = &run_of(vm)->ahead;
+  size_t want = ahead_bytes(p);
+  if (want <= a->room_bytes) return true;
+  bool ok = heap_charge(&vm->heap, (int64_t)(want - a->room_bytes));
+  if (ok && !ahead_reserve(a, want)) {
+    heap_charge(&vm->heap, -(int64_t)want);
+    ok = false;
+  }
+  vm->heap.met_limit = false;
+  return ok;
+}
+
+/* Instead of a launch; r: its registers. */
+static bool wait_ahead(rvm_instance *vm, const uint32_t *w, const uint64_t *r,
+                       const KernelCall *c) {
+  Native *f = c->k->ctx;
+  if (!f->plain || !room_ahead(vm, &f->product)) return false;
+  if (!native_wait(f, c->buf, &run_of(vm)->ahead)) return false;
+  run_of(vm)->result = r[w[2 + f->product.y]];
+  ref_dup(run_of(vm)->result);
+  vm->native.waits = c->buf[f->product.y];
+  return true;
+}
+
+static bool reads_ahead(const rvm_instance *vm, const KernelCall *c) {
+  for (uint32_t b = 0; b < c->k->k->n_params; b++)
+    if (c->buf[b] == vm->native.waits) return true;
+  return false;
+}
+
+/* A kernel's launch; later: its result is not wanted at once. */
+static rvm_status launch(rvm_instance *vm, const uint32_t *w, uint64_t *r, int64_t *fuel,
+                         bool later) {
+  KernelCall c;
+  KError e = {0};
+  rvm_status st = vm_kernel_begin(vm, w, r, fuel, &c);
+  if (st != RVM_OK) return st;
+  KStatus s = K_OK;
+  bool ours = c.k->fn == native_run;
+  if (vm->native.waits && (later || reads_ahead(vm, &c))) finish_ahead(vm);
+  if (!(later && ours && wait_ahead(vm, w, r, &c)))
+    s = ours ? native_run_beside(c.k->ctx, c.buf, c.sym, c.scratch, &run_of(vm)->ahead, &e)
+             : c.k->fn(c.k->ctx, c.buf, c.sym, c.scratch, &e);
+  if (vm->native.waits && run_of(vm)->ahead.left == 0) forget_ahead(vm);
+  return vm_kernel_end(vm, w, r, &c, s, &e);
+}
+
 /* ---- on the fiber ------------------------------------------------------------------ */
 static void leave(rvm_instance *vm, rvm_status st, int64_t fuel) {
+  if (st == RVM_OK || st == RVM_NO_FUEL || st == RVM_INTERRUPTED)
+    finish_ahead(vm);
+  else
+    forget_ahead(vm);
   vm->fuel = fuel;
   run_of(vm)->st = st;
   fiber_leave(&run_of(vm)->fiber);
@@ -120,6 +190,7 @@ static uint64_t help_alloc(rvm_instance *vm, uint64_t where, int64_t fuel, const
 static uint64_t help_view(rvm_instance *vm, uint64_t where, int64_t fuel, const uint32_t *w,
                           uint64_t *slots) {
   uint64_t out = 0;
+  finish_ahead(vm);
   if (vm_view(vm, w, slots, &out) != RVM_OK) fail(vm, where, fuel);
   return out;
 }
@@ -128,11 +199,11 @@ static void help_release(rvm_instance *vm, Cell *c) { heap_release(&vm->heap, c)
 static void help_free_shell(rvm_instance *vm, Record *r) { heap_free_shell(&vm->heap, r); }
 
 /* ---- kernels ------------------------------------------------------------------------ */
-static int64_t help_kernel(rvm_instance *vm, uint64_t where, int64_t fuel, const uint32_t *w,
-                           uint64_t *slots) {
+static int64_t run_kernel(rvm_instance *vm, uint64_t where, int64_t fuel, const uint32_t *w,
+                          uint64_t *slots, bool later) {
   for (;;) {
     int64_t left = fuel;
-    rvm_status st = vm_kernel(vm, w, slots, &left);
+    rvm_status st = launch(vm, w, slots, &left, later);
     vm->native.kernel_fuel += (uint64_t)(fuel - left);
     if (st == RVM_OK) return left;
     if (st != RVM_NO_FUEL) fail(vm, where, left);
@@ -140,8 +211,19 @@ static int64_t help_kernel(rvm_instance *vm, uint64_t where, int64_t fuel, const
   }
 }
 
+static int64_t help_kernel(rvm_instance *vm, uint64_t where, int64_t fuel, const uint32_t *w,
+                           uint64_t *slots) {
+  return run_kernel(vm, where, fuel, w, slots, false);
+}
+static int64_t help_kernel_later(rvm_instance *vm, uint64_t where, int64_t fuel, const uint32_t *w,
+                                 uint64_t *slots) {
+  return run_kernel(vm, where, fuel, w, slots, true);
+}
+static void help_complete(rvm_instance *vm) { finish_ahead(vm); }
+
 static int64_t help_runtime(rvm_instance *vm, uint64_t where, int64_t fuel, const uint32_t *w,
                             uint64_t *slots, uint64_t scalars) {
+  finish_ahead(vm);
   for (;;) {
     int64_t left = fuel;
     rvm_status st = vm_runtime(vm, (uint32_t)scalars, w, slots, &left);
@@ -155,9 +237,9 @@ static int64_t help_runtime(rvm_instance *vm, uint64_t where, int64_t fuel, cons
 #define H(name)                                                                                    \
   { "rvm." #name, (void *)(uintptr_t)(help_##name) }
 const Helper engine_helper[] = {
-    H(park),    H(grow),       H(no_memory),     H(too_deep), H(text),  H(two),
-    H(elem),    H(scalar),     H(kernel_failed), H(record),   H(alloc), H(view),
-    H(release), H(free_shell), H(kernel),        H(runtime),
+    H(park),    H(grow),       H(no_memory),     H(too_deep),     H(text),     H(two),
+    H(elem),    H(scalar),     H(kernel_failed), H(record),       H(alloc),    H(view),
+    H(release), H(free_shell), H(kernel),        H(kernel_later), H(complete), H(runtime),
 };
 #undef H
 const int engine_helpers = (int)(sizeof engine_helper / sizeof *engine_helper);
@@ -228,7 +310,8 @@ static rvm_status run(rvm_instance *vm) {
 static void end(rvm_instance *vm) {
   Run *r = run_of(vm);
   if (!r) return;
-  heap_charge(&vm->heap, -(int64_t)r->charged);
+  heap_charge(&vm->heap, -(int64_t)(r->charged + r->ahead.room_bytes));
+  ahead_free(&r->ahead);
   fiber_free(&r->fiber);
   free(r);
   vm->native.state = NULL;

@@ -36,6 +36,7 @@ const Helper kernel_helper[] = {
     H("backward", jit_backward),
     H("zero_row", jit_zero_row),
     H("is_constant", jit_is_constant),
+    H("ahead_next", ahead_next),
     M(fmod),
     M(pow),
     M(atan2),

@@ -27,6 +27,7 @@ Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Ro
   f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx, f->room = room;
   f->splits = native_splits(k, &at);
   f->cost = k->n_syms ? 0 : kernel_cost(k, NULL);
+  f->plain = plain_product(k, &f->product);
   return f;
 }
 
@@ -53,20 +54,21 @@ bool native_fixable(const Kernel *k) {
 /* ---- packed constants --------------------------------------------------------------- */
 /* A kernel that layers share has many, and each lies behind megabytes of weights: a walk through
  * them all would wait for memory at every one. */
-static _Atomic(Packed *) *list_of(Native *f, const void *src) {
+static _Atomic(Packed *) *list_of(Native *f, const void *src, int64_t key) {
   uint64_t h = (uint64_t)(uintptr_t)src * UINT64_C(0x9e3779b97f4a7c15);
-  return &f->packed[h >> 32 & (PACKED_LISTS - 1)];
+  PackedForms *forms = key >> 8 & PACKED_MATRIX && f->shared ? f->shared : &f->own;
+  return &forms->list[h >> 32 & (PACKED_LISTS - 1)];
 }
 
-static Packed *find_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
-  _Atomic(Packed *) *list = list_of(s->native, src);
+static Packed *find_packed(Native *f, const void *src, int64_t key, int64_t n, int64_t k) {
+  _Atomic(Packed *) *list = list_of(f, src, key);
   for (Packed *p = atomic_load_explicit(list, memory_order_acquire); p; p = p->next)
     if (p->src == src && p->key == key && p->n == n && p->k == k) return p;
   return NULL;
 }
 
 void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k) {
-  const Packed *p = find_packed(s, src, key, n, k);
+  const Packed *p = find_packed(s->native, src, key, n, k);
   return p ? p->at : NULL;
 }
 
@@ -89,7 +91,7 @@ void *jit_pack(JitState *s, const void *src, int64_t key, int64_t n, int64_t k, 
 int64_t jit_pack_done(JitState *s, void *room) {
   Packed *p = s->packing;
   (void)room;
-  _Atomic(Packed *) *list = list_of(s->native, p->src);
+  _Atomic(Packed *) *list = list_of(s->native, p->src, p->key);
   p->next = atomic_load(list);
   while (!atomic_compare_exchange_weak(list, &p->next, p)) continue;
   return 0;
@@ -111,7 +113,7 @@ int64_t jit_zero_row(JitState *s, const void *row, const void *src, int64_t key,
   const char *x = row;
   size_t bytes = (size_t)k * (size_t)dtype_bytes((DType)t);
   if (x[0] != 0 || memcmp(x, x + 1, bytes - 1) != 0) return 0;
-  Packed *p = find_packed(s, src, key, n, k);
+  Packed *p = find_packed(s->native, src, key, n, k);
   if (!p) return 0;
   int is = atomic_load_explicit(&p->finite, memory_order_relaxed);
   if (!is) atomic_store(&p->finite, is = 1 + all_finite(p, (DType)t));
@@ -205,6 +207,7 @@ typedef struct {
   const int64_t *sym;
   KAlloc own; /* of the caller's thread */
   int64_t parts;
+  Ahead *ahead;     /* of a launch in one part */
   bool backward;    /* the same for all parts */
   uint64_t *result; /* one per part           */
 } Split;
@@ -216,7 +219,8 @@ static void run_part(void *ctx, int part) {
                     .asked = s->parts > 1,
                     .backward = s->backward,
                     .part = part,
-                    .parts = s->parts};
+                    .parts = s->parts,
+                    .ahead = s->parts > 1 ? NULL : s->ahead};
   s->result[part] = s->code(s->buf, s->sym, &state);
   if (state.at) state.a.fn(state.a.user, state.at, state.n, 0);
 }
@@ -248,8 +252,9 @@ static __attribute__((noinline)) uint64_t run_parts(Split s) {
   return 0;
 }
 
-static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc a) {
-  Split s = {.f = f, .buf = buf, .sym = sym, .own = a, .parts = team_threads(f->team)};
+static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead) {
+  Split s = {.f = f, .buf = buf, .sym = sym, .own = a, .ahead = ahead};
+  s.parts = team_threads(f->team);
   s.code = f->special ? special_code(f, sym) : f->code;
   return wants_threads(f, sym) ? run_parts(s) : run_alone(s);
 }
@@ -261,13 +266,13 @@ run_with_locals(Native *f, void *const *buf, const int64_t *sym, KAlloc a, uint6
   size_t size = 0;
   for (uint32_t i = 0; i < f->k->n_params; i++) all[i] = buf[i];
   KStatus s = with_locals(f->k, all, sym, a, &block, &size);
-  if (s == K_OK) *result = run_code(f, all, sym, a);
+  if (s == K_OK) *result = run_code(f, all, sym, a, NULL);
   if (block) a.fn(a.user, block, size, 0);
   return s;
 }
 
-KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
-  Native *f = ctx;
+KStatus native_run_beside(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead,
+                          KError *err) {
   const Kernel *k = f->k;
   const char *why = NULL;
   KStatus s = K_OK;
@@ -275,13 +280,26 @@ KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KE
   if (k->n_bufs > k->n_params)
     s = run_with_locals(f, buf, sym, a, &r);
   else
-    r = run_code(f, buf, sym, a);
+    r = run_code(f, buf, sym, a, ahead);
   if (s == K_OK) s = (KStatus)(r & 255);
   if (s == K_CHECK) why = k->text + (r >> 8);
   if (s == K_DIV_ZERO) why = "integer division by zero";
   if (s == K_BAD_SHIFT) why = "shift amount out of range";
   if (s != K_OK && err) *err = (KError){s, why};
   return s;
+}
+
+KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
+  return native_run_beside(ctx, buf, sym, a, NULL, err);
+}
+
+bool native_wait(Native *f, void *const *buf, Ahead *ahead) {
+  const PlainProduct *p = &f->product;
+  if (!ahead->tile || team_threads(f->team) > 1) return false;
+  const void *w = buf[p->w];
+  const Packed *at = find_packed(f, w, packed_matrix_key(true, DT_f32, AHEAD_WIDTH), p->n, p->k);
+  if (at) ahead_begin(ahead, p, buf, at->at);
+  return at != NULL;
 }
 
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {

@@ -2,6 +2,7 @@
 #ifndef RVM_CODEGEN_NATIVE_LAUNCH_H
 #define RVM_CODEGEN_NATIVE_LAUNCH_H
 #include <stdatomic.h>
+#include "codegen/native/ahead.h"
 #include "codegen/native/room.h"
 #include "codegen/native/team.h"
 #include "vm/program.h"
@@ -16,6 +17,7 @@ typedef struct {
   Native *native;  struct Packed *packing;   /* being filled                  */
   bool asked, backward;                      /* see jit_backward              */
   int64_t part, parts;                       /* of the statement that is split: below */
+  Ahead *ahead;                              /* the run's, if this launch may work on it */
 } JitState;
 void *jit_scratch(JitState *s, int64_t bytes);
 
@@ -56,16 +58,19 @@ typedef struct Version {
 } Version;
 
 enum { PACKED_LISTS = 32 };                  /* by the constant's address, see launch.c */
+typedef struct { _Atomic(struct Packed *) list[PACKED_LISTS]; } PackedForms;
 /* One compiled kernel; the owner chains them by next. */
 struct Native {
   Code code;  const Kernel *k;
   KernelFn slow;  void *slow_ctx;            /* for overlapping buffers; may be NULL */
   Native *next;  uint32_t number;            /* among the program's kernels   */
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
-  Room *room;  _Atomic(struct Packed *) packed[PACKED_LISTS];
+  Room *room;  PackedForms own, *shared;     /* shared: by kernels with the same constants and
+                                                room, or NULL                 */
   atomic_uint turn;                          /* launches that asked jit_backward */
   Team *team;  bool splits;  uint64_t cost;  /* team: or NULL; cost: 0 if there are symbols */
   atomic_bool warm;                          /* has been launched             */
+  bool plain;  PlainProduct product;         /* it is this, and may wait      */
   _Atomic(Version *) versions;
   struct Special *special;  struct Seen *seen; /* who makes versions, or NULL (special.h) */
 };
@@ -83,4 +88,21 @@ void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
 /* The same where written buffers are known to be apart from all others. */
 KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
+/* The same, working on what waits in `ahead` if there is something. */
+KStatus native_run_beside(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead,
+                          KError *err);
+/* Under which a kernel keeps what it packed of side 0 (rows) or 1 (columns) of the contraction that
+ * is statement `at`: width columns of a panel; by_tiles: in tiles of exact heights. */
+static inline int64_t packed_key(uint32_t at, int side, unsigned width, bool by_tiles) {
+  return ((int64_t)at * 2 + side) * 256 + width + by_tiles;
+}
+/* The same for columns that are those (turned: the rows) of a whole matrix of type t: all kernels
+ * pack them alike, so one form does for all. */
+enum { PACKED_MATRIX = 1 << 30 };
+static inline int64_t packed_matrix_key(bool turned, DType t, unsigned width) {
+  return (int64_t)PACKED_MATRIX << 8 | (int64_t)turned << 16 | (int64_t)t << 8 | width;
+}
+/* Instead of this launch of a kernel that is plain: let it wait; there is room.  false: that
+ * cannot be. */
+bool native_wait(Native *f, void *const *buf, Ahead *ahead);
 #endif

@@ -577,7 +577,7 @@ static void depthwise_by_channels(void **state) {
   const Native *n = c.ctx;
   int kept = 0;
   run(&c, k, NULL, true, "depthwise");
-  for (int i = 0; i < PACKED_LISTS; i++) kept += n->packed[i] != NULL;
+  for (int i = 0; i < PACKED_LISTS; i++) kept += n->own.list[i] != NULL;
   assert_int_equal(kept, 1);
   drop(&c, k);
 }
