@@ -609,7 +609,8 @@ class Gen:
             q, more, run = self.named(scope, t, names)
             text, names = text + more, names + [q]
             steps.append(run)
-        body, value = self.written(scope, t, names, 1)
+        # Forms in forms: four orders of functions as data take a minute to compile.
+        body, value = self.written(scope, t, names, int(self.kind.how == 'value'))
         text += 'let %%%s = %s; ' % (f, body)
         results, later = [], []
         for _ in range(self.r.randrange(1, 4)):
