@@ -167,7 +167,7 @@ static void describe(const DataSet *train, const DataSet *val, bool has_val) {
   }
   printf("\n");
   if (train->classes.n == 0) return;
-  printf("%d classes:", train->classes.n);
+  printf("%d class%s:", train->classes.n, train->classes.n == 1 ? "" : "es");
   for (int i = 0; i < train->classes.n && i < 20; i++) printf(" %s", shown(train->classes.at[i]));
   printf(train->classes.n > 20 ? " ...\n" : "\n");
 }

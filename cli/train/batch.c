@@ -148,18 +148,26 @@ const char *batch_make(Machine *m, Entry *e, const Batch *b, rvm_value params, r
   return str_fmt("%%%s: %s", name, why.text);
 }
 
-static bool all_finite(const Tensor *t) {
-  for (int64_t i = 0; i < t->count; i++)
-    if (!isfinite(element_get(t, i))) return false;
-  return true;
+static bool is_odd(const Tensor *t) {
+  for (int64_t i = 0; dtype_is_float(t->dtype) && i < t->count; i++)
+    if (!isfinite(element_get(t, i))) return true;
+  return false;
 }
+static bool is_empty(const Tensor *t) { return t->count == 0; }
 
-const char *batch_odd(const Entry *e, const Batch *b) {
+/* The column with such an example. */
+static const char *column_with(const Entry *e, const Batch *b, bool (*such)(const Tensor *)) {
   for (int i = 0; i < e->n; i++) {
     if (e->role[i] != ROLE_Column) continue;
     const Column *c = &b->data->columns.at[e->column[i]];
-    for (int64_t k = 0; dtype_is_float(c->dtype) && k < b->n; k++)
-      if (!all_finite(&c->item[b->order[k]])) return c->name;
+    for (int64_t k = 0; k < b->n; k++)
+      if (such(&c->item[b->order[k]])) return c->name;
   }
   return NULL;
+}
+
+const char *batch_odd(const Entry *e, const Batch *b) {
+  const char *odd = column_with(e, b, is_odd), *empty = odd ? NULL : column_with(e, b, is_empty);
+  if (odd) return str_fmt("`%s` of its batch has numbers that are not finite", odd);
+  return empty ? str_fmt("`%s` of its batch has an example without elements", empty) : NULL;
 }

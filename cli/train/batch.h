@@ -29,6 +29,7 @@ typedef struct {
  * batch of e. */
 const char *batch_make(Machine *m, Entry *e, const Batch *b, rvm_value params, rvm_value state,
                        rvm_value *in, rvm_error *err);
-/* The name of a column with a nan or an infinity in the batch; NULL: none. */
+/* What may be wrong with the numbers of a batch: "`x` of its batch has numbers that are
+ * not finite", or sequences without elements; NULL: nothing. */
 const char *batch_odd(const Entry *e, const Batch *b);
 #endif

@@ -78,12 +78,12 @@ static bool run_step(Loop *l, Entry *e, const int64_t *order, int64_t n, double 
   rvm_value_release(l->m->vm, out);
   l->at.step++;
   if (isfinite(*loss)) return true;
-  const char *column = batch_odd(e, &b);
+  const char *odd = batch_odd(e, &b);
   return fail(l, EXIT_REJECTED,
               str_fmt("the loss is %s at step %llu (epoch %llu): %s",
                       isnan(*loss) ? "nan" : "infinite", (unsigned long long)l->at.step,
                       (unsigned long long)l->report.epoch,
-                      column ? str_fmt("`%s` of its batch has numbers that are not finite", column)
+                      odd              ? odd
                       : l->at.step > 1 ? "a lower --lr or --clip may help"
                                        : "with the first weights; is a label beyond the classes?"));
 }

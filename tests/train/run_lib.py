@@ -185,6 +185,12 @@ def test_losses():
           -np.where(none < 0, 0, lp[np.arange(6), t]).mean())
     beyond = np.where(np.arange(6) == 3, 5, t).astype(np.int32)
     check('cross_entropy', {'logits': z, 'labels': beyond}, np.nan)
+    check('cross_entropy_smooth', {'logits': z, 'labels': none, 'share': np.float32(.2)},
+          -np.where(none[:, None] < 0, 0, (hot * .8 + .04) * lp).sum(1).mean())
+    for entry, more in ('cross_entropy', {}), ('cross_entropy_smooth', {'share': np.float32(.2)}):
+        check(entry, {'logits': z, 'labels': t * 0 - 1, **more}, 0)
+        check(entry, {'logits': z[:1, :1], 'labels': t[:1] * 0, **more}, 0)
+    check('cross_entropy_smooth', {'logits': z, 'labels': t, 'share': np.float32(0)}, -lp[np.arange(6), t].mean())
     check('cross_entropy_smooth', {'logits': z, 'labels': beyond, 'share': np.float32(.2)}, np.nan)
     check('cross_entropy_soft', {'logits': z, 'targets': soft}, -(soft * lp).sum(1).mean())
     check('cross_entropy_smooth', {'logits': z, 'labels': t, 'share': np.float32(.2)},
@@ -222,7 +228,13 @@ def test_sequences():
     check('masked_mean', {'lengths': n, 'x': x}, np.stack([x[i, :n[i]].mean(0) for i in range(4)]))
     check('masked_max', {'lengths': n, 'x': x}, np.stack([x[i, :n[i]].max(0) for i in range(4)]))
     check('last_step', {'lengths': n, 'x': x}, np.stack([x[i, n[i] - 1] for i in range(4)]))
-    check('masked_mean', {'lengths': np.int32([0]), 'x': x[:1]}, np.zeros((1, 3)))
+    for entry in 'masked_mean', 'masked_max', 'last_step':
+        rest = x[:2, :4] * [[[0]], [[1]]]
+        want = {'masked_mean': rest[1].mean(0), 'masked_max': rest[1].max(0), 'last_step': rest[1, 3]}[entry]
+        check(entry, {'lengths': np.int32([0, 4]), 'x': rest.astype('f')}, np.stack([0 * want, want]))
+        check(entry, {'lengths': np.int32([0]), 'x': x[:1, :0]}, np.zeros((1, 3)))
+    check('max_gradient', {'lengths': np.int32([0, 2]), 'x': x[:2]},
+          np.stack([x[0] * 0, np.where(x[1] == x[1, :2].max(0), 1, 0)]))
     rows = [f4(k, 2) for k in (3, 1, 0, 5, 2)]
     want = np.zeros((5, 5, 2))
     for i, r in enumerate(rows):
@@ -289,6 +301,11 @@ def test_optimisers():
             check(name, {**base, **h, **more}, start - .01 * move, m1, v1, rtol=1e-4, atol=1e-5)
     check('square_norm', {'g': g}, (G * G).sum())
     check('clip_factor', {'square_norm': np.float32(25), 'limit': np.float32(2)}, np.float32(.4))
+    check('clip_factor', {'square_norm': np.float32(0), 'limit': np.float32(2)}, np.float32(1))
+    none = {'w': w[:1], 'g': g[:1] * 0, 'm': m[:1] * 0, 'v': v[:1] * 0, 'step': np.int64(1), 'beta1': np.float32(.9),
+            'beta2': np.float32(.999), 'epsilon': np.float32(1e-8), **h}
+    check('adamw', none, W[:1] * (1 - .001), G[:1] * 0, G[:1] * 0)
+    check('adam', {**none, 'decay': np.float32(0)}, W[:1], G[:1] * 0, G[:1] * 0)
     check('clip_factor', {'square_norm': np.float32(3), 'limit': np.float32(2)}, np.float32(1))
     for step in (1, 4, 10, 11, 50, 56, 78, 100, 200):
         up = min(step / 10, 1)

@@ -504,6 +504,14 @@ def test_recordings():
     check('patterns', r, says='20 examples, 10 to validate')
     r = train('sounds.rly', '--data', 'byname/[bc]*.wav', '--validate', 'byname', *args)
     check('a class that was not trained', r, 1, 'dog')
+    os.mkdir('some')
+    put_wav('some/bird_0.wav', np.zeros(0))
+    put_wav('some/bird_1.wav', np.zeros(9))
+    r = train(program('def @init() -> float32 { 1.0 }\ndef @loss(%w: float32, %x: Tensor[(b, n), float32], '
+                      '%x_length: Tensor[(b), int32]) -> float32 '
+                      '{ %w * mean(sum(%x, axis=[1]) / cast(%x_length, dtype="float32")) }\n'),
+              '--data', 'some', '--epochs', 1)
+    check('a recording of nothing', r, 1, ['1 class: bird', '`x` of its batch has an example without elements'])
     put_wav('byname/dog_99.wav', rng.randn(50), 16000)
     check('another rate', train('sounds.rly', '--data', 'byname', *args), 1, '16000')
     with open('byname/dog_99.wav', 'wb') as f:
