@@ -2,7 +2,11 @@
  *
  * A round of work is announced by a number that grows.  Threads look at it for
  * some microseconds, because kernels follow each other closely, and then sleep.
- * Who announces wakes sleepers; it takes the lock for that only if there are any. */
+ * Who announces wakes sleepers; it takes the lock for that only if there are any.
+ *
+ * A part is done by who takes it first: its worker, or the announcer after its
+ * own part.  So nobody waits for a thread that other processes keep from running,
+ * but only for one that has begun.                                             */
 #define _GNU_SOURCE
 #include "codegen/native/team.h"
 #include <fcntl.h>
@@ -20,6 +24,7 @@ typedef struct {
   Team *team;
   pthread_t thread;
   int part;
+  atomic_uint taken; /* the last round whose part was taken */
 } Worker;
 
 struct Team {
@@ -86,12 +91,19 @@ static unsigned next_round(Team *p, unsigned seen) {
   return now;
 }
 
+/* Is the part of this round still to be done?  Then it is the caller's. */
+static bool take(Worker *w, unsigned round) {
+  unsigned before = round - 1;
+  return atomic_compare_exchange_strong(&w->taken, &before, round);
+}
+
 static void *work(void *arg) {
   Worker *w = arg;
   Team *p = w->team;
   for (unsigned seen = 0;;) {
     seen = next_round(p, seen);
     if (atomic_load(&p->end)) return NULL;
+    if (!take(w, seen)) continue;
     p->fn(p->ctx, w->part);
     atomic_fetch_sub(&p->left, 1);
   }
@@ -117,7 +129,8 @@ Team *team_new(int threads) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   for (int i = 0; i + 1 < threads; i++) {
-    p->worker[i] = (Worker){.team = p, .part = i + 1};
+    p->worker[i].team = p;
+    p->worker[i].part = i + 1;
     if (pthread_create(&p->worker[i].thread, NULL, work, &p->worker[i]) != 0) break;
     p->n++;
   }
@@ -145,6 +158,11 @@ bool team_run(Team *p, void (*fn)(void *ctx, int part), void *ctx) {
   atomic_store(&p->left, (unsigned)p->n);
   announce(p);
   fn(ctx, 0);
+  for (int i = 0; i < p->n; i++) {
+    if (!take(&p->worker[i], atomic_load(&p->round))) continue;
+    fn(ctx, i + 1);
+    atomic_fetch_sub(&p->left, 1);
+  }
   for (int i = 0; atomic_load(&p->left) > 0; i++) pause_briefly(i);
   atomic_flag_clear(&p->busy);
   return true;

@@ -15,7 +15,7 @@
 #include <time.h>
 #include "codegen/native/team.h"
 
-enum { THREADS = 4 };
+enum { THREADS = 4, ROUNDS = 3000 };
 typedef struct {
   long sum[THREADS];
   atomic_int inside;
@@ -34,12 +34,12 @@ static void every_part_runs_once_a_round(void **state) {
   Team *t = team_new(THREADS);
   assert_non_null(t);
   assert_int_equal(team_threads(t), THREADS);
-  for (int round = 0; round < 300; round++) {
+  for (int round = 0; round < ROUNDS; round++) {
     assert_true(team_run(t, count, &c));
     assert_int_equal(atomic_load(&c.inside), 0);
-    if (round % 100 == 99) nanosleep(&(struct timespec){0, 20000000}, NULL); /* they fall asleep */
+    if (round % 500 == 499) nanosleep(&(struct timespec){0, 20000000}, NULL); /* they fall asleep */
   }
-  for (int i = 0; i < THREADS; i++) assert_int_equal(c.sum[i], 300);
+  for (int i = 0; i < THREADS; i++) assert_int_equal(c.sum[i], ROUNDS);
   team_free(t);
 }
 
