@@ -326,11 +326,12 @@ static void bless_inline(Test *t, Text got) {
   free(made.s);
 }
 
-static void check_out(Test *t, const Run *r, Text got) {
+static void check_out(Test *t, const Run *r, Text got, Text err) {
   if (!r->has_out || same(r->out, got)) return;
   if (t->bless && t->n_runs == 1) { bless_inline(t, got); return; }
   fail(t, "stdout is not as the out: lines say: %s", r->command);
   show_difference("stdout", r->out, got);
+  if (err.n) printf("  --- stderr\n%.2000s\n", err.s);
 }
 
 /* The neighbour file, when there is one, holds exactly got. */
@@ -361,7 +362,7 @@ static void run_test(Test *t) {
   for (int i = 0; i < t->n_runs && !t->failed; i++) {
     Text out = {0}, err = {0};
     run_one(t, &t->run[i], &out, &err);
-    if (!t->failed) check_out(t, &t->run[i], out);
+    if (!t->failed) check_out(t, &t->run[i], out, err);
     if (t->n_wanted > 0) check_diagnostics(t, err);
     inline_out |= t->run[i].has_out;
     if (out.n) add(&outs, out.s, out.n);
