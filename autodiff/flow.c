@@ -36,9 +36,10 @@ static void meet(Shape *a, Shape *b) {
   for (int i = 0; i < a->n && i < b->n; i++) meet(a->at[i], b->at[i]);
 }
 
+/* NULL where it is not known: a function of the class has no parts. */
 static Shape *part(Shape *s, int i) {
   s = root(s);
-  return s && i < s->n ? s->at[i] : NULL;
+  return s && i >= 0 && i < s->n ? s->at[i] : NULL;
 }
 
 static Shape *new_shape(int n) {
