@@ -182,14 +182,10 @@ static int run_command(const Command *c, int argc, char **argv) {
   char **args = NEW_N(char *, argc + 1);
   int n_args = 0, code = parse(c, argc, argv, opts, args, &n_args);
   if (code == EXIT_OK) code = c->run(opts, n_args, args);
-  if (fflush(stdout) != 0 && code == EXIT_OK) code = fail_io("cannot write the output");
-  mem_release_all();
   return code;
 }
 
-int main(int argc, char **argv) {
-  mem_init();
-  mem_set_oom(out_of_memory);
+static int command_line(int argc, char **argv) {
   if (argc < 2) return help(stderr), EXIT_USAGE;
   bool version = !strcmp(argv[1], "--version") || !strcmp(argv[1], "-V");
   const char *name = version ? "version" : argv[1];
@@ -199,4 +195,21 @@ int main(int argc, char **argv) {
   if (!c) return unknown_command(helping ? argv[2] : name);
   if (helping || asks_help(argc - 2, argv + 2)) return help_command(c, stdout), EXIT_OK;
   return run_command(c, argc - 2, argv + 2);
+}
+
+/* Output that was lost is a failure: with the last of it, or long before, of which only the
+ * stream's state tells.  A stdout that was closed from the start has lost nothing by that. */
+static int end_output(int code) {
+  bool lost = ferror(stdout) != 0;
+  lost |= fflush(stdout) != 0;
+  lost |= fclose(stdout) != 0 && errno != EBADF;
+  return lost && code == EXIT_OK ? fail_io("cannot write the output") : code;
+}
+
+int main(int argc, char **argv) {
+  mem_init();
+  mem_set_oom(out_of_memory);
+  int code = end_output(command_line(argc, argv));
+  mem_release_all();
+  return code;
 }

@@ -4,6 +4,8 @@
  *
  *   //! run: rvm check %s    a shell command; %s is the file, %t a fresh folder
  *   //! exit: 1              status of the run above (or of the first); else 0
+ *   //! fails: 2 1           statuses of each `rvm` in it that fails and whose
+ *                            status a pipe, a loop or the like keeps from it
  *   //! out: text            a line of its stdout; all of them, exactly
  *   //! helper               this file is imported by others, not run
  *   code  //~ E0310 text     an error here, whose message contains text; the
@@ -13,7 +15,8 @@
  *
  * Long output stands beside: <name>.out and <name>.err hold the stdout and the
  * stderr of all runs.  --bless rewrites these, and the out: lines of a file
- * with one run.  A run that dies of a signal or takes a minute has failed.   */
+ * with one run.  A run that dies of a signal or takes a minute has failed, and
+ * so has one in which an `rvm` fails unseen.                                 */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -34,7 +37,7 @@
 enum { MAX_RUNS = 16, MAX_WANTED = 200, TIMEOUT_S = 60 };
 
 typedef struct { char *s; size_t n; } Text;
-typedef struct { char *command; int exit; Text out; bool has_out; } Run;
+typedef struct { char *command, *fails; int exit; Text out; bool has_out; } Run;
 typedef struct { int line; char *code, *text; bool seen; } Wanted;
 typedef struct {
   const char *dir;                 /* where the file is, and where it is run */
@@ -67,8 +70,9 @@ static bool slurp(const char *path, Text *t) {
   if (!f) return false;
   add(t, "", 0);
   for (size_t k; (k = fread(part, 1, sizeof part, f)) > 0;) add(t, part, k);
+  bool whole = !ferror(f);
   fclose(f);
-  return true;
+  return whole;
 }
 
 static void spill(const char *path, Text t) {
@@ -79,6 +83,12 @@ static void spill(const char *path, Text t) {
 static const char *path_of(const Test *t, const char *suffix) {
   static char path[PATH_MAX];
   snprintf(path, sizeof path, "%s/%s%s", t->dir, t->name, suffix);
+  return path;
+}
+
+static const char *in_tmp(const Test *t, const char *name) {
+  static char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/%s", t->tmp, name);
   return path;
 }
 
@@ -119,7 +129,8 @@ static void read_directive(Test *t, const char *line, bool *exit_set) {
   } else if ((arg = after(line, "//! exit:"))) {
     last->exit = atoi(arg);
     *exit_set = true;
-  } else if ((arg = after(line, "//! out:"))) {
+  } else if ((arg = after(line, "//! fails:"))) last->fails = checked(strdup(arg));
+  else if ((arg = after(line, "//! out:"))) {
     last->has_out = true;
     add(&last->out, arg, strlen(arg));
     add(&last->out, "\n", 1);
@@ -185,12 +196,18 @@ static char *expand(const Test *t, const char *command) {
   return x.s;
 }
 
-static void redirect(const Test *t, const char *name, int to, int flags) {
-  char path[PATH_MAX];
-  snprintf(path, sizeof path, name[0] == '/' ? "%s%s" : "%s/%s", name[0] == '/' ? "" : t->tmp,
-           name);
+static void redirect(const char *path, int to, int flags) {
   int fd = open(path, flags, 0600);
   if (fd < 0 || dup2(fd, to) < 0) _exit(126);
+}
+
+/* The command, with an `rvm` that leaves its status and its arguments in `failures`. */
+static char *with_notes(const Test *t, const char *command) {
+  static const char notes[] = "rvm() { command rvm \"$@\" || { golden_status=$?; "
+                              "printf '%%s: rvm %%s\\n' $golden_status \"$*\" >>%s; "
+                              "return $golden_status; }; }\n%s";
+  char *script;
+  return asprintf(&script, notes, in_tmp(t, "failures"), command) < 0 ? NULL : script;
 }
 
 static void child(const Test *t, const char *command) {
@@ -198,11 +215,12 @@ static void child(const Test *t, const char *command) {
   setpgid(0, 0);
   setrlimit(RLIMIT_CORE, &no_core);
   setrlimit(RLIMIT_FSIZE, &file);
-  redirect(t, "/dev/null", 0, O_RDONLY);
-  redirect(t, "out", 1, O_WRONLY | O_CREAT | O_TRUNC);
-  redirect(t, "err", 2, O_WRONLY | O_CREAT | O_TRUNC);
-  if (chdir(t->dir) != 0) _exit(126);
-  execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+  redirect("/dev/null", 0, O_RDONLY);
+  redirect(in_tmp(t, "out"), 1, O_WRONLY | O_CREAT | O_TRUNC);
+  redirect(in_tmp(t, "err"), 2, O_WRONLY | O_CREAT | O_TRUNC);
+  char *script = with_notes(t, command);
+  if (!script || chdir(t->dir) != 0) _exit(126);
+  execl("/bin/sh", "sh", "-c", script, (char *)NULL);
   _exit(126);
 }
 
@@ -227,24 +245,57 @@ static int wait_for(pid_t pid) {
   return status;
 }
 
-static void run_one(Test *t, const Run *r, Text *out, Text *err) {
-  char *command = expand(t, r->command), path[PATH_MAX];
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid < 0) { perror("fork"); exit(2); }
-  if (pid == 0) child(t, command);
-  setpgid(pid, pid);
-  int status = wait_for(pid);
-  snprintf(path, sizeof path, "%s/out", t->tmp);
-  slurp(path, out);
-  snprintf(path, sizeof path, "%s/err", t->tmp);
-  slurp(path, err);
+/* Each `rvm` that failed as the status of the run does not tell: its line in `failures`, and their
+ * statuses.  One whose reader went away is none.                                              */
+static void read_failures(const Test *t, const Run *r, Text *lines, Text *statuses) {
+  Text all = {0};
+  int status, n;
+  add(statuses, "", 0);
+  if (!slurp(in_tmp(t, "failures"), &all)) return;
+  for (char *rest = all.s, *line; (line = strsep(&rest, "\n"));) {
+    if (sscanf(line, "%d%n: rvm", &status, &n) != 1) continue; /* the rest of an argument */
+    if (status == r->exit || status == 128 + SIGPIPE) continue;
+    if (statuses->n) add(statuses, " ", 1);
+    add(statuses, line, (size_t)n);
+    add(lines, line, strlen(line));
+    add(lines, "\n", 1);
+  }
+  free(all.s);
+}
+
+static void check_status(Test *t, const Run *r, const char *command, int status) {
   int code = status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   if (status < 0) fail(t, "no end after %d s: %s", TIMEOUT_S, command);
   else if (WIFSIGNALED(status)) fail(t, "killed by signal %d: %s", WTERMSIG(status), command);
   else if (code > 128 && code < 160 && code != r->exit)
     fail(t, "killed by signal %d: %s", code - 128, command); /* as the shell tells it */
   else if (code != r->exit) fail(t, "exit %d instead of %d: %s", code, r->exit, command);
+}
+
+static void check_failures(Test *t, const Run *r, const char *command) {
+  const char *said = r->fails ? r->fails : "";
+  Text lines = {0}, statuses = {0};
+  read_failures(t, r, &lines, &statuses);
+  if (!t->failed && strcmp(statuses.s, said) != 0)
+    fail(t, "unseen failures: `%s`, and not `//! fails: %s`: %s", statuses.s, said, command);
+  if (t->failed && lines.n) printf("%s", lines.s);
+  free(lines.s);
+  free(statuses.s);
+}
+
+static void run_one(Test *t, const Run *r, Text *out, Text *err) {
+  char *command = expand(t, r->command);
+  unlink(in_tmp(t, "failures"));
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid < 0) { perror("fork"); exit(2); }
+  if (pid == 0) child(t, command);
+  setpgid(pid, pid);
+  int status = wait_for(pid);
+  if (!slurp(in_tmp(t, "out"), out) || !slurp(in_tmp(t, "err"), err))
+    fail(t, "what it printed cannot be read: %s", command);
+  check_status(t, r, command, status);
+  check_failures(t, r, command);
   if (t->failed && err->n) printf("%.2000s\n", err->s);
   free(command);
 }
@@ -326,22 +377,27 @@ static void bless_inline(Test *t, Text got) {
   free(made.s);
 }
 
+static void show_errors(Text err) {
+  if (err.n) printf("  --- stderr\n%.2000s\n", err.s);
+}
+
 static void check_out(Test *t, const Run *r, Text got, Text err) {
   if (!r->has_out || same(r->out, got)) return;
   if (t->bless && t->n_runs == 1) { bless_inline(t, got); return; }
   fail(t, "stdout is not as the out: lines say: %s", r->command);
   show_difference("stdout", r->out, got);
-  if (err.n) printf("  --- stderr\n%.2000s\n", err.s);
+  show_errors(err);
 }
 
-/* The neighbour file, when there is one, holds exactly got. */
-static void check_neighbour(Test *t, const char *suffix, Text got, bool make) {
+/* The neighbour file, when there is one, holds exactly got; err explains. */
+static void check_neighbour(Test *t, const char *suffix, Text got, bool make, Text err) {
   Text want = {0};
   bool there = slurp(path_of(t, suffix), &want);
   if (t->bless && (there || (make && got.n > 0))) spill(path_of(t, suffix), got);
   else if (there && !same(want, got)) {
     fail(t, "%s is not as in %s%s", suffix, t->name, suffix);
     show_difference(suffix, want, got);
+    show_errors(err);
   }
   free(want.s);
 }
@@ -354,11 +410,8 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 static void run_test(Test *t) {
   Text outs = {0}, errs = {0};
   bool inline_out = false;
-  char path[PATH_MAX];
   snprintf(t->tmp, sizeof t->tmp, "/tmp/golden-XXXXXX");
-  if (!mkdtemp(t->tmp)) { perror("mkdtemp"); exit(2); }
-  snprintf(path, sizeof path, "%s/t", t->tmp);
-  mkdir(path, 0700);
+  if (!mkdtemp(t->tmp) || mkdir(in_tmp(t, "t"), 0700) != 0) { perror(t->tmp); exit(2); }
   for (int i = 0; i < t->n_runs && !t->failed; i++) {
     Text out = {0}, err = {0};
     run_one(t, &t->run[i], &out, &err);
@@ -370,15 +423,15 @@ static void run_test(Test *t) {
     free(out.s);
     free(err.s);
   }
-  if (!t->failed) check_neighbour(t, ".out", outs, !inline_out);
-  if (!t->failed) check_neighbour(t, ".err", errs, false);
+  if (!t->failed) check_neighbour(t, ".out", outs, !inline_out, errs);
+  if (!t->failed) check_neighbour(t, ".err", errs, false, (Text){0});
   nftw(t->tmp, remove_one, 16, FTW_DEPTH | FTW_PHYS);
   free(outs.s);
   free(errs.s);
 }
 
 static void free_test(Test *t) {
-  for (int i = 0; i < t->n_runs; i++) free(t->run[i].command);
+  for (int i = 0; i < t->n_runs; i++) free(t->run[i].command), free(t->run[i].fails);
   for (int i = 0; i < MAX_RUNS; i++) free(t->run[i].out.s);
   for (int i = 0; i < t->n_wanted; i++) free(t->wanted[i].code), free(t->wanted[i].text);
 }
