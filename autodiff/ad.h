@@ -56,13 +56,6 @@ Type *ad_field(AD *ad, Type *data, const Ctor *c, int i);     /* closed type of 
 Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c);
 Ctor *ad_zero_ctor(AD *ad, Type *data);
 Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
-/* A data type of a new name, and a constructor of its n_ctors at most. */
-DataDef *ad_new_def(AD *ad, const char *want, Span at);
-Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors);
-/* Are so many instances of def in the making that they will not end?  ad_larger: of ad->within,
- * and that is an error. */
-bool  ever_larger(const DefPath *path, const DataDef *def);
-bool  ad_larger(AD *ad, const DataDef *def);
 Sym   ad_key(AD *ad, const char *what, Type *t);
 bool  ad_has_vars(Type *t);                           /* type variables           */
 bool  ad_is_function(Type *t);                        /* a function, or data for functions (values.h) */
@@ -74,6 +67,26 @@ bool  ad_fail(AD *ad, Span at, const char *fmt, ...) __attribute__((format(print
  * known at this place.  Reported only if nothing can be done about it. */
 void  ad_unknown(AD *ad, Span at, Type *t, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* ---- data.c: data types made ------------------------------------------------------ */
+/* A data type of a new name, and a constructor of its n_ctors at most. */
+DataDef *ad_new_def(AD *ad, const char *want, Span at);
+Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors);
+/* The data type like `of`, with its parameters, whose fields are field(ud, those of it);
+ * `of` if nothing in it moves of itself (forward.h).  made: DataDef -> what was made. */
+typedef Type *FieldType(void *ud, Type *t);
+DataDef *ad_generic_data(AD *ad, Map *made, const char *suffix, DataDef *of, FieldType *field,
+                         void *ud);
+/* The type of duals of closed data t, whose fields are field(ad, those of t): a type of its
+ * own for each t, made once; `what` tells duals of different kinds apart.  t if it would
+ * not end. */
+Type *ad_closed_data(AD *ad, const char *what, Type *t, Type *field(AD *, Type *));
+/* Are so many instances of def in the making that they will not end? */
+bool  ever_larger(const DefPath *path, const DataDef *def);
+/* Something of an instance of def is being made, until ad_leave; false, after reporting:
+ * they will not end. */
+bool  ad_enter(AD *ad, const DataDef *def, DefPath *path);
+void  ad_leave(AD *ad);
 
 /* ---- emit.c: bindings of new code ------------------------------------------------- */
 typedef BlockBuilder *Out;

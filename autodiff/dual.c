@@ -18,43 +18,14 @@ bool ad_moves_itself(AD *ad, DataDef *def) {
   return ad_moves(ad, type_data(def, def->n_vars, var));
 }
 
+static Type *forward_field(void *ud, Type *t) { return ad_forward(ud, t); }
 static DataDef *forward_def(AD *ad, DataDef *of) {
-  DataDef *d = map_get(&ad->forward, map_ptr(of));
-  if (d) return d;
-  bool own = ad_moves_itself(ad, of);
-  d = own ? ad_new_def(ad, str_fmt("%s_dual", of->name), of->span) : of;
-  map_set(&ad->forward, map_ptr(of), d);
-  if (!own) return d;
-  d->n_vars = of->n_vars;
-  d->var = of->var;
-  for (int i = 0; i < of->n_ctors; i++)
-    ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
-  for (int i = 0; i < of->n_ctors; i++)
-    for (int k = 0; k < of->ctor[i]->n; k++)
-      d->ctor[i]->field[k] = ad_forward(ad, of->ctor[i]->field[k]);
-  return d;
+  return ad_generic_data(ad, &ad->forward, "dual", of, forward_field, ad);
 }
 
 /* Where a version is of a parameter, a type for each instance: the content stays. */
 static Type *forward_closed(AD *ad, Type *t) {
-  if (!ad_moves(ad, t)) return t;
-  t = nameless(ad, t);
-  DataDef *of = t->data.def;
-  Sym key = ad_key(ad, "forward", t);
-  DataDef *d = map_get(&ad->dual, map_ptr(key));
-  if (d) return type_data(d, 0, NULL);
-  if (ad_larger(ad, of)) return t;
-  d = ad_new_def(ad, str_fmt("%s_dual", of->name), of->span);
-  map_set(&ad->dual, map_ptr(key), d);
-  for (int i = 0; i < of->n_ctors; i++)
-    ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
-  DefPath path = {of, ad->within};
-  ad->within = &path;
-  for (int i = 0; i < of->n_ctors; i++)
-    for (int k = 0; k < of->ctor[i]->n; k++)
-      d->ctor[i]->field[k] = ad_forward(ad, ad_field(ad, t, of->ctor[i], k));
-  ad->within = path.up;
-  return type_data(d, 0, NULL);
+  return ad_moves(ad, t) ? ad_closed_data(ad, "forward", t, ad_forward) : t;
 }
 
 Type *ad_forward(AD *ad, Type *t) {

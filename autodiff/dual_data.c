@@ -99,8 +99,9 @@ static Atom helper(AD *ad, Help h, Type *t) {
   Sym key = ad_key(ad, deep ? str_fmt("deep %s", help_name[h]) : help_name[h], t);
   Global *g = map_get(&ad->helper, map_ptr(key));
   if (g) return atom_global(g, ad->span);
-  if (ad_larger(ad, t->data.def)) return (Atom){.kind = ATOM_Poison};
   Type *dual = ad_forward(ad, t), *step = deep ? t : diff_cotangent(t);
+  DefPath path;
+  if (!ad_enter(ad, t->data.def, &path)) return (Atom){.kind = ATOM_Poison};
   bool from_dual = h == HELP_Drop || h == HELP_Step;
   Fn *f = NEW(Fn);
   g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
@@ -112,8 +113,6 @@ static Atom helper(AD *ad, Help h, Type *t) {
   f->param[1] = ad_var(ad, "dx", step);
   f->ret = h == HELP_Drop ? t : h == HELP_Step ? step : dual;
   BlockBuilder bb = {0};
-  DefPath path = {t->data.def, ad->within};
-  ad->within = &path;
   Cases c = cases_of(ad, var_atom(ad, f->param[0]));
   for (int k = 0; k < t->data.def->n_ctors; k++)
     if (h == HELP_Join)
@@ -121,6 +120,6 @@ static Atom helper(AD *ad, Help h, Type *t) {
     else
       map_case(ad, &c, h, t, t->data.def->ctor[k]);
   f->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
-  ad->within = path.up;
+  ad_leave(ad);
   return atom_global(g, ad->span);
 }

@@ -191,27 +191,25 @@ static Atom helper(AD *ad, Help h, Type *t) {
   bool deep = ad->deep && (h == HELP_Out || h == HELP_In);
   Sym key = ad_key(ad, deep ? str_fmt("deep %s", help_name[h]) : help_name[h], t);
   Global *g = map_get(&ad->helper, map_ptr(key));
-  if (!g && ad_larger(ad, t->data.def)) return (Atom){.kind = ATOM_Poison};
-  if (!g) {
-    Type *plain = nameless(ad, ad_dual(ad, t)), *tan = ad_tan(ad, t);
-    Type *cot = deep ? t : diff_cotangent(t);
-    Fn *f = NEW(Fn);
-    g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
-    map_set(&ad->helper, map_ptr(key), g);
-    f->span = ad->span;
-    f->n = h == HELP_Add || h == HELP_Out ? 2 : 1;
-    f->param = NEW_N(Var *, 2);
-    f->param[0] = ad_var(ad, "x", h == HELP_Add ? tan : h == HELP_In ? cot : plain);
-    if (f->n == 2) f->param[1] = ad_var(ad, "dx", tan);
-    f->ret = h == HELP_Out ? cot : tan;
-    BlockBuilder bb = {0};
-    Atom dx = f->n == 2 ? var_atom(ad, f->param[1]) : var_atom(ad, f->param[0]);
-    DefPath path = {t->data.def, ad->within};
-    ad->within = &path;
-    Atom r = helper_body(ad, &bb, h, t, var_atom(ad, f->param[0]), dx);
-    ad->within = path.up;
-    f->body = bb_done(&bb, r, ad->span);
-  }
+  if (g) return atom_global(g, ad->span);
+  Type *plain = nameless(ad, ad_dual(ad, t)), *tan = ad_tan(ad, t);
+  Type *cot = deep ? t : diff_cotangent(t);
+  DefPath path;
+  if (!ad_enter(ad, t->data.def, &path)) return (Atom){.kind = ATOM_Poison};
+  Fn *f = NEW(Fn);
+  g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
+  map_set(&ad->helper, map_ptr(key), g);
+  f->span = ad->span;
+  f->n = h == HELP_Add || h == HELP_Out ? 2 : 1;
+  f->param = NEW_N(Var *, 2);
+  f->param[0] = ad_var(ad, "x", h == HELP_Add ? tan : h == HELP_In ? cot : plain);
+  if (f->n == 2) f->param[1] = ad_var(ad, "dx", tan);
+  f->ret = h == HELP_Out ? cot : tan;
+  BlockBuilder bb = {0};
+  Atom dx = f->n == 2 ? var_atom(ad, f->param[1]) : var_atom(ad, f->param[0]);
+  Atom r = helper_body(ad, &bb, h, t, var_atom(ad, f->param[0]), dx);
+  f->body = bb_done(&bb, r, ad->span);
+  ad_leave(ad);
   return atom_global(g, ad->span);
 }
 

@@ -10,22 +10,12 @@ static Type **each_type(Tower *tw, int n, Type *const *at, int room) {
   return to;
 }
 
+static Type *raised_field(void *ud, Type *t) {
+  Tower *tw = ud;
+  return tower_type(tw, nameless(tw->ad, t));
+}
 static DataDef *raised_def(Tower *tw, DataDef *of) {
-  AD *ad = tw->ad;
-  DataDef *d = map_get(&tw->data, map_ptr(of));
-  if (d) return d;
-  bool own = ad_moves_itself(ad, of);
-  d = own ? ad_new_def(ad, str_fmt("%s_tower", of->name), of->span) : of;
-  map_set(&tw->data, map_ptr(of), d);
-  if (!own) return d;
-  d->n_vars = of->n_vars;
-  d->var = of->var;
-  for (int i = 0; i < of->n_ctors; i++)
-    ad_new_ctor(ad, d, str_fmt("%s_tower", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
-  for (int i = 0; i < of->n_ctors; i++)
-    for (int k = 0; k < of->ctor[i]->n; k++)
-      d->ctor[i]->field[k] = tower_type(tw, nameless(ad, of->ctor[i]->field[k]));
-  return d;
+  return ad_generic_data(tw->ad, &tw->data, "tower", of, raised_field, tw);
 }
 
 Type *tower_type(Tower *tw, Type *t) {

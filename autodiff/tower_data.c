@@ -309,13 +309,12 @@ static Global *walker(Tower *tw, Walk w, Type *t) {
   if (w >= WALK_Below) level = tower_param(tw, g, g->fn->n - 1, "level", level_type);
   g->fn->ret = w == WALK_Ground ? t : w == WALK_Step ? step : raised;
   BlockBuilder bb = {0};
-  if (ad_larger(ad, t->data.def)) return g;
-  DefPath path = {t->data.def, ad->within};
-  ad->within = &path;
+  DefPath path;
+  if (!ad_enter(ad, t->data.def, &path)) return g;
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++)
     walk_case(tw, &c, w, t, t->data.def->ctor[k], dx, level);
   g->fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
-  ad->within = path.up;
+  ad_leave(ad);
   return g;
 }

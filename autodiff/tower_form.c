@@ -76,15 +76,14 @@ static Global *total_of(Tower *tw, Type *t, bool times) {
   Atom x = tower_param(tw, g, 0, "x", raised), dy = {0};
   if (times) dy = tower_param(tw, g, 1, "dy", raised);
   g->fn->ret = number_type(tw);
-  if (ad_larger(ad, t->data.def)) return g;
-  DefPath path = {t->data.def, ad->within};
-  ad->within = &path;
+  DefPath path;
+  if (!ad_enter(ad, t->data.def, &path)) return g;
   BlockBuilder bb = {0};
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++)
     total_case(tw, &c, t, t->data.def->ctor[k], times ? &dy : NULL);
   g->fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
-  ad->within = path.up;
+  ad_leave(ad);
   return g;
 }
 
@@ -195,9 +194,8 @@ static Global *collect_data(Tower *tw, Type *t) {
   Atom run = tower_param(tw, g, 1, "run", type_fn(0, NULL, 0, NULL, 1, &raised, number_type(tw)));
   Atom level = tower_param(tw, g, 2, "level", type_scalar(DT_i32));
   g->fn->ret = tower_type(tw, diff_cotangent(t));
-  if (ad_larger(ad, t->data.def)) return g;
-  DefPath path = {t->data.def, ad->within};
-  ad->within = &path;
+  DefPath path;
+  if (!ad_enter(ad, t->data.def, &path)) return g;
   BlockBuilder bb = {0};
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++) {
@@ -214,7 +212,7 @@ static Global *collect_data(Tower *tw, Type *t) {
     add_case(ad, &c, p, &one, made_data(tw, &one, ctor, n, dx));
   }
   g->fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
-  ad->within = path.up;
+  ad_leave(ad);
   return g;
 }
 

@@ -185,37 +185,7 @@ Sym ad_key(AD *ad, const char *what, Type *t) {
   return sym(ad->cx->syms, str_fmt("%s %s", what, type_text(t)));
 }
 
-/* ---- new data types ------------------------------------------------------------- */
-
-static Sym free_name(AD *ad, const Map *taken, const char *want) {
-  Sym s = sym(ad->cx->syms, want);
-  for (int i = 2; map_get(taken, map_ptr(s)); i++) s = sym(ad->cx->syms, str_fmt("%s_%d", want, i));
-  return s;
-}
-
-DataDef *ad_new_def(AD *ad, const char *want, Span at) {
-  DataDef *d = NEW(DataDef);
-  d->name = free_name(ad, &ad->m->type_by_name, want);
-  d->span = at;
-  map_set(&ad->m->type_by_name, map_ptr(d->name), d);
-  vec_push(&ad->m->types, d);
-  return d;
-}
-
-static DataDef *new_def(AD *ad, const DataDef *of, const char *suffix) {
-  return ad_new_def(ad, str_fmt("%s_%s", of->name, suffix), of->span);
-}
-
-Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors) {
-  Ctor *c = NEW(Ctor);
-  *c = (Ctor){.name = free_name(ad, &ad->m->ctor_by_name, want), .span = d->span, .def = d};
-  if (!d->ctor) d->ctor = NEW_N(Ctor *, n_ctors);
-  c->tag = d->n_ctors;
-  c->n = n;
-  c->field = NEW_N(Type *, n + 1);
-  map_set(&ad->m->ctor_by_name, map_ptr(c->name), c);
-  return d->ctor[d->n_ctors++] = c;
-}
+/* ---- tangents ------------------------------------------------------------------- */
 
 static Type *tan_of(AD *ad, Type *t, const Params *p);
 
@@ -223,7 +193,7 @@ static DataDef *adj_def(AD *ad, DataDef *of, uint64_t mask) {
   Sym key = mask_key(ad, of, mask);
   DataDef *d = map_get(&ad->adj, map_ptr(key));
   if (d) return d;
-  d = new_def(ad, of, "adj");
+  d = ad_new_def(ad, str_fmt("%s_adj", of->name), of->span);
   map_set(&ad->adj, map_ptr(key), d);
   d->var = NEW_N(TyVar *, of->n_vars + 1);
   for (int i = 0; i < of->n_vars; i++)
@@ -268,19 +238,6 @@ Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c) {
 }
 Ctor *ad_zero_ctor(AD *ad, Type *data) { return type_resolve(ad_tan(ad, data))->data.def->ctor[0]; }
 
-enum { MAX_NESTED = 12 };
-bool ever_larger(const DefPath *path, const DataDef *def) {
-  int n = 0;
-  for (; path; path = path->up) n += path->def == def;
-  return n > MAX_NESTED;
-}
-bool ad_larger(AD *ad, const DataDef *def) {
-  if (!ever_larger(ad->within, def)) return false;
-  if (!ad->errors)
-    ad_fail(ad, def->span, "the fields of %s hold it at ever larger types", def->name);
-  return true;
-}
-
 /* ---- duals ------------------------------------------------------------------------ */
 
 static Type *dual_data(AD *ad, Type *t) {
@@ -289,24 +246,7 @@ static Type *dual_data(AD *ad, Type *t) {
     for (int i = 0; i < t->data.n; i++) arg[i] = ad_dual(ad, t->data.arg[i]);
     return type_data(t->data.def, t->data.n, arg);
   }
-  t = nameless(ad, t); /* a definition stands outside of every function */
-  Sym key = ad_key(ad, "dual", t);
-  DataDef *d = map_get(&ad->dual, map_ptr(key));
-  if (!d) {
-    DataDef *of = t->data.def;
-    if (ad_larger(ad, of)) return t;
-    d = new_def(ad, of, "dual");
-    map_set(&ad->dual, map_ptr(key), d);
-    for (int i = 0; i < of->n_ctors; i++)
-      ad_new_ctor(ad, d, str_fmt("%s_dual", of->ctor[i]->name), of->ctor[i]->n, of->n_ctors);
-    DefPath path = {of, ad->within};
-    ad->within = &path;
-    for (int i = 0; i < of->n_ctors; i++)
-      for (int k = 0; k < of->ctor[i]->n; k++)
-        d->ctor[i]->field[k] = ad_dual(ad, ad_field(ad, t, of->ctor[i], k));
-    ad->within = path.up;
-  }
-  return type_data(d, 0, NULL);
+  return ad_closed_data(ad, "dual", t, ad_dual);
 }
 
 Type *ad_dual(AD *ad, Type *t) {
