@@ -95,6 +95,7 @@ Atom em_call(AD *ad, Out o, Atom callee, int n, const Atom *arg);
 Atom em_op(AD *ad, Out o, const char *op, int n, const Atom *arg);
 Atom em_tuple(AD *ad, Out o, int n, const Atom *at);
 Atom em_proj(AD *ad, Out o, Atom tuple, int i);
+Atom em_if(AD *ad, Out o, Atom cond, Block *yes, Block *no);
 /* a itself, of type t, by a name of its own: what is computed from its tensors is
  * not taken for what was computed from a, and so is computed again. */
 Atom em_again(AD *ad, Out o, Atom a, Type *t);

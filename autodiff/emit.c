@@ -42,6 +42,14 @@ Atom em_proj(AD *ad, Out o, Atom tuple, int i) {
   return em_bind(ad, o, e);
 }
 
+Atom em_if(AD *ad, Out o, Atom cond, Block *yes, Block *no) {
+  Expr *e = ir_expr(EX_If, ad->span);
+  e->If.cond = cond;
+  e->If.then = yes;
+  e->If.otherwise = no;
+  return em_bind(ad, o, e);
+}
+
 Atom em_again(AD *ad, Out o, Atom a, Type *t) {
   t = type_resolve(t);
   if (t->kind == TY_Tensor) return em_op(ad, o, "annotation.checkpoint", 1, &a);

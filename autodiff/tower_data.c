@@ -11,11 +11,7 @@ Atom tower_int(Tower *tw, int64_t v) {
 }
 
 Atom tower_if(Tower *tw, Out o, Atom a, Atom b, Block *yes, Block *no) {
-  Expr *e = ir_expr(EX_If, tw->ad->span);
-  e->If.cond = em_op(tw->ad, o, "equal", 2, (Atom[]){a, b});
-  e->If.then = yes;
-  e->If.otherwise = no;
-  return em_bind(tw->ad, o, e);
+  return em_if(tw->ad, o, em_op(tw->ad, o, "equal", 2, (Atom[]){a, b}), yes, no);
 }
 
 static Type *tower_of(Tower *tw, Type *t) { return type_data(tw->def, 1, &t); }

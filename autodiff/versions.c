@@ -176,15 +176,6 @@ static Expr *active_version(Scope *s, Atom x, Atom shadow) {
   return version_call(s->f->ad, ACTIVE, 3, (Atom[]){x, shadow, s->f->live});
 }
 
-/* if (c) { yes } else { no } */
-static Atom choice(AD *ad, Out o, Atom c, BlockBuilder *yes, Atom y, BlockBuilder *no, Atom n) {
-  Expr *e = ir_expr(EX_If, ad->span);
-  e->If.cond = c;
-  e->If.then = bb_done(yes, y, ad->span);
-  e->If.otherwise = bb_done(no, n, ad->span);
-  return em_bind(ad, o, e);
-}
-
 /* ---- reverse mode -------- */
 
 bool version_made(Scope *s, Var *v, Expr *e, BindStyle style) {
@@ -257,7 +248,8 @@ static void read_back(Scope *s, const Step *st, Adj *d) {
   add_case(ad, &c, p, &active, em_unit(ad, &active));
   add_case(ad, &c, anything(ad), &none, em_unit(ad, &none));
   Atom added = end_cases(ad, &yes, &c);
-  choice(ad, s->rev, st->pb, &yes, added, &no, em_unit(ad, &no));
+  Block *nothing = bb_done(&no, em_unit(ad, &no), ad->span);
+  em_if(ad, s->rev, st->pb, bb_done(&yes, added, ad->span), nothing);
 }
 
 bool version_back(Scope *s, const Step *st, Adj *d) {
@@ -312,8 +304,9 @@ bool version_read_forward(Scope *s, Var *v, Expr *e) {
   ad->deep = true;
   Atom moved = dual_as(ad, &yes, t, dual_in(ad, &yes, t, at, dx), full);
   ad->deep = false;
-  Atom still = dual_as(ad, &no, t, dual_plain(at), full);
-  add_case(ad, &c, p, &active, choice(ad, &active, live, &yes, moved, &no, still));
+  Block *in_run = bb_done(&yes, moved, ad->span);
+  Block *before = bb_done(&no, dual_as(ad, &no, t, dual_plain(at), full), ad->span);
+  add_case(ad, &c, p, &active, em_if(ad, &active, live, in_run, before));
   forward_bind(s, v, dual_open(ad, s->fwd, t, full, end_cases(ad, s->fwd, &c)));
   return true;
 }
