@@ -200,8 +200,7 @@ static void name_sub(void *ud, Block *b) {
 static void name_atom(void *ud, Atom *a) {
   Name *n = ud;
   if (a->kind != ATOM_Global || !a->type || !is_value(n->v, a->type)) return;
-  Expr *e = ir_expr(EX_Just, a->span);
-  e->Just.value = *a;
+  Expr *e = ir_just(*a, a->span);
   e->type = a->type;
   Var *var = ir_var(n->v->ad->cx, a->global->name, a->span);
   var->type = a->type;

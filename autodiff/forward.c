@@ -8,9 +8,8 @@
 /* Code that is kept as it is knows a variable by a variable. */
 static Atom as_variable(Scope *s, const Var *v, Atom a) {
   if (a.kind == ATOM_Var || a.kind == ATOM_Poison) return a;
-  Expr *e = ir_expr(EX_Just, s->f->ad->span);
-  e->Just.value = a;
-  return bb_bind(s->f->ad->cx, s->fwd, e, v->name, BIND_Let);
+  AD *ad = s->f->ad;
+  return bb_bind(ad->cx, s->fwd, ir_just(a, ad->span), v->name, BIND_Let);
 }
 
 void forward_bind(Scope *s, Var *v, Dual *d) {

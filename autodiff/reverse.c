@@ -335,9 +335,7 @@ static void forward_checkpoint(Scope *s, Var *v, Expr *e, BindStyle style) {
   int n = t->fn.n;
   Atom f = scope_atom(s, &e->Call.args[0]);
   if (ad->m->versions) { /* what it reads would no longer be of this run */
-    Expr *same = ir_expr(EX_Just, e->span);
-    same->Just.value = f;
-    bound(s, v, e, same, style, false);
+    bound(s, v, e, ir_just(f, e->span), style, false);
     return;
   }
   Var **param = NEW_N(Var *, n + 1);

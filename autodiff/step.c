@@ -223,8 +223,7 @@ static void expand(Round *r, Expr *e) {
   vec_push(&r->edit, ((Edit){e, *e}));
   if (target->kind == ATOM_Global) {
     Global *g = of_global(ad, k, target->global, t);
-    *e = (Expr){.kind = EX_Just, .span = e->span};
-    if (g) e->Just.value = atom_global(g, e->span);
+    *e = *ir_just(g ? atom_global(g, e->span) : (Atom){0}, e->span);
     return;
   }
   const TyEnv *env = target->kind == ATOM_Var ? ad_match(target->var->type, t, NULL) : NULL;
@@ -306,9 +305,9 @@ static void drop_block(void *ud, Block *b) {
   for (int i = 0; i < b->n; i++) {
     Expr *e = b->at[i].value;
     if (diff_kind(e) == DIFF_Checkpoint) {
-      Atom f = e->Call.args[0];
-      *e = (Expr){.kind = EX_Just, .span = e->span, .type = e->type};
-      e->Just.value = f;
+      Type *t = e->type;
+      *e = *ir_just(e->Call.args[0], e->span);
+      e->type = t;
       *(bool *)ud = true;
     }
     ir_visit(e, &visit, ud);

@@ -98,12 +98,6 @@ Atom tower_atom(Raise *c, const Atom *a) {
   return a->kind == ATOM_Var && !to.var ? capture(c, a) : to;
 }
 
-static Expr *just(AD *ad, Atom a) {
-  Expr *e = ir_expr(EX_Just, ad->span);
-  e->Just.value = a;
-  return e;
-}
-
 /* Code around the form, which is plain: local functions raised where they are needed,
  * everything else as it is, as a tower. */
 static Atom capture(Raise *c, const Atom *a) {
@@ -155,7 +149,7 @@ static Expr *raise_op(Raise *c, const Expr *e) {
 static Expr *raise_call(Raise *c, const Expr *e) {
   const ExCall *call = &e->Call;
   DiffKind k = diff_kind(e);
-  if (k == DIFF_Checkpoint) return just(c->tw->ad, tower_atom(c, &call->args[0]));
+  if (k == DIFF_Checkpoint) return ir_just(tower_atom(c, &call->args[0]), e->span);
   if (k) {
     Atom f = tower_atom(c, &call->args[0]);
     c->tw->ad->span = e->span;
@@ -203,13 +197,13 @@ static Expr *raise_cast(Raise *c, const Expr *e) {
   AD *ad = c->tw->ad;
   Atom x = tower_atom(c, &e->MatchCast.value);
   Type *to = nameless(ad, e->MatchCast.to);
-  if (ad_moves(ad, to) && !tower_float(to)) return just(ad, x);
+  if (ad_moves(ad, to) && !tower_float(to)) return ir_just(x, e->span);
   Expr *made = ad_like(e);
   made->MatchCast.to = to;
   made->MatchCast.value = tower_float(to) ? tower_value(c->tw, c->o, x) : x;
   if (!tower_float(to)) return made;
   em_bind(ad, c->o, made);
-  return just(ad, x);
+  return ir_just(x, e->span);
 }
 
 static Expr *raise_expr(Raise *c, const Expr *e) {

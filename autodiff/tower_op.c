@@ -161,18 +161,12 @@ static Atom of_values(Tower *tw, Out o, const Expr *e, const Operands *in, const
   return raised_result(tw, o, e->type, em_bind(ad, o, call_of(ad, o, e, at)));
 }
 
-static Expr *just(AD *ad, Atom a) {
-  Expr *e = ir_expr(EX_Just, ad->span);
-  e->Just.value = a;
-  return e;
-}
-
 Expr *tower_operator(Tower *tw, Out o, const Expr *e, const Atom *leaf) {
   AD *ad = tw->ad;
   Operands in = {0};
   tower_operands(e, &in);
   ad->span = e->span;
-  if (!tower_moves(e)) return just(ad, of_values(tw, o, e, &in, leaf));
+  if (!tower_moves(e)) return ir_just(of_values(tw, o, e, &in, leaf), e->span);
   Sym key = call_key(ad, "raised", e);
   Global *g = map_get(&tw->helper, map_ptr(key));
   if (!g) {
@@ -180,7 +174,7 @@ Expr *tower_operator(Tower *tw, Out o, const Expr *e, const Atom *leaf) {
     map_set(&tw->helper, map_ptr(key), g);
     vec_push(&tw->ops, ((RaisedOp){e, g}));
   }
-  return just(ad, em_call(ad, o, atom_global(g, e->span), in.n, leaf));
+  return ir_just(em_call(ad, o, atom_global(g, e->span), in.n, leaf), e->span);
 }
 
 /* Level(t, y, dy) of each float in a result. */

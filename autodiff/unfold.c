@@ -103,12 +103,6 @@ static void want_block(void *ud, Block *b) {
 
 static void unfold_block(void *ud, Block *b);
 
-static Expr *copy_of(const Expr *e, Atom a) {
-  Expr *made = ir_expr(EX_Just, e->span);
-  made->Just.value = a;
-  return made;
-}
-
 /* What the call e is: the body, after bindings of the parameters. */
 static Expr *body_of(Unfold *u, Out o, const Expr *e) {
   AD *ad = u->ad;
@@ -121,11 +115,11 @@ static Expr *body_of(Unfold *u, Out o, const Expr *e) {
   for (int i = 0; i < fn->n; i++) {
     Var *p = fn->param[i];
     if (!gives_function(p->annot)) p->annot = NULL; /* the argument says more */
-    bb_push(o, p, copy_of(e, e->Call.args[i]), BIND_Let);
+    bb_push(o, p, ir_just(e->Call.args[i], e->span), BIND_Let);
   }
   unfold_block(u, fn->body);
   for (int i = 0; i < fn->body->n; i++) vec_push(&o->b, fn->body->at[i]);
-  return copy_of(e, fn->body->result);
+  return ir_just(fn->body->result, e->span);
 }
 
 static bool is_unfolded(const Unfold *u, const Expr *e) {

@@ -196,11 +196,9 @@ static bool bind_one(Bind *b, Var *v, BlockBuilder *body) {
     b->known.n = n_known;
     return false;
   }
-  Expr *just = ir_expr(EX_Just, v->span);
-  just->Just.value = a;
   for (int i = 0; i < b->made.b.n; i++) vec_push(&body->b, b->made.b.at[i]);
   v->annot = NULL; /* its type says less than the value */
-  bb_push(body, v, just, BIND_Let);
+  bb_push(body, v, ir_just(a, v->span), BIND_Let);
   return true;
 }
 

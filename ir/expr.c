@@ -30,6 +30,12 @@ Expr *ir_expr(ExprKind kind, Span span) {
   return e;
 }
 
+Expr *ir_just(Atom a, Span span) {
+  Expr *e = ir_expr(EX_Just, span);
+  e->Just.value = a;
+  return e;
+}
+
 /* ---- constants ---- */
 
 Tensor *tensor_new(DType dt, int rank, const int64_t *dim) {

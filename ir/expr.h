@@ -144,6 +144,7 @@ Atom  atom_const(const Tensor *t, Span span);
 Atom  atom_global(Global *g, Span span);
 Atom  atom_op(const OpDef *op, Span span);
 Expr *ir_expr(ExprKind kind, Span span);                  /* fields to be set   */
+Expr *ir_just(Atom a, Span span);
 Tensor *tensor_new(DType dt, int rank, const int64_t *dim);      /* zeroed      */
 Tensor *tensor_scalar_int(DType dt, int64_t v);
 Tensor *tensor_scalar_float(DType dt, double v);

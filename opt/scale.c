@@ -219,17 +219,11 @@ static void scale_bias(Scale *s, Maker *k, const Site *site, Expr *e) {
   e->Call.args[1] = b;
 }
 
-static Expr *just(Atom a, Span span) {
-  Expr *e = ir_expr(EX_Just, span);
-  e->Just.value = a;
-  return e;
-}
-
 /* What stands where the scaling was. */
 static Expr *shifted(Scale *s, Maker *k, const Site *site) {
   const Expr *e = site->by;
   Atom y = e->Call.args[0];
-  if (is_op(e, "multiply")) return just(y, e->span);
+  if (is_op(e, "multiply")) return ir_just(y, e->span);
   IntAttr axis[] = {{"axis", channel_axis(site->layer->value)}, {NULL, 0}};
   if (!site->bias) {
     Atom shift = shift_of(s, k, site);

@@ -72,9 +72,8 @@ bool atom_can_be(const Var *v, const Atom *a) {
 }
 
 Binding bind_copy(Var *v, Atom a, BindStyle style, Span span) {
-  Expr *e = ir_expr(EX_Just, span);
+  Expr *e = ir_just(a, span);
   e->type = v->type;
-  e->Just.value = a;
   return (Binding){v, e, style};
 }
 

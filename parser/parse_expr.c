@@ -22,12 +22,7 @@ Atom to_atom(Parser *p, Val v) {
 
 /* ---- statements -------------------------------------------------------------- */
 
-static Expr *as_expr(Val v) {
-  if (v.e) return v.e;
-  Expr *e = ir_expr(EX_Just, v.span);
-  e->Just.value = v.atom;
-  return e;
-}
+static Expr *as_expr(Val v) { return v.e ? v.e : ir_just(v.atom, v.span); }
 
 static bool at_graph_statement(const Parser *p) {
   return at_tok(p, T_GRAPH) && peek(p).kind == T_ASSIGN;
