@@ -146,12 +146,9 @@ static Tower *tower_new(AD *ad) {
   Tower *tw = NEW(Tower);
   *tw = (Tower){.ad = ad};
   DataDef *d = tw->def = ad_new_def(ad, "Tower", ad->span);
-  TyVar *a = NEW(TyVar);
-  *a = (TyVar){sym(ad->cx->syms, "A"), ad->span};
   d->n_vars = 1;
-  d->var = NEW_N(TyVar *, 1);
-  d->var[0] = a;
-  Type *of = type_var(a), *self = type_data(d, 1, &of);
+  d->var = tyvar_one(sym(ad->cx->syms, "A"), ad->span);
+  Type *of = type_var(d->var[0]), *self = type_data(d, 1, &of);
   tw->ground = ad_new_ctor(ad, d, "Ground", 1, 2);
   tw->ground->field[0] = of;
   tw->level = ad_new_ctor(ad, d, "Level", 3, 2);

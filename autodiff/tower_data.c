@@ -81,12 +81,9 @@ static Global *any(Tower *tw, Any k) {
   if (g) return g;
   int n = k == ANY_Along ? 3 : k == ANY_Below ? 2 : 1;
   g = tower_define(tw, key, any_name[k], n);
-  TyVar *a = NEW(TyVar);
-  *a = (TyVar){tw->def->var[0]->name, ad->span};
-  Type *t = type_var(a);
   g->fn->n_vars = 1;
-  g->fn->var = NEW_N(TyVar *, 1);
-  g->fn->var[0] = a;
+  g->fn->var = tyvar_one(tw->def->var[0]->name, ad->span);
+  Type *t = type_var(g->fn->var[0]);
   Atom x = tower_param(tw, g, 0, "x", tower_of(tw, t)), level = {0}, zero = {0};
   if (n > 1) level = tower_param(tw, g, 1, "level", type_scalar(DT_i32));
   if (n > 2) zero = tower_param(tw, g, 2, "zero", t);

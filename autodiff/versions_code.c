@@ -78,13 +78,10 @@ static bool holds(Writer *w, Type *t, Map *seen) {
 
 static void define_content(AD *ad) {
   DataDef *d = ad->m->versions;
-  TyVar *a = NEW(TyVar);
-  *a = (TyVar){sym(ad->cx->syms, "A"), ad->span};
-  Type *any = type_var(a);
+  TyVar **var = tyvar_one(sym(ad->cx->syms, "A"), ad->span);
+  Type *any = type_var(var[0]);
   Fn *fn = NEW(Fn);
-  *fn = (Fn){.span = ad->span, .n = 1, .n_vars = 1, .ret = any};
-  fn->var = NEW_N(TyVar *, 1);
-  fn->var[0] = a;
+  *fn = (Fn){.span = ad->span, .n = 1, .n_vars = 1, .var = var, .ret = any};
   fn->param = NEW_N(Var *, 1);
   fn->param[0] = ad_var(ad, "c", type_data(d, 1, &any));
   BlockBuilder bb = {0};
@@ -103,15 +100,13 @@ static void define_content(AD *ad) {
 
 static void define(AD *ad) {
   DataDef *d = ad_new_def(ad, "Version", ad->span);
-  TyVar *a = NEW(TyVar);
-  *a = (TyVar){sym(ad->cx->syms, "A"), ad->span};
   d->n_vars = 1;
-  d->var = NEW_N(TyVar *, 1);
-  d->var[0] = a;
+  d->var = tyvar_one(sym(ad->cx->syms, "A"), ad->span);
+  Type *any = type_var(d->var[0]);
   d->versions = true;
   Ctor *plain = ad_new_ctor(ad, d, "Plain", 1, 2), *active = ad_new_ctor(ad, d, "Active", 3, 2);
-  plain->field[0] = active->field[0] = type_var(a);
-  active->field[1] = type_ref(type_var(a));
+  plain->field[0] = active->field[0] = any;
+  active->field[1] = type_ref(any);
   active->field[2] = type_ref(type_scalar(DT_bool));
   ad->m->versions = d;
 }

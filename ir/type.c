@@ -22,6 +22,13 @@ static void *copy(const void *at, size_t size, int n) {
 }
 #define COPY(at, n) copy((at), sizeof *(at), (n))
 
+TyVar **tyvar_one(Sym name, Span span) {
+  TyVar **one = NEW_N(TyVar *, 1);
+  one[0] = NEW(TyVar);
+  *one[0] = (TyVar){name, span};
+  return one;
+}
+
 Type *type_error(void) { return type_new(TY_Error); }
 
 Type *type_tensor(DType dt, int rank, const Dim *dim) {

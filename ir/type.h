@@ -59,6 +59,7 @@ struct DataDef {
   const char *shown;               /* NULL, or its type for whoever runs the program */
 };
 
+TyVar **tyvar_one(Sym name, Span span);    /* [name]: the variables where n_vars is 1 */
 Type *type_error(void);
 Type *type_tensor(DType dt, int rank, const Dim *dim);      /* copies dim      */
 Type *type_scalar(DType dt);

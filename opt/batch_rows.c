@@ -71,9 +71,8 @@ Global *batch_list_has(Module *m, const BatchWalk *w) {
   Bindings in_cons = {0}, in_else = {0}, out = {0};
   Maker k = {m, w->f->span, &in_cons};
   Type *flag = type_scalar(DT_bool), *i32 = type_scalar(DT_i32);
-  TyVar *a = NEW(TyVar);
-  *a = (TyVar){sym(m->cx->syms, "A"), k.span};
-  Type *elem = type_var(a), *list = list_of(w, elem);
+  TyVar **var = tyvar_one(sym(m->cx->syms, "A"), k.span);
+  Type *elem = type_var(var[0]), *list = list_of(w, elem);
   Var **param = NEW_N(Var *, 2);
   param[0] = mk_var(&k, "xs", list);
   param[1] = mk_var(&k, "n", i32);
@@ -95,8 +94,7 @@ Global *batch_list_has(Module *m, const BatchWalk *w) {
   Atom r = mk_if(&k, done, flag, constant(&k, true), otherwise);
   g->fn = new_fn(&k, 2, param, flag, mk_block(&k, r));
   g->fn->n_vars = 1;
-  g->fn->var = NEW_N(TyVar *, 1);
-  g->fn->var[0] = a;
+  g->fn->var = var;
   g->type = fn_type_of(g->fn);
   return g;
 }
