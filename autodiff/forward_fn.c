@@ -243,7 +243,7 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
   Dual *d = forward_body(&s, fn->body);
   version_end(f, &bb);
   Type *ret = ad->errors ? NULL : result_type(&s, fn);
-  if (ret) version_result(ad, fn, ret);
+  if (ret) version_result(ad, fn->span, ret);
   if (ad->errors) return NULL;
   Atom both = d->whole;
   if (d->kind != DUAL_Pair || !d->is_whole) {

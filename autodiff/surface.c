@@ -36,7 +36,7 @@ static void begin(AD *ad, Surface *u, const Fn *fn, const TyEnv *env, bool lifte
   u->ret = result_type(&u->s, fn);
   u->y = ad->errors ? (Atom){.kind = ATOM_Poison} : scope_atom(&u->s, &fn->body->result);
   version_end(f, fwd);
-  version_result(ad, fn, u->ret);
+  version_result(ad, fn->span, u->ret);
 }
 
 /* The gradients as the program sees them. */

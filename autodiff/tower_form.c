@@ -7,6 +7,7 @@
  *
  * and for more than one number, f once for each number of the operands.       */
 #include "autodiff/tower.h"
+#include "autodiff/versions.h"
 
 static Type *number_type(Tower *tw) {
   return type_data(tw->def, 1, (Type *[]){type_scalar(DT_f64)});
@@ -357,9 +358,7 @@ Expr *tower_form(Tower *tw, DiffKind k, Atom of, Type *t) {
   TowerForm f;
   Fn *fn = NEW(Fn);
   t = type_resolve(t);
-  if (ad_special(ad, t->fn.ret))
-    ad_fail(ad, ad->span, "the value to be differentiated holds a function or a ref: %s",
-            type_text(t->fn.ret));
+  version_result(ad, ad->span, t->fn.ret);
   open_form(&f, tw, fn, of, t, k == DIFF_Jvp ? 2 * t->fn.n : t->fn.n, &bb);
   Atom r;
   if (k == DIFF_Jvp)

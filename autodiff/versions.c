@@ -63,9 +63,9 @@ static Type *as_written(const AD *ad, Type *t) {
   for (int i = 0; i < n; i++) at[i] = as_written(ad, part_type(t, i));
   return n ? with_parts(t, at) : t;
 }
-void version_result(AD *ad, const Fn *fn, Type *t) {
+void version_result(AD *ad, Span at, Type *t) {
   if (ad->errors || !(ad_special(ad, t) || version_any(ad, t))) return;
-  ad_fail(ad, fn->span, "the value to be differentiated holds a function or a ref: %s",
+  ad_fail(ad, at, "the value to be differentiated holds a function or a ref: %s",
           type_text(as_written(ad, t)));
 }
 

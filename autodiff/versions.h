@@ -32,8 +32,8 @@
 /* Is t a Version[T] of this round?  Does a value of t lead to one that may have a derivative? */
 bool  version_is(const AD *ad, Type *t);
 bool  version_state(AD *ad, Type *t);
-/* A mistake if t, of what fn gives, holds a function or a ref. */
-void  version_result(AD *ad, const Fn *fn, Type *t);
+/* A mistake if t, of the value to be differentiated at this place, holds a function or a ref. */
+void  version_result(AD *ad, Span at, Type *t);
 /* Does code that uses these read what may have a derivative, or write what has one? */
 bool  version_touched(Scope *s, const VarList *used);
 /* Does the definition of data lead to a Version of its parameters? */
