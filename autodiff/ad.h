@@ -29,7 +29,6 @@ typedef struct AD {
   Map has_forms;                    /* Fn -> answers of step.c                         */
   Map adj, dual;                    /* key -> DataDef made                             */
   Map forward;                      /* DataDef -> that of its duals (dual.c)           */
-  Map made_of;                      /* DataDef made here -> DataDef it is for          */
   Map helper;                       /* key -> Global                                   */
   Map twin_at;  VEC(Twin *) twins;  int done;
   Answers intrinsic, special;       /* of a DataDef and a mask: types.c                 */
@@ -189,7 +188,7 @@ Fn    *plain_fn(Frame *f, const Fn *fn, Map *vars);
 
 /* ---- reverse.c, sweep.c ------------------------------------------------------------------- */
 typedef struct { Var *var;  Expr *e;  Atom pb;  bool is_acc;  VarList gives;  bool scrutinee;
-                 const bool *mask;  Twin *twin; } Step;
+                 Twin *twin; } Step;
 typedef struct Scope {
   Frame *f;  Out fwd, rev;
   Map adj;                          /* Var -> Adj                                   */

@@ -27,10 +27,10 @@ Type *atom_closed(Scope *s, const Atom *a) {
   return frame_type(s->f, a->type);
 }
 
-/* All of a function's parameters and captures that have a tangent. */
-static bool *full_mask(AD *ad, int n_caps, int n, Type *const *param) {
-  bool *mask = NEW_N(bool, n_caps + n + 1);
-  for (int i = 0; i < n; i++) mask[n_caps + i] = ad_has_tan(ad, param[i]);
+/* All of a function's parameters that have a tangent. */
+static bool *full_mask(AD *ad, int n, Type *const *param) {
+  bool *mask = NEW_N(bool, n + 1);
+  for (int i = 0; i < n; i++) mask[i] = ad_has_tan(ad, param[i]);
   return mask;
 }
 
@@ -48,7 +48,7 @@ static Atom dual_global(Scope *s, const Atom *a) {
   Type *t = frame_type(s->f, a->type);
   Type *scheme = type_resolve(a->global->type);
   const TyEnv *env = ad_match(scheme, t, NULL);
-  bool *mask = full_mask(ad, 0, t->fn.n, t->fn.param);
+  bool *mask = full_mask(ad, t->fn.n, t->fn.param);
   static const VarList no_caps = {0};
   Twin *w = twin_of(ad, fn, a->global->name, env, NULL, NULL, &no_caps, mask, NULL);
   Atom call = atom_global(w->global, a->span);
@@ -179,8 +179,6 @@ static Atom *each_atom(Scope *s, int n, const Atom *at, Atom f(Scope *, const At
 }
 
 Atom scope_let(Scope *s, Var *v, Expr *e, BindStyle style) {
-  Val *old = map_get(&s->f->val, map_ptr(v));
-  (void)old;
   Atom a = bb_bind(s->f->ad->cx, s->fwd, e, v->name, style);
   Type *t = frame_type(s->f, v->type);
   if (v->annot && !ad_special(s->f->ad, t)) a.var->annot = frame_annot(s->f, v->annot);
@@ -246,8 +244,7 @@ static void bind_pair(Scope *s, Var *v, Expr *was, Expr *call, Step st, BindStyl
   scope_bind(s, v, y, true);
 }
 
-static Expr *call_of(Scope *s, Atom callee, int n, Atom *arg, Span at) {
-  (void)s;
+static Expr *call_of(Atom callee, int n, Atom *arg, Span at) {
   Expr *e = ir_expr(EX_Call, at);
   e->Call.callee = callee;
   e->Call.n_args = n;
@@ -257,7 +254,7 @@ static Expr *call_of(Scope *s, Atom callee, int n, Atom *arg, Span at) {
 
 static void call_plain(Scope *s, Var *v, Expr *e, Atom callee, BindStyle style) {
   Atom *arg = each_atom(s, e->Call.n_args, e->Call.args, plain_atom);
-  bound(s, v, e, call_of(s, callee, e->Call.n_args, arg, e->span), style, false);
+  bound(s, v, e, call_of(callee, e->Call.n_args, arg, e->span), style, false);
   Val *x = frame_val(s->f, v);
   x->plain = ad_special(s->f->ad, x->type);
 }
@@ -282,7 +279,7 @@ static void call_known(Scope *s, Var *v, Expr *e, const Fn *fn, Sym name, const 
   Twin *w = twin_of(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, mask, plain);
   st.twin = w;
   if (ad->m->versions) arg[n++] = s->f->live;
-  bind_pair(s, v, e, call_of(s, atom_global(w->global, e->span), n, arg, e->span), st, style);
+  bind_pair(s, v, e, call_of(atom_global(w->global, e->span), n, arg, e->span), st, style);
 }
 
 static void forward_call(Scope *s, Var *v, Expr *e, BindStyle style) {
@@ -325,7 +322,7 @@ static void forward_call(Scope *s, Var *v, Expr *e, BindStyle style) {
   }
   Atom fn = scope_atom(s, callee);
   Atom *arg = each_atom(s, n, e->Call.args, scope_atom);
-  bind_pair(s, v, e, call_of(s, fn, n, arg, e->span), (Step){0}, style);
+  bind_pair(s, v, e, call_of(fn, n, arg, e->span), (Step){0}, style);
 }
 
 /* f, and for the gradient f once more. */

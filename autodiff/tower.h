@@ -51,9 +51,8 @@ static inline bool tower_float(Type *t) {              /* is it a tensor of floa
 AutodiffResult tower_forms(AD *ad, int n, Expr *const *form);
 
 /* ---- tower_op.c: operators --------------------------------------------------------- */
-/* The float tensors and others that the call e takes, constants aside. */
-typedef struct { Atom at;  Type *type; } Operand;
-typedef VEC(Operand) Operands;
+/* The types of what the call e takes, leaf for leaf, constants aside. */
+typedef VEC(Type *) Operands;
 void  tower_operands(const Expr *e, Operands *out);
 /* Does the call take and give a float tensor? */
 bool  tower_moves(const Expr *e);

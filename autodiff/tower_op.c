@@ -24,15 +24,15 @@ void tower_operands(const Expr *e, Operands *out) {
     const Atom *a = &e->Call.args[i];
     if (a->kind != ATOM_Var) continue;
     Type *t = type_resolve(a->var->type);
-    if (t->kind != TY_Tuple) vec_push(out, ((Operand){*a, t}));
+    if (t->kind != TY_Tuple) vec_push(out, t);
     for (int k = 0; t->kind == TY_Tuple && k < t->tuple.n; k++)
-      vec_push(out, ((Operand){*a, type_resolve(t->tuple.at[k])}));
+      vec_push(out, type_resolve(t->tuple.at[k]));
   }
 }
 
 static int n_floats(const Operands *in) {
   int n = 0;
-  for (int i = 0; i < in->n; i++) n += tower_float(in->at[i].type);
+  for (int i = 0; i < in->n; i++) n += tower_float(in->at[i]);
   return n;
 }
 
@@ -95,8 +95,7 @@ static Var **params_of(AD *ad, const char *name, const Operands *in, bool floats
   Var **made = NEW_N(Var *, in->n + 1);
   *n = 0;
   for (int i = 0; i < in->n; i++)
-    if (!floats || tower_float(in->at[i].type))
-      made[(*n)++] = ad_var(ad, name, nameless(ad, in->at[i].type));
+    if (!floats || tower_float(in->at[i])) made[(*n)++] = ad_var(ad, name, nameless(ad, in->at[i]));
   return made;
 }
 
@@ -106,7 +105,7 @@ static Atom literal(AD *ad, Out o, const Expr *e, const Operands *in, Var *const
   Var **x = params_of(ad, "x", in, true, &n);
   Atom *leaf = NEW_N(Atom, in->n + 1);
   for (int i = 0, k = 0; i < in->n; i++)
-    leaf[i] = var_atom(ad, tower_float(in->at[i].type) ? x[k++] : param[i]);
+    leaf[i] = var_atom(ad, tower_float(in->at[i]) ? x[k++] : param[i]);
   BlockBuilder bb = {0};
   Atom y = em_bind(ad, &bb, call_of(ad, &bb, e, leaf));
   return em_fn(ad, o, n, x, bb_done(&bb, y, ad->span), NULL);
@@ -126,7 +125,7 @@ Global *tower_step(AD *ad, const Expr *e, bool *made) {
   Atom *arg = NEW_N(Atom, 2 * n + 1);
   int at = 0;
   for (int i = 0; i < n; i++)
-    if (tower_float(in.at[i].type)) arg[at++] = var_atom(ad, x[i]);
+    if (tower_float(in.at[i])) arg[at++] = var_atom(ad, x[i]);
   for (int i = 0; i < n_dx; i++) arg[at++] = var_atom(ad, dx[i]);
   Atom form = em_op(ad, &bb, "jvp", 1, &f);
   Atom both = em_call(ad, &bb, form, at, arg);
@@ -157,7 +156,7 @@ static Atom of_values(Tower *tw, Out o, const Expr *e, const Operands *in, const
   AD *ad = tw->ad;
   Atom *at = NEW_N(Atom, in->n + 1);
   for (int i = 0; i < in->n; i++)
-    at[i] = tower_float(in->at[i].type) ? tower_value(tw, o, leaf[i]) : leaf[i];
+    at[i] = tower_float(in->at[i]) ? tower_value(tw, o, leaf[i]) : leaf[i];
   return raised_result(tw, o, e->type, em_bind(ad, o, call_of(ad, o, e, at)));
 }
 
@@ -198,11 +197,11 @@ static Atom differentiated(Tower *tw, Out o, RaisedOp op, const Operands *in, co
   Atom *below = NEW_N(Atom, n + 1), *arg = NEW_N(Atom, 2 * n + 2);
   arg[0] = tower_int(tw, 0); /* no form is in it */
   for (int i = 0; i < n; i++) {
-    bool moves = tower_float(in->at[i].type);
+    bool moves = tower_float(in->at[i]);
     arg[k++] = below[i] = moves ? tower_below(tw, o, leaf[i], level) : leaf[i];
   }
   for (int i = 0; i < n; i++) {
-    Type *t = in->at[i].type;
+    Type *t = in->at[i];
     if (tower_float(t))
       arg[k++] = tower_along(tw, o, leaf[i], level, tower_zero(tw, o, t, leaf[i]));
   }
@@ -222,9 +221,9 @@ void tower_make_op(Tower *tw, RaisedOp op) {
   BlockBuilder bb = {0}, flat = {0}, high = {0};
   bool first = true;
   for (int i = 0; i < in.n; i++) {
-    fn->param[i] = ad_var(ad, "x", tower_type(tw, nameless(ad, in.at[i].type)));
+    fn->param[i] = ad_var(ad, "x", tower_type(tw, nameless(ad, in.at[i])));
     leaf[i] = var_atom(ad, fn->param[i]);
-    if (!tower_float(in.at[i].type)) continue;
+    if (!tower_float(in.at[i])) continue;
     Atom l = tower_level(tw, &bb, leaf[i]);
     level = first ? l : em_op(ad, &bb, "maximum", 2, (Atom[]){level, l});
     first = false;
