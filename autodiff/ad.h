@@ -90,6 +90,7 @@ void  ad_leave(AD *ad);
 /* ---- emit.c: bindings of new code ------------------------------------------------- */
 typedef BlockBuilder *Out;
 Atom em_bind(AD *ad, Out o, Expr *e);
+Expr *ad_call(Atom callee, int n, const Atom *arg, Span at);
 Atom em_call(AD *ad, Out o, Atom callee, int n, const Atom *arg);
 Atom em_op(AD *ad, Out o, const char *op, int n, const Atom *arg);
 Atom em_tuple(AD *ad, Out o, int n, const Atom *at);

@@ -8,14 +8,13 @@
 
 /* The gradient a pullback is given: named, typed, and with the extents of y
  * where the type cannot say them. */
-static bool says_all(Frame *f, Type *t) {
+static bool says_all(Type *t) {
   t = type_resolve(t);
   if (t->kind != TY_Tensor) return true;
   for (int i = 0; i < t->tensor.rank; i++) {
     Dim d = t->tensor.dim[i];
     if (d->kind != DIM_Const && !(d->kind == DIM_Sym && d->name)) return false;
   }
-  (void)f;
   return true;
 }
 
@@ -24,7 +23,7 @@ Var *cotangent(Scope *s, Type *t, Atom y, Adj **d) {
   Type *said = frame_annot(s->f, ad_tan(ad, t));
   Var *dy = ad_var(ad, "dy", said);
   Atom a = var_atom(ad, dy);
-  if (!says_all(s->f, said)) a = em_op(ad, s->rev, "reshape_like", 2, (Atom[]){a, y});
+  if (!says_all(said)) a = em_op(ad, s->rev, "reshape_like", 2, (Atom[]){a, y});
   *d = ad_has_tan(ad, t) ? adj_atom(a) : NULL;
   return dy;
 }

@@ -96,9 +96,8 @@ static DataDef *pairs_def(AD *ad, Type *w) {
   if (d) return d;
   d = ad_new_def(ad, str_fmt("Products_%s", dtype_name(t)), ad->span);
   map_set(&ad->dual, map_ptr(key), d);
-  Ctor *none = ad_new_ctor(ad, d, str_fmt("NoProduct_%s", dtype_name(t)), 0, 2);
+  ad_new_ctor(ad, d, str_fmt("NoProduct_%s", dtype_name(t)), 0, 2);
   Ctor *some = ad_new_ctor(ad, d, str_fmt("Product_%s", dtype_name(t)), 3, 2);
-  (void)none;
   some->field[0] = type_tensor(t, 2, (Dim[]){rows, u});
   some->field[1] = type_tensor(t, 2, (Dim[]){rows, k});
   some->field[2] = type_data(d, 0, NULL);

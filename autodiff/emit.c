@@ -15,12 +15,15 @@ static Atom *copied(int n, const Atom *at) {
   return made;
 }
 
-Atom em_call(AD *ad, Out o, Atom callee, int n, const Atom *arg) {
-  Expr *e = ir_expr(EX_Call, ad->span);
+Expr *ad_call(Atom callee, int n, const Atom *arg, Span at) {
+  Expr *e = ir_expr(EX_Call, at);
   e->Call.callee = callee;
   e->Call.n_args = n;
   e->Call.args = copied(n, arg);
-  return em_bind(ad, o, e);
+  return e;
+}
+Atom em_call(AD *ad, Out o, Atom callee, int n, const Atom *arg) {
+  return em_bind(ad, o, ad_call(callee, n, arg, ad->span));
 }
 
 Atom em_op(AD *ad, Out o, const char *op, int n, const Atom *arg) {

@@ -97,18 +97,10 @@ void forward_function(Scope *s, Var *v, Expr *e, BindStyle style) {
 
 /* ---- calls ----------------------------------------------------------------------------- */
 
-static Expr *call_of(const Expr *was, Atom callee, int n, Atom *arg) {
-  Expr *e = ir_expr(EX_Call, was->span);
-  e->Call.callee = callee;
-  e->Call.n_args = n;
-  e->Call.args = arg;
-  return e;
-}
-
 static void call_plain(Scope *s, Var *v, Expr *e, Atom callee, BindStyle style) {
   Atom *arg = NEW_N(Atom, e->Call.n_args + 1);
   for (int i = 0; i < e->Call.n_args; i++) arg[i] = plain_atom(s, &e->Call.args[i]);
-  Expr *made = call_of(e, callee, e->Call.n_args, arg);
+  Expr *made = ad_call(callee, e->Call.n_args, arg, e->span);
   forward_bind(s, v, dual_plain(scope_let(s, v, made, style)));
 }
 
@@ -134,7 +126,7 @@ static void call_known(Scope *s, Var *v, Expr *e, const Fn *fn, Sym name, const 
   }
   Twin *w = forward_twin(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, shape);
   if (ad->m->versions) vec_push(&arg, s->f->live);
-  bind_full(s, v, call_of(e, atom_global(w->global, e->span), arg.n, arg.at));
+  bind_full(s, v, ad_call(atom_global(w->global, e->span), arg.n, arg.at, e->span));
 }
 
 /* Can the call be kept as it is?  tan: does its result have a tangent. */
@@ -181,7 +173,7 @@ void forward_application(Scope *s, Var *v, Expr *e, BindStyle style) {
       arg[i] = dual_as(ad, s->fwd, t->fn.param[i], forward_dual(s, &e->Call.args[i]),
                        dual_full(ad, t->fn.param[i]));
     Atom at = dual_as(ad, s->fwd, t, fn, dual_full(ad, t));
-    bind_full(s, v, call_of(e, at, e->Call.n_args, arg));
+    bind_full(s, v, ad_call(at, e->Call.n_args, arg, e->span));
   }
 }
 

@@ -244,17 +244,9 @@ static void bind_pair(Scope *s, Var *v, Expr *was, Expr *call, Step st, BindStyl
   scope_bind(s, v, y, true);
 }
 
-static Expr *call_of(Atom callee, int n, Atom *arg, Span at) {
-  Expr *e = ir_expr(EX_Call, at);
-  e->Call.callee = callee;
-  e->Call.n_args = n;
-  e->Call.args = arg;
-  return e;
-}
-
 static void call_plain(Scope *s, Var *v, Expr *e, Atom callee, BindStyle style) {
   Atom *arg = each_atom(s, e->Call.n_args, e->Call.args, plain_atom);
-  bound(s, v, e, call_of(callee, e->Call.n_args, arg, e->span), style, false);
+  bound(s, v, e, ad_call(callee, e->Call.n_args, arg, e->span), style, false);
   Val *x = frame_val(s->f, v);
   x->plain = ad_special(s->f->ad, x->type);
 }
@@ -279,7 +271,7 @@ static void call_known(Scope *s, Var *v, Expr *e, const Fn *fn, Sym name, const 
   Twin *w = twin_of(ad, fn, name, env, l ? s->f : NULL, l ? l->self : NULL, caps, mask, plain);
   st.twin = w;
   if (ad->m->versions) arg[n++] = s->f->live;
-  bind_pair(s, v, e, call_of(atom_global(w->global, e->span), n, arg, e->span), st, style);
+  bind_pair(s, v, e, ad_call(atom_global(w->global, e->span), n, arg, e->span), st, style);
 }
 
 static void forward_call(Scope *s, Var *v, Expr *e, BindStyle style) {
@@ -322,7 +314,7 @@ static void forward_call(Scope *s, Var *v, Expr *e, BindStyle style) {
   }
   Atom fn = scope_atom(s, callee);
   Atom *arg = each_atom(s, n, e->Call.args, scope_atom);
-  bind_pair(s, v, e, call_of(fn, n, arg, e->span), (Step){0}, style);
+  bind_pair(s, v, e, ad_call(fn, n, arg, e->span), (Step){0}, style);
 }
 
 /* f, and for the gradient f once more. */

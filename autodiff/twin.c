@@ -7,17 +7,12 @@
 
 enum { MAX_TWINS = 20000 };
 
-static Dim forget(void *ud, Dim s) {
-  (void)s;
-  return dim_any(((AD *)ud)->cx->dims);
-}
-
 /* Extents are the caller's: a twin serves all of them. */
 const TyEnv *ad_without_dims(AD *ad, const TyEnv *env) {
   TyEnv *first = NULL, **last = &first;
   for (; env; env = env->up) {
     TyEnv *e = NEW(TyEnv);
-    *e = (TyEnv){env->var, type_subst(ad->cx->dims, env->type, NULL, forget, ad), NULL};
+    *e = (TyEnv){env->var, nameless(ad, env->type), NULL};
     *last = e;
     last = (TyEnv **)(uintptr_t)&e->up;
   }

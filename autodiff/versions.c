@@ -164,12 +164,7 @@ static bool no_functions(AD *ad, Type *t) {
 }
 
 static Expr *version_call(AD *ad, int tag, int n, const Atom *arg) {
-  Expr *e = ir_expr(EX_Call, ad->span);
-  e->Call.callee = ad_ctor_atom(ad, ctor_of(ad, tag));
-  e->Call.n_args = n;
-  e->Call.args = NEW_N(Atom, n);
-  for (int i = 0; i < n; i++) e->Call.args[i] = arg[i];
-  return e;
+  return ad_call(ad_ctor_atom(ad, ctor_of(ad, tag)), n, arg, ad->span);
 }
 
 static Expr *active_version(Scope *s, Atom x, Atom shadow) {

@@ -145,12 +145,7 @@ static void write_binding(Writer *w, Out o, Var *v, Expr *e, BindStyle style) {
     e->RefWrite.value = plain_version(ad, o, e->RefWrite.value);
   } else if (e->kind == EX_RefRead && is_written(w, &e->RefRead.ref)) {
     Atom c = bb_bind(ad->cx, o, e, sym(ad->cx->syms, "version"), BIND_Let);
-    Expr *x = ir_expr(EX_Call, e->span);
-    x->Call.callee = atom_global(ad->m->content, e->span);
-    x->Call.n_args = 1;
-    x->Call.args = NEW_N(Atom, 1);
-    x->Call.args[0] = c;
-    e = x;
+    e = ad_call(atom_global(ad->m->content, e->span), 1, &c, e->span);
   }
   v->annot = over_versions(w, v->annot);
   bb_push(o, v, e, style);
