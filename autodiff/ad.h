@@ -109,6 +109,10 @@ Atom em_unit(AD *ad, Out o);
 Var *ad_var(AD *ad, const char *name, Type *annot);
 static inline Atom var_atom(AD *ad, Var *v) { return atom_var(v, ad->span); }
 Global *ad_global(AD *ad, const char *want, Fn *fn);
+/* The definition of this key, *g.  true: it is new, in `made`, with n parameters, which
+ * are to be filled in, and the result type and body. */
+bool  ad_define(AD *ad, Map *made, Sym key, const char *want, int n, Global **g);
+Atom  ad_param(AD *ad, Global *g, int i, const char *name, Type *t);
 Atom ad_ctor_atom(AD *ad, Ctor *c);
 /* The type as a parameter of a function of its own can have it: extents that
  * are not numbers have no name there. */
@@ -123,6 +127,7 @@ typedef struct { Expr *e;  VEC(Clause) at; } Cases;
 Cases cases_of(AD *ad, Atom x);
 void add_case(AD *ad, Cases *c, Pattern *p, BlockBuilder *bb, Atom result);
 Atom end_cases(AD *ad, Out o, Cases *c);
+Block *cases_block(AD *ad, Cases *c);                  /* of the match alone */
 
 /* ---- tangent.c: values of tangent type ----------------------------------------------- */
 /* x is a dual of type t (closed, of the program differentiated). */

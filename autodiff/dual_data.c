@@ -95,31 +95,24 @@ static void join_case(AD *ad, Cases *c, Type *t, Ctor *ctor, Atom dx) {
 
 static Atom helper(AD *ad, Help h, Type *t) {
   t = nameless(ad, type_resolve(t));
-  bool deep = ad->deep && (h == HELP_Join || h == HELP_Step);
+  bool deep = ad->deep && (h == HELP_Join || h == HELP_Step), join = h == HELP_Join;
   Sym key = ad_key(ad, deep ? str_fmt("deep %s", help_name[h]) : help_name[h], t);
-  Global *g = map_get(&ad->helper, map_ptr(key));
-  if (g) return atom_global(g, ad->span);
+  const char *name = str_fmt("%s_%s", help_name[h], t->data.def->name);
+  Global *g;
+  if (!ad_define(ad, &ad->helper, key, name, join ? 2 : 1, &g)) return atom_global(g, ad->span);
   Type *dual = ad_forward(ad, t), *step = deep ? t : diff_cotangent(t);
+  Atom x = ad_param(ad, g, 0, "x", h == HELP_Drop || h == HELP_Step ? dual : t);
+  Atom dx = join ? ad_param(ad, g, 1, "dx", step) : x;
+  g->fn->ret = h == HELP_Drop ? t : h == HELP_Step ? step : dual;
   DefPath path;
   if (!ad_enter(ad, t->data.def, &path)) return (Atom){.kind = ATOM_Poison};
-  bool from_dual = h == HELP_Drop || h == HELP_Step;
-  Fn *f = NEW(Fn);
-  g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
-  map_set(&ad->helper, map_ptr(key), g);
-  f->span = ad->span;
-  f->n = h == HELP_Join ? 2 : 1;
-  f->param = NEW_N(Var *, 2);
-  f->param[0] = ad_var(ad, "x", from_dual ? dual : t);
-  f->param[1] = ad_var(ad, "dx", step);
-  f->ret = h == HELP_Drop ? t : h == HELP_Step ? step : dual;
-  BlockBuilder bb = {0};
-  Cases c = cases_of(ad, var_atom(ad, f->param[0]));
+  Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++)
-    if (h == HELP_Join)
-      join_case(ad, &c, t, t->data.def->ctor[k], var_atom(ad, f->param[1]));
+    if (join)
+      join_case(ad, &c, t, t->data.def->ctor[k], dx);
     else
       map_case(ad, &c, h, t, t->data.def->ctor[k]);
-  f->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  g->fn->body = cases_block(ad, &c);
   ad_leave(ad);
   return atom_global(g, ad->span);
 }

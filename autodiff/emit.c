@@ -143,6 +143,13 @@ Atom end_cases(AD *ad, Out o, Cases *c) {
   c->e->Match.clauses = c->at.at;
   return em_bind(ad, o, c->e);
 }
+Block *cases_block(AD *ad, Cases *c) {
+  BlockBuilder bb = {0};
+  Atom r = end_cases(ad, &bb, c);
+  return bb_done(&bb, r, ad->span);
+}
+
+/* ---- definitions ------------------------------------------------------------------ */
 
 /* A new definition; its name is want, or want with a number. */
 Global *ad_global(AD *ad, const char *want, Fn *fn) {
@@ -158,4 +165,18 @@ Global *ad_global(AD *ad, const char *want, Fn *fn) {
   vec_push(&m->globals, g);
   map_set(&m->global_by_name, map_ptr(g->name), g);
   return g;
+}
+
+bool ad_define(AD *ad, Map *made, Sym key, const char *want, int n, Global **g) {
+  *g = map_get(made, map_ptr(key));
+  if (*g) return false;
+  Fn *fn = NEW(Fn);
+  *fn = (Fn){.span = ad->span, .n = n, .param = NEW_N(Var *, n + 1)};
+  *g = ad_global(ad, want, fn);
+  map_set(made, map_ptr(key), *g);
+  return true;
+}
+Atom ad_param(AD *ad, Global *g, int i, const char *name, Type *t) {
+  g->fn->param[i] = ad_var(ad, name, t);
+  return var_atom(ad, g->fn->param[i]);
 }

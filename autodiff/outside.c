@@ -80,16 +80,11 @@ bool outside_only(Scope *s, const VarList *used) {
 static Atom copier(AD *ad, Type *t) {
   t = nameless(ad, t);
   Sym key = ad_key(ad, "outside", t);
-  Global *g = map_get(&ad->helper, map_ptr(key));
-  if (g) return atom_global(g, ad->span);
-  Fn *f = NEW(Fn);
-  g = ad_global(ad, str_fmt("outside_%s", t->data.def->name), f);
-  map_set(&ad->helper, map_ptr(key), g);
-  *f = (Fn){.span = ad->span, .n = 1, .param = NEW_N(Var *, 1)};
-  f->param[0] = ad_var(ad, "x", t);
-  f->ret = nameless(ad, ad_dual(ad, t));
-  BlockBuilder bb = {0};
-  Cases c = cases_of(ad, var_atom(ad, f->param[0]));
+  const char *name = str_fmt("outside_%s", t->data.def->name);
+  Global *g;
+  if (!ad_define(ad, &ad->helper, key, name, 1, &g)) return atom_global(g, ad->span);
+  g->fn->ret = nameless(ad, ad_dual(ad, t));
+  Cases c = cases_of(ad, ad_param(ad, g, 0, "x", t));
   for (int k = 0; k < t->data.def->n_ctors; k++) {
     Ctor *ctor = t->data.def->ctor[k];
     Var **x = NEW_N(Var *, ctor->n + 1);
@@ -101,7 +96,7 @@ static Atom copier(AD *ad, Type *t) {
     Atom made = em_call(ad, &one, ad_ctor_atom(ad, ad_dual_ctor(ad, t, ctor)), ctor->n, at);
     add_case(ad, &c, p, &one, made);
   }
-  f->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  g->fn->body = cases_block(ad, &c);
   return atom_global(g, ad->span);
 }
 

@@ -172,7 +172,7 @@ static void add_case_of(AD *ad, Cases *c, Type *t, int k, Atom a, Atom b) {
   add_case(ad, c, p, &outer, end_cases(ad, &outer, &in));
 }
 
-static Atom helper_body(AD *ad, Out o, Help h, Type *t, Atom x, Atom dx) {
+static Block *helper_body(AD *ad, Help h, Type *t, Atom x, Atom dx) {
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++)
     if (h == HELP_Out)
@@ -183,32 +183,24 @@ static Atom helper_body(AD *ad, Out o, Help h, Type *t, Atom x, Atom dx) {
       map_case(ad, &c, h, t, k);
   BlockBuilder none = {0};
   if (h == HELP_Add) add_case(ad, &c, anything(ad), &none, dx);
-  return end_cases(ad, o, &c);
+  return cases_block(ad, &c);
 }
 
 static Atom helper(AD *ad, Help h, Type *t) {
   t = nameless(ad, t);
-  bool deep = ad->deep && (h == HELP_Out || h == HELP_In);
+  bool deep = ad->deep && (h == HELP_Out || h == HELP_In), two = h == HELP_Add || h == HELP_Out;
   Sym key = ad_key(ad, deep ? str_fmt("deep %s", help_name[h]) : help_name[h], t);
-  Global *g = map_get(&ad->helper, map_ptr(key));
-  if (g) return atom_global(g, ad->span);
+  const char *name = str_fmt("%s_%s", help_name[h], t->data.def->name);
+  Global *g;
+  if (!ad_define(ad, &ad->helper, key, name, two ? 2 : 1, &g)) return atom_global(g, ad->span);
   Type *plain = nameless(ad, ad_dual(ad, t)), *tan = ad_tan(ad, t);
   Type *cot = deep ? t : diff_cotangent(t);
+  Atom x = ad_param(ad, g, 0, "x", h == HELP_Add ? tan : h == HELP_In ? cot : plain);
+  Atom dx = two ? ad_param(ad, g, 1, "dx", tan) : x;
+  g->fn->ret = h == HELP_Out ? cot : tan;
   DefPath path;
   if (!ad_enter(ad, t->data.def, &path)) return (Atom){.kind = ATOM_Poison};
-  Fn *f = NEW(Fn);
-  g = ad_global(ad, str_fmt("%s_%s", help_name[h], t->data.def->name), f);
-  map_set(&ad->helper, map_ptr(key), g);
-  f->span = ad->span;
-  f->n = h == HELP_Add || h == HELP_Out ? 2 : 1;
-  f->param = NEW_N(Var *, 2);
-  f->param[0] = ad_var(ad, "x", h == HELP_Add ? tan : h == HELP_In ? cot : plain);
-  if (f->n == 2) f->param[1] = ad_var(ad, "dx", tan);
-  f->ret = h == HELP_Out ? cot : tan;
-  BlockBuilder bb = {0};
-  Atom dx = f->n == 2 ? var_atom(ad, f->param[1]) : var_atom(ad, f->param[0]);
-  Atom r = helper_body(ad, &bb, h, t, var_atom(ad, f->param[0]), dx);
-  f->body = bb_done(&bb, r, ad->span);
+  g->fn->body = helper_body(ad, h, t, x, dx);
   ad_leave(ad);
   return atom_global(g, ad->span);
 }

@@ -95,9 +95,6 @@ Atom  tower_total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy);
  * spread(s, e), the number s, Tower[float64], times the tensor e of type t. */
 typedef enum { OF_Plus, OF_Dot, OF_Total, OF_Spread } Linear;
 Atom  tower_linear(Tower *tw, Out o, Linear k, Type *t, Atom a, Atom b);
-/* A definition with n parameters, which are to be filled in, and the body. */
-Global *tower_define(Tower *tw, Sym key, const char *name, int n);
-Atom  tower_param(Tower *tw, Global *g, int i, const char *name, Type *t);
 /* Definitions over towers of any type. */
 Atom  tower_level(Tower *tw, Out o, Atom x);
 Atom  tower_value(Tower *tw, Out o, Atom x);

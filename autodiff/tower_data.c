@@ -26,18 +26,6 @@ Atom tower_pair(Tower *tw, Out o, Atom level, Atom x, Atom dx) {
 
 /* ---- definitions --------------------------------------------------------------------- */
 
-/* A new one; its parameters are to be filled in. */
-Global *tower_define(Tower *tw, Sym key, const char *name, int n) {
-  Fn *fn = NEW(Fn);
-  *fn = (Fn){.span = tw->ad->span, .n = n, .param = NEW_N(Var *, n + 1)};
-  Global *g = ad_global(tw->ad, name, fn);
-  map_set(&tw->helper, map_ptr(key), g);
-  return g;
-}
-Atom tower_param(Tower *tw, Global *g, int i, const char *name, Type *t) {
-  g->fn->param[i] = ad_var(tw->ad, name, t);
-  return var_atom(tw->ad, g->fn->param[i]);
-}
 static Atom call(Tower *tw, Out o, Global *g, int n, const Atom *arg) {
   return em_call(tw->ad, o, atom_global(g, tw->ad->span), n, arg);
 }
@@ -77,16 +65,15 @@ static Atom any_body(Tower *tw, Out o, Any k, Global *self, Atom x, Atom level, 
 static Global *any(Tower *tw, Any k) {
   AD *ad = tw->ad;
   Sym key = sym(ad->cx->syms, any_name[k]);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (g) return g;
   int n = k == ANY_Along ? 3 : k == ANY_Below ? 2 : 1;
-  g = tower_define(tw, key, any_name[k], n);
+  Global *g;
+  if (!ad_define(ad, &tw->helper, key, any_name[k], n, &g)) return g;
   g->fn->n_vars = 1;
   g->fn->var = tyvar_one(tw->def->var[0]->name, ad->span);
   Type *t = type_var(g->fn->var[0]);
-  Atom x = tower_param(tw, g, 0, "x", tower_of(tw, t)), level = {0}, zero = {0};
-  if (n > 1) level = tower_param(tw, g, 1, "level", type_scalar(DT_i32));
-  if (n > 2) zero = tower_param(tw, g, 2, "zero", t);
+  Atom x = ad_param(ad, g, 0, "x", tower_of(tw, t)), level = {0}, zero = {0};
+  if (n > 1) level = ad_param(ad, g, 1, "level", type_scalar(DT_i32));
+  if (n > 2) zero = ad_param(ad, g, 2, "zero", t);
   g->fn->ret = k == ANY_Level ? type_scalar(DT_i32) : k == ANY_Value ? t : tower_of(tw, t);
   BlockBuilder bb = {0};
   g->fn->body = bb_done(&bb, any_body(tw, &bb, k, g, x, level, zero), ad->span);
@@ -145,12 +132,12 @@ static Global *linear(Tower *tw, Linear k, Type *t) {
   AD *ad = tw->ad;
   t = nameless(ad, type_resolve(t));
   Sym key = ad_key(ad, linear_name[k], t);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (g) return g;
-  g = tower_define(tw, key, str_fmt("tower_%s", linear_name[k]), k == OF_Total ? 1 : 2);
+  const char *name = str_fmt("tower_%s", linear_name[k]);
+  Global *g;
+  if (!ad_define(ad, &tw->helper, key, name, k == OF_Total ? 1 : 2, &g)) return g;
   bool two = k == OF_Plus || k == OF_Dot;
-  Atom at[2] = {tower_param(tw, g, 0, "a", tower_of(tw, k == OF_Spread ? number() : t)), {0}};
-  if (k != OF_Total) at[1] = tower_param(tw, g, 1, "b", two ? tower_of(tw, t) : t);
+  Atom at[2] = {ad_param(ad, g, 0, "a", tower_of(tw, k == OF_Spread ? number() : t)), {0}};
+  if (k != OF_Total) at[1] = ad_param(ad, g, 1, "b", two ? tower_of(tw, t) : t);
   g->fn->ret = tower_of(tw, k == OF_Dot || k == OF_Total ? number() : t);
   BlockBuilder bb = {0}, flat = {0}, high = {0};
   Atom level = tower_level(tw, &bb, at[0]);
@@ -170,6 +157,8 @@ Atom tower_linear(Tower *tw, Out o, Linear k, Type *t, Atom a, Atom b) {
 /* ---- from part to part ------------------------------------------------------------------------
  */
 
+/* How many of (x, dx, level) a walk takes. */
+static int n_walked(Walk w) { return w <= WALK_Ground ? 1 : w == WALK_Along ? 3 : 2; }
 static Global *walker(Tower *tw, Walk w, Type *t);
 
 /* A function of the raised program for the program: fn (x, ..) { ground(f(0, raised x, ..)) } */
@@ -234,7 +223,7 @@ Atom tower_walk(Tower *tw, Out o, Walk w, Type *t, Atom x, Atom dx, Atom level) 
   case TY_Data: {
     if (ad_is_function(t) && w >= WALK_Step) return w == WALK_Step ? em_unit(ad, o) : x;
     if (!ad_moves(ad, t) && w != WALK_Step) return x;
-    int n = w <= WALK_Ground ? 1 : w == WALK_Along ? 3 : 2;
+    int n = n_walked(w);
     return call(tw, o, walker(tw, w, t), n, (Atom[]){x, n == 3 ? dx : level, level});
   }
   case TY_Var:
@@ -289,25 +278,21 @@ static Global *walker(Tower *tw, Walk w, Type *t) {
   AD *ad = tw->ad;
   t = nameless(ad, t);
   Sym key = ad_key(ad, name[w], t);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (g) return g;
-  g = tower_define(tw, key, str_fmt("%s_%s", name[w], t->data.def->name),
-                   w <= WALK_Ground  ? 1
-                   : w == WALK_Along ? 3
-                                     : 2);
+  const char *want = str_fmt("%s_%s", name[w], t->data.def->name);
+  Global *g;
+  if (!ad_define(ad, &tw->helper, key, want, n_walked(w), &g)) return g;
   Type *raised = tower_type(tw, t), *step = tower_type(tw, diff_cotangent(t));
   Type *level_type = type_scalar(DT_i32);
-  Atom x = tower_param(tw, g, 0, "x", w == WALK_Raise ? t : raised), dx = {0}, level = {0};
-  if (w == WALK_Along) dx = tower_param(tw, g, 1, "dx", step);
-  if (w >= WALK_Below) level = tower_param(tw, g, g->fn->n - 1, "level", level_type);
+  Atom x = ad_param(ad, g, 0, "x", w == WALK_Raise ? t : raised), dx = {0}, level = {0};
+  if (w == WALK_Along) dx = ad_param(ad, g, 1, "dx", step);
+  if (w >= WALK_Below) level = ad_param(ad, g, g->fn->n - 1, "level", level_type);
   g->fn->ret = w == WALK_Ground ? t : w == WALK_Step ? step : raised;
-  BlockBuilder bb = {0};
   DefPath path;
   if (!ad_enter(ad, t->data.def, &path)) return g;
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++)
     walk_case(tw, &c, w, t, t->data.def->ctor[k], dx, level);
-  g->fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  g->fn->body = cases_block(ad, &c);
   ad_leave(ad);
   return g;
 }

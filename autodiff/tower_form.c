@@ -69,21 +69,19 @@ static Global *total_of(Tower *tw, Type *t, bool times) {
   AD *ad = tw->ad;
   t = nameless(ad, t);
   Sym key = ad_key(ad, times ? "dot data" : "total data", t);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (g) return g;
-  g = tower_define(tw, key, str_fmt("%s_%s", times ? "dot" : "total", t->data.def->name),
-                   times ? 2 : 1);
+  const char *name = str_fmt("%s_%s", times ? "dot" : "total", t->data.def->name);
+  Global *g;
+  if (!ad_define(ad, &tw->helper, key, name, times ? 2 : 1, &g)) return g;
   Type *raised = tower_type(tw, t);
-  Atom x = tower_param(tw, g, 0, "x", raised), dy = {0};
-  if (times) dy = tower_param(tw, g, 1, "dy", raised);
+  Atom x = ad_param(ad, g, 0, "x", raised), dy = {0};
+  if (times) dy = ad_param(ad, g, 1, "dy", raised);
   g->fn->ret = number_type(tw);
   DefPath path;
   if (!ad_enter(ad, t->data.def, &path)) return g;
-  BlockBuilder bb = {0};
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++)
     total_case(tw, &c, t, t->data.def->ctor[k], times ? &dy : NULL);
-  g->fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  g->fn->body = cases_block(ad, &c);
   ad_leave(ad);
   return g;
 }
@@ -130,15 +128,14 @@ static Global *collect_tensor(Tower *tw, Type *t) {
   AD *ad = tw->ad;
   t = nameless(ad, t);
   Sym key = ad_key(ad, "collect tensor", t);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (g) return g;
-  g = tower_define(tw, key, "tower_collect", 5);
+  Global *g;
+  if (!ad_define(ad, &tw->helper, key, "tower_collect", 5, &g)) return g;
   Type *raised = tower_type(tw, t);
-  Atom x = tower_param(tw, g, 0, "x", raised);
-  Atom run = tower_param(tw, g, 1, "run", type_fn(0, NULL, 0, NULL, 1, &raised, number_type(tw)));
-  Atom level = tower_param(tw, g, 2, "level", type_scalar(DT_i32));
-  Atom i = tower_param(tw, g, 3, "i", type_scalar(DT_i64));
-  Atom sum = tower_param(tw, g, 4, "sum", raised);
+  Atom x = ad_param(ad, g, 0, "x", raised);
+  Atom run = ad_param(ad, g, 1, "run", type_fn(0, NULL, 0, NULL, 1, &raised, number_type(tw)));
+  Atom level = ad_param(ad, g, 2, "level", type_scalar(DT_i32));
+  Atom i = ad_param(ad, g, 3, "i", type_scalar(DT_i64));
+  Atom sum = ad_param(ad, g, 4, "sum", raised);
   g->fn->ret = raised;
   BlockBuilder bb = {0}, done = {0}, more = {0};
   GradCx w = {.cx = ad->cx, .bb = &bb, .span = ad->span}, v = {.cx = ad->cx, .bb = &more};
@@ -187,17 +184,16 @@ static Global *collect_data(Tower *tw, Type *t) {
   AD *ad = tw->ad;
   t = nameless(ad, t);
   Sym key = ad_key(ad, "collect data", t);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (g) return g;
-  g = tower_define(tw, key, str_fmt("collect_%s", t->data.def->name), 3);
+  const char *name = str_fmt("collect_%s", t->data.def->name);
+  Global *g;
+  if (!ad_define(ad, &tw->helper, key, name, 3, &g)) return g;
   Type *raised = tower_type(tw, t);
-  Atom x = tower_param(tw, g, 0, "x", raised);
-  Atom run = tower_param(tw, g, 1, "run", type_fn(0, NULL, 0, NULL, 1, &raised, number_type(tw)));
-  Atom level = tower_param(tw, g, 2, "level", type_scalar(DT_i32));
+  Atom x = ad_param(ad, g, 0, "x", raised);
+  Atom run = ad_param(ad, g, 1, "run", type_fn(0, NULL, 0, NULL, 1, &raised, number_type(tw)));
+  Atom level = ad_param(ad, g, 2, "level", type_scalar(DT_i32));
   g->fn->ret = tower_type(tw, diff_cotangent(t));
   DefPath path;
   if (!ad_enter(ad, t->data.def, &path)) return g;
-  BlockBuilder bb = {0};
   Cases c = cases_of(ad, x);
   for (int k = 0; k < t->data.def->n_ctors; k++) {
     const Ctor *ctor = t->data.def->ctor[k];
@@ -212,7 +208,7 @@ static Global *collect_data(Tower *tw, Type *t) {
                            ctor->field[i], run, level);
     add_case(ad, &c, p, &one, made_data(tw, &one, ctor, n, dx));
   }
-  g->fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  g->fn->body = cases_block(ad, &c);
   ad_leave(ad);
   return g;
 }

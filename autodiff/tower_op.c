@@ -167,12 +167,8 @@ Expr *tower_operator(Tower *tw, Out o, const Expr *e, const Atom *leaf) {
   ad->span = e->span;
   if (!tower_moves(e)) return ir_just(of_values(tw, o, e, &in, leaf), e->span);
   Sym key = call_key(ad, "raised", e);
-  Global *g = map_get(&tw->helper, map_ptr(key));
-  if (!g) {
-    g = ad_global(ad, "raised", NEW(Fn));
-    map_set(&tw->helper, map_ptr(key), g);
-    vec_push(&tw->ops, ((RaisedOp){e, g}));
-  }
+  Global *g;
+  if (ad_define(ad, &tw->helper, key, "raised", in.n, &g)) vec_push(&tw->ops, ((RaisedOp){e, g}));
   return ir_just(em_call(ad, o, atom_global(g, e->span), in.n, leaf), e->span);
 }
 
@@ -216,13 +212,11 @@ void tower_make_op(Tower *tw, RaisedOp op) {
   tower_operands(op.call, &in);
   ad->span = op.call->span;
   Fn *fn = op.made->fn;
-  *fn = (Fn){.span = ad->span, .n = in.n, .param = NEW_N(Var *, in.n + 1)};
   Atom *leaf = NEW_N(Atom, in.n + 1), level = {0};
   BlockBuilder bb = {0}, flat = {0}, high = {0};
   bool first = true;
   for (int i = 0; i < in.n; i++) {
-    fn->param[i] = ad_var(ad, "x", tower_type(tw, nameless(ad, in.at[i])));
-    leaf[i] = var_atom(ad, fn->param[i]);
+    leaf[i] = ad_param(ad, op.made, i, "x", tower_type(tw, nameless(ad, in.at[i])));
     if (!tower_float(in.at[i])) continue;
     Atom l = tower_level(tw, &bb, leaf[i]);
     level = first ? l : em_op(ad, &bb, "maximum", 2, (Atom[]){level, l});

@@ -84,7 +84,6 @@ static void define_content(AD *ad) {
   *fn = (Fn){.span = ad->span, .n = 1, .n_vars = 1, .var = var, .ret = any};
   fn->param = NEW_N(Var *, 1);
   fn->param[0] = ad_var(ad, "c", type_data(d, 1, &any));
-  BlockBuilder bb = {0};
   Cases c = cases_of(ad, var_atom(ad, fn->param[0]));
   for (int k = 0; k < d->n_ctors; k++) {
     Var *x[3];
@@ -93,7 +92,7 @@ static void define_content(AD *ad) {
     for (int i = 1; i < p->n; i++) p->at[i] = anything(ad);
     add_case(ad, &c, p, &none, var_atom(ad, x[0]));
   }
-  fn->body = bb_done(&bb, end_cases(ad, &bb, &c), ad->span);
+  fn->body = cases_block(ad, &c);
   ad->m->content = ad_global(ad, "content", fn);
   ad->m->content->content = true;
 }
