@@ -120,9 +120,12 @@ Type *nameless(AD *ad, Type *t);
 /* The type of a definition for a function literal around it, which does not bind
  * the names of extents that the definition binds. */
 Type *ad_unbound(AD *ad, Type *fn);
-/* Functions over data: c with a new variable for each field; _; a match. */
-Pattern *pattern_of(AD *ad, Ctor *c, Var **field);
+/* Functions over data: v, or _ for NULL; _; c, whose fields are to be filled in; c with a
+ * new variable for each field; a match. */
+Pattern *var_pattern(AD *ad, Var *v);
 Pattern *anything(AD *ad);
+Pattern *ctor_pattern(AD *ad, Ctor *c);
+Pattern *pattern_of(AD *ad, Ctor *c, Var **field);
 typedef struct { Expr *e;  VEC(Clause) at; } Cases;
 Cases cases_of(AD *ad, Atom x);
 void add_case(AD *ad, Cases *c, Pattern *p, BlockBuilder *bb, Atom result);

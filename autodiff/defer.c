@@ -107,156 +107,119 @@ static DataDef *pairs_def(AD *ad, Type *w) {
 Type *pairs_type(AD *ad, Type *w) { return type_data(pairs_def(ad, type_resolve(w)), 0, NULL); }
 
 Atom pairs_none(AD *ad, Out o, Type *w) {
-  DataDef *d = type_resolve(pairs_type(ad, w))->data.def;
+  DataDef *d = pairs_def(ad, type_resolve(w));
   return em_call(ad, o, ad_ctor_atom(ad, d->ctor[0]), 0, NULL);
 }
 
 Atom pairs_cons(AD *ad, Out o, Type *w, Atom gy, Atom x, Atom rest) {
-  DataDef *d = type_resolve(pairs_type(ad, w))->data.def;
+  DataDef *d = pairs_def(ad, type_resolve(w));
   return em_call(ad, o, ad_ctor_atom(ad, d->ctor[1]), 3, (Atom[]){gy, x, rest});
 }
 
 /* ---- functions over it ---------------------------------------------------------------- */
 
-static Pattern *pat(AD *ad, PatKind k, Var *v, Ctor *c) {
-  Pattern *p = NEW(Pattern);
-  *p = (Pattern){.kind = k, .span = ad->span, .var = v, .ctor = c};
-  if (c) p->n = c->n, p->at = NEW_N(Pattern *, c->n + 1);
-  return p;
-}
-static Pattern *var_pat(AD *ad, Var *v) { return pat(ad, PAT_Var, v, NULL); }
-
 /* Product(%a, %b, rest), its variables in v. */
 static Pattern *product(AD *ad, DataDef *d, Var **v, Pattern *rest) {
-  Pattern *p = pat(ad, PAT_Ctor, NULL, d->ctor[1]);
-  for (int i = 0; i < 2; i++) {
-    v[i] = ad_var(ad, i ? "x" : "gy", NULL);
-    p->at[i] = var_pat(ad, v[i]);
-  }
+  Pattern *p = ctor_pattern(ad, d->ctor[1]);
+  for (int i = 0; i < 2; i++) p->at[i] = var_pattern(ad, v[i] = ad_var(ad, i ? "x" : "gy", NULL));
   p->at[2] = rest;
   return p;
 }
+static Pattern *no_product(AD *ad, DataDef *d) { return ctor_pattern(ad, d->ctor[0]); }
 
-static Global *declare(AD *ad, const char *name, int n, Var **param, Type *ret) {
-  Fn *f = NEW(Fn);
-  *f = (Fn){.span = ad->span, .n = n, .param = param, .ret = ret};
-  return ad_global(ad, name, f);
+/* A function of products and, if second is given, of that: true if it is new. */
+static bool pairs_helper(AD *ad, Type *w, const char *name, const char *second, bool is_sum,
+                         Global **g) {
+  Type *t = pairs_type(ad, w), *wt = type_resolve(w);
+  DType dt = wt->tensor.dtype;
+  const char *want = str_fmt("%s_%s", name, dtype_name(dt));
+  if (!ad_define(ad, &ad->helper, ad_key(ad, name, t), want, second ? 2 : 1, g)) return false;
+  wt = type_tensor(dt, 2, (Dim[]){known(ad, wt->tensor.dim[0]), known(ad, wt->tensor.dim[1])});
+  ad_param(ad, *g, 0, "products", t);
+  if (second) ad_param(ad, *g, 1, second, is_sum ? wt : t);
+  (*g)->fn->ret = is_sum ? wt : t;
+  return true;
+}
+static Atom call(AD *ad, Out o, Global *g, int n, const Atom *arg) {
+  return em_call(ad, o, atom_global(g, ad->span), n, arg);
 }
 
-static Expr *match_on(AD *ad, Atom x, int n) {
-  Expr *m = ir_expr(EX_Match, ad->span);
-  m->Match.scrutinee = x;
-  m->Match.n_clauses = n;
-  m->Match.clauses = NEW_N(Clause, n);
-  return m;
-}
-static void finish_fn(AD *ad, Global *g, Expr *m) {
-  BlockBuilder bb = {0};
-  Atom r = em_bind(ad, &bb, m);
-  g->fn->body = bb_done(&bb, r, ad->span);
-}
-
-static Global *pairs_helper(AD *ad, Type *w, const char *name, int n, bool is_sum, bool *made) {
-  Type *t = pairs_type(ad, w);
-  Sym key = ad_key(ad, name, t);
-  Global *g = map_get(&ad->helper, map_ptr(key));
-  *made = g == NULL;
-  if (g) return g;
-  const Dim *dim = type_resolve(w)->tensor.dim;
-  Dim wd[2] = {known(ad, dim[0]), known(ad, dim[1])};
-  Type *wt = type_tensor(type_resolve(w)->tensor.dtype, 2, wd);
-  Var **p = NEW_N(Var *, 3);
-  p[0] = ad_var(ad, "products", t);
-  if (n == 2) p[1] = ad_var(ad, is_sum ? "w" : "more", is_sum ? wt : t);
-  g = declare(ad, str_fmt("%s_%s", name, dtype_name(type_resolve(w)->tensor.dtype)), n, p,
-              is_sum ? wt : t);
-  map_set(&ad->helper, map_ptr(key), g);
-  return g;
-}
-
-/* Clause: the first n pairs become one, and so on with the rest, by g. */
-static Clause stack_n(AD *ad, Type *w, Global *g, int n) {
-  DataDef *d = type_resolve(pairs_type(ad, w))->data.def;
+/* The first n pairs become one, and so on with the rest, by g. */
+static void stack_n(AD *ad, Cases *c, Type *w, Global *g, int n) {
+  DataDef *d = pairs_def(ad, type_resolve(w));
   Var *v[MOST_STACKED][2], *rest = ad_var(ad, "rest", NULL);
-  Pattern *p = var_pat(ad, rest);
+  Pattern *p = var_pattern(ad, rest);
   BlockBuilder bb = {0};
-  Atom part[MOST_STACKED], one[2];
+  Atom part[MOST_STACKED], one[2], of = var_atom(ad, rest);
   for (int i = n - 1; i >= 0; i--) p = product(ad, d, v[i], p);
   for (int j = 0; j < 2; j++) {
     for (int i = 0; i < n; i++) part[i] = var_atom(ad, v[i][j]);
     Atom all = em_tuple(ad, &bb, n, part);
     one[j] = em_op(ad, &bb, "concatenate", 1, &all);
   }
-  Atom more = em_call(ad, &bb, atom_global(g, ad->span), 1, (Atom[]){var_atom(ad, rest)});
-  Atom r = pairs_cons(ad, &bb, w, one[0], one[1], more);
-  return (Clause){p, bb_done(&bb, r, ad->span), ad->span};
+  Atom more = call(ad, &bb, g, 1, &of);
+  add_case(ad, c, p, &bb, pairs_cons(ad, &bb, w, one[0], one[1], more));
 }
 
 /* Neighbours stacked, four at a time or two: kernels that join many take long to compile. */
 static Global *stack(AD *ad, Type *w) {
   static const int many[] = {MOST_STACKED, 2};
-  bool made;
-  Global *g = pairs_helper(ad, w, "stack_products", 1, false, &made);
-  if (!made) return g;
+  Global *g;
+  if (!pairs_helper(ad, w, "stack_products", NULL, false, &g)) return g;
   Atom all = var_atom(ad, g->fn->param[0]);
-  Expr *m = match_on(ad, all, 3);
+  Cases c = cases_of(ad, all);
   BlockBuilder few = {0};
-  for (int i = 0; i < 2; i++) m->Match.clauses[i] = stack_n(ad, w, g, many[i]);
-  m->Match.clauses[2] =
-      (Clause){pat(ad, PAT_Wild, NULL, NULL), bb_done(&few, all, ad->span), ad->span};
-  finish_fn(ad, g, m);
+  for (int i = 0; i < 2; i++) stack_n(ad, &c, w, g, many[i]);
+  add_case(ad, &c, anything(ad), &few, all);
+  g->fn->body = cases_block(ad, &c);
   return g;
 }
 
 static Global *sum_fn(AD *ad, Type *w) {
-  bool made;
-  Global *g = pairs_helper(ad, w, "sum_products", 2, true, &made);
-  if (!made) return g;
-  DataDef *d = type_resolve(pairs_type(ad, w))->data.def;
-  Var *a[2], **p = g->fn->param;
-  Expr *m = match_on(ad, var_atom(ad, p[0]), 3);
+  Global *g;
+  if (!pairs_helper(ad, w, "sum_products", "w", true, &g)) return g;
+  DataDef *d = pairs_def(ad, type_resolve(w));
+  Var *a[2];
+  Atom all = var_atom(ad, g->fn->param[0]), like = var_atom(ad, g->fn->param[1]);
+  Cases c = cases_of(ad, all);
   BlockBuilder none = {0}, one = {0}, many = {0};
   GradCx gn = {.cx = ad->cx, .bb = &none, .span = ad->span};
   GradCx go = {.cx = ad->cx, .bb = &one, .span = ad->span};
-  Atom like = var_atom(ad, p[1]), z = gr(&gn, "zeros_like(%a)", like);
-  m->Match.clauses[0] =
-      (Clause){pat(ad, PAT_Ctor, NULL, d->ctor[0]), bb_done(&none, z, ad->span), ad->span};
-  Pattern *single = product(ad, d, a, pat(ad, PAT_Ctor, NULL, d->ctor[0]));
+  add_case(ad, &c, no_product(ad, d), &none, gr(&gn, "zeros_like(%a)", like));
+  Pattern *single = product(ad, d, a, no_product(ad, d));
   Atom dw = gr(&go, "reshape_like(nn.matmul(%a, %a, transpose_a=True), %a)", var_atom(ad, a[0]),
                var_atom(ad, a[1]), like);
-  m->Match.clauses[1] = (Clause){single, bb_done(&one, dw, ad->span), ad->span};
-  Atom fewer =
-      em_call(ad, &many, atom_global(stack(ad, w), ad->span), 1, (Atom[]){var_atom(ad, p[0])});
-  Atom r = em_call(ad, &many, atom_global(g, ad->span), 2, (Atom[]){fewer, like});
-  m->Match.clauses[2] =
-      (Clause){pat(ad, PAT_Wild, NULL, NULL), bb_done(&many, r, ad->span), ad->span};
-  finish_fn(ad, g, m);
+  add_case(ad, &c, single, &one, dw);
+  Atom fewer = call(ad, &many, stack(ad, w), 1, &all);
+  add_case(ad, &c, anything(ad), &many, call(ad, &many, g, 2, (Atom[]){fewer, like}));
+  g->fn->body = cases_block(ad, &c);
   return g;
 }
 
 Atom pairs_sum(AD *ad, Out o, Type *w, Atom pairs, Atom like) {
-  Atom dw = em_call(ad, o, atom_global(sum_fn(ad, w), ad->span), 2, (Atom[]){pairs, like});
+  Atom dw = call(ad, o, sum_fn(ad, w), 2, (Atom[]){pairs, like});
   return em_op(ad, o, "reshape_like", 2, (Atom[]){dw, like});
 }
 
+static Global *append_fn(AD *ad, Type *w) {
+  Global *g;
+  if (!pairs_helper(ad, w, "append_products", "more", false, &g)) return g;
+  DataDef *d = pairs_def(ad, type_resolve(w));
+  Var *v[2], *rest = ad_var(ad, "rest", NULL);
+  Atom more = var_atom(ad, g->fn->param[1]);
+  Cases c = cases_of(ad, var_atom(ad, g->fn->param[0]));
+  BlockBuilder some = {0}, none = {0};
+  Pattern *first = product(ad, d, v, var_pattern(ad, rest));
+  Atom joined = call(ad, &some, g, 2, (Atom[]){var_atom(ad, rest), more});
+  Atom r = pairs_cons(ad, &some, w, var_atom(ad, v[0]), var_atom(ad, v[1]), joined);
+  add_case(ad, &c, first, &some, r);
+  add_case(ad, &c, no_product(ad, d), &none, more);
+  g->fn->body = cases_block(ad, &c);
+  return g;
+}
+
 Atom pairs_append(AD *ad, Out o, Type *w, Atom a, Atom b) {
-  bool made;
-  Global *g = pairs_helper(ad, w, "append_products", 2, false, &made);
-  if (made) {
-    DataDef *d = type_resolve(pairs_type(ad, w))->data.def;
-    Var *v[2], *rest = ad_var(ad, "rest", NULL), **p = g->fn->param;
-    Expr *m = match_on(ad, var_atom(ad, p[0]), 2);
-    BlockBuilder some = {0}, none = {0};
-    Pattern *first = product(ad, d, v, var_pat(ad, rest));
-    Atom more = em_call(ad, &some, atom_global(g, ad->span), 2,
-                        (Atom[]){var_atom(ad, rest), var_atom(ad, p[1])});
-    Atom r = pairs_cons(ad, &some, w, var_atom(ad, v[0]), var_atom(ad, v[1]), more);
-    m->Match.clauses[0] = (Clause){first, bb_done(&some, r, ad->span), ad->span};
-    m->Match.clauses[1] = (Clause){pat(ad, PAT_Ctor, NULL, d->ctor[0]),
-                                   bb_done(&none, var_atom(ad, p[1]), ad->span), ad->span};
-    finish_fn(ad, g, m);
-  }
-  return em_call(ad, o, atom_global(g, ad->span), 2, (Atom[]){a, b});
+  return call(ad, o, append_fn(ad, w), 2, (Atom[]){a, b});
 }
 
 /* ---- adjoints of variables -------------------------------------------------------------- */

@@ -112,20 +112,22 @@ Type *nameless(AD *ad, Type *t) { return type_subst(ad->cx->dims, t, NULL, forge
 
 Type *ad_unbound(AD *ad, Type *fn) { return fn->fn.n_dims ? nameless(ad, fn) : fn; }
 
-Pattern *pattern_of(AD *ad, Ctor *c, Var **field) {
+Pattern *var_pattern(AD *ad, Var *v) {
+  Pattern *p = NEW(Pattern);
+  *p = (Pattern){.kind = v ? PAT_Var : PAT_Wild, .span = ad->span, .var = v};
+  return p;
+}
+Pattern *anything(AD *ad) { return var_pattern(ad, NULL); }
+
+Pattern *ctor_pattern(AD *ad, Ctor *c) {
   Pattern *p = NEW(Pattern);
   *p = (Pattern){.kind = PAT_Ctor, .span = ad->span, .ctor = c, .n = c->n};
   p->at = NEW_N(Pattern *, c->n + 1);
-  for (int i = 0; i < c->n; i++) {
-    field[i] = ad_var(ad, "x", NULL);
-    p->at[i] = NEW(Pattern);
-    *p->at[i] = (Pattern){.kind = PAT_Var, .span = ad->span, .var = field[i]};
-  }
   return p;
 }
-Pattern *anything(AD *ad) {
-  Pattern *p = NEW(Pattern);
-  *p = (Pattern){.kind = PAT_Wild, .span = ad->span};
+Pattern *pattern_of(AD *ad, Ctor *c, Var **field) {
+  Pattern *p = ctor_pattern(ad, c);
+  for (int i = 0; i < c->n; i++) p->at[i] = var_pattern(ad, field[i] = ad_var(ad, "x", NULL));
   return p;
 }
 

@@ -98,22 +98,12 @@ static void sweep_op(Scope *s, const Step *st, Adj *d) {
 
 /* ---- constructors: take the gradient apart ------------------------------------------ */
 
-static Pattern *var_pattern(AD *ad, Var *v) {
-  Pattern *p = NEW(Pattern);
-  *p = (Pattern){.kind = v ? PAT_Var : PAT_Wild, .span = ad->span, .var = v};
-  return p;
-}
-
 static void sweep_ctor(Scope *s, const Step *st, Adj *d) {
   AD *ad = s->f->ad;
   const ExCall *c = &st->e->Call;
   Type *t = frame_val(s->f, st->var)->type;
   int n = c->n_args;
-  Expr *m = ir_expr(EX_Match, st->e->span);
-  Pattern *p = NEW(Pattern);
-  *p = (Pattern){.kind = PAT_Ctor, .span = ad->span, .ctor = ad_adj_ctor(ad, t, c->callee.ctor)};
-  p->n = n;
-  p->at = NEW_N(Pattern *, n + 1);
+  Pattern *p = ctor_pattern(ad, ad_adj_ctor(ad, t, c->callee.ctor));
   BlockBuilder some = {0}, none = {0};
   Atom *at = NEW_N(Atom, n + 1), *zero = NEW_N(Atom, n + 1);
   VarList given = {0};
@@ -127,13 +117,10 @@ static void sweep_ctor(Scope *s, const Step *st, Adj *d) {
     zero[given.n] = tan_zero(ad, &none, v->type, v->at);
     vec_push(&given, c->args[i].var);
   }
-  m->Match.scrutinee = d->at;
-  m->Match.n_clauses = 2;
-  m->Match.clauses = NEW_N(Clause, 2);
-  Atom got = em_tuple(ad, &some, given.n, at), not = em_tuple(ad, &none, given.n, zero);
-  m->Match.clauses[0] = (Clause){p, bb_done(&some, got, ad->span), ad->span};
-  m->Match.clauses[1] = (Clause){var_pattern(ad, NULL), bb_done(&none, not, ad->span), ad->span};
-  Atom all = em_bind(ad, s->rev, m);
+  Cases cases = cases_of(ad, d->at);
+  add_case(ad, &cases, p, &some, em_tuple(ad, &some, given.n, at));
+  add_case(ad, &cases, anything(ad), &none, em_tuple(ad, &none, given.n, zero));
+  Atom all = end_cases(ad, s->rev, &cases);
   for (int i = 0; i < given.n; i++) {
     Atom a = atom_var(given.at[i], ad->span);
     contribute(s, &a, adj_atom(em_proj(ad, s->rev, all, i)));
