@@ -105,8 +105,7 @@ static void check_refs(AD *ad, const Expr *form) {
             "what calls itself through its own derivative uses a ref from outside of it");
 }
 
-/* ---- derivatives of the operators in it -------------------------------------------------------
- */
+/* ---- derivatives of the operators in it ----------------------------------------------- */
 
 /* The steps of all operators that the forms reach, and of the operators in these: false
  * when some are made now, and have to be expanded and typed first. */
@@ -139,8 +138,7 @@ static void drop_steps(Module *m) {
   drop_globals(m, drop);
 }
 
-/* ---- in place of a form
- * -------------------------------------------------------------------------- */
+/* ---- in place of a form --------------------------------------------------------------- */
 
 static Tower *tower_new(AD *ad) {
   Tower *tw = NEW(Tower);

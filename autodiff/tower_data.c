@@ -154,8 +154,7 @@ Atom tower_linear(Tower *tw, Out o, Linear k, Type *t, Atom a, Atom b) {
   return call(tw, o, linear(tw, k, t), k == OF_Total ? 1 : 2, (Atom[]){a, b});
 }
 
-/* ---- from part to part ------------------------------------------------------------------------
- */
+/* ---- from part to part ---------------------------------------------------------------- */
 
 /* How many of (x, dx, level) a walk takes. */
 static int n_walked(Walk w) { return w <= WALK_Ground ? 1 : w == WALK_Along ? 3 : 2; }

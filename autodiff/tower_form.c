@@ -122,8 +122,9 @@ static Atom part_at(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level, Ato
   return tower_linear(tw, o, OF_Spread, t, em_call(tw->ad, o, run, 1, &moved), e);
 }
 
-/* def @collect(x, run, level, i, sum) { if (i == size) { sum } else { @collect(.., i + 1, sum + ..)
- * } } */
+/* def @collect(x, run, level, i, sum) {
+ *   if (i == size) { sum } else { @collect(.., i + 1, sum + ..) }
+ * } */
 static Global *collect_tensor(Tower *tw, Type *t) {
   AD *ad = tw->ad;
   t = nameless(ad, t);

@@ -303,8 +303,7 @@ static bool inline_pays(const Kernel *p, const Kernel *c, uint32_t u, uint8_t *s
   return (l.loads == 1 && l.once) || map_cost(p) <= CHEAP;
 }
 
-/* ---- with memory ------------------------------------------------------------------------------
- */
+/* ---- with memory ---------------------------------------------------------------------- */
 bool part_inline_pays(const Kernel *p, const Kernel *c, uint32_t u, KAlloc a) {
   size_t bytes = 2 * (size_t)c->n_nodes + 1;
   uint8_t *scratch = a.fn(a.user, NULL, 0, bytes);

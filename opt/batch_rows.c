@@ -245,8 +245,8 @@ static Block *if_enough(const Batch *b, int n, Block *then, Block *otherwise) {
   return mk_block(&k, mk_if(&k, enough, w->match->type, then, otherwise));
 }
 
-/* The walk of a chunk, whose products are `now`, with those of size `next` begun (N_AHEAD: none).
- */
+/* The walk of a chunk, whose products are `now`, with those of size `next` begun (N_AHEAD:
+ * none). */
 static Block *walk_with(const Batch *b, int size, const Atom *now, int next) {
   Bindings in = {0};
   Maker k = {b->m, b->w->match->span, &in};

@@ -142,8 +142,7 @@ static bool lower_layer_norm(OpPlan *p) {
   return opk_end(&s.k);
 }
 
-/* ---- batch norm: with the moving statistics, which are passed on --------------------------------
- */
+/* ---- batch norm: with the moving statistics, which are passed on ---------------------- */
 static bool rel_batch_norm(Rel *r) {
   if (!rel_channel_norm(r, 4)) return false;
   TensorTy x = rel_tensor(r, 0), m = rel_tensor(r, 3), v = rel_tensor(r, 4);
@@ -340,9 +339,7 @@ static bool lower_lrn(OpPlan *p) {
   return opk_end(&s.k);
 }
 
-/* ---- records
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------- */
 #define SOFTMAX(id, text, what, v)                                                                 \
   const OpDef op_##id = {                                                                          \
       .name = text,                                                                                \

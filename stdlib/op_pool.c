@@ -353,8 +353,7 @@ static bool lower_avg_grad(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------- */
 #define WINDOW(layout_)                                                                            \
   {"pool_size", A_Ints, NULL, "extents of the window"},                                            \
       {"strides", A_Ints, "[1]", "step of the window"},                                            \

@@ -172,8 +172,7 @@ static bool lower_view(OpPlan *p) {
   return true;
 }
 
-/* ---- expand_dims, squeeze ----------------------------------------------------------------------
- */
+/* ---- expand_dims, squeeze ------------------------------------------------------------- */
 static bool rel_expand_dims(Rel *r) {
   TensorTy x = rel_tensor(r, 0);
   int64_t axis = attr_int(rel_attrs(r), "axis"), n = attr_int(rel_attrs(r), "num_newaxis");
@@ -207,8 +206,7 @@ static bool rel_squeeze(Rel *r) {
   return rel_result(r, x.dtype, rank, out);
 }
 
-/* ---- transpose, reverse -------------------------------------------------------------------------
- */
+/* ---- transpose, reverse --------------------------------------------------------------- */
 static void perm_of(const OpAttrVal *v, int rank, int *perm) {
   for (int i = 0; i < rank; i++)
     perm[i] = v->none || v->n == 0 ? rank - 1 - i : relkit_axis(v->ints[i], rank);

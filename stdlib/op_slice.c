@@ -274,8 +274,7 @@ static bool lower_slice_like(OpPlan *p) {
   return opk_end(&k);
 }
 
-/* ---- padding ------------------------------------------------------------------------------------
- */
+/* ---- padding -------------------------------------------------------------------------- */
 typedef enum { PAD_CONSTANT, PAD_EDGE, PAD_REFLECT, PAD_SYMMETRIC, PAD_BAD } PadMode;
 static PadMode pad_mode(const OpAttrs *a, const char *attr) {
   static const struct {

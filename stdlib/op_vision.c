@@ -47,8 +47,7 @@ static bool lower_nms(OpPlan *p) {
   return true;
 }
 
-/* ---- all_class_non_max_suppression -------------------------------------------------------------
- */
+/* ---- all_class_non_max_suppression ---------------------------------------------------- */
 static bool is_tf(const OpAttrs *a) { return !strcmp(attr_str(a, "output_format"), "tensorflow"); }
 static bool rel_all_class(Rel *r) {
   if (!rel_want_rank(r, 0, 3) || !rel_want_rank(r, 1, 3) || !rel_want_class(r, 0, "f") ||

@@ -74,8 +74,7 @@ static Tensor *lengths(Entry *e, int i, const Column *c, const Batch *b) {
   return t;
 }
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ---------------------------------------------------------------------------- */
 /* The examples as a list, with its constructors found as invalue_tensor finds them:
  * a tensor of zeros split along its first axis, each part then replaced. */
 static InValue *listed(Machine *m, rvm_type t, const Column *c, const Batch *b, SpecError *why) {
@@ -95,8 +94,7 @@ static InValue *listed(Machine *m, rvm_type t, const Column *c, const Batch *b, 
   return list;
 }
 
-/* ---- the call ---------------------------------------------------------------------------------
- */
+/* ---- the call ------------------------------------------------------------------------- */
 static Tensor *key_of(uint64_t seed) {
   Tensor *t = tensor_new(DT_u32, 1, &(int64_t){2});
   uint32_t words[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};

@@ -106,8 +106,7 @@ static bool takes_key(const Global *g) {
   return false;
 }
 
-/* ---- the step ---------------------------------------------------------------------------------
- */
+/* ---- the step ------------------------------------------------------------------------- */
 static void put_gradient(Derive *v, StrBuf *out) {
   const Plan *p = v->p;
   if (p->gradient) {

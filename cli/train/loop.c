@@ -175,9 +175,7 @@ static void keep_best(Loop *l, const Epoch *e, const TensorSet *weights) {
   l->best = *weights;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- files ---------------------------------------------------------------------------- */
 static bool save(Loop *l, const Tree *weights) {
   Tree state;
   tree_take(l->m, l->state, state_prefix, &state);
@@ -199,9 +197,7 @@ static bool open_log(Loop *l) {
   return l->report.log ? true : fail(l, EXIT_IO, str_fmt("%s: cannot be written", l->o->log));
 }
 
-/* ---- an epoch
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- an epoch ------------------------------------------------------------------------- */
 static bool run_epoch(Loop *l) {
   Epoch e = {0};
   Tree weights;
@@ -321,9 +317,7 @@ static bool start_from(Loop *l) {
   return !path || replace(l, &l->params, l->plan->prefix, &set, path);
 }
 
-/* ---- all of it
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------ */
 static bool find_entries(Loop *l) {
   const BatchSizes *s = l->sizes;
   const char *step = l->plan->step ? "__step" : "train_step";

@@ -96,8 +96,7 @@ bool data_features(const Plan *p, DataSet *d, int *code) {
   return ok;
 }
 
-/* ---- values, taken apart ----------------------------------------------------------------------
- */
+/* ---- values, taken apart -------------------------------------------------------------- */
 typedef struct {
   rvm_value v;
   InValue **to;

@@ -76,8 +76,7 @@ static Parts parts_field(const Parts *p, int i) {
   return q;
 }
 
-/* ---- zeros -------------------------------------------------------------------------------------
- */
+/* ---- zeros ---------------------------------------------------------------------------- */
 void put_zeros(Gen *g, Type *t, const char *x, StrBuf *out) {
   t = type_resolve(t);
   if (t->kind == TY_Tensor)
@@ -95,8 +94,7 @@ void put_zeros(Gen *g, Type *t, const char *x, StrBuf *out) {
     refuse(g, t);
 }
 
-/* ---- the square of the norm --------------------------------------------------------------------
- */
+/* ---- the square of the norm ----------------------------------------------------------- */
 void put_norm(Gen *g, Type *t, const char *x, StrBuf *out) {
   t = type_resolve(t);
   if (t->kind == TY_Tensor)

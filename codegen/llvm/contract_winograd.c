@@ -314,8 +314,7 @@ static bool out_row_function(Winograd *p, const Sub *out, Sub *s) {
   return true;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------ */
 static void take_parts(Winograd *p) {
   const Con *c = p->w.c;
   Emit *e = c->e;
