@@ -100,9 +100,14 @@ static void check_refs(AD *ad, const Expr *form) {
     Map seen = {0};
     found |= holds_ref(ad, t->fn.param[i], &seen);
   }
-  if (found && !ad->errors)
-    ad_fail(ad, form->span,
-            "what calls itself through its own derivative uses a ref from outside of it");
+  if (found) tower_outside_ref(ad, form->span);
+}
+
+void tower_outside_ref(AD *ad, Span at) {
+  if (ad->errors) return;
+  ad_fail(ad, at, "what calls itself through its own derivative uses a ref from outside of it");
+  diag_help(ad->d, "read the ref before, `let %%x = ref_read(..)`, and use %%x in the function, or "
+                   "make the ref inside of it");
 }
 
 /* ---- derivatives of the operators in it ----------------------------------------------- */

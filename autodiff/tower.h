@@ -49,6 +49,8 @@ static inline bool tower_float(Type *t) {              /* is it a tensor of floa
  * be typed again after CHANGED.  NOTHING: there are none.  FAILED: what was made is to be
  * undone, and functions in ad->unknown, if any, to be made known first. */
 AutodiffResult tower_forms(AD *ad, int n, Expr *const *form);
+/* The mistake, if there was none before, that a tower meets a ref to floats from outside. */
+void  tower_outside_ref(AD *ad, Span at);
 
 /* ---- tower_op.c: operators --------------------------------------------------------- */
 /* The types of what the call e takes, leaf for leaf, constants aside. */

@@ -182,12 +182,10 @@ static Atom walk_function(Tower *tw, Out o, Walk w, Type *t, Atom x) {
   if (w == WALK_Ground && t->kind == TY_Fn) return ground_function(tw, o, t, x);
   if (w == WALK_Raise && t->kind == TY_Fn)
     ad_unknown(tw->ad, tw->ad->span, t,
-               "what calls itself through its own derivative takes a "
-               "function that is not known here");
+               "what calls itself through its own derivative takes a function that is not known "
+               "here");
   else if (w != WALK_Along && t->kind == TY_Ref && ad_moves(tw->ad, t))
-    ad_fail(tw->ad, tw->ad->span,
-            "what calls itself through its own derivative uses a ref from "
-            "outside of it");
+    tower_outside_ref(tw->ad, tw->ad->span);
   return x;
 }
 
