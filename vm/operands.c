@@ -88,3 +88,32 @@ bool operands_next(OperandIter *it, Operand *o) {
   it->slot++;
   return true;
 }
+
+static bool is_one_of(const char *kinds, char k) {
+  while (*kinds && *kinds != k) kinds++;
+  return *kinds != '\0';
+}
+
+bool ins_names(const Image *m, Ins ins, const char *kinds, uint32_t reg) {
+  OperandIter it;
+  Operand o;
+  if (!operands_begin(&it, m, ins)) return false;
+  while (operands_next(&it, &o))
+    if (o.v == reg && is_one_of(kinds, o.kind)) return true;
+  return false;
+}
+
+bool op_leaves(uint16_t op) {
+  switch (op) {
+  case OP_JUMP:
+  case OP_UNLESS:
+  case OP_SWITCH:
+  case OP_CALL:
+  case OP_TAILCALL:
+  case OP_CALLC:
+  case OP_TAILCALLC:
+  case OP_RET:
+  case OP_FAIL: return true;
+  default: return false;
+  }
+}

@@ -29,4 +29,10 @@ const char *op_layout(uint16_t op);
 bool operands_begin(OperandIter *it, const Image *m, Ins ins);
 /* false at the end, or when the pool is too short (bad). */
 bool operands_next(OperandIter *it, Operand *o);
+/* Does the instruction name this register, as an operand of one of these kinds ("d": written;
+ * "dumb": at all)?  The pool words must be there. */
+bool ins_names(const Image *m, Ins ins, const char *kinds, uint32_t reg);
+/* Does straight code end with it: may what is run next not be what stands next, or be run by
+ * another function first? */
+bool op_leaves(uint16_t op);
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include "codegen/native/ahead.h"
 #include "vm/instance.h"
+#include "vm/operands.h"
 #include "vm/runtime.h"
 
 enum { DIRECT_COST = 1 << 14, SMALL_DIM_BITS = 12 }; /* larger ones: overhead is nothing there */
@@ -215,61 +216,15 @@ void emit_view(Func *f, Ins i) {
 static bool is_scalar_buf(const KBuf *b) { return b->rank == 0; }
 static Reg buf_reg(const KBuf *b) { return (Reg){scalar_ty((DType)b->dtype), 0}; }
 
-static bool among(uint32_t n, const uint32_t *list, uint32_t reg) {
-  for (uint32_t k = 0; k < n; k++)
-    if (list[k] == reg) return true;
-  return false;
-}
-
 /* Is the result of this kernel, which nobody else has, put in a cell before anything is done with
  * it?  Then somebody wants it later. */
 static bool is_wanted_later(const Func *f, const uint32_t *w) {
   PlainProduct p;
   if (!plain_product(f->m->kernel[w[0]], &p)) return false;
-  uint32_t reg = w[2 + p.y];
   for (uint32_t pc = f->pc + 1; pc < f->f->n_code; pc++) {
     Ins i = f->m->code[f->f->code + pc];
-    const uint32_t *v = f->m->pool + ins_w(i);
-    switch (i.op) {
-    case OP_DATA:
-      if (among(v[2], v + 3, reg)) return true;
-      break;
-    case OP_RENEW:
-      if (among(v[3], v + 4, reg)) return true;
-      break;
-    case OP_KERNEL:
-    case OP_RUNTIME:
-      if (among(v[1], v + 2, reg)) return false;
-      break;
-    case OP_VIEW:
-    case OP_REUSE:
-      if (v[1] == reg) return false;
-      break;
-    case OP_MOVE:
-    case OP_DUP:
-    case OP_DROP:
-    case OP_DIM:
-    case OP_ELEM:
-    case OP_FIELD:
-    case OP_REFGET:
-    case OP_SETTLE:
-    case OP_SHELL:
-      if (i.a == reg || i.b == reg) return false;
-      break;
-    case OP_JUMP:
-    case OP_UNLESS:
-    case OP_SWITCH:
-    case OP_CALL:
-    case OP_TAILCALL:
-    case OP_CALLC:
-    case OP_TAILCALLC:
-    case OP_RET:
-    case OP_FAIL:
-    case OP_CLOSURE:
-    case OP_REF:
-    case OP_REFSET: return false;
-    default: break; /* scalars */
-    }
+    if (op_leaves(i.op)) return false;
+    if (ins_names(f->m, i, "dumb", w[2 + p.y])) return i.op == OP_DATA || i.op == OP_RENEW;
   }
   return false;
 }
