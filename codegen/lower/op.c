@@ -314,18 +314,16 @@ void op_step(OpLower *o, const OpStep *s) {
   }
 }
 
-static void finish(OpLower *o, Dest dest, VarSet *dying) {
+void op_deliver(OpLower *o, const uint16_t *result, Dest dest, VarSet *dying) {
   FnLower *f = o->f;
-  for (int i = 0; i < o->reg.n; i++) {
-    bool result = i >= o->p.n_in && i < o->p.n_in + o->p.n_out;
-    if (!result && o->own.at[i] && o->live.at[i]) fl_drop(f, o->reg.at[i]);
-  }
+  for (int i = 0; i < o->reg.n; i++)
+    if (o->own.at[i] && o->live.at[i]) fl_drop(f, o->reg.at[i]);
   fl_drop_dying(f, dying);
   Val *val = dest.var ? fl_val(f, dest.var) : NULL;
   if (val && val->kind == VAL_TUPLE)
-    for (int i = 0; i < val->n; i++) fl_bind_reg(f, val->leaf[i], o->reg.at[o->p.n_in + i]);
+    for (int i = 0; i < val->n; i++) fl_bind_reg(f, val->leaf[i], result[i]);
   else
-    fl_deliver(f, dest, o->reg.at[o->p.n_in]);
+    fl_deliver(f, dest, result[0]);
 }
 
 bool fl_op(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
@@ -346,6 +344,7 @@ bool fl_op(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
   for (int i = 0; i < o->p.n_out; i++)
     if (!o->live.at[o->p.n_in + i])
       return diag_error(f->L->d, e->span, E0401, op->name, "its plan does not make every result");
-  finish(o, dest, dying);
+  for (int i = 0; i < o->p.n_out; i++) o->own.at[o->p.n_in + i] = false;
+  op_deliver(o, o->reg.at + o->p.n_in, dest, dying);
   return true;
 }

@@ -21,6 +21,9 @@ void op_argument(OpLower *o, const Atom *a, Type *t);
 Type *op_with_symbols(OpLower *o, Type *t);
 /* Run a step of the plan: emits its instructions. */
 void op_step(OpLower *o, const OpStep *s);
+/* Behind the plan: what it still owns is dropped and what dies too; the results' registers, which
+ * it no longer owns, go to dest. */
+void op_deliver(OpLower *o, const uint16_t *result, Dest dest, VarSet *dying);
 /* One store of an expression over scalars: instructions, not a kernel. */
 bool op_is_scalar_kernel(const Kernel *k);
 #endif

@@ -494,18 +494,9 @@ static uint16_t take_result(Prim *p, int i) {
 }
 
 static void deliver(Prim *p, Dest dest, VarSet *dying) {
-  OpLower *o = &p->o;
-  FnLower *f = o->f;
   uint16_t *reg = NEW_N(uint16_t, p->result.n + 1);
   for (int i = 0; i < p->result.n; i++) reg[i] = take_result(p, i);
-  for (int i = 0; i < o->reg.n; i++)
-    if (o->own.at[i] && o->live.at[i]) fl_drop(f, o->reg.at[i]);
-  fl_drop_dying(f, dying);
-  Val *val = dest.var ? fl_val(f, dest.var) : NULL;
-  if (val && val->kind == VAL_TUPLE)
-    for (int i = 0; i < val->n; i++) fl_bind_reg(f, val->leaf[i], reg[i]);
-  else
-    fl_deliver(f, dest, reg[0]);
+  op_deliver(&p->o, reg, dest, dying);
 }
 
 bool fl_prim(FnLower *f, Expr *e, Dest dest, VarSet *dying) {
