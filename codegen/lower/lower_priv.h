@@ -125,7 +125,11 @@ void     fl_restore(FnLower *f, const RegSave *s);
 bool     fl_unsupported(FnLower *f, const char *what, const char *why);
 
 /* reuse.c: finished code, labels not yet resolved, with in-place updates */
+enum { MAX_FIELDS = 8, MOST_REGS = 64000 };            /* of a cell, of a function; beyond: as it was */
 void     fl_reuse(FnLower *f);
+uint16_t fl_reg_more(FnLower *f);                      /* a register that nothing else has */
+Ins      fl_ins_reuse(FnLower *f, Ins alloc, uint16_t from);  /* ALLOC as REUSE of a register */
+Ins      fl_ins_renew(FnLower *f, Ins data, uint16_t shell);  /* DATA, of so few fields, as RENEW */
 
 /* way.c: finished code, labels not yet resolved, all jumps forward; by index of f->code */
 enum { NOWHERE = -1 };

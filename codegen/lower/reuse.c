@@ -9,8 +9,32 @@
 #include "codegen/lower/lower_priv.h"
 #include "vm/operands.h"
 
-enum { MAX_PAIRS = 16, MAX_STEPS = 16, MAX_FIELDS = 8, MOST_REGS = 64000 };
+enum { MAX_PAIRS = 16, MAX_STEPS = 16 };
 
+/* ---- instructions made of others ----------------------------------------------------- */
+uint16_t fl_reg_more(FnLower *f) {
+  vec_push(&f->reg, ((RegInfo){0}));
+  return (uint16_t)(f->reg.n - 1);
+}
+
+/* `op` with the words of instruction i, `more` behind the first `head` of them, and behind that
+ * the list. */
+static Ins with_word(FnLower *f, OpCode op, Ins i, uint32_t head, uint32_t more) {
+  const uint32_t *w = f->L->pool.at + ins_w(i);
+  uint32_t n = head + 1 + w[head], *words = NEW_N(uint32_t, n + 1);
+  for (uint32_t k = 0; k < n; k++) words[k < head ? k : k + 1] = w[k];
+  words[head] = more;
+  uint32_t at = fl_pool(f, words, (int)n + 1);
+  return (Ins){(uint16_t)op, i.a, (uint16_t)at, (uint16_t)(at >> 16)};
+}
+Ins fl_ins_reuse(FnLower *f, Ins alloc, uint16_t from) {
+  return with_word(f, OP_REUSE, alloc, 1, from);
+}
+Ins fl_ins_renew(FnLower *f, Ins data, uint16_t shell) {
+  return with_word(f, OP_RENEW, data, 2, shell);
+}
+
+/* ---- a piece of the function ----------------------------------------------------------- */
 /* A register named by an instruction, and where it is named before and behind. */
 typedef struct {
   int pc, before, behind;
@@ -28,6 +52,11 @@ typedef struct {
   const ILabel *label;  /* where the piece begins, or NULL                    */
   uint32_t *fields;     /* per register: of the cell that it holds, if known  */
 } Reuse;
+
+/* The pool has grown. */
+static void read_pool(Reuse *u) {
+  u->m.pool = u->f->L->pool.at, u->m.n_pool = (uint32_t)u->f->L->pool.n;
+}
 
 /* ---- mentions ------------------------------------------------------------------------ */
 static void mention(Reuse *u, int pc, uint32_t reg) {
@@ -143,12 +172,8 @@ static bool fits(const Reuse *u, Pair *p, uint32_t in, uint32_t out) {
 
 static void bind(Reuse *u, const Pair *p) {
   FnLower *f = u->f;
-  const uint32_t *w = pool_of(u, p->made);
-  uint32_t words[3 + K_MAX_RANK] = {w[0], p->from, w[1]}, rank = w[1];
-  for (uint32_t i = 0; i < rank; i++) words[3 + i] = w[2 + i];
-  uint32_t at = fl_pool(f, words, 3 + (int)rank);
-  u->m.pool = f->L->pool.at, u->m.n_pool = (uint32_t)f->L->pool.n;
-  f->code.at[p->made] = (Ins){OP_REUSE, (uint16_t)p->to, (uint16_t)at, (uint16_t)(at >> 16)};
+  f->code.at[p->made] = fl_ins_reuse(f, *ins_at(u, p->made), (uint16_t)p->from);
+  read_pool(u);
   f->code.at[p->dropped] = (Ins){OP_SETTLE, (uint16_t)p->from, (uint16_t)p->to, 0};
   u->bound[p->from] = u->bound[p->to] = p->dropped;
 }
@@ -216,14 +241,10 @@ static void written(Reuse *u, int pc) {
 
 static void renew(Reuse *u, int dropped, int pc) {
   FnLower *f = u->f;
-  const uint32_t *w = pool_of(u, pc);
-  uint32_t n = w[2], words[4 + MAX_FIELDS] = {w[0], w[1], (uint32_t)f->reg.n, n};
-  for (uint32_t i = 0; i < n; i++) words[4 + i] = w[3 + i];
-  vec_push(&f->reg, ((RegInfo){0}));
-  uint32_t at = fl_pool(f, words, 4 + (int)n);
-  u->m.pool = f->L->pool.at, u->m.n_pool = (uint32_t)f->L->pool.n;
-  f->code.at[dropped] = (Ins){OP_SHELL, (uint16_t)words[2], ins_at(u, dropped)->a, 0};
-  f->code.at[pc] = (Ins){OP_RENEW, ins_at(u, pc)->a, (uint16_t)at, (uint16_t)(at >> 16)};
+  uint16_t shell = fl_reg_more(f);
+  f->code.at[dropped] = (Ins){OP_SHELL, shell, ins_at(u, dropped)->a, 0};
+  f->code.at[pc] = fl_ins_renew(f, *ins_at(u, pc), shell);
+  read_pool(u);
 }
 
 /* A cell made behind one that dies and has as many fields takes its memory. */
@@ -253,23 +274,9 @@ static void cells(Reuse *u) {
 }
 
 /* ---- the function ------------------------------------------------------------------------- */
-static bool leaves(uint16_t op) {
-  switch (op) {
-  case OP_JUMP:
-  case OP_UNLESS:
-  case OP_SWITCH:
-  case OP_CALL:
-  case OP_TAILCALL:
-  case OP_CALLC:
-  case OP_TAILCALLC:
-  case OP_RET:
-  case OP_FAIL: return true;
-  default: return false;
-  }
-}
-
 void fl_reuse(FnLower *f) {
-  Reuse u = {.f = f, .m = {.n_pool = (uint32_t)f->L->pool.n, .pool = f->L->pool.at}};
+  Reuse u = {.f = f};
+  read_pool(&u);
   u.first = NEW_N(int, f->code.n + 1);
   u.last = NEW_N(int, f->reg.n + 1);
   u.bound = NEW_N(int, f->reg.n + 1);
@@ -277,10 +284,9 @@ void fl_reuse(FnLower *f) {
   for (int i = 0; i < f->reg.n; i++) u.bound[i] = -1;
   for (int pc = 0, l = 0; pc <= f->code.n; pc++) {
     while (l < f->label.n && (int)f->label.at[l].pc < pc) l++;
-    bool end = pc == f->code.n || leaves(f->code.at[pc].op);
+    bool end = pc == f->code.n || op_leaves(f->code.at[pc].op);
     bool label = l < f->label.n && (int)f->label.at[l].pc == pc;
     if (!end && !label) continue;
-    u.m.pool = f->L->pool.at, u.m.n_pool = (uint32_t)f->L->pool.n;
     u.to = pc;
     straight(&u);
     cells(&u);

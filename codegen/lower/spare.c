@@ -20,7 +20,6 @@
  * long as its loop, so there are few, and none in a function that also calls itself elsewhere. */
 #include <string.h>
 #include "codegen/lower/spare.h"
-#include "vm/operands.h"
 
 /* ---- where tensors come from --------------------------------------------------------- */
 static bool only_looks(uint16_t op) {
@@ -85,42 +84,57 @@ static void follow(Loop *l, int pc) {
 }
 
 /* ---- places ---------------------------------------------------------------------------- */
-bool loop_writes(Loop *l, int pc, uint32_t reg) {
-  OperandIter it;
-  Operand o;
-  if (!operands_begin(&it, &l->m, *loop_ins(l, pc))) return true;
-  while (operands_next(&it, &o))
-    if (o.kind == 'd' && o.v == reg) return true;
-  return false;
+/* The drops of the parameters on the way. */
+static void find_drops(Loop *l) {
+  uint32_t n = l->head->n_params;
+  bool *over = NEW_N(bool, n + 1); /* the parameter's register has something else */
+  for (uint32_t k = 0; k < n; k++) l->fate[k] = (Fate){.step = NOWHERE, .pc = NOWHERE};
+  for (int i = 0; i < l->way.n; i++) {
+    int pc = l->way.pc[i];
+    const Ins *x = loop_ins(l, pc);
+    OperandIter it;
+    Operand o;
+    if (x->op == OP_DROP && x->a < n && !over[x->a]) {
+      l->fate[x->a].step = i, l->fate[x->a].pc = pc;
+      over[x->a] = true;
+    }
+    if (!operands_begin(&it, &l->m, *x)) continue;
+    while (operands_next(&it, &o))
+      if (o.kind == 'd' && o.v < n) over[o.v] = true;
+  }
 }
 
-/* Is register reg held where the way begins, and as what? */
-static bool held_at(const Loop *l, int start, uint32_t reg, uint32_t *type) {
+/* What a label at step i of the way says of the parameters. */
+static void read_label(Loop *l, const ILabel *label, int i) {
+  uint32_t n = l->head->n_params;
+  for (uint32_t k = 0; i == 0 && k < n; k++) l->fate[k].held = false;
+  for (uint32_t k = 0; k < label->n_regs; k++) {
+    const IRegState *s = &l->f->state.at[label->first + k];
+    if (s->reg >= n) continue;
+    Fate *x = &l->fate[s->reg];
+    if (i == 0) x->held = true, x->type = s->type;
+    if (i <= x->step) x->known = s;
+  }
+}
+
+/* The way, and what becomes of the parameters; way and labels are in the order of the code. */
+static void find_fates(Loop *l, int to) {
   const FnLower *f = l->f;
-  const ILabel *label = NULL;
-  for (int i = 0; i < f->label.n && (int)f->label.at[i].pc <= start; i++) label = &f->label.at[i];
-  if (start == 0) *type = f->L->type_list.at[l->head->first_param + reg];
-  if (start == 0 || !label || (int)label->pc != start) return start == 0;
-  for (uint32_t i = 0; i < label->n_regs; i++) {
-    const IRegState *s = &f->state.at[label->first + i];
-    *type = s->type;
-    if (s->reg == reg) return true;
+  l->way = fl_way(&l->flow, to);
+  find_drops(l);
+  for (uint32_t k = 0; l->way.n > 0 && l->way.pc[0] == 0 && k < l->head->n_params; k++)
+    l->fate[k].held = true, l->fate[k].type = f->L->type_list.at[l->head->first_param + k];
+  for (int k = 0, i = 0; k < f->label.n; k++) {
+    while (i < l->way.n && l->way.pc[i] < (int)f->label.at[k].pc) i++;
+    if (i == l->way.n) break;
+    if (l->way.pc[i] == (int)f->label.at[k].pc) read_label(l, &f->label.at[k], i);
   }
-  return false;
-}
-
-int loop_drop(Loop *l, const Way *way, uint32_t reg) {
-  for (int i = 0; i < way->n; i++) {
-    const Ins *x = loop_ins(l, way->pc[i]);
-    if (x->op == OP_DROP && x->a == reg) return i;
-    if (loop_writes(l, way->pc[i], reg)) return NOWHERE;
-  }
-  return NOWHERE;
 }
 
 /* Steps i.. of the way, up to pc `made`, are reached with a kept tensor; what leaves the way
  * drops it.  Only if nothing else comes there. */
-static bool keep(Loop *l, const Way *way, int i, int made, Kept k) {
+static bool keep(Loop *l, int i, int made, Kept k) {
+  const Way *way = &l->way;
   uint8_t bit = (uint8_t)(1u << l->n_kept);
   if (l->n_kept == MAX_KEPT) return false;
   for (int twice = 0; twice < 2; twice++)
@@ -134,38 +148,36 @@ static bool keep(Loop *l, const Way *way, int i, int made, Kept k) {
   return true;
 }
 
-bool loop_tensor(const Loop *l, const Way *way, uint32_t k, int made, bool rank, uint32_t *type) {
-  return held_at(l, way->pc[0], k, type) && same_tensor(l, *type, loop_pool(l, made)[0], rank);
+bool loop_tensor(const Loop *l, uint32_t k, int made, bool rank) {
+  const Fate *x = &l->fate[k];
+  return x->held && same_tensor(l, x->type, loop_pool(l, made)[0], rank);
 }
 
-bool loop_pass(Loop *l, const Way *way, int i, int from, int into, Kept k) {
-  int dropped = way->pc[i];
+bool loop_pass(Loop *l, const Fate *x, int from, int into, Kept k) {
   k.reg = (uint16_t)l->f->reg.n;
-  if (dropped < from && !keep(l, way, i, into, k)) return false;
-  l->edit[dropped] = (Edit){E_LEAVE, k.reg};
-  l->edit[into] = (Edit){loop_ins(l, into)->op == OP_ALLOC ? E_TAKE : E_SHELL, loop_reg(l->f)};
+  if (x->pc < from && !keep(l, x->step, into, k)) return false;
+  l->edit[x->pc] = (Edit){E_LEAVE, k.reg};
+  l->edit[into] = (Edit){loop_ins(l, into)->op == OP_ALLOC ? E_TAKE : E_SHELL, fl_reg_more(l->f)};
   l->n_places++;
   return true;
 }
 
 /* What parameter k held serves what is made for it at `made`, in the piece from `from`. */
-static void find_place(Loop *l, const Way *way, uint32_t k, int from, int made) {
-  uint32_t old;
-  int i = loop_drop(l, way, k), dropped = i == NOWHERE ? NOWHERE : way->pc[i];
-  if (dropped == NOWHERE || l->edit[dropped].kind || l->edit[made].kind ||
-      !loop_tensor(l, way, k, made, dropped > made, &old))
+static void find_place(Loop *l, uint32_t k, int from, int made) {
+  const Fate *x = &l->fate[k];
+  if (x->pc == NOWHERE || l->edit[x->pc].kind || l->edit[made].kind ||
+      !loop_tensor(l, k, made, x->pc > made))
     return;
-  if (dropped > made) /* both are there at once: they change places */
-    add_temp(l, made, dropped);
+  if (x->pc > made) /* both are there at once: they change places */
+    add_temp(l, made, x->pc);
   else
-    loop_pass(l, way, i, from, made, (Kept){.type = old});
+    loop_pass(l, x, from, made, (Kept){.type = x->type});
 }
 
 static void find_places(Loop *l, int from, int to) {
   const uint32_t *w = loop_pool(l, to);
-  Way way = fl_way(&l->flow, to);
   for (uint32_t k = 0; k < w[1] && l->f->reg.n < MOST_REGS; k++)
-    if (l->origin[w[2 + k]] != NOWHERE) find_place(l, &way, k, from, l->origin[w[2 + k]]);
+    if (l->origin[w[2 + k]] != NOWHERE) find_place(l, k, from, l->origin[w[2 + k]]);
 }
 
 /* ---- spares ------------------------------------------------------------------------------ */
@@ -180,7 +192,7 @@ static Spare *spare_for(Loop *l, int made) {
     if (!l->spare[i].busy && same_words(l, l->spare[i].words, words)) return &l->spare[i];
   if (l->n_spares == MAX_SPARES || l->f->reg.n >= MOST_REGS) return NULL;
   Spare *s = &l->spare[l->n_spares++];
-  *s = (Spare){words, loop_reg(l->f), false};
+  *s = (Spare){words, fl_reg_more(l->f), false};
   return s;
 }
 
@@ -204,17 +216,13 @@ static void iteration(Loop *l, int from, int to) {
   l->n_temps = 0;
   for (int r = 0; r < l->n_regs; r++) l->origin[r] = NOWHERE;
   for (int pc = from; pc < to; pc++) follow(l, pc);
+  find_fates(l, to);
   find_places(l, from, to);
   give_spares(l, from, to);
   loop_given(l, from, to);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------ */
-static bool leaves(uint16_t op) {
-  return op == OP_JUMP || op == OP_UNLESS || op == OP_SWITCH || op == OP_CALL || op == OP_CALLC ||
-         op == OP_TAILCALL || op == OP_TAILCALLC || op == OP_RET || op == OP_FAIL;
-}
-
 bool loop_again(const Loop *l, int pc) {
   return loop_ins(l, pc)->op == OP_TAILCALL && loop_pool(l, pc)[0] == l->f->inst->index;
 }
@@ -238,7 +246,7 @@ static void look(Loop *l) {
   for (int pc = 0, k = 0; pc < f->code.n; pc++) {
     for (; k < f->label.n && (int)f->label.at[k].pc <= pc; k++) from = pc;
     if (loop_again(l, pc)) iteration(l, from, pc);
-    if (leaves(loop_ins(l, pc)->op)) from = pc + 1;
+    if (op_leaves(loop_ins(l, pc)->op)) from = pc + 1;
   }
 }
 
@@ -250,6 +258,7 @@ void fl_spare(FnLower *f, const IFunc *head) {
   l.has = NEW_N(uint8_t, f->code.n + 1);
   l.sweeps = NEW_N(uint8_t, f->code.n + 1);
   l.n_regs = f->reg.n;
+  l.fate = NEW_N(Fate, head->n_params + 1);
   l.origin = NEW_N(int, l.n_regs + 1);
   l.type = NEW_N(uint32_t, l.n_regs + 1);
   look(&l);

@@ -3,8 +3,9 @@
 #ifndef RVM_LOWER_SPARE_H
 #define RVM_LOWER_SPARE_H
 #include "codegen/lower/lower_priv.h"
+#include "vm/operands.h"
 
-enum { MAX_SPARES = 4, MAX_KEPT = 4, MAX_TEMPS = 16, MAX_FIELDS = 8, MOST_REGS = 64000 };
+enum { MAX_SPARES = 4, MAX_KEPT = 4, MAX_TEMPS = 16 };
 
 /* ALLOC takes the memory that a register has, SHELL or DATA its cell; DROP leaves it in one. */
 typedef struct { enum { E_NONE, E_TAKE, E_SHELL, E_LEAVE } kind;  uint16_t reg; } Edit;
@@ -16,10 +17,19 @@ typedef struct {
 /* What is kept from its DROP to an ALLOC or a SHELL behind branches; ctor: as in IRegState. */
 typedef struct { uint16_t reg, ctor;  uint32_t type; } Kept;
 
+/* What becomes of a parameter's value on the way to the call of the loop itself. */
+typedef struct {
+  int step, pc;                      /* it is dropped there, or NOWHERE           */
+  bool held;  uint32_t type;         /* where the way begins, as this             */
+  const IRegState *known;            /* what the last label before its drop says of it, or NULL */
+} Fate;
+
 typedef struct {
   FnLower *f;
   const IFunc *head;
   Flow flow;
+  Way way;                           /* to the call that is looked at             */
+  Fate *fate;                        /* per parameter                             */
   Image m;                           /* for reading operands: the pool only       */
   Edit *edit;                        /* per instruction                           */
   int n_regs;                        /* of the code as it is                      */
@@ -39,22 +49,18 @@ static inline const Ins *loop_ins(const Loop *l, int pc) { return &l->f->code.at
 static inline const uint32_t *loop_pool(const Loop *l, int pc) {
   return l->f->L->pool.at + ins_w(*loop_ins(l, pc));
 }
-static inline uint16_t loop_reg(FnLower *f) {
-  vec_push(&f->reg, ((RegInfo){0}));
-  return (uint16_t)(f->reg.n - 1);
+static inline bool loop_writes(const Loop *l, int pc, uint32_t reg) {
+  return ins_names(&l->m, *loop_ins(l, pc), "d", reg);
 }
 
 /* ---- spare.c -------------------------------------------------------------------- */
 bool loop_again(const Loop *l, int pc);              /* is it the call of itself?  */
-bool loop_writes(Loop *l, int pc, uint32_t reg);
-/* Which step of the way drops what register reg holds where it begins?  NOWHERE: none. */
-int  loop_drop(Loop *l, const Way *way, uint32_t reg);
-/* May ALLOC `made` take what parameter k holds where the way begins?  Sets its type; rank: it must
- * be of the same. */
-bool loop_tensor(const Loop *l, const Way *way, uint32_t k, int made, bool rank, uint32_t *type);
-/* What step i of the way drops goes to `into` (ALLOC, SHELL or DATA) in the straight piece from
- * `from`; k: its ctor and type.  false: other ways come between. */
-bool loop_pass(Loop *l, const Way *way, int i, int from, int into, Kept k);
+/* May ALLOC `made` take what parameter k holds where the way begins?  rank: it must be of the
+ * same. */
+bool loop_tensor(const Loop *l, uint32_t k, int made, bool rank);
+/* What a parameter held goes from its drop to `into` (ALLOC, SHELL or DATA) in the straight piece
+ * from `from`; k: its ctor and type.  false: other ways come between. */
+bool loop_pass(Loop *l, const Fate *x, int from, int into, Kept k);
 /* ---- spare_given.c: what goes into cells -------------------------------------------- */
 void loop_given(Loop *l, int from, int to);
 /* ---- spare_write.c -------------------------------------------------------------------- */

@@ -8,7 +8,8 @@
 
 /* Does the way compare that extent of parameter k with register reg, which still has it at `made`?
  */
-static bool has_extent(Loop *l, const Way *way, uint32_t k, uint32_t axis, uint32_t reg, int made) {
+static bool has_extent(Loop *l, uint32_t k, uint32_t axis, uint32_t reg, int made) {
+  const Way *way = &l->way;
   int dim = NOWHERE;
   bool found = false;
   for (int i = 0; i < way->n && way->pc[i] != made; i++) {
@@ -26,49 +27,33 @@ static bool has_extent(Loop *l, const Way *way, uint32_t k, uint32_t axis, uint3
   return found;
 }
 
-static bool has_extents(Loop *l, const Way *way, uint32_t k, int made) {
+static bool has_extents(Loop *l, uint32_t k, int made) {
   const uint32_t *w = loop_pool(l, made);
   bool yes = true;
-  for (uint32_t d = 0; d < w[1] && yes; d++) yes = has_extent(l, way, k, d, w[2 + d], made);
+  for (uint32_t d = 0; d < w[1] && yes; d++) yes = has_extent(l, k, d, w[2 + d], made);
   return yes;
 }
 
 /* What parameter k held serves the tensor made at `made`. */
-static bool give_tensor(Loop *l, const Way *way, uint32_t k, int from, int made) {
-  uint32_t old;
-  int i = loop_drop(l, way, k), dropped = i == NOWHERE ? NOWHERE : way->pc[i];
-  if (dropped == NOWHERE || dropped > made || l->edit[dropped].kind ||
-      !loop_tensor(l, way, k, made, true, &old) || !has_extents(l, way, k, made))
+static bool give_tensor(Loop *l, uint32_t k, int from, int made) {
+  const Fate *x = &l->fate[k];
+  if (x->pc == NOWHERE || x->pc > made || l->edit[x->pc].kind || !loop_tensor(l, k, made, true) ||
+      !has_extents(l, k, made))
     return false;
-  return loop_pass(l, way, i, from, made, (Kept){.type = old});
-}
-
-/* What the last label before step i of the way says of register reg, if it does. */
-static const IRegState *known_at(const Loop *l, const Way *way, int i, uint32_t reg) {
-  const FnLower *f = l->f;
-  const IRegState *s = NULL;
-  for (int k = 0; k < f->label.n; k++) {
-    int at = 0;
-    while (at <= i && way->pc[at] != (int)f->label.at[k].pc) at++;
-    for (uint32_t n = 0; at <= i && n < f->label.at[k].n_regs; n++) {
-      const IRegState *one = &f->state.at[f->label.at[k].first + n];
-      if (one->reg == reg) s = one;
-    }
-  }
-  return s;
+  return loop_pass(l, x, from, made, (Kept){.type = x->type});
 }
 
 /* The cell that parameter k held serves the one of its type made at pc, of these fields; into:
  * where that takes its memory, or the DATA itself. */
-static bool give_dead_cell(Loop *l, const Way *way, uint32_t k, int from, int into, uint32_t type,
+static bool give_dead_cell(Loop *l, uint32_t k, int from, int into, uint32_t type,
                            uint32_t fields) {
-  int i = loop_drop(l, way, k), dropped = i == NOWHERE ? NOWHERE : way->pc[i];
-  if (dropped == NOWHERE || dropped >= from || l->edit[dropped].kind) return false;
-  const IRegState *s = known_at(l, way, i, k);
+  const Fate *x = &l->fate[k];
+  const IRegState *s = x->known;
+  if (x->pc == NOWHERE || x->pc >= from || l->edit[x->pc].kind) return false;
   if (!s || s->type != type || s->ctor == 0) return false;
   const IType *t = &l->f->L->types.at[s->type];
   if (l->f->L->ctors.at[t->first_ctor + s->ctor - 1u].n_fields != fields) return false;
-  return loop_pass(l, way, i, from, into, (Kept){.ctor = s->ctor, .type = s->type});
+  return loop_pass(l, x, from, into, (Kept){.ctor = s->ctor, .type = s->type});
 }
 
 /* A cell that would take the memory of another takes this one's: the other's may have one more
@@ -79,23 +64,22 @@ static int shell_of(const Loop *l, int from, int renew) {
   return NOWHERE;
 }
 
-static void give_cell(Loop *l, const Way *way, int from, int pc) {
+static void give_cell(Loop *l, int from, int pc) {
   const uint32_t *w = loop_pool(l, pc);
   bool data = loop_ins(l, pc)->op == OP_DATA;
   uint32_t fields = data ? w[2] : w[3], n = l->head->n_params;
   int into = data ? pc : shell_of(l, from, pc);
   if (into == NOWHERE || l->edit[into].kind || fields == 0 || fields > MAX_FIELDS) return;
   for (uint32_t k = 0; k < n; k++)
-    if (give_dead_cell(l, way, k, from, into, w[0], fields)) return;
+    if (give_dead_cell(l, k, from, into, w[0], fields)) return;
 }
 
 void loop_given(Loop *l, int from, int to) {
   uint32_t n = l->head->n_params;
-  Way way = fl_way(&l->flow, to);
   for (int pc = from; pc < to && l->f->reg.n < MOST_REGS; pc++) {
     uint16_t op = loop_ins(l, pc)->op;
-    if (op == OP_DATA || op == OP_RENEW) give_cell(l, &way, from, pc);
+    if (op == OP_DATA || op == OP_RENEW) give_cell(l, from, pc);
     bool made = op == OP_ALLOC && !l->edit[pc].kind;
-    for (uint32_t k = 0; made && k < n; k++) made = !give_tensor(l, &way, k, from, pc);
+    for (uint32_t k = 0; made && k < n; k++) made = !give_tensor(l, k, from, pc);
   }
 }

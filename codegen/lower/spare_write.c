@@ -13,31 +13,21 @@ static void put(Writer *w, OpCode op, uint16_t a, uint16_t b, uint16_t c) {
 }
 
 static void take(Writer *w, const Ins *alloc, uint16_t from) {
-  FnLower *f = w->l->f;
-  const uint32_t *p = f->L->pool.at + ins_w(*alloc);
-  uint32_t words[3 + K_MAX_RANK] = {p[0], from, p[1]}, rank = p[1];
-  for (uint32_t i = 0; i < rank; i++) words[3 + i] = p[2 + i];
-  uint32_t at = fl_pool(f, words, 3 + (int)rank);
-  put(w, OP_REUSE, alloc->a, (uint16_t)at, (uint16_t)(at >> 16));
+  vec_push(&w->out, fl_ins_reuse(w->l->f, *alloc, from));
   put(w, OP_SETTLE, from, alloc->a, 0);
 }
 
 static void renew(Writer *w, const Ins *data, uint16_t from) {
-  FnLower *f = w->l->f;
-  const uint32_t *p = f->L->pool.at + ins_w(*data);
-  uint16_t shell = loop_reg(f);
-  uint32_t words[4 + MAX_FIELDS] = {p[0], p[1], shell, p[2]}, n = p[2];
-  for (uint32_t i = 0; i < n; i++) words[4 + i] = p[3 + i];
-  uint32_t at = fl_pool(f, words, 4 + (int)n);
+  uint16_t shell = fl_reg_more(w->l->f);
   put(w, OP_SHELL, shell, from, 0);
-  put(w, OP_RENEW, data->a, (uint16_t)at, (uint16_t)(at >> 16));
+  vec_push(&w->out, fl_ins_renew(w->l->f, *data, shell));
 }
 
 /* Spares without elements, and the label where iterations begin. */
 static void begin(Writer *w) {
   Loop *l = w->l;
   FnLower *f = l->f;
-  uint16_t zero = loop_reg(f);
+  uint16_t zero = fl_reg_more(f);
   put(w, OP_IMM, zero, DT_i64, 0);
   for (int i = 0; i < l->n_spares; i++) {
     const uint32_t *p = f->L->pool.at + l->spare[i].words;
@@ -69,7 +59,7 @@ static void start_again(Writer *w, int pc) {
       from[k] = k;
       left--;
     } else { /* a circle: one of it waits elsewhere */
-      uint16_t aside = loop_reg(f);
+      uint16_t aside = fl_reg_more(f);
       put(w, OP_MOVE, aside, (uint16_t)any, 0);
       for (uint32_t j = 0; j < n; j++)
         if (from[j] == any) from[j] = aside;
