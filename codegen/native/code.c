@@ -130,7 +130,9 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
 }
 
 void code_threads(NativeCode *c, int threads) {
-  c->team = team_new(threads ? threads : team_cores());
+  bool splits = false;
+  for (const Native *f = c->all; f && !splits; f = f->next) splits = f->splits;
+  c->team = splits ? team_new(threads ? threads : team_cores()) : NULL;
   for (Native *f = c->all; f; f = f->next) f->team = c->team;
 }
 

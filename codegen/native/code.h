@@ -19,8 +19,8 @@ void *code_pack(const ObjectFile *file, size_t n, size_t *bytes);
  * of p is made; must outlive them.  A kernel without code stays interpreted.
  * NULL: nothing changed, *why says why. */
 NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **why);
-/* Large kernels run on so many threads (0: as many as there are cores), with the
- * same bits whatever the number.  Before the first launch. */
+/* Large kernels, if there are any, run on so many threads (0: as many as there are cores), with
+ * the same bits whatever the number.  Before the first launch. */
 void     code_threads(NativeCode *c, int threads);
 /* Kernels get versions for extents that recur, beginning with those kept (special_pack; n: 0 for
  * none).  Before the first launch.  Their thread reads p until code_free. */

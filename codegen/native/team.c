@@ -41,29 +41,40 @@ struct Team {
 };
 
 /* ---- cores --------------------------------------------------------------------------- */
-/* The first of the process's processors that share a core with this one, from Linux's list of
- * them ("3,67", "6-7"); itself, if there is no list. */
-static int first_of_core(const char *cpus, int cpu, const cpu_set_t *set) {
-  char path[256], list[128];
-  snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", cpus, cpu);
+/* What Linux says in a file of the folder; empty, if there is none. */
+static void read_text(const char *folder, const char *name, char *text, size_t room) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? 0 : read(fd, list, sizeof list - 1);
+  ssize_t n = fd < 0 ? 0 : read(fd, text, room - 1);
   if (fd >= 0) close(fd);
-  list[n > 0 ? n : 0] = 0;
-  for (char *s = list, *end; *s >= '0' && *s <= '9'; s = end + (*end == ',')) {
-    long at = strtol(s, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : at;
-    for (; at <= last && at < cpu; at++)
-      if (CPU_ISSET((size_t)at, set)) return (int)at;
-  }
-  return cpu;
+  text[n > 0 ? n : 0] = 0;
 }
 
+/* Takes the processors of a list ("3,67", "6-7") out of the set. */
+static void remove_all(const char *list, cpu_set_t *set) {
+  for (char *end; *list >= '0' && *list <= '9'; list = end + (*end == ',')) {
+    long at = strtol(list, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : at;
+    for (; at <= last && at < CPU_SETSIZE; at++) CPU_CLR((size_t)at, set);
+  }
+}
+
+/* If processors share cores at all, those that share one with a processor are no more looked at. */
 int team_cores_of(const char *cpus) {
   cpu_set_t set;
+  char name[64], text[128];
   int n = 0;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  for (int i = 0; i < CPU_SETSIZE && n < TEAM_MOST; i++)
-    n += CPU_ISSET((size_t)i, &set) && first_of_core(cpus, i, &set) == i;
+  read_text(cpus, "smt/active", text, sizeof text);
+  bool shared = text[0] != '0';
+  for (int i = 0; i < CPU_SETSIZE && n < TEAM_MOST; i++) {
+    if (!CPU_ISSET((size_t)i, &set)) continue;
+    n++;
+    if (!shared) continue;
+    snprintf(name, sizeof name, "cpu%d/topology/thread_siblings_list", i);
+    read_text(cpus, name, text, sizeof text);
+    remove_all(text, &set);
+  }
   return n > 0 ? n : 1;
 }
 int team_cores(void) { return team_cores_of("/sys/devices/system/cpu"); }

@@ -52,7 +52,7 @@ static void one_thread_needs_no_team(void **state) {
   assert_true(team_cores() >= 1);
 }
 
-/* A made-up folder where all processors of this process are on one core, then none is described. */
+/* A made-up folder where no processor is described, then all of this process are on one core. */
 static void processors_of_one_core_count_once(void **state) {
   (void)state;
   char dir[] = "/tmp/rvm_cores_XXXXXX", path[128];
@@ -71,6 +71,9 @@ static void processors_of_one_core_count_once(void **state) {
     fclose(f);
   }
   assert_int_equal(team_cores_of(dir), 1);
+  snprintf(path, sizeof path, "mkdir %s/smt; echo 0 > %s/smt/active", dir, dir);
+  assert_int_equal(system(path), 0); /* none shares: the lists are not read */
+  assert_int_equal(team_cores_of(dir), CPU_COUNT(&set) < TEAM_MOST ? CPU_COUNT(&set) : TEAM_MOST);
   snprintf(path, sizeof path, "rm -r %s", dir);
   assert_int_equal(system(path), 0);
 }
