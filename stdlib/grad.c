@@ -14,7 +14,7 @@ static const GradRule lines[] = {
 
 static const GradRule *const tables[] = {lines,           grad_reduce_rules, grad_matrix_rules,
                                          grad_move_rules, grad_index_rules,  grad_nn_rules,
-                                         grad_conv_rules};
+                                         grad_conv_rules, grad_pool_rules};
 enum { N_TABLES = sizeof tables / sizeof *tables };
 
 void stdlib_set_grads(IrCtx *cx) {
