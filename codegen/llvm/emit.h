@@ -66,12 +66,8 @@ Part emit_part(Emit *e, uint32_t at, Val n);
 
 /* ---- emit_expr.c -------------------------------------------------------------------- */
 Val emit_expr(Emit *e, KE root);
-/* Operations, casts and changes between registers and memory: of elements, or of
- * vectors lane by lane.  op_in_lanes: instructions only, so lanes nobody wants
- * do no harm and cost nothing. */
-Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z);
-bool op_in_lanes(SOp op, DType t);
-Val emit_cast(Emit *e, Val x, DType from, DType to);
+/* Of elements, or of vectors lane by lane, as all of emit_op.c: changes between registers and
+ * memory. */
 Val emit_bits(Emit *e, Val x, DType from, DType to);
 LLVMTypeRef shaped(LLVMTypeRef t, Val x);    /* t, or a vector of t as long as x */
 Val int_const(LLVMTypeRef t, uint64_t v);    /* of an integer or a vector of them */
@@ -81,6 +77,16 @@ Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned 
 Val to_memory(Emit *e, DType t, Val x);
 Val from_memory(Emit *e, DType t, Val x);
 Val emit_address(Emit *e, uint32_t buf, const Val *index);
+bool is_vector(Val x);
+Val lane_of(Emit *e, Val x, unsigned i);     /* NULL of NULL                  */
+/* v (NULL: undefined so far) of n lanes with x in lane i. */
+Val with_lane(Emit *e, Val v, Val x, unsigned i, unsigned n);
+
+/* ---- emit_op.c ---------------------------------------------------------------------- */
+Val emit_op(Emit *e, SOp op, DType t, Val x, Val y, Val z);
+bool op_in_lanes(SOp op, DType t);           /* instructions only: lanes nobody wants do no harm
+                                                and cost nothing              */
+Val emit_cast(Emit *e, Val x, DType from, DType to);
 
 /* ---- emit_math.c -------------------------------------------------------------------- */
 /* A function of float32 in line (kernel/vmath.h), also of vectors; NULL: op is not
