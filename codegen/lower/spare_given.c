@@ -6,8 +6,8 @@
  * As everywhere, what has another owner is not taken (spare.c).                            */
 #include "codegen/lower/spare.h"
 
-/* Does the way compare that extent of parameter k with register reg, which still has it at `made`?
- */
+/* Is that extent of parameter k compared on the way with register reg, which still has it at
+ * `made`? */
 static bool has_extent(Loop *l, uint32_t k, uint32_t axis, uint32_t reg, int made) {
   const Way *way = &l->way;
   int dim = NOWHERE;
