@@ -223,7 +223,12 @@ bool  fn_stays(Scope *s, const Fn *fn, Var *self);
 /* Binds the function e, which stays, as it is; l, the record of v, knows it. */
 void  keep_plain(Scope *s, LocalFn *l, const Var *v, const Expr *e, BindStyle style);
 Atom  plain_atom(Scope *s, const Atom *a);         /* as it was                     */
-bool  op_cuts(Scope *s, const OpDef *op);
+bool  op_cuts(Scope *s, const OpDef *op);              /* is its gradient zero?       */
+
+/* ---- reverse_ref.c: v is ref(..), ref_read(..), ref_write(..) ----------------------------- */
+void  reverse_ref(Scope *s, Var *v, Expr *e, BindStyle style);
+void  reverse_read(Scope *s, Var *v, Expr *e, BindStyle style);
+void  reverse_write(Scope *s, Var *v, Expr *e, BindStyle style);
 
 /* ---- branch.c ------------------------------------------------------------------------------ */
 void forward_branches(Scope *s, Var *v, Expr *e);
@@ -270,7 +275,10 @@ void  forward_make_twin(AD *ad, Twin *w);
 /* ---- outside.c ----------------------------------------------------------------------------- */
 /* Can x of type t, which was there before, become a dual?  The refs in it are state then. */
 bool  outside_copies(AD *ad, Type *t);
-/* Is a such a value, as it was?  Are these, which have no derivative, and others of them? */
+/* Is a a value from outside that is or holds a function or a ref: as it was, not its dual?
+ * What is taken out of it is from outside too. */
+bool  outside_special(Scope *s, const Atom *a);
+/* One that can become a dual?  Are these, which have no derivative, and others of them? */
 bool  outside_is(Scope *s, const Atom *a);
 bool  outside_only(Scope *s, const VarList *used);
 Atom  outside_copy(AD *ad, Out o, Type *t, Atom x);

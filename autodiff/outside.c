@@ -55,10 +55,13 @@ bool outside_copies(AD *ad, Type *t) {
   return copies(ad, t, &seen);
 }
 
-bool outside_is(Scope *s, const Atom *a) {
+bool outside_special(Scope *s, const Atom *a) {
   if (a->kind != ATOM_Var) return false;
   const Val *v = frame_val(s->f, a->var);
-  return v->plain && !v->fn && ad_special(s->f->ad, v->type) && outside_copies(s->f->ad, v->type);
+  return v->plain && !v->fn && ad_special(s->f->ad, v->type);
+}
+bool outside_is(Scope *s, const Atom *a) {
+  return outside_special(s, a) && outside_copies(s->f->ad, frame_val(s->f, a->var)->type);
 }
 
 bool outside_only(Scope *s, const VarList *used) {

@@ -115,14 +115,6 @@ Atom plain_atom(Scope *s, const Atom *a) {
   return v->fn && v->fn->has_plain ? v->fn->plain : v->at;
 }
 
-/* A value from outside that is or holds a function or a ref: as it was, not its
- * dual.  What is taken out of it is from outside too. */
-static bool is_outside(Scope *s, const Atom *a) {
-  if (a->kind != ATOM_Var) return false;
-  const Val *v = frame_val(s->f, a->var);
-  return v->plain && !v->fn && ad_special(s->f->ad, v->type);
-}
-
 /* ---- what needs no derivative ------------------------------------------------------- */
 
 /* Can code that uses v be kept as it is? */
@@ -362,71 +354,6 @@ static void forward_fn(Scope *s, Var *v, Expr *e, BindStyle style) {
   x->at = forward_closure(s, e->Fn.fn, v);
 }
 
-/* ---- refs ------------------------------------------------------------------------------ */
-
-/* A ref of what has a tangent is a pair: the ref, and one for the gradient of
- * what is in it now. */
-static bool is_pair(Scope *s, const Atom *ref) {
-  Type *t = type_resolve(atom_closed(s, ref));
-  bool plain = ref->kind == ATOM_Var && frame_val(s->f, ref->var)->plain;
-  return !plain && ad_has_tan(s->f->ad, t->ref);
-}
-
-static void forward_ref(Scope *s, Var *v, Expr *e, BindStyle style) {
-  AD *ad = s->f->ad;
-  Type *held = type_resolve(frame_type(s->f, v->type))->ref;
-  if (atom_active(s, &e->Ref.value)) outside_warms(ad, held);
-  Expr *made = ad_like(e);
-  made->Ref.value = scope_atom(s, &e->Ref.value);
-  if (!ad_has_tan(ad, held)) {
-    bound(s, v, e, made, style, false);
-    return;
-  }
-  Atom r = bb_bind(ad->cx, s->fwd, made, v->name, style);
-  Atom shadow = em_ref(ad, s->fwd, tan_zero(ad, s->fwd, held, made->Ref.value));
-  Atom pair = em_tuple(ad, s->fwd, 2, (Atom[]){r, shadow});
-  step(s, (Step){.var = v, .e = e, .pb = shadow});
-  scope_bind(s, v, pair, false);
-}
-
-static void forward_read(Scope *s, Var *v, Expr *e, BindStyle style) {
-  AD *ad = s->f->ad;
-  Expr *made = ad_like(e);
-  bool pair = is_pair(s, &e->RefRead.ref);
-  Atom r = pair ? scope_atom(s, &e->RefRead.ref) : plain_atom(s, &e->RefRead.ref);
-  made->RefRead.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
-  Atom a = scope_let(s, v, made, style);
-  bool warm = pair && outside_warm(ad, type_resolve(atom_closed(s, &e->RefRead.ref))->ref);
-  if (warm) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
-  Val *x = scope_bind(s, v, a, warm);
-  x->plain = is_outside(s, &e->RefRead.ref) && ad_special(ad, x->type);
-}
-
-/* Can what is in a ref from outside be a, as it was? */
-static bool was_before(Scope *s, const Atom *a) {
-  if (a->kind != ATOM_Var) return true;
-  const Val *v = frame_val(s->f, a->var);
-  return v->fn ? v->fn->has_plain : v->plain || !ad_special(s->f->ad, v->type);
-}
-
-static void forward_write(Scope *s, Var *v, Expr *e, BindStyle style) {
-  AD *ad = s->f->ad;
-  Expr *made = ad_like(e);
-  bool pair = is_pair(s, &e->RefWrite.ref);
-  if (atom_active(s, &e->RefWrite.value)) {
-    if (pair) outside_warms(ad, type_resolve(atom_closed(s, &e->RefWrite.ref))->ref);
-    outside_write(s, &e->RefWrite, pair);
-  }
-  Atom r = pair ? scope_atom(s, &e->RefWrite.ref) : plain_atom(s, &e->RefWrite.ref);
-  made->RefWrite.ref = pair ? em_proj(ad, s->fwd, r, 0) : r;
-  bool outside = is_outside(s, &e->RefWrite.ref);
-  if (outside && !was_before(s, &e->RefWrite.value)) outside_write(s, &e->RefWrite, false);
-  made->RefWrite.value = (outside ? plain_atom : scope_atom)(s, &e->RefWrite.value);
-  Atom a = scope_let(s, v, made, style);
-  if (pair) step(s, (Step){.var = v, .e = e, .pb = em_proj(ad, s->fwd, r, 1)});
-  scope_bind(s, v, a, false);
-}
-
 /* ---- the walk ----------------------------------------------------------------------------- */
 
 static void forward_branching(Scope *s, Var *v, Expr *e, BindStyle style) {
@@ -463,7 +390,7 @@ static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {
     active = any_active(s, e->Tuple.n_items, e->Tuple.items);
     break;
   case EX_Proj:
-    outside = is_outside(s, &e->Proj.tuple);
+    outside = outside_special(s, &e->Proj.tuple);
     made->Proj.tuple = (outside ? plain_atom : scope_atom)(s, &e->Proj.tuple);
     active = atom_active(s, &e->Proj.tuple);
     break;
@@ -488,9 +415,9 @@ void forward_expr(Scope *s, Var *v, Expr *e, BindStyle style) {
   case EX_Fn: forward_fn(s, v, e, style); return;
   case EX_If:
   case EX_Match: forward_branching(s, v, e, style); return;
-  case EX_Ref: forward_ref(s, v, e, style); return;
-  case EX_RefRead: forward_read(s, v, e, style); return;
-  case EX_RefWrite: forward_write(s, v, e, style); return;
+  case EX_Ref: reverse_ref(s, v, e, style); return;
+  case EX_RefRead: reverse_read(s, v, e, style); return;
+  case EX_RefWrite: reverse_write(s, v, e, style); return;
   case EX_Call:
     if (diff_kind(e))
       forward_checkpoint(s, v, e, style);
