@@ -37,8 +37,8 @@ typedef struct AD {
   VEC(Unknown) unknown;             /* functions that are not known where they should be */
   VEC(Type *) copied;  VEC(Unknown) written;   /* contents of refs (outside.c)           */
   Map *warm;  bool again;           /* contents that have derivatives; one was found late */
-  bool last;                        /* no form waits for this round: nothing is differentiated again */
-  bool deep;                        /* tangents of function data and in place of refs are values too (versions.h) */
+  bool last;                        /* no form waits for this round: nothing is differentiated
+                                     * again */
 } AD;
 
 /* ---- types.c ------------------------------------------------------------------- */
@@ -57,8 +57,7 @@ Ctor *ad_zero_ctor(AD *ad, Type *data);
 Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
 Sym   ad_key(AD *ad, const char *what, Type *t);
 bool  ad_has_vars(Type *t);                           /* type variables           */
-bool  ad_is_function(Type *t);                        /* a function, or data for functions (values.h) */
-bool  ad_opaque(const AD *ad, Type *t);               /* the same, for the tangents made just now */
+bool  ad_is_function(Type *t);                        /* one, or data for them (values.h) */
 /* Is ad_dual(t) another type, or does a value of t lead to a ref with derivatives? */
 bool  ad_holds(AD *ad, Type *t);
 bool  ad_fail(AD *ad, Span at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -137,8 +136,13 @@ Block *cases_block(AD *ad, Cases *c);                  /* of the match alone */
 Atom tan_zero(AD *ad, Out o, Type *t, Atom x);
 Atom tan_ones(AD *ad, Out o, Type *t, Atom x);
 Atom tan_add(AD *ad, Out o, Type *t, Atom a, Atom b);
-Atom tan_out(AD *ad, Out o, Type *t, Atom x, Atom dx);     /* tan T to T' */
-Atom tan_in(AD *ad, Out o, Type *t, Atom dx);              /* T' to tan T */
+/* How a tangent of T looks outside: to the program it is a T' of ir/diff.h, where data for
+ * functions and refs are (); in a shadow (versions.h) a T, where they are those of the value. */
+typedef enum { AS_Step, AS_Shadow } View;
+Atom tan_out(AD *ad, Out o, View as, Type *t, Atom x, Atom dx);      /* of tan T          */
+Atom tan_in(AD *ad, Out o, View as, Type *t, Atom dx);               /* to tan T          */
+/* Is what t stands for nothing to look at: a function, or, in a step, data for functions? */
+bool tan_opaque(View as, Type *t);
 
 /* An adjoint while code is made: NULL is zero. */
 typedef struct Adj { Atom at;  int n;  struct Adj **part; } Adj;   /* part: a tuple's, else NULL */

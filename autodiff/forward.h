@@ -48,9 +48,9 @@ void  dual_operands(AD *ad, Out o, Type *t, Dual *d, const Dual *shape, AtomVec 
 Dual *dual_params(Frame *f, Type *t, const Dual *shape, const Var *like, VarList *out);
 void  dual_spell(const Dual *shape, StrBuf *out); /* for keys */
 /* ---- dual_data.c ------------------------------------------------------------------- */
-/* From and to what the program sees: a value x of T and a step dx of T'. */
-Dual *dual_in(AD *ad, Out o, Type *t, Atom x, Atom dx);
-Atom  dual_out(AD *ad, Out o, Type *t, Dual *d);
+/* From and to what is seen outside: a value x of T and a step dx, of T' or as in a shadow. */
+Dual *dual_in(AD *ad, Out o, View as, Type *t, Atom x, Atom dx);
+Atom  dual_out(AD *ad, Out o, View as, Type *t, Dual *d);
 /* Data: with zero tangents; the value. */
 Atom  dual_lift(AD *ad, Out o, Type *t, Atom x);
 Atom  dual_drop(AD *ad, Out o, Type *t, Atom x);

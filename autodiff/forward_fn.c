@@ -230,7 +230,7 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
     Var *dx = ad_var(ad, step, frame_annot(f, diff_cotangent(type[i])));
     x->annot = frame_annot(f, type[i]);
     made->param[i] = x, made->param[n + i] = dx;
-    forward_bind(&s, was, dual_in(ad, &bb, type[i], var_atom(ad, x), var_atom(ad, dx)));
+    forward_bind(&s, was, dual_in(ad, &bb, AS_Step, type[i], var_atom(ad, x), var_atom(ad, dx)));
   }
   Dual *d = forward_body(&s, fn->body);
   version_end(f, &bb);
@@ -240,7 +240,7 @@ Fn *surface_jvp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
   Atom both = d->whole;
   if (d->kind != DUAL_Pair || !d->is_whole) {
     Atom y = dual_value(ad, &bb, ret, d);
-    both = em_tuple(ad, &bb, 2, (Atom[]){y, dual_out(ad, &bb, ret, d)});
+    both = em_tuple(ad, &bb, 2, (Atom[]){y, dual_out(ad, &bb, AS_Step, ret, d)});
   }
   made->body = bb_done(&bb, both, fn->body->span);
   return made;

@@ -52,7 +52,7 @@ static Atom gradients(AD *ad, Surface *u) {
       dx = adj_value(ad, u->s.rev, v->type, v->at, d);
     else if (ad_has_data(v->type))
       dx = em_unit(ad, u->s.rev);
-    at[i] = tan_out(ad, u->s.rev, v->type, v->at, dx);
+    at[i] = tan_out(ad, u->s.rev, AS_Step, v->type, v->at, dx);
   }
   return em_tuple(ad, u->s.rev, n, at);
 }
@@ -80,7 +80,7 @@ static Fn *surface_vjp(AD *ad, const Fn *fn, const TyEnv *env, bool lifted) {
   Var *dy = cotangent(&u.s, u.ret, u.y, &d);
   if (ad_has_data(seen) || !ad_has_tan(ad, u.ret) || type_resolve(seen)->kind == TY_Tuple) {
     dy->annot = frame_annot(u.s.f, seen);
-    if (d) d = adj_atom(tan_in(ad, &rev, u.ret, var_atom(ad, dy)));
+    if (d) d = adj_atom(tan_in(ad, &rev, AS_Step, u.ret, var_atom(ad, dy)));
   }
   contribute(&u.s, &fn->body->result, d);
   Atom all = gradients(ad, &u);

@@ -190,7 +190,7 @@ static Atom walk_function(Tower *tw, Out o, Walk w, Type *t, Atom x) {
 }
 
 static Atom walk_tensor(Tower *tw, Out o, Walk w, Type *t, Atom x, Atom dx, Atom level) {
-  if (!tower_float(t)) return w == WALK_Step ? tan_out(tw->ad, o, t, x, dx) : x;
+  if (!tower_float(t)) return w == WALK_Step ? tan_out(tw->ad, o, AS_Step, t, x, dx) : x;
   switch (w) {
   case WALK_Raise: return tower_ground(tw, o, x);
   case WALK_Ground: return tower_value(tw, o, x);

@@ -218,7 +218,7 @@ Atom tower_collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level) {
   AD *ad = tw->ad;
   t = type_resolve(t);
   if (ad_is_function(t) || t->kind == TY_Ref) return em_unit(ad, o);
-  if (t->kind == TY_Tensor && !tower_float(t)) return tan_out(ad, o, t, x, x);
+  if (t->kind == TY_Tensor && !tower_float(t)) return tan_out(ad, o, AS_Step, t, x, x);
   if (t->kind == TY_Tensor && !t->tensor.rank) return part_at(tw, o, t, x, run, level, x);
   if (t->kind == TY_Tensor) {
     Atom none = tower_ground(tw, o, tower_zero(tw, o, t, x));

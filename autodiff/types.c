@@ -29,10 +29,6 @@ bool ad_is_function(Type *t) {
   return t->kind == TY_Fn || (t->kind == TY_Data && t->data.def->functions);
 }
 
-bool ad_opaque(const AD *ad, Type *t) {
-  return ad->deep ? type_resolve(t)->kind == TY_Fn : ad_is_function(t);
-}
-
 /* ---- environments ------------------------------------------------------------- */
 
 static Type *env_type(void *ud, TyVar *v) {

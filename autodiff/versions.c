@@ -125,20 +125,8 @@ void version_end(Frame *f, Out o) {
 
 /* ---- shadows: tangents of the content's own type ------------------------------------------- */
 
-static Atom to_shadow(AD *ad, Out o, Type *t, Atom x, Atom dx) {
-  ad->deep = true;
-  Atom made = tan_out(ad, o, t, x, dx);
-  ad->deep = false;
-  return made;
-}
 static Atom shadow_zero(AD *ad, Out o, Type *t, Atom x) {
-  return to_shadow(ad, o, t, x, tan_zero(ad, o, t, x));
-}
-static Atom of_shadow(AD *ad, Out o, Type *t, Atom dx) {
-  ad->deep = true;
-  Atom made = tan_in(ad, o, t, dx);
-  ad->deep = false;
-  return made;
+  return tan_out(ad, o, AS_Shadow, t, x, tan_zero(ad, o, t, x));
 }
 
 /* ---- what both modes share ------------------------------------------------------------------- */
@@ -221,7 +209,7 @@ static void made_back(Scope *s, const Step *st) {
   AD *ad = s->f->ad;
   const Atom *x = &st->e->Call.args[0];
   Type *t = atom_closed(s, x);
-  Atom d = of_shadow(ad, s->rev, t, em_read(ad, s->rev, st->pb));
+  Atom d = tan_in(ad, s->rev, AS_Shadow, t, em_read(ad, s->rev, st->pb));
   contribute(s, x, adj_atom(d));
   em_write(ad, s->rev, st->pb, shadow_zero(ad, s->rev, t, plain_atom(s, x)));
 }
@@ -237,9 +225,10 @@ static void read_back(Scope *s, const Step *st, Adj *d) {
   BlockBuilder yes = {0}, no = {0}, active = {0}, none = {0};
   Pattern *p = pattern_of(ad, ctor_of(ad, ACTIVE), x);
   Atom shadow = var_atom(ad, x[1]);
-  Atom was = of_shadow(ad, &active, v->type, em_read(ad, &active, shadow));
+  Atom was = tan_in(ad, &active, AS_Shadow, v->type, em_read(ad, &active, shadow));
   Atom sum = tan_add(ad, &active, v->type, was, dv);
-  em_write(ad, &active, shadow, to_shadow(ad, &active, v->type, var_atom(ad, x[0]), sum));
+  Atom now = tan_out(ad, &active, AS_Shadow, v->type, var_atom(ad, x[0]), sum);
+  em_write(ad, &active, shadow, now);
   add_case(ad, &c, p, &active, em_unit(ad, &active));
   add_case(ad, &c, anything(ad), &none, em_unit(ad, &none));
   Atom added = end_cases(ad, &yes, &c);
@@ -271,9 +260,7 @@ bool version_made_forward(Scope *s, Var *v, Expr *e) {
   Expr *made = version_call(ad, PLAIN, 1, &x);
   if (d->kind != DUAL_Plain && ad_has_tan(ad, t)) {
     outside_warms(ad, t);
-    ad->deep = true;
-    Atom dx = dual_out(ad, s->fwd, t, d);
-    ad->deep = false;
+    Atom dx = dual_out(ad, s->fwd, AS_Shadow, t, d);
     made = active_version(s, x, em_ref(ad, s->fwd, dx));
   }
   forward_bind(s, v, dual_plain(bb_bind(ad->cx, s->fwd, made, v->name, BIND_Let)));
@@ -296,9 +283,7 @@ bool version_read_forward(Scope *s, Var *v, Expr *e) {
   Atom at = var_atom(ad, x[0]);
   Atom live = em_read(ad, &active, var_atom(ad, x[2]));
   Atom dx = em_read(ad, &yes, var_atom(ad, x[1]));
-  ad->deep = true;
-  Atom moved = dual_as(ad, &yes, t, dual_in(ad, &yes, t, at, dx), full);
-  ad->deep = false;
+  Atom moved = dual_as(ad, &yes, t, dual_in(ad, &yes, AS_Shadow, t, at, dx), full);
   Block *in_run = bb_done(&yes, moved, ad->span);
   Block *before = bb_done(&no, dual_as(ad, &no, t, dual_plain(at), full), ad->span);
   add_case(ad, &c, p, &active, em_if(ad, &active, live, in_run, before));

@@ -23,7 +23,7 @@
  * the same rules: another round that meets such writes gets a Version of its own.
  *
  * A shadow is of the content's own type, so that Version[A] serves all of them: what has no
- * tangent stands in it as it is in the value (AD.deep).                              */
+ * tangent stands in it as it is in the value (AS_Shadow, ad.h).                      */
 #ifndef RVM_AD_VERSIONS_H
 #define RVM_AD_VERSIONS_H
 #include "autodiff/forward.h"
@@ -38,7 +38,7 @@ void  version_result(AD *ad, Span at, Type *t);
 bool  version_touched(Scope *s, const VarList *used);
 /* Does the definition of data lead to a Version of its parameters? */
 bool  version_generic(AD *ad, DataDef *def);
-/* The ref of this run, made or as a parameter; its end. */
+/* The ref of this run (f->live): made; as a parameter, which is given back; false from now on. */
 void  version_begin(Frame *f, Out o);
 Var  *version_param(Frame *f);
 void  version_end(Frame *f, Out o);
