@@ -55,7 +55,12 @@ Type *ad_field(AD *ad, Type *data, const Ctor *c, int i);     /* closed type of 
 Ctor *ad_adj_ctor(AD *ad, Type *data, const Ctor *c);
 Ctor *ad_zero_ctor(AD *ad, Type *data);
 Ctor *ad_dual_ctor(AD *ad, Type *data, Ctor *c);
-Sym   ad_key(AD *ad, const char *what, Type *t);
+/* The types that a resolved type is made of: parameters and result, items, arguments, content;
+ * t made of others, if it has some. */
+int   n_parts(const Type *t);
+Type *part_type(const Type *t, int i);
+Type *with_parts(const Type *t, Type **at);
+Sym   ad_key(AD *ad, const char *what, Type *t);      /* for maps: `what` made for t   */
 bool  ad_has_vars(Type *t);                           /* type variables           */
 bool  ad_is_function(Type *t);                        /* one, or data for them (values.h) */
 /* Is ad_dual(t) another type, or does a value of t lead to a ref with derivatives? */
@@ -73,6 +78,8 @@ Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors);
 /* The data type like `of`, with its parameters, whose fields are field(ud, those of it);
  * `of` if nothing in it moves of itself (forward.h).  made: DataDef -> what was made. */
 typedef Type *FieldType(void *ud, Type *t);
+/* want, or want with a number: a name that is not in `taken` yet. */
+Sym   ad_free_name(AD *ad, const Map *taken, const char *want);
 DataDef *ad_generic_data(AD *ad, Map *made, const char *suffix, DataDef *of, FieldType *field,
                          void *ud);
 /* The type of duals of closed data t, whose fields are field(ad, those of t): a type of its

@@ -3,7 +3,7 @@
 
 /* ---- new data types ------------------------------------------------------------- */
 
-static Sym free_name(AD *ad, const Map *taken, const char *want) {
+Sym ad_free_name(AD *ad, const Map *taken, const char *want) {
   Sym s = sym(ad->cx->syms, want);
   for (int i = 2; map_get(taken, map_ptr(s)); i++) s = sym(ad->cx->syms, str_fmt("%s_%d", want, i));
   return s;
@@ -11,7 +11,7 @@ static Sym free_name(AD *ad, const Map *taken, const char *want) {
 
 DataDef *ad_new_def(AD *ad, const char *want, Span at) {
   DataDef *d = NEW(DataDef);
-  d->name = free_name(ad, &ad->m->type_by_name, want);
+  d->name = ad_free_name(ad, &ad->m->type_by_name, want);
   d->span = at;
   map_set(&ad->m->type_by_name, map_ptr(d->name), d);
   vec_push(&ad->m->types, d);
@@ -20,7 +20,7 @@ DataDef *ad_new_def(AD *ad, const char *want, Span at) {
 
 Ctor *ad_new_ctor(AD *ad, DataDef *d, const char *want, int n, int n_ctors) {
   Ctor *c = NEW(Ctor);
-  *c = (Ctor){.name = free_name(ad, &ad->m->ctor_by_name, want), .span = d->span, .def = d};
+  *c = (Ctor){.name = ad_free_name(ad, &ad->m->ctor_by_name, want), .span = d->span, .def = d};
   if (!d->ctor) d->ctor = NEW_N(Ctor *, n_ctors);
   c->tag = d->n_ctors;
   c->n = n;

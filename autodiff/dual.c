@@ -6,12 +6,6 @@ bool ad_moves(AD *ad, Type *t) { return ad_has_tan(ad, t) || ad_special(ad, t); 
 
 /* ---- types --------------------------------------------------------------------- */
 
-static Type **each_type(AD *ad, int n, Type *const *at) {
-  Type **to = NEW_N(Type *, n + 1);
-  for (int i = 0; i < n; i++) to[i] = ad_forward(ad, at[i]);
-  return to;
-}
-
 bool ad_moves_itself(AD *ad, DataDef *def) {
   Type **var = NEW_N(Type *, def->n_vars + 1);
   for (int i = 0; i < def->n_vars; i++) var[i] = type_var(def->var[i]);
@@ -30,23 +24,15 @@ static Type *forward_closed(AD *ad, Type *t) {
 
 Type *ad_forward(AD *ad, Type *t) {
   t = type_resolve(t);
-  switch (t->kind) {
-  case TY_Tensor: return dtype_is_float(t->tensor.dtype) ? type_tuple(2, (Type *[]){t, t}) : t;
-  case TY_Tuple: return type_tuple(t->tuple.n, each_type(ad, t->tuple.n, t->tuple.at));
-  case TY_Data:
-    if (version_is(ad, t)) return t;
-    if (version_generic(ad, t->data.def)) return forward_closed(ad, t);
-    return type_data(forward_def(ad, t->data.def), t->data.n,
-                     each_type(ad, t->data.n, t->data.arg));
-  case TY_Ref: return type_ref(ad_forward(ad, t->ref));
-  case TY_Fn:
-    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, t->fn.n,
-                   each_type(ad, t->fn.n, t->fn.param), ad_forward(ad, t->fn.ret));
-  case TY_Var:
-  case TY_Meta:
-  case TY_Error: break;
-  }
-  return t;
+  if (t->kind == TY_Tensor)
+    return dtype_is_float(t->tensor.dtype) ? type_tuple(2, (Type *[]){t, t}) : t;
+  if (version_is(ad, t)) return t;
+  if (t->kind == TY_Data && version_generic(ad, t->data.def)) return forward_closed(ad, t);
+  int n = n_parts(t);
+  Type **at = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) at[i] = ad_forward(ad, part_type(t, i));
+  if (t->kind == TY_Data) return type_data(forward_def(ad, t->data.def), n, at);
+  return n ? with_parts(t, at) : t;
 }
 
 Ctor *ad_forward_ctor(AD *ad, Type *data, const Ctor *c) {

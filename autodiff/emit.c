@@ -153,13 +153,10 @@ Block *cases_block(AD *ad, Cases *c) {
 
 /* ---- definitions ------------------------------------------------------------------ */
 
-/* A new definition; its name is want, or want with a number. */
 Global *ad_global(AD *ad, const char *want, Fn *fn) {
   Module *m = ad->m;
   Global *g = NEW(Global);
-  g->name = sym(m->cx->syms, want);
-  for (int i = 2; map_get(&m->global_by_name, map_ptr(g->name)); i++)
-    g->name = sym(m->cx->syms, str_fmt("%s_%d", want, i));
+  g->name = ad_free_name(ad, &m->global_by_name, want);
   g->span = ad->span;
   g->fn = fn;
   g->made = true;

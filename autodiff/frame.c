@@ -25,7 +25,6 @@ static Dim new_dim(void *ud, Dim s) {
 }
 
 /* An extent that got a name of its own may be an expression. */
-static Type *whole_dims(Frame *f, Type *t);
 static Type *annot_tensor(Frame *f, Type *t) {
   Dim dim[MAX_RANK];
   for (int i = 0; i < t->tensor.rank; i++) {
@@ -35,26 +34,13 @@ static Type *annot_tensor(Frame *f, Type *t) {
   }
   return type_tensor(t->tensor.dtype, t->tensor.rank, dim);
 }
-static Type **annot_list(Frame *f, int n, Type *const *at) {
-  Type **to = NEW_N(Type *, n + 1);
-  for (int i = 0; i < n; i++) to[i] = whole_dims(f, at[i]);
-  return to;
-}
 static Type *whole_dims(Frame *f, Type *t) {
   t = type_resolve(t);
-  switch (t->kind) {
-  case TY_Tensor: return annot_tensor(f, t);
-  case TY_Tuple: return type_tuple(t->tuple.n, annot_list(f, t->tuple.n, t->tuple.at));
-  case TY_Data: return type_data(t->data.def, t->data.n, annot_list(f, t->data.n, t->data.arg));
-  case TY_Ref: return type_ref(whole_dims(f, t->ref));
-  case TY_Fn:
-    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, t->fn.n,
-                   annot_list(f, t->fn.n, t->fn.param), whole_dims(f, t->fn.ret));
-  case TY_Var:
-  case TY_Meta:
-  case TY_Error: break;
-  }
-  return t;
+  if (t->kind == TY_Tensor) return annot_tensor(f, t);
+  int n = n_parts(t);
+  Type **at = NEW_N(Type *, n + 1);
+  for (int i = 0; i < n; i++) at[i] = whole_dims(f, part_type(t, i));
+  return n ? with_parts(t, at) : t;
 }
 Type *frame_annot(Frame *f, Type *t) { return whole_dims(f, frame_type(f, t)); }
 

@@ -73,6 +73,34 @@ const TyEnv *ad_match(Type *s, Type *t, const TyEnv *env) {
   return env;
 }
 
+/* ---- parts -------------------------------------------------------------------- */
+
+int n_parts(const Type *t) {
+  return t->kind == TY_Fn      ? t->fn.n + 1
+         : t->kind == TY_Tuple ? t->tuple.n
+         : t->kind == TY_Data  ? t->data.n
+         : t->kind == TY_Ref   ? 1
+                               : 0;
+}
+Type *part_type(const Type *t, int i) {
+  switch (t->kind) {
+  case TY_Fn: return i < t->fn.n ? t->fn.param[i] : t->fn.ret;
+  case TY_Tuple: return t->tuple.at[i];
+  case TY_Data: return t->data.arg[i];
+  default: return t->ref;
+  }
+}
+Type *with_parts(const Type *t, Type **at) {
+  int n = n_parts(t);
+  switch (t->kind) {
+  case TY_Fn:
+    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, n - 1, at, at[n - 1]);
+  case TY_Tuple: return type_tuple(n, at);
+  case TY_Data: return type_data(t->data.def, n, at);
+  default: return type_ref(at[0]);
+  }
+}
+
 /* ---- questions ---------------------------------------------------------------- */
 
 /* The parameters of the data type being made that have a tangent. */

@@ -45,55 +45,16 @@ bool is_value(const Values *v, Type *t) {
   return !strcmp(type_less_extents(t), v->key);
 }
 
-static bool any_holds(const Values *v, int n, Type *const *at) {
-  for (int i = 0; i < n; i++)
-    if (holds_value(v, at[i])) return true;
-  return false;
-}
 bool holds_value(const Values *v, Type *t) {
   if (!v->type || !t) return false;
   t = type_resolve(t);
-  switch (t->kind) {
-  case TY_Fn:
-    return is_value(v, t) || any_holds(v, t->fn.n, t->fn.param) || holds_value(v, t->fn.ret);
-  case TY_Tuple: return any_holds(v, t->tuple.n, t->tuple.at);
-  case TY_Data: return any_holds(v, t->data.n, t->data.arg) || holds_by_args(v, t);
-  case TY_Ref: return holds_value(v, t->ref);
-  case TY_Tensor:
-  case TY_Var:
-  case TY_Meta:
-  case TY_Error: break;
-  }
-  return false;
+  if (is_value(v, t)) return true;
+  for (int i = 0; i < n_parts(t); i++)
+    if (holds_value(v, part_type(t, i))) return true;
+  return t->kind == TY_Data && holds_by_args(v, t);
 }
 
 /* ---- a type with parts changed ------------------------------------------------------ */
-
-int n_parts(const Type *t) {
-  return t->kind == TY_Fn      ? t->fn.n + 1
-         : t->kind == TY_Tuple ? t->tuple.n
-         : t->kind == TY_Data  ? t->data.n
-         : t->kind == TY_Ref   ? 1
-                               : 0;
-}
-Type *part_type(const Type *t, int i) {
-  switch (t->kind) {
-  case TY_Fn: return i < t->fn.n ? t->fn.param[i] : t->fn.ret;
-  case TY_Tuple: return t->tuple.at[i];
-  case TY_Data: return t->data.arg[i];
-  default: return t->ref;
-  }
-}
-Type *with_parts(const Type *t, Type **at) {
-  int n = n_parts(t);
-  switch (t->kind) {
-  case TY_Fn:
-    return type_fn(t->fn.n_vars, t->fn.var, t->fn.n_dims, t->fn.dim, n - 1, at, at[n - 1]);
-  case TY_Tuple: return type_tuple(n, at);
-  case TY_Data: return type_data(t->data.def, n, at);
-  default: return type_ref(at[0]);
-  }
-}
 
 typedef struct {
   const Values *v;

@@ -55,12 +55,7 @@ typedef struct {
 } Values;
 
 /* ---- values.c ------------------------------------------------------------------ */
-const char *type_less_extents(Type *t);
-/* The types that a resolved type is made of: parameters and result, items, arguments, content. */
-int   n_parts(const Type *t);
-Type *part_type(const Type *t, int i);
-/* t made of others; it has some. */
-Type *with_parts(const Type *t, Type **at);
+const char *type_less_extents(Type *t);                /* its text, for maps */
 /* Is t the type of these functions?  Does it hold it?  Extents do not matter. */
 bool  is_value(const Values *v, Type *t);
 bool  holds_value(const Values *v, Type *t);
