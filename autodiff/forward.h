@@ -15,7 +15,8 @@ typedef enum { DUAL_Plain, DUAL_Pair, DUAL_Tuple, DUAL_Box } DualKind;
 /* Also read as a shape: which parts have tangents, `at` and `d` aside. */
 struct Dual {
   DualKind kind;
-  Atom at;                          /* Plain, Pair: the value; Box: the dual of data, a function, a ref */
+  Atom at;                          /* Plain, Pair: the value; Box: the dual of data, a function,
+                                     * a ref                                         */
   Atom d;                           /* Pair: the tangent                            */
   const char *none;                 /* Pair: why there is none                      */
   int n;  Dual **part;              /* Tuple                                        */
@@ -27,16 +28,18 @@ typedef VEC(Atom) AtomVec;
 bool  ad_moves(AD *ad, Type *t);                  /* is ad_forward(t) another type or meaning? */
 /* Has the type floats, functions or refs of its own, whatever its parameters are? */
 bool  ad_moves_itself(AD *ad, DataDef *def);
-Type *ad_forward(AD *ad, Type *t);
-Ctor *ad_forward_ctor(AD *ad, Type *data, const Ctor *c);
+Type *ad_forward(AD *ad, Type *t);                /* of duals of t                     */
+Ctor *ad_forward_ctor(AD *ad, Type *data, const Ctor *c);    /* of duals of data, for c */
 Dual *dual_plain(Atom a);
 Dual *dual_pair(Atom x, Atom dx);
 Dual *dual_tuple(int n, Dual **part);
 Dual *dual_full(AD *ad, Type *t);                 /* the shape with all tangents            */
+/* The shape with the tangents of both. */
 Dual *dual_join(AD *ad, Type *t, Dual *a, Dual *b);
 /* The value alone. */
 Atom  dual_value(AD *ad, Out o, Type *t, Dual *d);
-Atom  dual_tangent(AD *ad, const Dual *d);        /* of a Pair                              */
+Atom  dual_tangent(AD *ad, const Dual *d);        /* of a Pair; reports if there is none    */
+/* Item i of a tuple. */
 Dual *dual_part(AD *ad, Out o, Dual *d, int i);
 /* d as one value of a shape that has d's tangents and maybe more, which are
  * zero; the type of such values; and apart again. */
@@ -55,16 +58,17 @@ Atom  dual_out(AD *ad, Out o, View as, Type *t, Dual *d);
 Atom  dual_lift(AD *ad, Out o, Type *t, Atom x);
 Atom  dual_drop(AD *ad, Out o, Type *t, Atom x);
 /* ---- forward.c --------------------------------------------------------------------- */
-Dual *forward_dual(Scope *s, const Atom *a);
+Dual *forward_dual(Scope *s, const Atom *a);      /* what a is known to be                  */
 /* a, or what a variable from outside is another name for. */
 const Atom *forward_behind(Scope *s, const Atom *a);
-void  forward_bind(Scope *s, Var *v, Dual *d);
-Dual *forward_body(Scope *s, Block *b);
-/* ---- forward_op.c ------------------------------------------------------------------ */
+void  forward_bind(Scope *s, Var *v, Dual *d);    /* v is d                                 */
+Dual *forward_body(Scope *s, Block *b);           /* b's bindings, in s->fwd; its result    */
+/* ---- forward_op.c: v is a call of an operator ---------------------------------------- */
 void  forward_operator(Scope *s, Var *v, Expr *e, BindStyle style);
-/* ---- forward_fn.c ------------------------------------------------------------------ */
+/* ---- forward_fn.c: v is a function literal; a call of a function ---------------------- */
 void  forward_function(Scope *s, Var *v, Expr *e, BindStyle style);
 void  forward_application(Scope *s, Var *v, Expr *e, BindStyle style);
-Atom  forward_global(Scope *s, const Atom *a);    /* a definition as a value of dual type   */
+/* A definition, and a, the local function v, as values of dual type. */
+Atom  forward_global(Scope *s, const Atom *a);
 Atom  forward_local(Scope *s, Val *v, const Atom *a);
 #endif

@@ -55,7 +55,7 @@ void  tower_outside_ref(AD *ad, Span at);
 /* ---- tower_op.c: operators --------------------------------------------------------- */
 /* The types of what the call e takes, leaf for leaf, constants aside. */
 typedef VEC(Type *) Operands;
-void  tower_operands(const Expr *e, Operands *out);
+void  tower_operands(const Expr *e, Operands *out);    /* appends to out */
 /* Does the call take and give a float tensor? */
 bool  tower_moves(const Expr *e);
 /* The definition of the derivative of the call, def @step(operands, steps of floats);
@@ -63,7 +63,7 @@ bool  tower_moves(const Expr *e);
 Global *tower_step(AD *ad, const Expr *e, bool *made);
 /* The call e of raised operands, leaf for leaf. */
 Expr *tower_operator(Tower *tw, Out o, const Expr *e, const Atom *leaf);
-void  tower_make_op(Tower *tw, RaisedOp op);
+void  tower_make_op(Tower *tw, RaisedOp op);             /* parameters and body */
 
 /* ---- tower_code.c: raised code -------------------------------------------------------- */
 typedef struct {
@@ -72,8 +72,9 @@ typedef struct {
   Atom level;                       /* of the function that is being made        */
   Out o;
 } Raise;
-Type *tower_type(Tower *tw, Type *t);
-Ctor *tower_ctor(Tower *tw, const Ctor *c);
+Type *tower_type(Tower *tw, Type *t);                  /* raised T                  */
+Ctor *tower_ctor(Tower *tw, const Ctor *c);            /* c of raised data          */
+/* The raised definition, whose code tower_make_fn makes later. */
 Global *tower_global(Tower *tw, Global *g);
 void  tower_make_fn(Tower *tw, RaisedFn g);
 /* a in raised code; what c->vars does not know is of the plain code around it, and raised first. */
@@ -87,28 +88,32 @@ typedef enum {
   WALK_Step,                        /* the derivative along that level, a raised T' */
   WALK_Along                        /* x at a level, with step dx                */
 } Walk;
+/* x, of type t or raised t; dx is for WALK_Along, level for the last three. */
 Atom  tower_walk(Tower *tw, Out o, Walk w, Type *t, Atom x, Atom dx, Atom level);
+/* plus(a, b); dot(a, b), the sum of products, and total(a), the sum, Tower[float64];
+ * spread(s, e), the number s, Tower[float64], times the tensor e of type t. */
+typedef enum { OF_Plus, OF_Dot, OF_Total, OF_Spread } Linear;
+Atom  tower_linear(Tower *tw, Out o, Linear k, Type *t, Atom a, Atom b);
+/* Of a tower x of any type: its highest level, 0 at the ground; its value; without what is of
+ * the level; its derivative along the level, or ground(zero). */
+Atom  tower_level(Tower *tw, Out o, Atom x);
+Atom  tower_value(Tower *tw, Out o, Atom x);
+Atom  tower_below(Tower *tw, Out o, Atom x, Atom level);
+Atom  tower_along(Tower *tw, Out o, Atom x, Atom level, Atom zero);
+/* Ground(x); Level(level, x, dx). */
+Atom  tower_ground(Tower *tw, Out o, Atom x);
+Atom  tower_pair(Tower *tw, Out o, Atom level, Atom x, Atom dx);
+Atom  tower_zero(Tower *tw, Out o, Type *t, Atom x);   /* zeros like the value of x */
+Atom  tower_int(Tower *tw, int64_t v);                 /* an int32                  */
+/* if (a == b) { yes } else { no } */
+Atom  tower_if(Tower *tw, Out o, Atom a, Atom b, Block *yes, Block *no);
+
+/* ---- tower_form.c ------------------------------------------------------------------------- */
 /* The gradient of run, fn (raised T) -> Tower[float64], at x, whose floats get that level:
  * a raised T'. */
 Atom  tower_collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level);
 /* The sum of the floats of a raised T, all of them, or times those of dy. */
 Atom  tower_total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy);
-/* plus(a, b); dot(a, b), the sum of products, and total(a), the sum, Tower[float64];
- * spread(s, e), the number s, Tower[float64], times the tensor e of type t. */
-typedef enum { OF_Plus, OF_Dot, OF_Total, OF_Spread } Linear;
-Atom  tower_linear(Tower *tw, Out o, Linear k, Type *t, Atom a, Atom b);
-/* Definitions over towers of any type. */
-Atom  tower_level(Tower *tw, Out o, Atom x);
-Atom  tower_value(Tower *tw, Out o, Atom x);
-Atom  tower_below(Tower *tw, Out o, Atom x, Atom level);
-Atom  tower_along(Tower *tw, Out o, Atom x, Atom level, Atom zero);
-Atom  tower_ground(Tower *tw, Out o, Atom x);
-Atom  tower_pair(Tower *tw, Out o, Atom level, Atom x, Atom dx);
-Atom  tower_zero(Tower *tw, Out o, Type *t, Atom x);   /* zeros like the value of x */
-Atom  tower_int(Tower *tw, int64_t v);
-/* if (a == b) { yes } else { no } */
-Atom  tower_if(Tower *tw, Out o, Atom a, Atom b, Block *yes, Block *no);
-/* ---- tower_form.c ------------------------------------------------------------------------- */
 /* The raised function that a form of f, raised and of type t, is. */
 Expr *tower_form(Tower *tw, DiffKind k, Atom f, Type *t);
 #endif
