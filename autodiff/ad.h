@@ -121,6 +121,8 @@ Atom em_ref(AD *ad, Out o, Atom v);
 Atom em_read(AD *ad, Out o, Atom ref);
 void em_write(AD *ad, Out o, Atom ref, Atom v);
 Atom em_unit(AD *ad, Out o);
+GradCx em_text(AD *ad, Out o);                         /* for gr (ir/grad.h), into o  */
+Atom ad_scalar(AD *ad, DType dt, int64_t v);
 /* A new variable, not bound; name and annot may be NULL. */
 Var *ad_var(AD *ad, const char *name, Type *annot);
 static inline Atom var_atom(AD *ad, Var *v) { return atom_var(v, ad->span); }

@@ -183,8 +183,7 @@ static Global *sum_fn(AD *ad, Type *w) {
   Atom all = var_atom(ad, g->fn->param[0]), like = var_atom(ad, g->fn->param[1]);
   Cases c = cases_of(ad, all);
   BlockBuilder none = {0}, one = {0}, many = {0};
-  GradCx gn = {.cx = ad->cx, .bb = &none, .span = ad->span};
-  GradCx go = {.cx = ad->cx, .bb = &one, .span = ad->span};
+  GradCx gn = em_text(ad, &none), go = em_text(ad, &one);
   add_case(ad, &c, no_product(ad, d), &none, gr(&gn, "zeros_like(%a)", like));
   Pattern *single = product(ad, d, a, no_product(ad, d));
   Atom dw = gr(&go, "reshape_like(nn.matmul(%a, %a, transpose_a=True), %a)", var_atom(ad, a[0]),

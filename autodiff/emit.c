@@ -102,6 +102,11 @@ Atom ad_ctor_atom(AD *ad, Ctor *c) {
   return a;
 }
 
+Atom ad_scalar(AD *ad, DType dt, int64_t v) {
+  return atom_const(tensor_scalar_int(dt, v), ad->span);
+}
+GradCx em_text(AD *ad, Out o) { return (GradCx){.cx = ad->cx, .bb = o, .span = ad->span}; }
+
 /* ---- functions over data ---------------------------------------------------------- */
 
 static Dim forget(void *ud, Dim s) {

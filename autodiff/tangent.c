@@ -20,13 +20,10 @@ static bool is_static(Type *t) {
  * so that x need not live for them. */
 static Atom filled(AD *ad, Out o, Type *t, Atom x, bool ones) {
   GradInts shape;
-  if (t->tensor.rank == 0)
-    return atom_const(dtype_is_float(t->tensor.dtype) ? tensor_scalar_float(t->tensor.dtype, ones)
-                                                      : tensor_scalar_int(t->tensor.dtype, ones),
-                      ad->span);
+  if (t->tensor.rank == 0) return ad_scalar(ad, t->tensor.dtype, ones);
   if (!is_static(t)) return em_op(ad, o, ones ? "ones_like" : "zeros_like", 1, &x);
   gr_shape(t, &shape);
-  GradCx g = {.cx = ad->cx, .bb = o, .span = ad->span};
+  GradCx g = em_text(ad, o);
   return gr(&g, ones ? "ones(shape=%l, dtype=%s)" : "zeros(shape=%l, dtype=%s)", &shape,
             dtype_name(t->tensor.dtype));
 }

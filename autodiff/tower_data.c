@@ -2,13 +2,7 @@
  * when first asked for, over each type that is walked.                        */
 #include "autodiff/tower.h"
 
-static GradCx writer(Tower *tw, Out o) {
-  return (GradCx){.cx = tw->ad->cx, .bb = o, .span = tw->ad->span};
-}
-
-Atom tower_int(Tower *tw, int64_t v) {
-  return atom_const(tensor_scalar_int(DT_i32, v), tw->ad->span);
-}
+Atom tower_int(Tower *tw, int64_t v) { return ad_scalar(tw->ad, DT_i32, v); }
 
 Atom tower_if(Tower *tw, Out o, Atom a, Atom b, Block *yes, Block *no) {
   return em_if(tw->ad, o, em_op(tw->ad, o, "equal", 2, (Atom[]){a, b}), yes, no);
@@ -90,7 +84,7 @@ Atom tower_along(Tower *tw, Out o, Atom x, Atom level, Atom zero) {
 }
 Atom tower_zero(Tower *tw, Out o, Type *t, Atom x) {
   t = type_resolve(t);
-  if (!t->tensor.rank) return atom_const(tensor_scalar_float(t->tensor.dtype, 0), tw->ad->span);
+  if (!t->tensor.rank) return ad_scalar(tw->ad, t->tensor.dtype, 0);
   Atom v = tower_value(tw, o, x);
   return em_op(tw->ad, o, "zeros_like", 1, &v);
 }
@@ -106,7 +100,7 @@ static const char *const linear_text[] = {
 static Global *linear(Tower *tw, Linear k, Type *t);
 
 static Atom of_values(Tower *tw, Out o, Linear k, Type *t, Atom a, Atom b) {
-  GradCx g = writer(tw, o);
+  GradCx g = em_text(tw->ad, o);
   if (k == OF_Spread) return gr(&g, linear_text[k], a, dtype_name(t->tensor.dtype), b);
   return k == OF_Total ? gr(&g, linear_text[k], a) : gr(&g, linear_text[k], a, b);
 }

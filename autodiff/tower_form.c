@@ -16,7 +16,7 @@ static Type *number_type(Tower *tw) {
 /* ---- sums over results ------------------------------------------------------------------- */
 
 static Atom zero_number(Tower *tw, Out o) {
-  return tower_ground(tw, o, atom_const(tensor_scalar_float(DT_f64, 0), tw->ad->span));
+  return tower_ground(tw, o, ad_scalar(tw->ad, DT_f64, 0));
 }
 static Atom plus(Tower *tw, Out o, bool *some, Atom sum, Atom a) {
   Atom r = *some ? tower_linear(tw, o, OF_Plus, type_scalar(DT_f64), sum, a) : a;
@@ -107,7 +107,7 @@ Atom tower_total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy) {
 
 /* The tensor with one at flat place i and else zeros, like the value v. */
 static Atom one_at(Tower *tw, Out o, Type *t, Atom v, Atom i) {
-  GradCx g = {.cx = tw->ad->cx, .bb = o, .span = tw->ad->span};
+  GradCx g = em_text(tw->ad, o);
   if (!t->tensor.rank) return gr_const(&g, 1, t->tensor.dtype);
   Atom n = gr(&g, "ndarray_size(%a, dtype=\"int64\")", v);
   Atom line = gr(&g, "arange(%a, %a, %a, dtype=\"int64\")", gr_int(&g, 0), n, gr_int(&g, 1));
@@ -139,8 +139,7 @@ static Global *collect_tensor(Tower *tw, Type *t) {
   Atom sum = ad_param(ad, g, 4, "sum", raised);
   g->fn->ret = raised;
   BlockBuilder bb = {0}, done = {0}, more = {0};
-  GradCx w = {.cx = ad->cx, .bb = &bb, .span = ad->span}, v = {.cx = ad->cx, .bb = &more};
-  v.span = ad->span;
+  GradCx w = em_text(ad, &bb), v = em_text(ad, &more);
   Atom n = gr(&w, "ndarray_size(%a, dtype=\"int64\")", tower_value(tw, &bb, x));
   Atom next = tower_linear(tw, &more, OF_Plus, t, sum, part_at(tw, &more, t, x, run, level, i));
   Atom arg[] = {x, run, level, gr(&v, "add(%a, %a)", i, gr_int(&v, 1)), next};
@@ -222,7 +221,7 @@ Atom tower_collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level) {
   if (t->kind == TY_Tensor && !t->tensor.rank) return part_at(tw, o, t, x, run, level, x);
   if (t->kind == TY_Tensor) {
     Atom none = tower_ground(tw, o, tower_zero(tw, o, t, x));
-    GradCx g = {.cx = ad->cx, .bb = o, .span = ad->span};
+    GradCx g = em_text(ad, o);
     Atom arg[] = {x, run, level, gr_int(&g, 0), none};
     return em_call(ad, o, atom_global(collect_tensor(tw, t), ad->span), 5, arg);
   }
@@ -309,7 +308,7 @@ static Atom gradients(const TowerForm *f, Out o, const Atom *dy) {
 static Atom grad_of_number(const TowerForm *f, Out o) {
   Tower *tw = f->tw;
   Type *t = type_resolve(f->type[0]), *r = type_resolve(f->ret);
-  Atom one = atom_const(tensor_scalar_float(t->tensor.dtype, 1), tw->ad->span);
+  Atom one = ad_scalar(tw->ad, t->tensor.dtype, 1);
   Atom x = tower_pair(tw, o, f->above, f->x[0], tower_ground(tw, o, one));
   Atom y = run_at(f, o, f->above, &x), dx;
   if (r->kind == TY_Tensor && !r->tensor.rank && r->tensor.dtype == t->tensor.dtype)

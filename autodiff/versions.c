@@ -102,9 +102,7 @@ bool version_touched(Scope *s, const VarList *used) {
 
 /* ---- runs of forms -------------------------------------------------------------------- */
 
-static Atom truth(AD *ad, bool yes) {
-  return atom_const(tensor_scalar_int(DT_bool, yes), ad->span);
-}
+static Atom truth(AD *ad, bool yes) { return ad_scalar(ad, DT_bool, yes); }
 
 void version_begin(Frame *f, Out o) {
   AD *ad = f->ad;
