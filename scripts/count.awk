@@ -1,7 +1,7 @@
 # count.awk -- counts tests in the output of ctest -V and prints
 # "PASSED FAILED": what each test says of itself ("N passed, N failed", or the
 # summary of cmocka), else one for the test; a test that failed without naming
-# a failure counts as one.
+# a failure counts as one, and one that was skipped as none.
 match($0, /^[0-9]+: /) {
   id = substr($0, 1, RLENGTH - 2)
   line = substr($0, RLENGTH + 1)
@@ -17,10 +17,11 @@ match($0, /^[0-9]+: /) {
 /^ *[0-9]+\/[0-9]+ Test +#[0-9]+:/ {
   match($0, /#[0-9]+:/)
   id = substr($0, RSTART + 1, RLENGTH - 2)
-  ended[id] = / Passed / ? "ok" : "bad"
+  ended[id] = / Passed / ? "ok" : /\*\*\*Skipped / ? "skipped" : "bad"
 }
 END {
   for (id in ended) {
+    if (ended[id] == "skipped") continue
     p += pass[id]; f += fail[id]
     if (ended[id] == "bad" && fail[id] == 0) f++
     if (ended[id] == "ok" && !told[id]) p++

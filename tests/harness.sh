@@ -1,8 +1,8 @@
 #!/bin/sh
-# harness.sh GOLDEN RVM -- what the golden tests' own program (golden.c) has to notice: each test
-# below fails, and the report says why.
+# harness.sh GOLDEN RVM ROOT -- what the golden tests' own program (golden.c) has to notice: each
+# test below fails, and the report says why; and how scripts/test.sh counts.
 set -u
-golden=$1 rvm=$2
+golden=$1 rvm=$2 root=$3
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
@@ -34,5 +34,28 @@ notices 'unexpected E0201' '//! run: rvm check %s' 'def @f() { %x }' 'def @g() {
 notices 'expected E0201' '//! run: rvm check %s' '//! exit: 0' '//~ E0201 none'
 notices 'unknown directive' '//! runs: rvm check %s'
 notices 'has no `//! run:` line' '// nothing'
+
+counts() { # counts WANT LINE...: of a log of these lines, made by ctest -V
+  want=$1
+  shift
+  got=$(printf '%s\n' "$@" | awk -f "$root/scripts/count.awk")
+  if [ "$got" = "$want" ]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED: \`$got' instead of \`$want' for" "$@"
+  fi
+}
+counts '0 0' 'No tests were found!!!'
+counts '1 0' '1/1 Test #7: format ...   Passed    0.01 sec'
+counts '0 1' '1/1 Test #7: format ...***Failed    0.01 sec'
+counts '0 1' '1/1 Test #7: format ...***Timeout 900.00 sec'
+counts '0 1' '1/1 Test #7: format ...***Exception: SegFault  0.01 sec'
+counts '0 0' '7: no clang-format: skipped' '1/1 Test #7: format ...***Skipped   0.01 sec'
+counts '5 0' '7: 5 passed, 0 failed' '1/1 Test #7: golden.cli ...   Passed    0.01 sec'
+counts '4 2' '7: 4 passed, 2 failed' '1/1 Test #7: golden.cli ...***Failed    0.01 sec'
+counts '5 1' '7: 5 passed, 0 failed' '1/1 Test #7: golden.cli ...***Failed    0.01 sec'
+counts '3 1' '7: [  PASSED  ] 3 test(s).' '7: [  FAILED  ] 1 test(s), listed below:' \
+  '1/1 Test #7: unit.a ...***Failed    0.01 sec'
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
