@@ -3,12 +3,9 @@
 Ends with `N passed, N failed`."""
 import json
 import os
-import subprocess
-import sys
 import tempfile
 
-RVM = os.path.abspath(sys.argv[1])
-counts = {True: 0, False: 0}
+from checks import check, finish, rvm
 
 PROGRAM = """def @main(%xs: List[Tensor[(2, 3), float32]], %n: int32) -> float32 {
   match (%xs) { Cons(%x, %rest) => sum(%x) + @main(%rest, %n + 0 * (1 / %n)), Nil => 0f }
@@ -16,14 +13,8 @@ PROGRAM = """def @main(%xs: List[Tensor[(2, 3), float32]], %n: int32) -> float32
 """
 
 
-def check(name, ok, detail=""):
-    counts[bool(ok)] += 1
-    if not ok:
-        print("FAIL %s: %s" % (name, detail))
-
-
 def bench(*args):
-    return subprocess.run([RVM, "bench", *args, "--seconds", "0.1"], capture_output=True, text=True, timeout=60)
+    return rvm("bench", *args, "--seconds", "0.1")
 
 
 def main():
@@ -56,12 +47,9 @@ def main():
                 ("threads that are none", 2, "--threads", [*inputs, "--threads", "2", "--vs", "threads=many"]),
                 ("a program that fails", 1, "zero", [program, "--input", "xs=f32[2,2,3]=ones", "--input", "n=0"]),
                 ("no seconds", 2, "--seconds", [*inputs, "--seconds=0"])):
-            r = subprocess.run([RVM, "bench", *args] + ([] if name == "no seconds" else ["--seconds", "0.1"]),
-                               capture_output=True, text=True, timeout=60)
+            r = rvm("bench", *args) if name == "no seconds" else bench(*args)
             check(name, r.returncode == code and says in r.stderr, "%d %s" % (r.returncode, r.stderr))
-    print("%d passed, %d failed" % (counts[True], counts[False]))
-    return 1 if counts[False] else 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()
+finish()

@@ -2,14 +2,9 @@
 """bind.py RVM -- weights become constants of the image, and what keeps a parameter from it.
 Ends with `N passed, N failed`."""
 import os
-import subprocess
-import sys
 import tempfile
 
-import numpy as np
-
-RVM = os.path.abspath(sys.argv[1])
-failed = passed = 0
+from checks import ended, finish, np, rvm
 
 PROGRAM = """
 type Linear[W, B] { Linear(weight: W, bias: B) }
@@ -55,21 +50,8 @@ def @odd(%b: Tensor[(k), float32], %last: Tensor[(j, 2 * k + 1), float32]) { dim
 """
 
 
-def check(name, ok, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print("FAIL %s: %s" % (name, detail))
-
-
-def rvm(*args):
-    r = subprocess.run([RVM, *args], capture_output=True, text=True)
-    return r.returncode, r.stdout + r.stderr
-
-
 def says(name, args, code, *parts):
-    got, text = rvm(*args)
-    check(name, got == code and all(part in text for part in parts), "exit %d: %s" % (got, text))
+    ended(name, rvm(*args), code, parts)
 
 
 def text_of(array):
@@ -95,7 +77,7 @@ def main():
         for level in "012":
             says("run, level " + level, ["run", program, *x, "--opt", level], 0, want)
         says("an input goes before a weight", ["run", program, *x, "--input", "last=f32[1,3]=ones"], 0, other)
-        says("an input of a file too", ["run", program, *x, "--inputs", os.path.join(t, "l.npz")], 4)
+        says("inputs of no file", ["run", program, *x, "--inputs", os.path.join(t, "l.npz")], 4, "l.npz")
         np.savez(os.path.join(t, "l.npz"), last=np.ones((1, 3), "f4"))
         says("an input of a file too", ["run", program, *x, "--inputs", os.path.join(t, "l.npz")], 0, other)
         says("an extent a weight says", ["run", program, "--input", "x=f32[1,4]=ones", "--params", params], 1,
@@ -108,13 +90,11 @@ def main():
         odd = ["run", program, "--entry", "odd", "--params", params, "--input"]
         says("an extent that is computed", [*odd, "b=f32[1]=ones"], 0, "3i64")
         says("an extent that is computed, wrong", [*odd, "b=f32[2]=ones"], 1, "last")
-        check("build", rvm("build", program, "--params", params, "--out", image, "--opt", "2")[0] == 0)
+        says("build", ["build", program, "--params", params, "--out", image, "--opt", "2"], 0)
         says("info", ["info", image], 0, "@main(\n  %x: Tensor[(?, 3), float32]\n)")
         says("the image holds the weights", ["run", image, "--input", "x=f32[2,3]=ones"], 0, want)
         says("no such file", ["build", program, "--params", "none.npz", "--out", image], 4, "none.npz")
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()
+finish()

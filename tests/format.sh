@@ -5,9 +5,7 @@
 set -eu
 cd "$1"
 command -v clang-format >/dev/null || { echo "no clang-format: skipped"; exit 77; }
-find base kernel vm ir parser typeinfer stdlib opt autodiff codegen cli bench -name '*.c' |
-  xargs clang-format --style=file --dry-run -Werror 2>&1 | grep -E ': error' | cut -d: -f1 | sort -u >/tmp/format.$$ || true
-bad=$(cat /tmp/format.$$)
-rm -f /tmp/format.$$
+bad=$(find base kernel vm ir parser typeinfer stdlib opt autodiff codegen cli bench -name '*.c' |
+  xargs clang-format --style=file --dry-run -Werror 2>&1 | grep -E ': error' | cut -d: -f1 | sort -u) || true
 [ -z "$bad" ] || { echo "not laid out by clang-format:" $bad; exit 1; }
 echo "laid out by clang-format"

@@ -4,12 +4,9 @@ its trace is JSON whose events lie in order within the run.  Ends with `N passed
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 
-RVM = os.path.abspath(sys.argv[1])
-counts = {True: 0, False: 0}
+from checks import check, finish, rvm
 
 PROGRAM = """def @step(%x: Tensor[(n, k), float32], %w: Tensor[(k, k), float32], %times: int32)
     -> Tensor[(n, k), float32] {
@@ -24,20 +21,9 @@ def @main(%x: Tensor[(n, k), float32], %w: Tensor[(k, k), float32]) {
 ROW = re.compile(r"^ *([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +[\d.]+ +([\d.]+) +([\d.]+) +(\d+)  (\S+) +(\S+)")
 
 
-def check(name, ok, detail=""):
-    counts[bool(ok)] += 1
-    if not ok:
-        print("FAIL %s: %s" % (name, detail))
-
-
-def has_vm():
-    probe = subprocess.run([RVM, "run", "--help"], capture_output=True, text=True).stdout
-    return "--profile[=FILE.json]" in probe, probe
-
-
 def run(program, trace, engine):
-    return subprocess.run([RVM, "run", program, "--input", "x=f32[64,96]=rand:1", "--input", "w=f32[96,96]=rand:2",
-                           "--engine", engine, "--repeat", "3", "--quiet", "--profile=" + trace], capture_output=True, text=True)
+    return rvm("run", program, "--input", "x=f32[64,96]=rand:1", "--input", "w=f32[96,96]=rand:2", "--engine", engine,
+               "--repeat", "3", "--quiet", "--profile=" + trace)
 
 
 def check_run(program, trace, engine):
@@ -63,8 +49,8 @@ def check_run(program, trace, engine):
 
 
 def main():
-    ok, text = has_vm()
-    check("help", ok, text)
+    text = rvm("run", "--help").stdout
+    check("help", "--profile[=FILE.json]" in text, text)
     with tempfile.TemporaryDirectory() as folder:
         program, trace = os.path.join(folder, "p.rly"), os.path.join(folder, "t.json")
         with open(program, "w") as f:
@@ -73,9 +59,7 @@ def main():
             check_run(program, trace, engine)
         r = run(program, os.path.join(folder, "none", "t.json"), "interp")
         check("a trace that cannot be written", r.returncode == 4 and "t.json" in r.stderr, r.stderr)
-    print("%d passed, %d failed" % (counts[True], counts[False]))
-    return 1 if counts[False] else 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()
+finish()

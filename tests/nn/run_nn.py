@@ -7,21 +7,18 @@ Pullbacks of the recurrent layers (grad.rly) are compared with central
 differences of the same definitions, on every engine and read back from text."""
 import math
 import os
-import subprocess
 import sys
 import tempfile
-try:
-    import numpy as np
-except ImportError:
-    print('numpy is not installed: 0 passed, 0 failed, all skipped')
-    sys.exit(77)
 
-RVM, ROOT = sys.argv[1], sys.argv[2]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+import checks
+from checks import finish, np, rvm
+
+ROOT = sys.argv[2]
 LIB = os.path.join(ROOT, 'stdlib/nn.rly')
 WRAP = os.path.join(ROOT, 'tests/nn/wrap.rly')
 GRAD = os.path.join(ROOT, 'tests/nn/grad.rly')
 rng = np.random.RandomState(7)
-passed = failed = 0
 
 
 # ---- running and comparing -------------------------------------------------------
@@ -42,7 +39,7 @@ def flat(name, v):
 
 def run(entry, inputs, specs, file, more=()):
     with tempfile.TemporaryDirectory() as tmp:
-        args, sets = [RVM, 'run', file, '--entry', entry, '--quiet', *more], {}
+        args, sets = [file, '--entry', entry, '--quiet', *more], {}
         for name, v in inputs.items():
             sets.update(flat(name, v))
         np.savez(tmp + '/in.npz', **sets)
@@ -51,10 +48,9 @@ def run(entry, inputs, specs, file, more=()):
                 np.save('%s/%s%d.npy' % (tmp, name, i), a)
                 text = text.replace('@%d.' % i, '@%s/%s%d.npy' % (tmp, name, i))
             args += ['--input', '%s=%s' % (name, text)]
-        r = subprocess.run(args + ['--inputs', tmp + '/in.npz', '--output', tmp + '/out.npz'],
-                           capture_output=True, text=True, timeout=60)
+        r = rvm('run', *args, '--inputs', tmp + '/in.npz', '--output', tmp + '/out.npz')
         if r.returncode:
-            return r.stderr or 'exit %d' % r.returncode
+            return 'exit %d: %s' % (r.returncode, r.stderr)
         with np.load(tmp + '/out.npz') as z:
             return {k: z[k] for k in z.files}
 
@@ -76,24 +72,15 @@ def differs(got, want):
 
 
 def check(entry, inputs, want, specs={}, file=LIB, more=()):
-    global passed, failed
     why = differs(run(entry, inputs, specs, file, more), want)
-    if why:
-        failed += 1
-        print('FAILED %s: %s' % (entry, why))
-    else:
-        passed += 1
+    checks.check(entry, why is None, why)
 
 
 def fails(entry, inputs, text, file=LIB):
     """The run must end with an error that has a place and says text."""
-    global passed, failed
     got = run(entry, inputs, {}, file)
-    if isinstance(got, str) and text in got and '.rly:' in got:
-        passed += 1
-    else:
-        failed += 1
-        print('FAILED %s: no error with %r but %r' % (entry, text, got))
+    ok = isinstance(got, str) and got.startswith('exit 1:') and text in got and '.rly:' in got
+    checks.check(entry, ok, 'no error with %r but %r' % (text, got))
 
 
 def f32(*shape):
@@ -472,9 +459,8 @@ def fbs_cases():
 
 
 PRINTED = tempfile.NamedTemporaryFile(suffix='.rly')
-subprocess.run([RVM, 'opt', GRAD, '--passes', 'dce', '--all', '--out', PRINTED.name], check=True)
+checks.ended('printed', rvm('opt', GRAD, '--passes', 'dce', '--all', '--out', PRINTED.name))
 for cases in (simple_cases, recurrent_cases, backward_cases, tree_cases, attention_cases,
               image_cases, fbs_cases):
     cases()
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(1 if failed else 0)
+finish()

@@ -1,7 +1,7 @@
 """References of images, quantised arithmetic, detection."""
 import math
 import numpy as np
-from reference import ax, cast, dtype, exact, f8, from_plain, like, on_axis, op, to_plain, UNARY
+from reference import cast, dtype, f8, from_plain, like, on_axis, op, to_plain, UNARY
 from reference_nn import LETTERS, conv, conv_transposed, paddings, per_axis, transposed_weight
 
 

@@ -8,7 +8,6 @@ the same, some unknown to the checker; what the checker then refuses is left out
 zeros, denormals and the ends of integer types among them.  The engines (default: native) must give what the
 interpreter gives: the same errors, the same bits where nothing is summed, else values within rounding."""
 import argparse
-import json
 import os
 import random
 import re
@@ -19,7 +18,7 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from run_ops import Example, SHORT, metadata
+from run_ops import Example, SHORT, all_records, leaves, metadata
 
 EXTENTS = [0, 1, 1, 2, 3, 5, 7, 13, 16, 17, 31, 37]
 SUMS = re.compile(r'sum|mean|dense|matmul|conv|pool|norm|softmax|variance|std|prod|lrn|resize|dft|einsum|logsumexp|loss'
@@ -83,7 +82,7 @@ class Case:
 
     def definition(self, name, constants):
         e = self.e
-        call = re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%d]' % (len(constants) + int(m.group(1))), e.call)
+        call = e.numbered(len(constants))
         constants += e.meta
         params = ', '.join('%%p%d: %s' % (i, re.sub('bfloat16', 'float32', p[1])) for i, p in enumerate(e.params))
         for i, p in enumerate(e.params):
@@ -130,8 +129,7 @@ class Files:
         r = self.call(*args)
         if r.returncode:
             return 'exit %d: %s' % (r.returncode, r.stderr)
-        with np.load(out) as z:
-            return [z[k] for k in z.files]
+        return leaves(out)
 
     def batch(self, cases):
         path, image = os.path.join(self.tmp, 'ops.rly'), os.path.join(self.tmp, 'ops.rvm')
@@ -198,12 +196,9 @@ def main():
     ap.add_argument('--engine', action='append')
     ap.add_argument('--keep', help='a folder for the programs and inputs that differ')
     o = ap.parse_intermixed_args()
-    records = json.loads(subprocess.run([o.rvm, 'ops', '--json'], capture_output=True, text=True, check=True).stdout)
     r = random.Random(o.seed)
     cases = []
-    for record in records:
-        if o.names and not any(n in record['name'] for n in o.names):
-            continue
+    for record in all_records(o.rvm, o.names):
         for text in record['examples']:
             for _ in range(o.variants):
                 kept = r.choice([0, 0.3, 0.7, 1])

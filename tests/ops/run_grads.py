@@ -8,11 +8,10 @@ Every example of every record that has a gradient (syntax: stdlib/README.md), it
 float64.  With l(x) = <c, op(x)> for a fixed cotangent c, checked along a random direction v in all
 float operands at once: <grad l, v> against central differences of l, and for s(x) = <grad l, u> the
 same once more.  Forward mode: <c, jvp(op)(x, v)> is the same as <grad l, v>, and the jvp of s along v
-as <grad s, v>, to 1e-12 of the sizes of their terms.  Differences of two step widths are combined, so that their error is far below the
-tolerance.  An operator that is neither declared without gradient nor tested fails.  NAME: only
-operators whose name contains it."""
+as <grad s, v>, to 1e-12 of the sizes of their terms.  Differences of two step widths are combined,
+so that their error is far below the tolerance.  An operator that is neither declared without
+gradient nor tested fails.  NAME: only operators whose name contains it."""
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -52,17 +51,17 @@ def named(e):
 
 
 def leaves_of(rvm, text, tmp):
-    """Element types of the result's tensors."""
+    """Element types of the result's tensors, and whether it is a tuple; or None and why."""
     src = os.path.join(tmp, 'type.rly')
     open(src, 'w').write(text)
     r = subprocess.run([rvm, 'opt', src, '--passes', 'copy'], capture_output=True, text=True)
     if r.returncode:
-        return None, r.stderr
+        return None, False, r.stderr
     m = re.search(r'def @op\(.*?\) -> (.*) \{\n', r.stdout)
     t = m.group(1)
     if not t.startswith('('):
-        return [re.search(r'(\w+)\]?$', t).group(1)], None
-    return [re.search(r'(\w+)\]?$', s).group(1) for s in run_ops.cut(t[1:-1])], None
+        return [re.search(r'(\w+)\]?$', t).group(1)], False, None
+    return [re.search(r'(\w+)\]?$', s).group(1) for s in run_ops.cut(t[1:-1])], True, None
 
 
 def weights(x, phase):
@@ -71,12 +70,15 @@ def weights(x, phase):
             'dtype="float64"), %s) * 1.7f64 + %sf64)' % (x, x, phase))
 
 
+def function_of(e):
+    params = ', '.join('%%p%d: %s' % (i, p[1]) for i, p in enumerate(e.params))
+    return '#[version = "0.0.5"]\ndef @op(%s) {\n  %s\n}\n' % (params, e.numbered(0))
+
+
 def program(e, leaves, second):
     params = ', '.join('%%p%d: %s' % (i, p[1]) for i, p in enumerate(e.params))
     names = ', '.join('%%p%d' % i for i in range(len(e.params)))
-    call = re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%s]' % m.group(1), e.call)
-    text = '#[version = "0.0.5"]\ndef @op(%s) {\n  %s\n}\n' % (params, call)
-    tuple_ = len(leaves) > 1 or '(%s' % leaves[0] == ''
+    text = function_of(e)
     parts = []
     for i, t in enumerate(leaves):
         y = '%y' if not e.is_tuple else '%%y.%d' % i
@@ -119,18 +121,13 @@ def check(rvm, text, record, keep, second):
     floats = [p for p in e.params if p[1].endswith('float64]')]
     if not floats or any(p[0].size == 0 for p in e.params):
         return None
-    params = ', '.join('%%p%d: %s' % (i, p[1]) for i, p in enumerate(e.params))
     with tempfile.TemporaryDirectory() as tmp:
-        call = re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%s]' % m.group(1), e.call)
-        head = '#[version = "0.0.5"]\ndef @op(%s) {\n  %s\n}\n' % (params, call)
-        leaves, why = leaves_of(rvm, head + (run_ops.metadata(e.meta) if e.meta else ''), tmp)
+        leaves, e.is_tuple, why = leaves_of(rvm, function_of(e) + (run_ops.metadata(e.meta) if e.meta else ''), tmp)
         if leaves is None:
             return 'the call is rejected: %s' % why.strip()[:200]
         if 'float64' not in leaves:
             return None
         src, npz, out = (os.path.join(tmp, n) for n in ('g.rly', 'in.npz', 'out.npz'))
-        e.is_tuple = re.search(r'def @op\(.*?\) -> \(', subprocess.run(
-            [rvm, 'opt', os.path.join(tmp, 'type.rly'), '--passes', 'copy'], capture_output=True, text=True).stdout) is not None
         text, floats = program(e, leaves, second)
         inputs = {'p%d' % i: p[0] for i, p in enumerate(e.params)}
         for i in floats:
@@ -148,7 +145,7 @@ def check(rvm, text, record, keep, second):
                 return Refused(refused.group(1))
             if r.returncode:
                 return (r.stderr.strip() or 'died of signal %d' % -r.returncode)[-600:]
-            got = [float(np.load(out)['out.%d' % i]) for i in range(16 if second else 8)]
+            got = [float(x) for x in run_ops.leaves(out)[:16 if second else 8]]
             if all(np.isfinite(got)):
                 break
             for i in floats:        # outside its domain: above 1 most functions are defined
@@ -176,9 +173,8 @@ def main():
     ap.add_argument('-v', action='store_true')
     a = ap.parse_intermixed_args()
     rvm = os.path.abspath(a.rvm)
-    records = json.loads(subprocess.run([rvm, 'ops', '--json'], capture_output=True, text=True, check=True).stdout)
-    todo = [(r, x) for r in records for x in r['examples']
-            if r['gradient'] == 'yes' and (not a.names or any(n in r['name'] for n in a.names))]
+    records = run_ops.all_records(rvm, a.names)
+    todo = [(r, x) for r in records for x in r['examples'] if r['gradient'] == 'yes']
 
     def go(job):
         try:
@@ -192,8 +188,7 @@ def main():
     done = [r for r in results if isinstance(r, float)]
     tested = {j[0]['name'] for j, r in zip(todo, results) if isinstance(r, float)}
     zero = {j[0]['name'] for j, r in zip(todo, results)} - tested
-    silent = [r['name'] for r in records if r['gradient'] == 'no' and not r['not_differentiable']
-              and (not a.names or any(n in r['name'] for n in a.names))]
+    silent = [r['name'] for r in records if r['gradient'] == 'no' and not r['not_differentiable']]
     for x, why in bad:
         print('%s: %s' % (x, why))
     for name in sorted(zero):

@@ -23,7 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, '..')]
+from checks import leaves
 from reference import REF
 import reference_nn      # noqa: F401 (they register themselves)
 import reference_image   # noqa: F401
@@ -122,6 +124,10 @@ class Example:
                 calls.append(call)
         self.call = '%s(%s)' % (name, ', '.join(calls))
 
+    def numbered(self, first):
+        """The call, with its constants as those of the program from this one on."""
+        return re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%d]' % (first + int(m.group(1))), self.call)
+
     def argument(self, text):
         if text.startswith('('):
             both = [self.argument(s) for s in cut(text[1:-1])]
@@ -168,7 +174,7 @@ def metadata(arrays):
 def program(batch):
     defs, mains, results, inputs, constants = [], [], [], {}, []
     for k, e in enumerate(batch):
-        call = re.sub(r'<meta (\d+)>', lambda m: 'meta[relay.Constant][%d]' % (len(constants) + int(m.group(1))), e.call)
+        call = e.numbered(len(constants))
         constants += e.meta
         defs.append('def @e%d(%s) {\n  %s\n}\n' % (k, ', '.join('%%p%d: %s' % (i, p[1]) for i, p in enumerate(e.params)), call))
         given = []
@@ -209,10 +215,7 @@ class Runner:
                 return 'timeout'
             if r.returncode or not os.path.exists(out):
                 return 'exit %d: %s' % (r.returncode, (r.stderr.strip() or r.stdout.strip()).replace(src, 'ops.rly')[:600])
-            with np.load(out) as z:
-                if 'out' in z:
-                    return [z['out']]
-                return [z['out.%d' % i] for i in range(len(z.files))]
+            return leaves(out)
 
     def run(self, batch, wants):
         """[message or None] for each example."""
@@ -254,6 +257,12 @@ def expected(e):
     return [np.asarray(v) for v in (r if isinstance(r, (list, tuple)) else [r])]
 
 
+def all_records(rvm, names):
+    """Of the operators whose names contain one of these, or of all."""
+    r = subprocess.run([rvm, 'ops', '--json'], capture_output=True, text=True, check=True)
+    return [x for x in json.loads(r.stdout) if not names or any(n in x['name'] for n in names)]
+
+
 def calls(records, seed, bad):
     """(record, text) of what is to run."""
     if seed is not None:
@@ -281,9 +290,7 @@ def main():
     ap.add_argument('--keep', help='write the program of an example run alone to this file')
     ap.add_argument('-v', action='store_true', help='name every example')
     o = ap.parse_intermixed_args()
-    records = json.loads(subprocess.run([o.rvm, 'ops', '--json'], capture_output=True, text=True, check=True).stdout)
-    if o.names:
-        records = [r for r in records if any(n in r['name'] for n in o.names)]
+    records = all_records(o.rvm, o.names)
     bad, batch, wants = [], [], []
     for r, text in calls(records, o.random, bad):
         try:

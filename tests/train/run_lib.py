@@ -4,28 +4,16 @@
 random, init, loss, metrics, data, optim and audio: each function is run with
 inputs of an .npz file and compared with the definitions below, in float64."""
 import os
-import subprocess
 import sys
 import tempfile
-try:
-    import numpy as np
-except ImportError:
-    print('numpy is not installed: 0 passed, 0 failed, all skipped')
-    sys.exit(77)
 
-RVM, ROOT = sys.argv[1], sys.argv[2]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+import checks
+from checks import finish, leaves, np, rvm
+
+ROOT = sys.argv[2]
 WRAP = os.path.join(ROOT, 'tests/train/wrap.rly')
 rng = np.random.RandomState(5)
-passed = failed = 0
-
-
-def result(name, why):
-    global passed, failed
-    if why:
-        failed += 1
-        print('FAILED %s: %s' % (name, why))
-    else:
-        passed += 1
 
 
 # ---- running and comparing -----------------------------------------------------------
@@ -44,15 +32,9 @@ def run(entry, tensors, specs=()):
     """The outputs, in order, or a sentence."""
     with tempfile.TemporaryDirectory() as tmp:
         np.savez(tmp + '/in.npz', **{k: np.asarray(v) for k, v in tensors.items()})
-        args = [RVM, 'run', file_of(entry), '--entry', entry, '--quiet', '--inputs', tmp + '/in.npz']
-        for s in specs:
-            args += ['--input', s]
-        r = subprocess.run(args + ['--output', tmp + '/out.npz'], capture_output=True, text=True,
-                           timeout=60)
-        if r.returncode:
-            return r.stderr or 'exit %d' % r.returncode
-        with np.load(tmp + '/out.npz') as z:
-            return [z['out']] if 'out' in z.files else [z['out.%d' % i] for i in range(len(z.files))]
+        r = rvm('run', file_of(entry), '--entry', entry, '--quiet', '--inputs', tmp + '/in.npz', '--output', tmp + '/out.npz',
+                *['--input=' + s for s in specs])
+        return leaves(tmp + '/out.npz') if r.returncode == 0 else 'exit %d: %s' % (r.returncode, r.stderr)
 
 
 def compare(got, want, rtol=1e-5, atol=1e-6):
@@ -72,7 +54,8 @@ def compare(got, want, rtol=1e-5, atol=1e-6):
 
 
 def check(entry, tensors, *want, specs=(), **tolerance):
-    result(entry, compare(run(entry, tensors, specs), want, **tolerance))
+    why = compare(run(entry, tensors, specs), want, **tolerance)
+    checks.check(entry, why is None, why)
 
 
 def f4(*shape):
@@ -143,7 +126,7 @@ def test_random():
 def test_init():
     got = run('inits', {'seed': np.int64(4)})
     if isinstance(got, str):
-        return result('inits', got)
+        return checks.check('inits', False, got)
     u = [(0, np.sqrt(6 / 100)), None, (0, np.sqrt(6 / 40)), None, None, (2.5, .5), None, None,
          (0, np.sqrt(6 / (68 * 15)))]
     deviation = [0, np.sqrt(2 / 100), 0, np.sqrt(2 / 40), .02, 0, np.sqrt(2 / 40),
@@ -153,18 +136,18 @@ def test_init():
         if u[i]:
             centre, bound = u[i]
             far = np.abs(g - centre).max()
-            result('inits %d: bound' % i, None if .99 * bound < far <= bound * 1.000001 else far)
+            checks.check('inits %d: bound' % i, .99 * bound < far <= bound * 1.000001, far)
             want, mean = bound / np.sqrt(3), centre
         else:
             want, mean = deviation[i], 0
-        result('inits %d: deviation' % i, None if abs(g.std() / want - 1) < .04 else g.std() / want)
-        result('inits %d: mean' % i, None if abs(g.mean() - mean) < .06 * want else g.mean())
+        checks.check('inits %d: deviation' % i, abs(g.std() / want - 1) < .04, g.std() / want)
+        checks.check('inits %d: mean' % i, abs(g.mean() - mean) < .06 * want, g.mean())
     got = run('layers', {'seed': np.int64(4)})
     for i, g in enumerate(got):
         bound = 1 / np.sqrt(50 if i < 2 else 16)
-        result('layers %d' % i, None if .9 * bound < np.abs(g).max() <= bound else np.abs(g).max())
+        checks.check('layers %d' % i, .9 * bound < np.abs(g).max() <= bound, np.abs(g).max())
     flat = [tuple(g.ravel()[:5]) for g in got]
-    result('layers use different numbers', None if len(set(flat)) == len(flat) else 'equal')
+    checks.check('layers use different numbers', len(set(flat)) == len(flat))
 
 
 # ---- losses and metrics ------------------------------------------------------------------
@@ -369,5 +352,4 @@ def test_audio():
 
 for test in (test_random, test_init, test_losses, test_sequences, test_recurrence, test_optimisers, test_audio):
     test()
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(failed != 0)
+finish()

@@ -4,37 +4,19 @@ loss, lists, trees, derivatives in the loss, refs.  Each has to learn what its d
 the interpreter has to agree with compiled code."""
 import json
 import os
-import shutil
-import struct
-import subprocess
 import sys
-import tempfile
-try:
-    import numpy as np
-except ImportError:
-    print('numpy is not installed: 0 passed, 0 failed, all skipped')
-    sys.exit(77)
 
-RVM, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-HERE = os.path.join(ROOT, 'tests/train/programs')
-passed = failed = 0
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from checks import check, ended, finish, in_folder, leaves, np, put_wav_floats, rvm
+
+HERE = os.path.join(os.path.abspath(sys.argv[2]), 'tests/train/programs')
 rng = np.random.RandomState(1)
-
-
-def result(name, why=None):
-    global passed, failed
-    if why:
-        failed += 1
-        print('FAILED %s: %s' % (name, why))
-    else:
-        passed += 1
 
 
 def train(program, *args):
     """The log's objects, or None if it failed."""
-    r = subprocess.run([RVM, 'train', os.path.join(HERE, program + '.rly'), '--quiet', '--log', 'l.jsonl',
-                        *map(str, args)], capture_output=True, text=True, timeout=300)
-    result(' '.join(map(str, (program,) + args)), r.returncode and r.stderr)
+    r = rvm('train', os.path.join(HERE, program + '.rly'), '--quiet', '--log', 'l.jsonl', *args)
+    ended(' '.join(map(str, (program,) + args)), r)
     if r.returncode:
         return None
     with open('l.jsonl') as f:
@@ -46,13 +28,13 @@ def learns(program, below, *args):
     log = train(program, *args)
     if not log:
         return
-    result(program + ' learns', log[-1]['loss'] >= below and 'the loss is %g' % log[-1]['loss'])
+    check(program + ' learns', log[-1]['loss'] < below, 'the loss is %g' % log[-1]['loss'])
     at = args.index('--epochs') + 1
     few = list(args[:at]) + [3] + list(args[at + 1:])
     both = [train(program, *few, '--engine', e) for e in ('auto', 'interp')]
     if all(both):
         a, b = ([e['loss'] for e in log] for log in both)
-        result(program + ' on two engines', not np.allclose(a, b, rtol=1e-3) and '%s, %s' % (a, b))
+        check(program + ' on two engines', np.allclose(a, b, rtol=1e-3), '%s, %s' % (a, b))
 
 
 def vae():
@@ -62,20 +44,13 @@ def vae():
     learns('vae', .08, '--data', 'vae.npz', '--epochs', 20, '--lr', .01)
 
 
-def put_floats(path, x):
-    data = x.astype('<f4').tobytes()
-    with open(path, 'wb') as f:
-        f.write(b'RIFF' + struct.pack('<I', 36 + len(data)) + b'WAVEfmt ' +
-                struct.pack('<IHHIIHH', 16, 3, 1, 8000, 32000, 4, 32) + b'data' + struct.pack('<I', len(data)) + data)
-
-
 def attention():
     """In one row of the sequence the element of the class is large."""
     os.mkdir('rows')
     for i in range(120):
         x = .3 * rng.randn(rng.randint(1, 9), 4)
         x[rng.randint(len(x)), i % 3] += 1.5
-        put_floats('rows/%d_%d.wav' % (i % 3, i), x)
+        put_wav_floats('rows/%d_%d.wav' % (i % 3, i), x)
     learns('attention', .1, '--data', 'rows', '--labels', 'name', '--epochs', 30, '--lr', .02)
 
 
@@ -106,10 +81,10 @@ def equation():
     learns('equation', 5e-3, '--data', 'line.npz', '--epochs', 200, '--lr', .01, '--out', 'w.npz')
     train('equation', '--data', 'line.npz', '--epochs', 200, '--lr', .01, '--out', 'w.npz')
     np.savez('at.npz', x=np.float32([[.5], [1], [2]]))
-    subprocess.run([RVM, 'run', HERE + '/equation.rly', '--params', 'w.npz', '--inputs', 'at.npz', '--output', 'u.npz',
-                    '--quiet'], check=True)
-    u = np.load('u.npz')['out'][:, 0]
-    result('the sine', np.abs(u - np.sin([.5, 1, 2])).max() > .05 and u)
+    ended('what was learnt', rvm('run', HERE + '/equation.rly', '--params', 'w.npz', '--inputs', 'at.npz', '--output', 'u.npz',
+                                 '--quiet'))
+    u = leaves('u.npz')[0][:, 0]
+    check('the sine', np.abs(u - np.sin([.5, 1, 2])).max() <= .05, u)
 
 
 def state():
@@ -120,13 +95,6 @@ def state():
 
 
 for test in (vae, attention, phrases, equation, state):
-    tmp = tempfile.mkdtemp(prefix='rvm-train-')
-    back = os.getcwd()
-    os.chdir(tmp)
-    try:
+    with in_folder():
         test()
-    finally:
-        os.chdir(back)
-        shutil.rmtree(tmp)
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(failed != 0)
+finish()
