@@ -10,7 +10,8 @@ int fail_usage(const Command *c, const char *fmt, ...) {
   va_start(ap, fmt);
   fprintf(stderr, "rvm %s: ", c->name);
   vfprintf(stderr, fmt, ap);
-  fprintf(stderr, "\nusage: rvm %s %s\n(rvm %s --help for more)\n", c->name, c->args, c->name);
+  fprintf(stderr, "\nusage: rvm %s%s%s\n(rvm %s --help for more)\n", c->name, *c->args ? " " : "",
+          c->args, c->name);
   va_end(ap);
   return EXIT_USAGE;
 }
