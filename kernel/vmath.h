@@ -55,30 +55,37 @@ VFN(VF, exp, VF x) {
   return VMUL(VMUL(p, VCALL(exp2i, half)), VCALL(exp2i, USUB(n, half)));
 }
 
-/* 2 (s q + (s - 1/2)), s = 2^(n-1): s itself stays finite.  |y| not tiny. */
-VFN(VF, expm1_core, VF y) {
+/* e^y, y in [-104, 0]: the second factor need not depend on n. */
+VFN(VF, exp_falling, VF y) {
+  VF p = VADD(VC(1), VCALL(exp_tail, VCALL(exp_rest, y)));
+  VF s = VCALL(exp2i, UADD(VCALL(exp_scale, y), VCU(64)));
+  return VMUL(VMUL(p, s), VC(0x1p-64));
+}
+
+/* expm1(y) / 2 = s q + (s - 1/2), s = 2^(n-1): s itself stays finite.  |y| not tiny. */
+VFN(VF, expm1_half, VF y) {
   VF q = VCALL(exp_tail, VCALL(exp_rest, y));
   VF s = VCALL(exp2i, USUB(VCALL(exp_scale, y), VCU(1)));
-  return VMUL(VC(2), VADD(VMUL(s, q), VSUB(s, VC(0x1p-1))));
+  return VADD(VMUL(s, q), VSUB(s, VC(0x1p-1)));
 }
 VFN(VF, expm1, VF x) {
   VF y = VPICK(VLT(x, VC(-20)), VC(-20), VCALL(clamp_exp, x));
-  return VPICK(VLT(VABS(x), VC(0x1p-30)), x, VCALL(expm1_core, y));
+  return VPICK(VLT(VABS(x), VC(0x1p-30)), x, VMUL(VC(2), VCALL(expm1_half, y)));
 }
 
 VFN(VF, sign_from, VF x, VF size) {
   return VOF(UOR(VBITS(size), UAND(VBITS(x), VCU(0x80000000))));
 }
-/* e / (e + 2) of e = expm1(2 |x|), 1 from 9.02 on. */
+/* e / (e + 1) of e = expm1(2 |x|) / 2, 1 from 9.02 on. */
 VFN(VF, tanh, VF x) {
   VF a = VABS(x), y = VPICK(VLT(VC(10), a), VC(10), a);
-  VF e = VCALL(expm1_core, VMUL(VC(2), y));
-  VF t = VCALL(sign_from, x, VDIV(e, VADD(e, VC(2))));
+  VF e = VCALL(expm1_half, VMUL(VC(2), y));
+  VF t = VCALL(sign_from, x, VDIV(e, VADD(e, VC(1))));
   return VPICK(VLT(a, VC(0x1p-14)), x, t);
 }
 
 VFN(VF, sigmoid, VF x) {
-  VF z = VCALL(exp, VNEG(VABS(x)));
+  VF y = VNEG(VABS(x)), z = VCALL(exp_falling, VPICK(VLT(y, VC(-104)), VC(-104), y));
   return VDIV(VPICK(VLT(x, VC(0)), z, VC(1)), VADD(VC(1), z));
 }
 

@@ -1,9 +1,13 @@
-/* emit_apart.c -- loops over buffers that may be one.
+/* emit_apart.c -- what LLVM is told of loops: of those over buffers that may be one, and
+ * of those that are long and dear.
  *
  * An output may take the memory of an input that a kernel reads for the last time
  * (kernel_in_place): every iteration of a parallel loop then reads at most the
  * element that it writes.  LLVM sees only that the two may overlap and would take
- * such a loop one element at a time; it is told here that iterations do not meet. */
+ * such a loop one element at a time; it is told here that iterations do not meet.
+ *
+ * An exponential is a chain of operations that wait for each other, so two vectors at
+ * a time take less than twice as long as one. */
 #include <llvm-c/DebugInfo.h>
 #include <string.h>
 #include "codegen/llvm/emit_stmt.h"
@@ -12,11 +16,19 @@ static unsigned kind_of(const Emit *e, const char *name) {
   return LLVMGetMDKindIDInContext(e->c, name, (unsigned)strlen(name));
 }
 
-/* The identity of a loop: a node that holds itself. */
-static LLVMMetadataRef own_node(const Emit *e) {
-  LLVMMetadataRef own = LLVMTemporaryMDNode(e->c, NULL, 0);
-  LLVMMetadataRef node = LLVMMDNodeInContext2(e->c, &own, 1);
-  LLVMMetadataReplaceAllUsesWith(own, node);
+/* "Two vectors at a time." */
+static LLVMMetadataRef two_vectors(const Emit *e) {
+  static const char name[] = "llvm.loop.interleave.count";
+  LLVMMetadataRef pair[2] = {LLVMMDStringInContext2(e->c, name, sizeof name - 1),
+                             LLVMValueAsMetadata(LLVMConstInt(int_type(e, 32), 2, 0))};
+  return LLVMMDNodeInContext2(e->c, pair, 2);
+}
+
+/* The identity of a loop: a node that holds itself, and what is said of the loop. */
+static LLVMMetadataRef own_node(const Emit *e, bool two) {
+  LLVMMetadataRef part[2] = {LLVMTemporaryMDNode(e->c, NULL, 0), two ? two_vectors(e) : NULL};
+  LLVMMetadataRef node = LLVMMDNodeInContext2(e->c, part, two ? 2 : 1);
+  LLVMMetadataReplaceAllUsesWith(part[0], node);
   return node;
 }
 
@@ -35,13 +47,15 @@ bool for_is_apart(const Emit *e, uint32_t at) {
   return true;
 }
 
-void loop_end_apart(Emit *e, Loop *l, Block before) {
+void loop_end_told(Emit *e, Loop *l, Block before, bool apart, bool two) {
   Block latch = LLVMGetInsertBlock(e->b);
-  Val id = LLVMMetadataAsValue(e->c, own_node(e));
-  unsigned kind = kind_of(e, "llvm.mem.parallel_loop_access");
   loop_end(e, l);
+  if (!apart && !two) return;
+  Val id = LLVMMetadataAsValue(e->c, own_node(e, two));
+  LLVMSetMetadata(LLVMGetBasicBlockTerminator(latch), kind_of(e, "llvm.loop"), id);
+  if (!apart) return;
+  unsigned kind = kind_of(e, "llvm.mem.parallel_loop_access");
   mark_block(l->body, kind, id);
   for (Block b = LLVMGetNextBasicBlock(before); b; b = LLVMGetNextBasicBlock(b))
     mark_block(b, kind, id);
-  LLVMSetMetadata(LLVMGetBasicBlockTerminator(latch), kind_of(e, "llvm.loop"), id);
 }

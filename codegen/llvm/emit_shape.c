@@ -195,3 +195,26 @@ bool for_suits_strips(Emit *e, uint32_t at, Val n) {
   }
   return a.along_lane > 0 && a.along_inner == 0;
 }
+
+/* ---- dear maps ------------------------------------------------------------------------------ */
+static bool is_cheap(Emit *e, KE at, void *ctx) {
+  const KNode *n = &e->k->node[at];
+  (void)ctx;
+  return n->kind != KN_Op || !math_in_line((SOp)n->op, (DType)n->dtype);
+}
+
+bool for_is_dear(Emit *e, uint32_t at, Val n) {
+  const KStmt *s = &e->k->stmt[at];
+  int64_t two = 2 * e->cpu.vector_bytes / dtype_bytes(DT_f32);
+  bool cheap = true;
+  if (s->op != K_PARALLEL || !LLVMIsAConstantInt(n) || LLVMConstIntGetSExtValue(n) % two != 0)
+    return false;
+  begin_nodes(e);
+  for (uint32_t i = at + 1; i < s->end; i++) {
+    KE x;
+    if (e->k->stmt[i].kind != KS_Let && e->k->stmt[i].kind != KS_Store) return false;
+    for (uint32_t j = 0; (x = kernel_stmt_expr(e->k, i, j)) != KE_NONE; j++)
+      cheap = cheap && all_nodes(e, x, is_cheap, NULL);
+  }
+  return !cheap;
+}

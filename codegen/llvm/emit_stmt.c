@@ -54,10 +54,7 @@ static void emit_for(Emit *e, uint32_t at, uint32_t top, Val times) {
     Block last = LLVMGetLastBasicBlock(e->fn);
     set_var(e, s->var, LLVMBuildNSWAdd(e->b, p.from, l.i, ""));
     emit_stmts(e, at + 1, s->end);
-    if (for_is_apart(e, at))
-      loop_end_apart(e, &l, last);
-    else
-      loop_end(e, &l);
+    loop_end_told(e, &l, last, for_is_apart(e, at), for_is_dear(e, at, n));
   }
 }
 

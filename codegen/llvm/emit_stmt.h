@@ -28,6 +28,10 @@ Val reduce_out(Emit *e, const Reducer *r, Val acc);
 LoopList reduce_loops(Emit *e, const KStmt *s);
 void emit_reduce(Emit *e, const KStmt *s);
 
+/* Is the loop `at`, of n iterations, a map with functions like exp, that two vectors of floats at a
+ * time leave nothing of? */
+bool for_is_dear(Emit *e, uint32_t at, Val n);
+
 /* ---- emit_strips.c ---------------------------------------------------------------------- */
 /* The loop `at` of n iterations, for_suits_strips; top: as the outermost of the loops
  * that are one with it. */
@@ -42,8 +46,9 @@ void emit_for_turned(Emit *e, uint32_t at, uint32_t top, Val n);
 /* ---- emit_apart.c ------------------------------------------------------------------------ */
 /* Do iterations of the loop `at` never meet, though buffers in it may be one? */
 bool for_is_apart(const Emit *e, uint32_t at);
-/* loop_end that says so to LLVM; before: the last block when its body was begun. */
-void loop_end_apart(Emit *e, Loop *l, Block before);
+/* loop_end that says so to LLVM if it is apart, and if two, to take two vectors at a time; before:
+ * the last block when its body was begun. */
+void loop_end_told(Emit *e, Loop *l, Block before, bool apart, bool two);
 
 /* ---- emit_stmt.c -------------------------------------------------------------------------- */
 void emit_store(Emit *e, const KStmt *s);
