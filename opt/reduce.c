@@ -27,13 +27,14 @@ enum {
   MAX_NESTING = 48, /* bodies inside bodies                                 */
   BUDGET = 50000,   /* bindings added to one function                       */
   UNROLL = 64,      /* steps of a recursion over something known            */
-  UNROLLED = 2000,  /* ... and bindings that may become                     */
+  UNROLLED = 2000,  /* ... and bindings of its own that may become          */
 };
 
 /* A recursion being unrolled: each call must be on less than the one around it. */
 typedef struct Activation {
   const Global *g;
   int param, measure;
+  int *left; /* bindings of its own that may still become, of all calls together */
   bool failed;
   struct Activation *up;
 } Activation;
@@ -235,17 +236,21 @@ static Activation *activation_of(const Reduce *r, const Global *g) {
 }
 
 /* Is the argument less than in the call of the same function around this one? */
-static bool goes_on(const Reduce *r, const Expr *call, const Activation *around, Activation *out) {
+static bool goes_on(Reduce *r, const Expr *call, const Activation *around, Activation *out) {
   const Atom *arg = &call->Call.args[around->param];
-  *out = (Activation){.g = around->g, .param = around->param, .up = r->active};
+  *out =
+      (Activation){.g = around->g, .param = around->param, .left = around->left, .up = r->active};
   out->measure = measure(r, arg, UNROLL);
-  return out->measure >= 0 && out->measure < around->measure;
+  return out->measure >= 0 && out->measure < around->measure &&
+         (*out->left -= size_of(r, out->g->fn)) >= 0;
 }
 
 /* Could it be unrolled over this argument? */
-static bool starts(Reduce *r, const Expr *call, const Global *g, int param, Activation *out) {
-  *out = (Activation){.g = g, .param = param, .up = r->active};
+static bool starts(Reduce *r, const Expr *call, const Global *g, int param, int *left,
+                   Activation *out) {
+  *out = (Activation){.g = g, .param = param, .left = left, .up = r->active};
   out->measure = measure(r, &call->Call.args[param], UNROLL);
+  *left = UNROLLED - size_of(r, g->fn);
   return out->measure >= 0 && size_of(r, g->fn) * (out->measure + 1) <= UNROLLED;
 }
 
@@ -324,7 +329,7 @@ static bool unroll_into(Reduce *r, const Expr *e, const Callee *c, Bindings *out
   Activation a;
   const Global *g = known_root(&r->known, &e->Call.callee)->global;
   const Activation *around = activation_of(r, g);
-  int mark = out->n;
+  int mark = out->n, left;
   if (around) {
     bool done = goes_on(r, e, around, &a) && enter(r, &a, e, c, out, result);
     if (!done) fail_around(r, g);
@@ -333,7 +338,7 @@ static bool unroll_into(Reduce *r, const Expr *e, const Callee *c, Bindings *out
   for (int numbers = 0; numbers < 2; numbers++) /* data first */
     for (int i = 0; i < e->Call.n_args; i++) {
       bool number = known_root(&r->known, &e->Call.args[i])->kind == ATOM_Const;
-      if (number != numbers || !starts(r, e, g, i, &a)) continue;
+      if (number != numbers || !starts(r, e, g, i, &left, &a)) continue;
       if (enter(r, &a, e, c, out, result)) return true;
       out->n = mark;
     }

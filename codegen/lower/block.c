@@ -36,7 +36,7 @@ static VarUse *varset_find(VarSet *s, const Var *v) {
 /* ---- values ------------------------------------------------------------------------- */
 Val *fl_val(FnLower *f, const Var *v) {
   Val *val = map_get(&f->val, map_ptr(v));
-  while (val && val->kind == VAL_ALIAS) val = map_get(&f->val, map_ptr(v = val->of));
+  while (val && val->kind == VAL_ALIAS) val = map_get(&f->val, map_ptr(val->of));
   return val;
 }
 Val *fl_set(FnLower *f, Var *v, Val val) {
