@@ -56,6 +56,12 @@ static void free_compiled(rvm_program *p) {
 #define main vm_tests
 #include "tests/unit/vm_test.c"
 #undef main
+#define main value_tests
+#include "tests/unit/vm_value_test.c"
+#undef main
+#define main memory_tests
+#include "tests/unit/vm_memory_test.c"
+#undef main
 #undef rvm_program_load
 #undef rvm_program_free
 
@@ -88,7 +94,8 @@ static void damaged_code_is_refused_or_loads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = { cmocka_unit_test(damaged_code_is_refused_or_loads) };
-  return vm_tests() | cmocka_run_group_tests(tests, NULL, NULL);
+  int failed = vm_tests() + value_tests() + memory_tests();
+  return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
 #else
 int main(void) { return 0; }
