@@ -102,6 +102,17 @@ static uint64_t trips_of(const Kernel *k, const uint32_t *pairs, uint32_t n, con
   return r;
 }
 
+/* Turns of the loops around an empty one, which nothing else counts. */
+static uint64_t idle_turns(const Kernel *k, const uint32_t *pairs, uint32_t n, const int64_t *sym) {
+  uint64_t r = 1;
+  for (uint32_t i = 0; i < n; i++) {
+    uint64_t here = trips(k, pairs[2 * i + 1], sym);
+    if (here == 0) return r > 1 ? r : 0;
+    r = sat_mul(r, here);
+  }
+  return 0;
+}
+
 /* Work of statement s itself, once; *body: how often its body runs. */
 static uint64_t stmt_cost(const Kernel *k, uint32_t at, const int64_t *sym, uint64_t *body) {
   const KStmt *s = &k->stmt[at];
@@ -114,11 +125,13 @@ static uint64_t stmt_cost(const Kernel *k, uint32_t at, const int64_t *sym, uint
     for (uint32_t i = 0; s->b != KE_NONE && i < p[0]; i++)
       sum = sat_add(sum, sat_mul(*body, 1 + weight(k, p[3 + 3 * (size_t)i])));
     return sum;
-  case KS_Reduce: return sat_mul(trips_of(k, p + 1, p[0], sym), 1 + weight(k, s->c));
+  case KS_Reduce:
+    sum = idle_turns(k, p + 1, p[0], sym);
+    return sat_add(sum, sat_mul(trips_of(k, p + 1, p[0], sym), 1 + weight(k, s->c)));
   case KS_Contract:
     *body = trips_of(k, p + 1, p[0], sym);
     inner = trips_of(k, p + 2 + 2 * (size_t)p[0], p[1 + 2 * (size_t)p[0]], sym);
-    return sat_mul(2, sat_mul(*body, inner));
+    return sat_add(idle_turns(k, p + 1, p[0], sym), sat_mul(2, sat_mul(*body, inner)));
   case KS_Store:
   case KS_Let:
   case KS_Check:
@@ -141,6 +154,7 @@ uint64_t kernel_cost(const Kernel *k, const int64_t *sym) {
     while (depth > 0 && body[depth].end <= s) depth--;
     sum = sat_add(sum, sat_mul(body[depth].times, stmt_cost(k, s, sym, &inside)));
     if (k->stmt[s].end == s + 1) continue;
+    if (inside == 0 && body[depth].times > 1) sum = sat_add(sum, body[depth].times);
     depth++;
     body[depth].end = k->stmt[s].end;
     body[depth].times = sat_mul(body[depth - 1].times, inside);

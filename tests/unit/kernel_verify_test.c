@@ -193,6 +193,11 @@ static void cost_is_trips_times_operations(void **state) {
   sym[0] = 0;
   assert_int_equal(kernel_cost(k, sym), 1);
   kernel_free(k, alloc);
+  k = parse(XY "for i in n { for j in m { y[i, j] = x[i, j] + 1:f32 } } }");
+  sym[0] = (int64_t)1 << 40;       /* turns around an empty loop */
+  sym[1] = 0;
+  assert_true(kernel_cost(k, sym) >= (uint64_t)1 << 40);
+  kernel_free(k, alloc);
 }
 
 /* ---- scopes and structure ---- */
