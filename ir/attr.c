@@ -1,5 +1,6 @@
 /* attr.c -- attribute values: lookup, text, comparison.  */
 #include "ir/attr.h"
+#include <math.h>
 #include <string.h>
 
 const AttrVal *attrs_find(const Attrs *a, const char *name) {
@@ -19,12 +20,11 @@ static void put_int(const AttrVal *v, StrBuf *out) {
  * kept, so that reading the text again gives the same value. */
 static void put_float(const AttrVal *v, StrBuf *out) {
   char text[48];
-  float narrow = (float)v->f;
-  bool fits = (double)narrow == v->f || v->f != v->f;
-  if (v->bits == 64 || !fits)
-    num_f64(v->f, text);
-  else
-    num_f32(narrow, text);
+  double again;
+  num_f32((float)v->f, text);
+  const char *digits = text + (text[0] == '-');
+  bool fits = !isfinite(v->f) || (num_read(digits, strlen(digits), &again) && again == fabs(v->f));
+  if (v->bits == 64 || !fits) num_f64(v->f, text);
   bool wide = v->bits == 64 || (v->bits == 0 && !fits);
   buf_fmt(out, "%s%s", text, wide ? "f64" : v->bits == 16 ? "f16" : "f");
 }

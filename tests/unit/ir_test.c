@@ -105,15 +105,16 @@ static AttrVal int_val(int64_t i) { return (AttrVal){ .kind = AV_Int, .i = i }; 
 static void attributes_print_with_suffixes_and_escapes(void **state) {
   (void)state;
   AttrVal list[] = {
-    int_val(1), { .kind = AV_Int, .i = 3000000000 }, { .kind = AV_Float, .bits = 32, .f = 0.1f },
+    int_val(1), { .kind = AV_Int, .i = 3000000000 }, { .kind = AV_Float, .bits = 32, .f = 0.1 },
     { .kind = AV_Float, .bits = 64, .f = 0.1 }, { .kind = AV_Bool, .i = 1 }, { .kind = AV_None },
-    { .kind = AV_Str, .s = "a\"b\\c\n\x01" },
+    { .kind = AV_Str, .s = "a\"b\\c\n\x01" }, { .kind = AV_Float, .bits = 32, .f = 0.1f },
   };
-  AttrVal all = { .kind = AV_List, .n = 7, .at = list };
+  AttrVal all = { .kind = AV_List, .n = 8, .at = list };
   StrBuf b = { 0 };
   attr_print(&all, &b);
   assert_string_equal(b.s,
-                      "[1, 3000000000i64, 0.1f, 0.1f64, True, None, \"a\\\"b\\\\c\\n\\u{1}\"]");
+                      "[1, 3000000000i64, 0.1f, 0.1f64, True, None, \"a\\\"b\\\\c\\n\\u{1}\", "
+                      "0.10000000149011612f]");
   assert_true(attr_same(&all, &all));
   assert_false(attr_same(&all, &list[0]));
 }
