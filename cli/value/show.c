@@ -51,8 +51,8 @@ static void put_tensor(const uint8_t *data, DType t, int rank, const int64_t *di
     put_element(data, t, out);
     return;
   }
-  int64_t below = dtype_bytes(t);
-  for (int i = 1; i < rank; i++) below *= dim[i];
+  uint64_t below = (uint64_t)dtype_bytes(t);
+  for (int i = 1; i < rank; i++) below *= (uint64_t)dim[i];
   buf_char(out, '[');
   for (int64_t i = 0; i < dim[0]; i++) {
     if (i) buf_str(out, ", ");
@@ -60,23 +60,33 @@ static void put_tensor(const uint8_t *data, DType t, int rank, const int64_t *di
       buf_str(out, "..., ");
       i = dim[0] - EDGE;
     }
-    put_tensor(data + i * below, t, rank - 1, dim + 1, edges, out);
+    put_tensor(data + (uint64_t)i * below, t, rank - 1, dim + 1, edges, out);
   }
   buf_char(out, ']');
 }
 
+/* Whether the ends of the axes are enough: of what is large, and of what has no
+ * elements but up to 2^63 rows of them. */
+static bool only_edges(int rank, const int64_t *dim, bool full) {
+  double rows = 1;
+  bool empty = false;
+  for (int i = 0; i < rank; i++) {
+    empty |= dim[i] == 0;
+    if (dim[i] > 0) rows *= (double)dim[i];
+  }
+  return rows > WHOLE_MAX && (!full || empty);
+}
+
 static void put_dl(const DLTensor *x, bool full, StrBuf *out) {
   DType t = DT_f32;
-  int64_t count = 1;
   dtype_from_dl(x->dtype.code, x->dtype.bits, &t);
-  for (int i = 0; i < x->ndim; i++) count *= x->shape[i];
   put_tensor((const uint8_t *)x->data + x->byte_offset, t, x->ndim, x->shape,
-             !full && count > WHOLE_MAX, out);
+             only_edges(x->ndim, x->shape, full), out);
   if (x->ndim == 0) buf_str(out, suffix[t]);
 }
 
 void tensor_text(const Tensor *t, bool full, StrBuf *out) {
-  put_tensor(t->bytes, t->dtype, t->rank, t->dim, !full && t->count > WHOLE_MAX, out);
+  put_tensor(t->bytes, t->dtype, t->rank, t->dim, only_edges(t->rank, t->dim, full), out);
   if (t->rank == 0) buf_str(out, suffix[t->dtype]);
 }
 
