@@ -89,7 +89,7 @@ typedef struct { int taps;  int64_t each;  uint32_t rows[MAX_EDGE]; } Edge;
 /* sum(height, 2 vectors) (+)= a(kk, height) * b(kk, stride): arguments a, b, sum, kk, stride of b
  * in elements, whether sum starts at zero, a base and a step.  Sum's rows are 2 vectors apart.
  * columns: that are computed, at least; where the tile is chosen for a value, unused.
- * way: APART: a is an array of 32-bit offsets from the base, in elements, one per depth, to where
+ * pitch: APART: a is an array of 32-bit offsets from the base, in elements, one per depth, to where
  * the rows lie, row i `i / period * jump + i % period` elements from the first (period 0: side by
  * side); above 0: rows lie so many elements apart, depths side by side.  If not APART, base is
  * memory that will be read soon: more than one row bring it into the cache, at each depth a line
@@ -99,7 +99,7 @@ typedef struct { int taps;  int64_t each;  uint32_t rows[MAX_EDGE]; } Edge;
 enum { PACKED, APART = -1, TILE_ARGS = 8 };
 typedef struct {
   int height, columns, sets;
-  int64_t way, period, jump;
+  int64_t pitch, period, jump;
   const Edge *edge;
 } Tall;
 /* The tile for so many columns of a panel, a value, of n in all (-1: not known): the last panel
@@ -138,7 +138,7 @@ bool columns_in_place(const Con *c, Val *stride);
 bool out_function(const Con *c, Sub *s);
 bool choose_epilogue(Con *c);
 /* Can sums go to the epilogue from registers?  The function that takes such a tile through product
- * and epilogue: arguments rows (way: as above), columns, depth, stride of the columns, first row,
+ * and epilogue: arguments rows (pitch: as above), columns, depth, stride of the columns, first row,
  * first column, base; 0 or a status. */
 bool straight_epilogue(const Con *c);
 bool straight_function(const Con *c, const Tall *tall, Sub *s);

@@ -81,7 +81,7 @@ Val partial_sums(const Nest *t, int h) {
 static Val tile_of_height(const Nest *t, int h, Val columns) {
   Emit *e = t->c->e;
   int64_t n = known_or(t->n, -1), known;
-  Tall f = {.height = h, .sets = 1, .way = t->pitch};
+  Tall f = {.height = h, .sets = 1, .pitch = t->pitch};
   Val one = tile_for(t->c, &f, n, columns);
   Val few = partial_sums(t, h);
   if (val_known(few, &known) && !known) return one;

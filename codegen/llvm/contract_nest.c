@@ -401,7 +401,7 @@ static void visit_panels(const Nest *t, Val from, Val to) {
 static bool straight_functions(Nest *t, int i) {
   int h = t->heights[i], wide = 2 * (int)t->c->lanes;
   int64_t n = known_or(t->n, -1);
-  Tall tall = {.height = h, .columns = wide, .sets = 1, .way = t->pitch};
+  Tall tall = {.height = h, .columns = wide, .sets = 1, .pitch = t->pitch};
   if (known_or(partial_sums(t, h), 0)) tall.sets = 2 * SETS_ROWS / h;
   if ((n < 0 || n >= wide) && !straight_function(t->c, &tall, &t->whole[i])) return false;
   tall.columns = (int)(n % wide);

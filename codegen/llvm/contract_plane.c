@@ -174,7 +174,7 @@ static int64_t tile_height(const Plane *p, int i) {
 /* The tile for outputs [start, start + height) of a row; start < 0: of no matter which. */
 static Val tile_of_row(const Plane *p, int64_t start, int64_t height, Val columns) {
   Edge edge;
-  Tall f = {.height = (int)height, .sets = 1, .way = APART};
+  Tall f = {.height = (int)height, .sets = 1, .pitch = APART};
   if (start >= 0 && find_edge(p, start, f.height, &edge)) f.edge = &edge;
   return tile_for(p->w.c, &f, p->n, columns);
 }
@@ -337,7 +337,7 @@ static bool straight_tiles(Plane *p) {
   const Con *c = w->c;
   int wide = 2 * (int)c->lanes;
   for (int i = 0; i < 2; i++) {
-    Tall t = {.height = (int)tile_height(p, i), .columns = wide, .sets = 1, .way = APART};
+    Tall t = {.height = (int)tile_height(p, i), .columns = wide, .sets = 1, .pitch = APART};
     if (t.height == 0) continue;
     if (p->rows > 1) t.period = w->across.n, t.jump = w->down.step * w->pitch;
     if (p->n >= wide && !straight_function(c, &t, &p->tile[i][0])) return false;

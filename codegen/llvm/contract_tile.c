@@ -31,7 +31,7 @@ typedef struct {
   int height, vectors, n; /* n = height * vectors sums            */
   int sets;               /* of partial sums, each of every sets-th depth */
   int halves;             /* the columns; odd: the last vector is half as long */
-  int64_t way;            /* how rows of a are found: PACKED, APART, or their pitch */
+  int64_t pitch;          /* how rows of a are found: PACKED, APART, or their pitch */
   Val a, b, deep, stride, base;
   Val step;             /* of memory to be brought into the cache, or NULL */
   int64_t period, jump; /* see Tall                                */
@@ -47,7 +47,7 @@ static LLVMTypeRef vector_of(const Tile *t, int j) {
 
 static int64_t row_offset(const Tile *t, int64_t i) {
   if (t->period) return i / t->period * t->jump + i % t->period;
-  return i * (t->way > 0 ? t->way : 1);
+  return i * (t->pitch > 0 ? t->pitch : 1);
 }
 
 /* sum += a(one depth) * b(one depth), for those rows */
@@ -71,7 +71,7 @@ static void tile_step(const Tile *t, uint32_t rows, Val a, Val b, Val *sum) {
 /* a: where the rows of this depth are, or where their offset is. */
 static Val rows_at(const Tile *t, Val a) {
   Emit *e = t->c->e;
-  if (t->way != APART) return a;
+  if (t->pitch != APART) return a;
   Val off = LLVMBuildLoad2(e->b, int_type(e, 32), a, "");
   return con_at(t->c, t->base, LLVMBuildSExt(e->b, off, int_type(e, 64), ""));
 }
@@ -79,7 +79,7 @@ static Val rows_at(const Tile *t, Val a) {
 static Val next_rows(const Tile *t, Val a) {
   Emit *e = t->c->e;
   Val one = i64_of(e, 1);
-  if (t->way != APART) return con_at(t->c, a, i64_of(e, t->way > 0 ? 1 : t->height));
+  if (t->pitch != APART) return con_at(t->c, a, i64_of(e, t->pitch > 0 ? 1 : t->height));
   return LLVMBuildInBoundsGEP2(e->b, int_type(e, 32), a, &one, 1, "");
 }
 
@@ -245,7 +245,7 @@ static Tile tile_of(const Con *c, const Tall *f, int halves) {
                 .n = f->height * vectors,
                 .sets = f->sets,
                 .halves = halves,
-                .way = f->way,
+                .pitch = f->pitch,
                 .period = f->period,
                 .jump = f->jump,
                 .edge = f->edge};
@@ -299,7 +299,7 @@ Con open_shared(const Con *c, Emit *in, Val fn) {
 /* A name that says all that makes one tile differ from another. */
 static void tile_name(const Con *c, const Tall *f, int halves, char *name, size_t room) {
   size_t n = (size_t)snprintf(name, room, "tile.%d.%d.%d.%u.%lld.%d.%lld.%lld", (int)c->t,
-                              f->height, halves, c->lanes, (long long)f->way, f->sets,
+                              f->height, halves, c->lanes, (long long)f->pitch, f->sets,
                               (long long)f->period, (long long)f->jump);
   if (!f->edge) return;
   n += (size_t)snprintf(name + n, room - n, ".%lld", (long long)f->edge->each);
@@ -320,7 +320,7 @@ static Val tile_function(const Con *c, const Tall *f, int halves) {
   Tile t = tile_of(&own, f, halves);
   t.a = arg[0], t.b = arg[1], t.deep = arg[3], t.stride = arg[4], t.base = arg[6];
   /* One row reads memory as fast as it goes: asking for it twice takes 6 % longer. */
-  if (f->way != APART && f->height > 1) t.step = arg[7];
+  if (f->pitch != APART && f->height > 1) t.step = arg[7];
   tile_body(&t, arg[2], arg[5]);
   LLVMDisposeBuilder(in.b);
   return fn;

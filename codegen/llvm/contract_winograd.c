@@ -233,7 +233,7 @@ static void product(const Winograd *p, Val data, Val weights, Val sum, Val cols)
   Val tiles = i64_of(e, p->tiles), by = i64_of(e, n);
   Val first = LLVMBuildUDiv(e->b, mul(e, i.i, tiles), by, "");
   Val next = LLVMBuildUDiv(e->b, mul(e, add(e, i.i, i64_of(e, 1)), tiles), by, "");
-  Tall f = {.height = (int)low, .sets = 1, .way = p->pitch};
+  Tall f = {.height = (int)low, .sets = 1, .pitch = p->pitch};
   Val fn = tile_for(c, &f, p->n, cols);
   if (p->tiles % n) {
     Val is = LLVMBuildICmp(e->b, LLVMIntEQ, sub(e, next, first), i64_of(e, low), "");
