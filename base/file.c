@@ -175,8 +175,8 @@ const char *file_write(const char *path, const void *bytes, size_t n) {
   if (fd < 0) return why();
   if (there) (void)!fchmod(fd, st.st_mode & 07777);
   if (!write_all(fd, bytes, n) || fsync(fd) != 0) err = why();
-  if (close(fd) != 0 && !err) err = why();
-  if (!err && rename(tmp, target) != 0) err = why();
+  if (!err && rename(tmp, target) != 0) err = why(); /* while the lock holds; fsync has told */
   if (err) unlink(tmp);
+  close(fd);
   return err;
 }

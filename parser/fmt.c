@@ -334,11 +334,10 @@ static uint32_t file_of(const Sources *s, const char *text) {
   return 0;
 }
 
-char *format_source(const char *text, size_t n, const char *path, Diags *d) {
+char *format_source(const char *text, size_t n, Diags *d) {
   Fmt f = {.text = text, .n = n};
   uint32_t file = file_of(d->sources, text);
   int before = d->n_errors;
-  (void)path; /* places come from d->sources    */
   if (!lex_check_text(text, n, file, d)) return NULL;
   read_tokens(&f, file, d);
   if (d->n_errors > before || !match_brackets(&f, d)) return NULL;

@@ -3,6 +3,7 @@
  * when only %a is known.  Comments nest.  Numbers carry their element type.  */
 #include "parser/lex.h"
 #include <math.h>
+#include "base/utf8.h"
 
 static bool is_letter(int c) {
   return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -36,27 +37,19 @@ static void lex_error(Lexer *lx, Span s, DiagCode code, const char *a, const cha
 /* ---- text ----------------------------------------------------------------- */
 
 /* Length of the UTF-8 sequence at s (1..4), 0 when it is not one. */
-static size_t utf8_len(const unsigned char *s, size_t n) {
-  if (s[0] < 0x80) return 1;
-  size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-  if (s[0] < 0xc2 || s[0] > 0xf4 || n < len) return 0;
-  for (size_t i = 1; i < len; i++)
-    if ((s[i] & 0xc0) != 0x80) return 0;
-  if (s[0] == 0xe0 && s[1] < 0xa0) return 0; /* overlong        */
-  if (s[0] == 0xed && s[1] > 0x9f) return 0; /* surrogates      */
-  if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-  if (s[0] == 0xf4 && s[1] > 0x8f) return 0; /* above U+10FFFF  */
-  return len;
+static size_t utf8_len(const char *s, size_t n) {
+  uint32_t code;
+  return (unsigned char)s[0] < 0x80 ? 1 : (size_t)utf8_char(s, n, &code);
 }
 
 bool lex_check_text(const char *text, size_t n, uint32_t file, Diags *d) {
-  const unsigned char *s = (const unsigned char *)text;
   for (size_t i = 0, len; i < n; i += len) {
-    len = s[i] ? utf8_len(s + i, n - i) : 0;
+    unsigned char c = (unsigned char)text[i];
+    len = c ? utf8_len(text + i, n - i) : 0;
     if (len == 0)
       return diag_error(d, (Span){file, (uint32_t)i, 1}, E0101,
-                        s[i] ? str_fmt("byte 0x%02x: the text is not valid UTF-8", s[i])
-                             : "NUL: this is not a text");
+                        c ? str_fmt("byte 0x%02x: the text is not valid UTF-8", c)
+                          : "NUL: this is not a text");
   }
   return true;
 }
@@ -546,9 +539,8 @@ bool lex_string(const Token *t, StrBuf *out, Diags *d) {
     }
     i += used;
   }
-  const unsigned char *u = (const unsigned char *)out->s;
   for (size_t i = 0, len; i < out->n; i += len)
-    if ((len = utf8_len(u + i, out->n - i)) == 0)
+    if ((len = utf8_len(out->s + i, out->n - i)) == 0)
       return diag_error(d, t->span, E0105, "of a byte that is not UTF-8");
   return true;
 }

@@ -220,7 +220,6 @@ static void start_at(Parser *p, ParseFile *f, size_t at) {
   p->f = f;
   p->lx = lex_start(p->src, f->file, p->d);
   p->lx.pos = at;
-  p->lx.paths = p->read != NULL;
   p->panic = p->give_up = false;
   p->failed_at = UINT32_MAX;
   p->depth = 0;
@@ -566,20 +565,4 @@ Module *parse_module(IrCtx *cx, Sources *src, uint32_t file, Diags *d) {
   declare_items(&p);
   parse_bodies(&p);
   return parser_done(&p, before);
-}
-
-Block *parse_expression(IrCtx *cx, Module *m, Sources *src, uint32_t file, parse_tensor_fn read,
-                        void *ud, Diags *d) {
-  Parser p = {.cx = cx, .src = src, .d = d, .m = m, .read = read, .read_ud = ud};
-  ParseFile f = {.file = file};
-  int before = d->n_errors;
-  const Source *s = source_get(src, file);
-  if (!s || !lex_check_text(s->text, s->n, file, d)) return NULL;
-  start_at(&p, &f, 0);
-  start_function(&p);
-  Fn *fn = parse_bare(&p);
-  if (!p.panic && !p.give_up && !at_tok(&p, T_EOF)) fail_expected(&p, "the end of the value");
-  if (d->n_errors > before) return NULL;
-  if (p.needs_place) place_graph(&p, fn->body);
-  return d->n_errors > before ? NULL : fn->body;
 }

@@ -63,7 +63,6 @@ typedef struct Parser {
   VEC(ParseFile *) files;
   Map def_item, type_item;            /* Sym -> Item, after replacement        */
   VEC(Item *) queue;                  /* library definitions to be parsed      */
-  parse_tensor_fn read;  void *read_ud;
   /* the file and definition being read */
   ParseFile *f;
   Lexer lx;

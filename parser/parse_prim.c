@@ -49,21 +49,15 @@ static Val graph_name(Parser *p) {
   return val_atom(a);
 }
 
-static Val file_tensor(Parser *p, const Token *t) {
-  const Tensor *c = p->read(p->read_ud, tok_sym(p, t), t->span, p->d);
-  return c ? val_atom(atom_const(c, t->span)) : poison_val(t->span);
-}
-
 static Val global_name(Parser *p) {
   Global *g = find_global(p, tok_sym(p, &p->tok));
-  if (!g && !p->read && first_part(&p->tok) < p->tok.n) {
+  if (!g && first_part(&p->tok) < p->tok.n) {
     g = find_global(p, sym_n(p->cx->syms, p->tok.s, first_part(&p->tok)));
     if (g) split_name(p);
   }
   Token t = p->tok;
   advance(p);
   if (g) return val_atom(atom_global(g, t.span));
-  if (p->read) return file_tensor(p, &t);
   if (may_report(p)) {
     diag_error(p->d, t.span, E0201, tok_found(&t));
     help_global(p, tok_sym(p, &t));

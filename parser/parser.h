@@ -23,17 +23,8 @@ Module *parse_module(IrCtx *cx, Sources *src, uint32_t file, Diags *d);
 Module *load_program(IrCtx *cx, Sources *src, TextFile program, const TextFile *lib, int n_lib,
                      Diags *d);
 
-/* A tensor literal @dir/a.npy; NULL after reporting. */
-typedef const Tensor *(*parse_tensor_fn)(void *ud, const char *path, Span at, Diags *d);
-
-/* A closed expression over the definitions of m, for values on a command
- * line: Node(Leaf(@a.npy), Nil).  read may be NULL: then @x is a global only.
- * NULL after reporting. */
-Block *parse_expression(IrCtx *cx, Module *m, Sources *src, uint32_t file, parse_tensor_fn read,
-                        void *ud, Diags *d);
-
 /* The text with canonical spacing, indentation and line breaks (those inside
  * parentheses are kept).  All comments stay; formatting the result changes
  * nothing.  NULL after reporting (unknown characters, unbalanced brackets). */
-char *format_source(const char *text, size_t n, const char *path, Diags *d);
+char *format_source(const char *text, size_t n, Diags *d);
 #endif

@@ -71,8 +71,9 @@ static void a_message_shows_place_line_caret_note_and_help(void **state) {
 static void a_json_string_escapes_what_json_or_a_terminal_could_trip_over(void **state) {
   StrBuf b = {0};
   (void)state;
-  buf_json(&b, "a\"b\\c\n\x7f \xc3\xa9 \xe2\x80\xae \xff");
-  assert_string_equal(buf_text(&b), "\"a\\\"b\\\\c\\u000a\\u007f \xc3\xa9 \\u202e \\\\xff\"");
+  buf_json(&b, "a\"b\\c\n\x7f \xc3\xa9 \xe2\x80\xae \xd8\x9c \xff");
+  assert_string_equal(buf_text(&b),
+                      "\"a\\\"b\\\\c\\u000a\\u007f \xc3\xa9 \\u202e \\u061c \\\\xff\"");
   b.n = 0;
   buf_json(&b, NULL);
   assert_string_equal(buf_text(&b), "null");

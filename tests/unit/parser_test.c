@@ -391,43 +391,15 @@ static void the_programs_definitions_replace_the_librarys(void **state) {
   assert_true(module_find(r.m, "map")->library);
 }
 
-static const Tensor *read_file(void *ud, const char *path, Span at, Diags *d) {
-  (void)at;
-  (void)d;
-  (*(int *)ud)++;
-  assert_string_equal(path, "dir/a.npy");
-  return tensor_scalar_float(DT_f32, 1);
-}
-
-static void values_are_closed_expressions(void **state) {
-  (void)state;
-  int files = 0;
-  Read r = load("def @main(%l: List[float32]) { %l }");
-  assert_non_null(r.m);
-  const char *text = "Cons(@dir/a.npy, Cons(-2f, Nil))";
-  uint32_t file = source_add(r.src, "--input", text, strlen(text));
-  Block *b = parse_expression(r.cx, r.m, r.src, file, read_file, &files, r.d);
-  assert_non_null(b);
-  assert_int_equal(files, 1);
-  assert_int_equal(b->n, 3);
-  text = "@dir/a.npy";
-  file = source_add(r.src, "--input", text, strlen(text));
-  assert_non_null(parse_expression(r.cx, r.m, r.src, file, read_file, &files, r.d));
-  assert_int_equal(files, 2);
-  text = "Cons(%x, Nil) Nil";
-  file = source_add(r.src, "--input", text, strlen(text));
-  assert_null(parse_expression(r.cx, r.m, r.src, file, read_file, &files, r.d));
-}
-
 /* ---- the formatter ----------------------------------------------------------------------------
  */
 
 static void formats(const char *from, const char *to) {
   Diags *d = diags_new(NEW(Sources));
-  char *once = format_source(from, strlen(from), "t.rly", d);
+  char *once = format_source(from, strlen(from), d);
   assert_non_null(once);
   assert_string_equal(once, to);
-  assert_string_equal(format_source(once, strlen(once), "t.rly", d), to);
+  assert_string_equal(format_source(once, strlen(once), d), to);
 }
 
 static void formatting_keeps_comments_and_is_idempotent(void **state) {
@@ -470,7 +442,6 @@ int main(void) {
     cmocka_unit_test(depth_has_a_limit_and_length_has_none),
     cmocka_unit_test(the_library_gives_what_is_named),
     cmocka_unit_test(the_programs_definitions_replace_the_librarys),
-    cmocka_unit_test(values_are_closed_expressions),
     cmocka_unit_test(formatting_keeps_comments_and_is_idempotent),
   };
   mem_init();
