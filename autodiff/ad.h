@@ -218,12 +218,10 @@ LocalFn *local_fn(Frame *f, Var *self, const Fn *fn);
 bool   is_known(const Val *v);
 /* Variables needed by a piece of code, in place of known functions what they need. */
 void   needs_of_block(Frame *f, Block *b, VarList *out);
-void   needs_of_fn(Frame *f, const Fn *fn, Var *self, VarList *out);
 /* Finds f->captured, of functions in b. */
 void   mark_captured(Frame *f, Block *b);
-/* e or b in the new function as it is: nothing in it is differentiated. */
+/* e or fn in the new function as it is: nothing in it is differentiated. */
 Expr  *plain_expr(Frame *f, const Expr *e);
-Block *plain_block(Frame *f, const Block *b);
 Fn    *plain_fn(Frame *f, const Fn *fn, Map *vars);
 
 /* ---- reverse.c, sweep.c ------------------------------------------------------------------- */
@@ -249,7 +247,6 @@ void  forward_params(Scope *s, int n, Var **orig, Var **made, const bool *active
 void  sweep(Scope *s);
 void  contribute(Scope *s, const Atom *a, Adj *d);
 Adj  *scope_adj(Scope *s, const Var *v);
-void  forward_expr(Scope *s, Var *v, Expr *e, BindStyle style);
 /* Also for forward mode: e without what types said of it; v bound to it in the
  * new function, as it was; the variables that e uses; can fn be kept as it is? */
 Expr *ad_like(const Expr *e);
@@ -284,12 +281,9 @@ Var *cotangent(Scope *s, Type *t, Atom y, Adj **d);
 /* May the gradient of v, parameter number param of fn (-1: a capture), be a list
  * of products?  self: the variable of a local function. */
 bool  can_defer(const Fn *fn, const Var *self, const Var *v, Type *t, int param);
-/* Such lists, of the weight w of an nn.dense: the type; none; gy^T x before the rest; a, then b;
- * the sum, with the extents of `like`. */
-Type *pairs_type(AD *ad, Type *w);
-Atom  pairs_none(AD *ad, Out o, Type *w);
+/* Such lists, of the weight w of an nn.dense: gy^T x before the rest; the sum, with the extents
+ * of `like`. */
 Atom  pairs_cons(AD *ad, Out o, Type *w, Atom gy, Atom x, Atom rest);
-Atom  pairs_append(AD *ad, Out o, Type *w, Atom a, Atom b);
 Atom  pairs_sum(AD *ad, Out o, Type *w, Atom pairs, Atom like);
 /* Adjoints of a variable, which may be such a list: type, value, sum (see ad_tan, adj_value,
  * adj_add). */

@@ -104,9 +104,11 @@ static DataDef *pairs_def(AD *ad, Type *w) {
   return d;
 }
 
-Type *pairs_type(AD *ad, Type *w) { return type_data(pairs_def(ad, type_resolve(w)), 0, NULL); }
+static Type *pairs_type(AD *ad, Type *w) {
+  return type_data(pairs_def(ad, type_resolve(w)), 0, NULL);
+}
 
-Atom pairs_none(AD *ad, Out o, Type *w) {
+static Atom pairs_none(AD *ad, Out o, Type *w) {
   DataDef *d = pairs_def(ad, type_resolve(w));
   return em_call(ad, o, ad_ctor_atom(ad, d->ctor[0]), 0, NULL);
 }
@@ -217,7 +219,7 @@ static Global *append_fn(AD *ad, Type *w) {
   return g;
 }
 
-Atom pairs_append(AD *ad, Out o, Type *w, Atom a, Atom b) {
+static Atom pairs_append(AD *ad, Out o, Type *w, Atom a, Atom b) {
   return call(ad, o, append_fn(ad, w), 2, (Atom[]){a, b});
 }
 

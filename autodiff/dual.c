@@ -156,15 +156,6 @@ Atom dual_as(AD *ad, Out o, Type *t, Dual *d, const Dual *shape) {
   return dual_value(ad, o, t, d);
 }
 
-Type *dual_type(AD *ad, Type *t, const Dual *shape) {
-  t = type_resolve(t);
-  if (shape->kind == DUAL_Plain) return t;
-  if (shape->kind != DUAL_Tuple) return ad_forward(ad, t);
-  Type **at = NEW_N(Type *, shape->n + 1);
-  for (int i = 0; i < shape->n; i++) at[i] = dual_type(ad, t->tuple.at[i], shape->part[i]);
-  return type_tuple(shape->n, at);
-}
-
 static Dual *opened_from(Atom a, Dual *d) {
   d->is_whole = true;
   d->whole = a;

@@ -42,9 +42,8 @@ Atom  dual_tangent(AD *ad, const Dual *d);        /* of a Pair; reports if there
 /* Item i of a tuple. */
 Dual *dual_part(AD *ad, Out o, Dual *d, int i);
 /* d as one value of a shape that has d's tangents and maybe more, which are
- * zero; the type of such values; and apart again. */
+ * zero; and its parts again. */
 Atom  dual_as(AD *ad, Out o, Type *t, Dual *d, const Dual *shape);
-Type *dual_type(AD *ad, Type *t, const Dual *shape);
 Dual *dual_open(AD *ad, Out o, Type *t, const Dual *shape, Atom a);
 /* The same as operands and parameters, a tangent being one of its own. */
 void  dual_operands(AD *ad, Out o, Type *t, Dual *d, const Dual *shape, AtomVec *out);

@@ -94,6 +94,8 @@ void frame_dims(Frame *f, const Fn *own, int n, Type *const *type, DimVec *made)
 
 /* ---- local functions ------------------------------------------------------------ */
 
+static void needs_of_fn(Frame *f, const Fn *fn, Var *self, VarList *out);
+
 LocalFn *local_fn(Frame *f, Var *self, const Fn *fn) {
   LocalFn *l = NEW(LocalFn);
   l->fn = fn;
@@ -127,7 +129,8 @@ static void add_need(VarList *out, Var *v) {
 
 bool is_known(const Val *v) { return v->fn && (!v->fn->escapes || v->plain || v->fn->fn->n_vars); }
 
-void needs_of_fn(Frame *f, const Fn *fn, Var *self, VarList *out) {
+/* Variables that fn needs; self, the variable it is bound to, is none of them. */
+static void needs_of_fn(Frame *f, const Fn *fn, Var *self, VarList *out) {
   VarList free = {0};
   if (self) vec_push(&free, self);
   ir_free_vars(fn, &free);
@@ -256,7 +259,7 @@ static void fill_vars(Frame *f, Map *vars) {
   }
 }
 
-Block *plain_block(Frame *f, const Block *b) {
+static Block *plain_block(Frame *f, const Block *b) {
   Map vars = {0};
   fill_vars(f, &vars);
   Block *made = ir_clone_block(f->ad->cx, b, &vars);

@@ -18,24 +18,38 @@ static Type **fields_of(AD *ad, Type *data, const Ctor *c) {
   return at;
 }
 
-static bool all_copy(AD *ad, int n, Type *const *at, Map *seen);
-static bool copies(AD *ad, Type *t, Map *seen) {
-  t = type_resolve(t);
-  if (!ad_special(ad, t)) return true;
-  switch (t->kind) {
-  case TY_Tuple: return all_copy(ad, t->tuple.n, t->tuple.at, seen);
-  case TY_Ref: return ad_has_tan(ad, t->ref) && !ad_special(ad, t->ref);
-  case TY_Data: {
-    uint64_t key = map_ptr(ad_key(ad, "copies", t));
-    bool yes = true;
-    if (map_get(seen, key)) return true;
-    map_set(seen, key, t);
-    for (int c = 0; c < t->data.def->n_ctors && yes; c++) {
-      const Ctor *ctor = t->data.def->ctor[c];
-      yes = all_copy(ad, ctor->n, fields_of(ad, t, ctor), seen);
-    }
-    return yes;
+/* Types that were met, and those being looked into: a type that holds itself at ever larger
+ * types would never be met again. */
+typedef struct {
+  AD *ad;
+  Map seen;
+  const DefPath *path;
+} Copies;
+
+static bool all_copy(Copies *k, int n, Type *const *at);
+static bool data_copies(Copies *k, Type *t) {
+  if (ever_larger(k->path, t->data.def)) return false;
+  uint64_t key = map_ptr(ad_key(k->ad, "copies", t));
+  if (map_get(&k->seen, key)) return true;
+  map_set(&k->seen, key, t);
+  DefPath at = {t->data.def, k->path};
+  bool yes = true;
+  k->path = &at;
+  for (int c = 0; c < t->data.def->n_ctors && yes; c++) {
+    const Ctor *ctor = t->data.def->ctor[c];
+    yes = all_copy(k, ctor->n, fields_of(k->ad, t, ctor));
   }
+  k->path = at.up;
+  return yes;
+}
+
+static bool copies(Copies *k, Type *t) {
+  t = type_resolve(t);
+  if (!ad_special(k->ad, t)) return true;
+  switch (t->kind) {
+  case TY_Tuple: return all_copy(k, t->tuple.n, t->tuple.at);
+  case TY_Ref: return ad_has_tan(k->ad, t->ref) && !ad_special(k->ad, t->ref);
+  case TY_Data: return data_copies(k, t);
   case TY_Fn:
   case TY_Tensor:
   case TY_Var:
@@ -44,15 +58,15 @@ static bool copies(AD *ad, Type *t, Map *seen) {
   }
   return false;
 }
-static bool all_copy(AD *ad, int n, Type *const *at, Map *seen) {
+static bool all_copy(Copies *k, int n, Type *const *at) {
   for (int i = 0; i < n; i++)
-    if (!copies(ad, at[i], seen)) return false;
+    if (!copies(k, at[i])) return false;
   return true;
 }
 
 bool outside_copies(AD *ad, Type *t) {
-  Map seen = {0};
-  return copies(ad, t, &seen);
+  Copies k = {.ad = ad};
+  return copies(&k, t);
 }
 
 bool outside_special(Scope *s, const Atom *a) {

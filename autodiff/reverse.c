@@ -405,7 +405,7 @@ static void forward_simple(Scope *s, Var *v, Expr *e, BindStyle style) {
   x->plain = outside && ad_special(s->f->ad, x->type);
 }
 
-void forward_expr(Scope *s, Var *v, Expr *e, BindStyle style) {
+static void forward_expr(Scope *s, Var *v, Expr *e, BindStyle style) {
   s->f->ad->span = e->span;
   switch (e->kind) {
   case EX_Just:

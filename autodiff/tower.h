@@ -109,11 +109,6 @@ Atom  tower_int(Tower *tw, int64_t v);                 /* an int32              
 Atom  tower_if(Tower *tw, Out o, Atom a, Atom b, Block *yes, Block *no);
 
 /* ---- tower_form.c ------------------------------------------------------------------------- */
-/* The gradient of run, fn (raised T) -> Tower[float64], at x, whose floats get that level:
- * a raised T'. */
-Atom  tower_collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level);
-/* The sum of the floats of a raised T, all of them, or times those of dy. */
-Atom  tower_total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy);
 /* The raised function that a form of f, raised and of type t, is. */
 Expr *tower_form(Tower *tw, DiffKind k, Atom f, Type *t);
 #endif

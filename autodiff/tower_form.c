@@ -24,12 +24,18 @@ static Atom plus(Tower *tw, Out o, bool *some, Atom sum, Atom a) {
   return r;
 }
 
+/* The sum of the floats of a raised T, all of them, or times those of dy. */
+static Atom total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy);
+/* The gradient of run, fn (raised T) -> Tower[float64], at x, whose floats get that level:
+ * a raised T'. */
+static Atom collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level);
+
 static Atom total_parts(Tower *tw, Out o, int n, Type *const *type, const Atom *x, const Atom *dy) {
   Atom sum = {0};
   bool some = false;
   for (int i = 0; i < n; i++)
     if (ad_has_tan(tw->ad, type[i]))
-      sum = plus(tw, o, &some, sum, tower_total(tw, o, type[i], x[i], dy ? &dy[i] : NULL));
+      sum = plus(tw, o, &some, sum, total(tw, o, type[i], x[i], dy ? &dy[i] : NULL));
   return some ? sum : zero_number(tw, o);
 }
 
@@ -86,7 +92,7 @@ static Global *total_of(Tower *tw, Type *t, bool times) {
   return g;
 }
 
-Atom tower_total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy) {
+static Atom total(Tower *tw, Out o, Type *t, Atom x, const Atom *dy) {
   AD *ad = tw->ad;
   t = type_resolve(t);
   if (!ad_has_tan(ad, t) || ad_is_function(t)) return zero_number(tw, o);
@@ -177,7 +183,7 @@ static Atom collect_part(Tower *tw, Out o, Made *made, const Ctor *ctor, int n, 
   if (ctor && (own->kind == TY_Ref || ad_is_function(own))) return x[i];
   if (ad_has_tan(tw->ad, t) && !ad_is_function(t))
     run = part_run(tw, o, made, ctor, n, x, i, t, run);
-  return tower_collect(tw, o, t, x[i], run, level);
+  return collect(tw, o, t, x[i], run, level);
 }
 
 static Global *collect_data(Tower *tw, Type *t) {
@@ -213,7 +219,7 @@ static Global *collect_data(Tower *tw, Type *t) {
   return g;
 }
 
-Atom tower_collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level) {
+static Atom collect(Tower *tw, Out o, Type *t, Atom x, Atom run, Atom level) {
   AD *ad = tw->ad;
   t = type_resolve(t);
   if (ad_is_function(t) || t->kind == TY_Ref) return em_unit(ad, o);
@@ -278,7 +284,7 @@ static Atom step(const TowerForm *f, Out o, Atom y) {
 
 /* The step of the result summed, or times dy. */
 static Atom pulled(const TowerForm *f, Out o, Atom y, const Atom *dy) {
-  return tower_total(f->tw, o, diff_cotangent(f->ret), step(f, o, y), dy);
+  return total(f->tw, o, diff_cotangent(f->ret), step(f, o, y), dy);
 }
 
 /* fn (z) { .. f(.., z, ..) } */
@@ -299,7 +305,7 @@ static Atom gradients(const TowerForm *f, Out o, const Atom *dy) {
   for (int i = 0; i < f->n; i++) {
     bool moves = ad_has_tan(ad, f->type[i]) && !ad_is_function(f->type[i]);
     Atom run = moves ? run_along(f, o, i, dy) : f->f;
-    dx[i] = tower_collect(f->tw, o, f->type[i], f->x[i], run, f->above);
+    dx[i] = collect(f->tw, o, f->type[i], f->x[i], run, f->above);
   }
   return em_tuple(ad, o, f->n, dx);
 }

@@ -11,7 +11,7 @@
 typedef struct DimBox {
   DimNode node;        /* first: a Dim is a pointer to its box      */
   struct DimBox *next; /* same hash                                 */
-  int depth;
+  int depth, size;     /* size: nodes, shared ones as often as reached */
 } DimBox;
 struct DimTab {
   Map by_hash;
@@ -20,19 +20,21 @@ struct DimTab {
 };
 
 static int depth_of(Dim d) { return d ? ((const DimBox *)d)->depth : 0; }
+static int size_of(Dim d) { return d ? ((const DimBox *)d)->size : 0; }
 static int max_int(int a, int b) { return a > b ? a : b; }
 
-static Dim box_new(DimTab *t, const DimNode *proto, int depth) {
+static Dim box_new(DimTab *t, const DimNode *proto, int depth, int size) {
   DimBox *b = NEW(DimBox);
   b->node = *proto;
   b->node.id = t->next_id++;
   b->depth = depth;
+  b->size = size;
   return &b->node;
 }
 
 DimTab *dimtab_new(void) {
   DimTab *t = NEW(DimTab);
-  t->any = box_new(t, &(DimNode){.kind = DIM_Any}, 1);
+  t->any = box_new(t, &(DimNode){.kind = DIM_Any}, 1, 1);
   return t;
 }
 
@@ -59,15 +61,19 @@ static Dim intern(DimTab *t, const DimNode *proto) {
   for (DimBox *b = first; b; b = b->next)
     if (node_same(&b->node, proto)) return &b->node;
   int depth = max_int(depth_of(proto->a), depth_of(proto->b));
-  for (int i = 0; i < proto->n_terms; i++) depth = max_int(depth, depth_of(proto->term[i].atom));
-  if (depth >= DIM_MAX_DEPTH) return t->any;
+  int size = 1 + size_of(proto->a) + size_of(proto->b);
+  for (int i = 0; i < proto->n_terms && size <= DIM_MAX_SIZE; i++) {
+    depth = max_int(depth, depth_of(proto->term[i].atom));
+    size += size_of(proto->term[i].atom);
+  }
+  if (depth >= DIM_MAX_DEPTH || size > DIM_MAX_SIZE) return t->any;
   DimNode node = *proto;
   if (node.n_terms > 0) {
     DimTerm *term = NEW_N(DimTerm, node.n_terms);
     memcpy(term, proto->term, sizeof *term * (size_t)node.n_terms);
     node.term = term;
   }
-  DimBox *made = (DimBox *)(uintptr_t)box_new(t, &node, depth + 1);
+  DimBox *made = (DimBox *)(uintptr_t)box_new(t, &node, depth + 1, size);
   made->next = first;
   map_set(&t->by_hash, h, made);
   return &made->node;
@@ -76,10 +82,10 @@ static Dim intern(DimTab *t, const DimNode *proto) {
 Dim dim_const(DimTab *t, int64_t v) { return intern(t, &(DimNode){.kind = DIM_Const, .value = v}); }
 Dim dim_any(DimTab *t) { return t->any; }
 Dim dim_new_sym(DimTab *t, Sym name, int level) {
-  return box_new(t, &(DimNode){.kind = DIM_Sym, .name = name, .level = level}, 1);
+  return box_new(t, &(DimNode){.kind = DIM_Sym, .name = name, .level = level}, 1, 1);
 }
 Dim dim_new_meta(DimTab *t, void *cell) {
-  return box_new(t, &(DimNode){.kind = DIM_Meta, .meta = cell}, 1);
+  return box_new(t, &(DimNode){.kind = DIM_Meta, .meta = cell}, 1, 1);
 }
 Dim dim_node(DimTab *t, DimKind kind, Dim a, Dim b) {
   return intern(t, &(DimNode){.kind = kind, .a = a, .b = b});

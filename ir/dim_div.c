@@ -25,11 +25,10 @@ static bool is_any(Dim d) { return d->kind == DIM_Any; }
 static void split_by(const Lin *d, int64_t c, Poly *quot, Poly *rem) {
   int64_t q = floor_div(d->c, c);
   poly_add_const(quot, q);
-  poly_add_const(rem, d->c - q * c);
+  poly_add_const(rem, floor_mod(d->c, c));
   for (int i = 0; i < d->n; i++) {
-    int64_t k = d->term[i].coeff, r;
+    int64_t k = d->term[i].coeff, r = floor_mod(k, c);
     q = floor_div(k, c);
-    r = k - q * c;
     if (q) poly_add_term(quot, d->term[i].atom, q);
     if (r) poly_add_term(rem, d->term[i].atom, r);
   }
@@ -41,7 +40,7 @@ static Dim scale_down(DimTab *t, const Lin *rem, int64_t g, int64_t *r) {
   Poly p = {0};
   int64_t q = floor_div(rem->c, g);
   poly_add_const(&p, q);
-  *r = rem->c - q * g;
+  *r = floor_mod(rem->c, g);
   for (int i = 0; i < rem->n; i++) poly_add_term(&p, rem->term[i].atom, rem->term[i].coeff / g);
   return poly_done(t, &p);
 }

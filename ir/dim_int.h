@@ -9,7 +9,10 @@
 #include "base/checked.h"
 #include "base/vec.h"
 
-enum { DIM_MAX_TERMS = 512, DIM_MAX_FACTORS = 32, DIM_MAX_DEPTH = 500, DIM_MAX_PRODUCT = 64 };
+enum {
+  DIM_MAX_TERMS = 512, DIM_MAX_FACTORS = 32, DIM_MAX_PRODUCT = 64, DIM_MAX_DEPTH = 500,
+  DIM_MAX_SIZE = 1 << 18     /* a Dim is walked as a tree, and shared nodes make that large */
+};
 
 /* A Dim seen as a polynomial; term points into the Dim or at own. */
 typedef struct { int64_t c; int n; const DimTerm *term; DimTerm own; } Lin;
@@ -39,5 +42,8 @@ static inline bool dim_at_least(Dim a, Dim b) { /* provably a >= b */
 
 static inline int64_t floor_div(int64_t a, int64_t b) { /* b > 0 */
   return a / b - (a % b < 0);
+}
+static inline int64_t floor_mod(int64_t a, int64_t b) { /* b > 0; in [0, b) */
+  return a % b + (a % b < 0 ? b : 0);
 }
 #endif

@@ -35,12 +35,13 @@ Atom gr_part(GradCx *g, Atom tuple, int i) {
   return bb_bind(g->cx, g->bb, e, NULL, BIND_Graph);
 }
 
-Atom gr_y(GradCx *g, int i) {
+/* Leaf i of the result. */
+static Atom result_leaf(GradCx *g, int i) {
   return type_resolve(g->y_type)->kind == TY_Tuple ? gr_part(g, g->y, i) : g->y;
 }
 
 Atom gr_g(GradCx *g, int i) {
-  if (!g->g[i].is) g->g[i] = (GradAtom){gr(g, "zeros_like(%a)", gr_y(g, i)), true};
+  if (!g->g[i].is) g->g[i] = (GradAtom){gr(g, "zeros_like(%a)", result_leaf(g, i)), true};
   return g->g[i].at;
 }
 

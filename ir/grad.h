@@ -55,8 +55,9 @@ typedef struct { int n;  int64_t at[GRAD_MAX_LEAVES]; } GradInts;
 Atom gr(GradCx *g, const char *text, ...);
 /* The result's gradient: of its only tensor, of leaf i of a tuple. */
 Atom gr_g(GradCx *g, int i);
-Atom gr_y(GradCx *g, int i);
-Atom gr_const(GradCx *g, double v, DType t);
+Atom gr_const(GradCx *g, double v, DType t);           /* a scalar              */
+/* a is the gradient of operand arg, of its type: once, and only if g->wants[arg].
+ * leaf: of field number `leaf` of an operand that is a tuple. */
 void gr_give(GradCx *g, int arg, Atom a);
 void gr_give_leaf(GradCx *g, int arg, int leaf, Atom a);
 /* t summed to the extents of operand arg; it has those of the result. */

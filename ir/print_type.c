@@ -151,7 +151,7 @@ static const char *dim_text(Dim d, const TextNames *names, int prec) {
   return buf_text(&out);
 }
 
-void dim_print_as(Dim d, const TextNames *names, StrBuf *out) {
+static void dim_print_as(Dim d, const TextNames *names, StrBuf *out) {
   if (is_unnamed(d) || (names && names->relay && d->kind != DIM_Const))
     buf_char(out, '?');
   else
@@ -230,9 +230,8 @@ void type_print_as(Type *t, const TextNames *names, StrBuf *out) {
   }
 }
 
-void type_print(Type *t, StrBuf *out) { type_print_as(t, NULL, out); }
 char *type_text(Type *t) {
   StrBuf out = {0};
-  type_print(t, &out);
+  type_print_as(t, NULL, &out);
   return (char *)(uintptr_t)buf_text(&out);
 }

@@ -17,6 +17,5 @@ typedef struct {
 } TextNames;
 
 /* names may be NULL. */
-void dim_print_as(Dim d, const TextNames *names, StrBuf *out);
 void type_print_as(Type *t, const TextNames *names, StrBuf *out);
 #endif

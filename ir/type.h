@@ -77,6 +77,5 @@ bool  type_is_scalar_of(const Type *t, DType dt);
 bool  type_same(Type *a, Type *b);
 /* Replace type variables / dim symbols; either callback may be NULL. */
 Type *type_subst(DimTab *dt, Type *t, Type *(*ty)(void *, TyVar *), Dim (*dim)(void *, Dim), void *ud);
-void  type_print(Type *t, StrBuf *out);
-char *type_text(Type *t);
+char *type_text(Type *t);                  /* as in the language, from base/mem.h */
 #endif

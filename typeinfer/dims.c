@@ -81,8 +81,7 @@ bool dim_hidden(Infer *I, Dim d, const Cell *c) {
 
 /* ---- values ---------------------------------------------------------------- */
 
-bool dim_value(Infer *I, Dim d, Dim *out) {
-  (void)I;
+bool dim_value(Dim d, Dim *out) {
   const Cell *c = cell_of(d);
   *out = c ? c->val : d;
   return !c || c->known;
@@ -98,7 +97,7 @@ static Dim subst_one(void *ud, Dim s) {
   Dim v = NULL;
   for (int i = 0; i < a->inst->n_dims; i++) {
     if (a->inst->sym[i] != s) continue;
-    if (dim_value(a->I, a->inst->cell[i], &v)) return v;
+    if (dim_value(a->inst->cell[i], &v)) return v;
     a->unset = true;
     return NULL;
   }
@@ -106,7 +105,7 @@ static Dim subst_one(void *ud, Dim s) {
 }
 
 bool input_value(Infer *I, const CellIn *in, Dim *out) {
-  if (!dim_value(I, in->dim, out)) return false;
+  if (!dim_value(in->dim, out)) return false;
   if (!in->inst || (*out)->kind == DIM_Const || (*out)->kind == DIM_Any) return true;
   SubstAsk a = {I, in->inst, false};
   *out = dim_subst(I->dt, *out, subst_one, &a);

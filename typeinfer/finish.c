@@ -87,7 +87,7 @@ static void fill_cell(Infer *I, Cell *c) {
 static void want_cell(Infer *I, const Check *k) {
   Cell *c = cell_of(k->from);
   Dim v;
-  if (!c || c->known || k->pos != POS_Nested || !dim_value(I, k->to, &v) || dim_hidden(I, v, c))
+  if (!c || c->known || k->pos != POS_Nested || !dim_value(k->to, &v) || dim_hidden(I, v, c))
     return;
   c->val = !c->val || dim_equal(c->val, v) ? v : dim_any(I->dt);
 }
@@ -216,7 +216,7 @@ static void ask_visible(void *ud, Dim s) {
 static Dim zonk_dim(Zonk *z, Dim d) {
   Dim v;
   if (!cell_of(d)) return d;
-  if (!dim_value(z->I, d, &v)) return dim_any(z->I->dt);
+  if (!dim_value(d, &v)) return dim_any(z->I->dt);
   z->deeper = false;
   dim_visit_syms(v, ask_visible, z);
   return z->deeper ? dim_any(z->I->dt) : v;
@@ -337,7 +337,7 @@ static void finish_call(Infer *I, Expr *e) {
   e->Call.inst = in;
   for (int i = 0; in && i < in->n_types; i++) in->type[i] = zonk(I, in->type[i], 1 << 20, true);
   for (int i = 0; in && i < in->n_dims; i++)
-    if (!dim_value(I, in->dim[i], &in->dim[i])) in->dim[i] = dim_any(I->dt);
+    if (!dim_value(in->dim[i], &in->dim[i])) in->dim[i] = dim_any(I->dt);
   if (scheme && in && (!given || given->n_types < in->n_types || given->n_dims < in->n_dims))
     e->Call.callee.type = callee_type(I, scheme, in);
   if (e->Call.callee.kind != ATOM_Op) return;

@@ -290,7 +290,7 @@ static Got gather_leaf(Rel *r, Type *t, TensorTy *out) {
       r->job->moving = true;
       cell_watch(c, r->job);
     }
-    if (!dim_value(r->I, c->self, &dim[i])) got = GOT_Wait;
+    if (!dim_value(c->self, &dim[i])) got = GOT_Wait;
   }
   *out = (TensorTy){t->tensor.dtype, t->tensor.rank, dim};
   return got;

@@ -413,7 +413,7 @@ static void quantify_axes(const Opening *o, Type *t, DimList *dims) {
     quantify_axes(o, t->tuple.at[i], dims);
   for (int i = 0; t->kind == TY_Tensor && i < t->tensor.rank; i++) {
     Dim d;
-    if (!dim_value(o->I, t->tensor.dim[i], &d)) continue;
+    if (!dim_value(t->tensor.dim[i], &d)) continue;
     for (int k = 0; k < o->dims.n; k++)
       if (o->dims.at[k] == d) quantify_dim(dims, d);
   }

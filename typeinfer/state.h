@@ -128,7 +128,7 @@ void  cell_set(Infer *I, Cell *c, Dim v);          /* of a CELL_GIVEN         */
 void  cell_fix(Infer *I, Cell *c, Dim v);          /* for good                */
 void  cell_top(Infer *I, Cell *c);
 void  cell_watch(Cell *c, Job *j);
-bool  dim_value(Infer *I, Dim d, Dim *out);        /* false: not known yet    */
+bool  dim_value(Dim d, Dim *out);                  /* false: not known yet    */
 bool  input_value(Infer *I, const CellIn *in, Dim *out);
 Dim   sym_new(Infer *I, int level, int order);     /* a nameless symbol       */
 void  sym_enter(Infer *I, Dim s, int level, int order);

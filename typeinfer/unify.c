@@ -213,7 +213,7 @@ void check_dims(Infer *I, const Check *c) {
   Dim a, b;
   Site *s = c->site;
   bool free = c->pos == POS_Param || (c->pos == POS_Top && s->callee_checks);
-  if (!dim_value(I, c->from, &a) || !dim_value(I, c->to, &b)) return;
+  if (!dim_value(c->from, &a) || !dim_value(c->to, &b)) return;
   if (b->kind == DIM_Any || dim_equal(a, b)) return;
   if (a->kind == DIM_Any) {
     if (!free && !trusted(I, c->pos)) unknown_extent(I, &(Check){a, b, s, c->pos, c->axis});

@@ -213,6 +213,26 @@ static void long_and_deep_expressions_end_in_any(void **state) {
   assert_true(dim_has_any(s));
 }
 
+/* Each step mentions the one before twice: as a tree the last one has 2^60 nodes. */
+static void expressions_that_share_end_before_they_cannot_be_walked(void **state) {
+  (void)state;
+  Fixture f = fixture();
+  Dim d = f.n;
+  int steps = 0;
+  for (; steps < 60 && !dim_has_any(d); steps++)
+    d = dim_add(f.t, dim_div(f.t, d, num(&f, 2)), dim_mod(f.t, d, num(&f, 3)));
+  assert_in_range(steps, 12, 30);
+}
+
+static void constants_are_divided_at_the_end_of_their_range(void **state) {
+  (void)state;
+  Fixture f = fixture();
+  Dim least = dim_sub(f.t, plus(&f, f.n, -INT64_MAX), num(&f, 1));
+  Dim third = dim_div(f.t, least, num(&f, 3)), rest = dim_mod(f.t, least, num(&f, 3));
+  assert_text(third, "(n + 1) / 3 - 3074457345618258603");
+  assert_text(rest, "(n + 1) % 3");
+}
+
 int main(void) {
   mem_init();
   const struct CMUnitTest tests[] = {
@@ -225,6 +245,8 @@ int main(void) {
     cmocka_unit_test(substitution_normalises_again),
     cmocka_unit_test(every_operation_agrees_with_arithmetic),
     cmocka_unit_test(long_and_deep_expressions_end_in_any),
+    cmocka_unit_test(expressions_that_share_end_before_they_cannot_be_walked),
+    cmocka_unit_test(constants_are_divided_at_the_end_of_their_range),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
