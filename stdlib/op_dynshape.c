@@ -55,8 +55,9 @@ static bool rel_dyn_reshape(Rel *r) {
 }
 
 /* The state of reading codes: next axis of data, next extent of the result, codes
- * still to skip, which extent is inferred (-1: none). */
-enum { SRC, DST, SKIP, HOLE, N_STATE };
+ * still to skip, which extent is inferred (-1: none), the product of the axes that no
+ * code takes, and of the extents that are given as numbers. */
+enum { SRC, DST, SKIP, HOLE, LEFT, GIVEN, N_STATE };
 typedef struct {
   OpK *k;
   KTensor data, code, out;
@@ -109,6 +110,9 @@ static void read_code(const Codes *c, KE j, const KE *s, KE *next) {
               implies(b, kb_and(b, active, is_split),
                       kb_and(b, whole, kb_not(b, kb_and(b, p_open, q_open)))));
   KE half = kb_select(b, p_open, kb_fdiv(b, d0, kb_max(b, q, one)), p);
+  KE other = kb_select(b, q_open, kb_fdiv(b, d0, kb_max(b, p, one)), q);
+  check_codes(c, "the extents after -4 do not multiply to the one of data",
+              implies(b, kb_and(b, active, is_split), kb_eq(b, kb_mul(b, half, other), d0)));
   KE first = kb_select(
       b, is_copy, d0,
       kb_select(b, is_infer, one,
@@ -117,7 +121,7 @@ static void read_code(const Codes *c, KE j, const KE *s, KE *next) {
   put(c, s[DST], first);
   kb_end(b);
   kb_if(b, kb_and(b, active, is_split));
-  put(c, kb_add(b, s[DST], one), kb_select(b, q_open, kb_fdiv(b, d0, kb_max(b, p, one)), q));
+  put(c, kb_add(b, s[DST], one), other);
   kb_end(b);
   kb_if(b, kb_and(b, active, is_rest));
   copy_rest(c, s[SRC], s[DST]);
@@ -127,23 +131,33 @@ static void read_code(const Codes *c, KE j, const KE *s, KE *next) {
   next[SRC] = kb_add(b, s[SRC], kb_select(b, active, reads, zero));
   next[DST] = kb_add(b, s[DST], kb_select(b, active, writes, zero));
   next[SKIP] = kb_select(b, active, kb_select(b, is_split, two, zero), kb_sub(b, s[SKIP], one));
+  KE number = kb_lt(b, zero, v);
+  if (c->allowzero) number = kb_or(b, number, kb_eq(b, v, zero));
+  KE takes_none = kb_and(b, active, kb_or(b, number, is_infer));
+  next[LEFT] = kb_select(b, takes_none, kb_mul(b, s[LEFT], d0), s[LEFT]);
+  next[GIVEN] = kb_select(b, kb_and(b, active, number), kb_mul(b, s[GIVEN], v), s[GIVEN]);
   next[HOLE] = kb_select(b, kb_and(b, active, is_infer), s[DST], s[HOLE]);
 }
-/* The extent that -1 stands for: what the others leave over. */
-static void fill_hole(const Codes *c, KE hole) {
+/* The product of the extents [from, n) of t. */
+static KE product(const Codes *c, KTensor t, int n, KE from) {
   KB *b = c->k->b;
-  KE zero = kb_int(b, 0), one = kb_int(b, 1), n = kb_int(b, c->n_out), rank = kb_int(b, c->rank), i;
-  kb_reduce_begin(b, 1, &rank, &i);
-  KE total = kb_reduce_end(b, S_mul, one, kb_load(b, c->data.buf, &i));
-  kb_reduce_begin(b, 1, &n, &i);
-  KE known = kb_reduce_end(b, S_mul, one, kb_load(b, c->out.buf, &i)), open = kb_le(b, zero, hole);
+  KE one = kb_int(b, 1), end = kb_int(b, n), i;
+  kb_reduce_begin(b, 1, &end, &i);
+  return kb_reduce_end(b, S_mul, one, kb_select(b, kb_le(b, from, i), kb_load(b, t.buf, &i), one));
+}
+/* The extent that -1 stands for: what the others leave over of the axes that no code takes. */
+static void fill_hole(const Codes *c, const KE *s) {
+  KB *b = c->k->b;
+  KE zero = kb_int(b, 0), one = kb_int(b, 1), open = kb_le(b, zero, s[HOLE]);
+  KE left = kb_let(b, kb_mul(b, s[LEFT], product(c, c->data, c->rank, s[SRC])));
+  KE total = product(c, c->data, c->rank, zero), known = product(c, c->out, c->n_out, zero);
   check_codes(c, "-1 is ambiguous where another extent is 0",
-              implies(b, open, kb_ne(b, known, zero)));
-  KE divisor = kb_let(b, kb_select(b, kb_eq(b, known, zero), one, known));
-  KE fits = kb_select(b, open, kb_eq(b, kb_fmod(b, total, divisor), zero), kb_eq(b, total, known));
+              implies(b, open, kb_ne(b, s[GIVEN], zero)));
+  KE divisor = kb_let(b, kb_select(b, kb_eq(b, s[GIVEN], zero), one, s[GIVEN]));
+  KE fits = kb_select(b, open, kb_eq(b, kb_fmod(b, left, divisor), zero), kb_eq(b, total, known));
   check_codes(c, "newshape has another number of elements than data", fits);
   kb_if(b, open);
-  put(c, hole, kb_fdiv(b, total, divisor));
+  put(c, s[HOLE], kb_fdiv(b, left, divisor));
   kb_end(b);
 }
 static bool lower_dyn_reshape(OpPlan *p) {
@@ -160,8 +174,8 @@ static bool lower_dyn_reshape(OpPlan *p) {
       .k = &k, .rank = xo.rank, .n_out = yo.rank, .allowzero = attr_bool(p->attrs, "allowzero")};
   c.code = opk_in(&k, 1);
   c.out = opk_out(&k, vec);
-  KE ext[MAX_RANK], state[N_STATE], init[N_STATE] = {zero, zero, zero, kb_int(b, -1)},
-                                    next[N_STATE];
+  KE ext[MAX_RANK], state[N_STATE], next[N_STATE];
+  KE one = kb_int(b, 1), init[N_STATE] = {zero, zero, zero, kb_int(b, -1), one, one};
   for (int i = 0; i < xo.rank; i++) ext[i] = opk_dim(&k, xo.dim[i]);
   c.data = opk_local(&k, DT_i64, 1, &dims);
   for (int i = 0; i < xo.rank; i++) kb_store(b, c.data.buf, (at = kb_int(b, i), &at), ext[i]);
@@ -174,7 +188,7 @@ static bool lower_dyn_reshape(OpPlan *p) {
   kb_end_carry(b, next);
   check_codes(&c, "the codes in newshape give another number of axes than the type says",
               kb_eq(b, state[DST], kb_int(b, yo.rank)));
-  fill_hole(&c, state[HOLE]);
+  fill_hole(&c, state);
   return opk_end(&k) && view_as(p, vec);
 }
 const OpDef op_dyn_reshape = {

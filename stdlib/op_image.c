@@ -116,11 +116,14 @@ static bool check_resize(Rel *r, Resize *s) {
 }
 
 /* ---- extents ---- */
-/* round(d * scale), or NULL when that has to wait until running. */
+/* round(d * scale), Any beyond 64 bits, or NULL when that has to wait until running. */
 static Dim scaled(DimTab *t, Dim d, double scale) {
   int64_t c;
   if (!(scale > 0) || scale > 1 << 20) return NULL;
-  if (dim_is_const(d, &c)) return dim_const(t, (int64_t)floor((double)c * scale + 0.5));
+  if (dim_is_const(d, &c)) {
+    double e = floor((double)c * scale + 0.5);
+    return e < 0x1p63 ? dim_const(t, (int64_t)e) : dim_any(t);
+  }
   for (int64_t q = 1; q <= 1 << 16; q *= 2) {
     double p = scale * (double)q;
     if (p == floor(p))
@@ -252,8 +255,10 @@ static bool is_open(OpPlan *p, const Resize *s, int i) {
   if (dim_is_const(y->dim[s->axis[i]], &c))
     return dynamic && !p->constant[p->op->variant & UPSAMPLING ? 1 + i : 1];
   if (!(p->op->variant & UPSAMPLING)) return dynamic;
-  return !known_scale(p->attrs, dynamic ? p->constant[1 + i] : NULL, s->n, i, &scale) ||
-         !scaled(p->cx->dims, x->dim[s->axis[i]], scale);
+  if (!known_scale(p->attrs, dynamic ? p->constant[1 + i] : NULL, s->n, i, &scale)) return true;
+  Dim e = scaled(p->cx->dims, x->dim[s->axis[i]], scale);
+  /* A scale that became a constant later: the extent is still one of its own. */
+  return !e || (dynamic && !dim_equal(y->dim[s->axis[i]], e));
 }
 static bool bind_extents(OpPlan *p, const Resize *s) {
   bool any = false;

@@ -49,11 +49,12 @@ static bool rel_pad(Rel *r) {
     if (before < 0 || after < 0)
       return rel_error(r, "pad_width must be at least 0, found %lld",
                        (long long)(before < 0 ? before : after));
-    Dim need = dim_const(t, mode == PAD_REFLECT ? most + 1 : mode == PAD_SYMMETRIC ? most : 1);
+    int64_t beside = mode == PAD_REFLECT && most < INT64_MAX; /* the border is not repeated */
+    Dim need = dim_const(t, mode == PAD_REFLECT || mode == PAD_SYMMETRIC ? most + beside : 1);
     if (mode != PAD_CONSTANT && most > 0 &&
         !rel_at_least(r, x.dim[i], need, str_fmt("axis %d of data and what its padding reads", i)))
       return false;
-    out[i] = dim_add(t, x.dim[i], dim_const(t, before + after));
+    out[i] = dim_add(t, dim_add(t, x.dim[i], dim_const(t, before)), dim_const(t, after));
   }
   return rel_result(r, x.dtype, x.rank, out);
 }

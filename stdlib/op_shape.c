@@ -6,11 +6,19 @@
 
 /* ---- reshape -----------------------------------------------------------------------------
  * Codes: 0 copy the extent (or a literal 0 with allowzero), -1 the rest (once), -2 copy all
- * remaining, -3 the product of the next two, -4 split one into the next two codes.          */
+ * remaining, -3 the product of the next two, -4 split one into the next two codes.
+ *
+ * The rest is what the axes that no code copies, joins or splits hold, divided by the extents
+ * given: so it is known beside an extent 0 that was copied.  dyn.reshape reads codes alike. */
 typedef struct {
   int rank;
   Dim out[MAX_RANK];
   int infer;
+  bool literal[MAX_RANK], taken[MAX_RANK]; /* of the result: a number; of the data: by a code */
+  int n_splits;
+  struct {
+    Dim from, a, b;
+  } split[MAX_RANK];
   const char *why;
 } Shape;
 
@@ -20,7 +28,7 @@ static bool put_dim(Shape *s, Dim d) {
   return true;
 }
 static Dim next_dim(Shape *s, const Dim *in, int rank, int *at) {
-  if (*at < rank) return in[(*at)++];
+  if (*at < rank) return s->taken[*at] = true, in[(*at)++];
   s->why = "newshape refers to more axes than the data has";
   return NULL;
 }
@@ -35,6 +43,7 @@ static bool split_code(Shape *s, DimTab *t, const Dim *in, int rank, int *at, in
     return s->why = "the extents after -4 must be positive or -1", false;
   Dim da = a == -1 ? dim_div(t, d, dim_const(t, b)) : dim_const(t, a);
   Dim db = b == -1 ? dim_div(t, d, dim_const(t, a)) : dim_const(t, b);
+  s->split[s->n_splits].from = d, s->split[s->n_splits].a = da, s->split[s->n_splits++].b = db;
   return put_dim(s, da) && put_dim(s, db);
 }
 
@@ -46,6 +55,7 @@ static bool resolve_codes(Shape *s, DimTab *t, const Dim *in, int rank, const Op
     int64_t c = v->ints[i];
     if (c > 0 || (c == 0 && allowzero)) {
       if (!put_dim(s, dim_const(t, c))) return false;
+      s->literal[s->rank - 1] = true;
       at += at < rank;
     } else if (c == 0) {
       Dim d = next_dim(s, in, rank, &at);
@@ -57,7 +67,7 @@ static bool resolve_codes(Shape *s, DimTab *t, const Dim *in, int rank, const Op
       at += at < rank;
     } else if (c == -2) {
       while (at < rank)
-        if (!put_dim(s, in[at++])) return false;
+        if (!put_dim(s, next_dim(s, in, rank, &at))) return false;
     } else if (c == -3) {
       Dim a = next_dim(s, in, rank, &at), b = a ? next_dim(s, in, rank, &at) : NULL;
       if (!b || !put_dim(s, dim_mul(t, a, b))) return false;
@@ -87,29 +97,45 @@ static int cancel(Dim *a, int na, Dim *b, int *nb) {
   return kept;
 }
 
-/* in and s->out hold as many elements; fills the inferred extent. */
-static bool balance(Rel *r, Shape *s, const Dim *in, int rank) {
+/* The extent that -1 stands for. */
+static bool infer_rest(Rel *r, Shape *s, const Dim *in, int rank) {
   DimTab *t = rel_dims(r);
   Dim a[MAX_RANK], b[MAX_RANK];
-  int na = rank, nb = 0;
-  for (int i = 0; i < rank; i++) a[i] = in[i];
-  for (int i = 0; i < s->rank; i++)
-    if (i != s->infer) b[nb++] = s->out[i];
+  int na = 0, nb = 0;
+  for (int i = 0; i < rank; i++)
+    if (!s->taken[i]) a[na++] = in[i];
+  for (int i = 0; i < s->rank; i++) {
+    int64_t n;
+    if (!s->literal[i]) continue;
+    if (dim_is_const(s->out[i], &n) && n == 0)
+      return rel_error(r, "-1 is ambiguous where another extent is 0");
+    b[nb++] = s->out[i];
+  }
+  for (int i = 0; i < s->n_splits; i++)
+    if (!rel_same_dim(r, s->split[i].from, dim_mul(t, s->split[i].a, s->split[i].b),
+                      "the extent of the data and the product of those after -4"))
+      return false;
   na = cancel(a, na, b, &nb);
   Dim left = relkit_product(t, na, a), right = relkit_product(t, nb, b);
-  if (s->infer < 0) /* proved on what is left, told in whole */
-    return dim_equal(left, right) ||
-           rel_same_dim(r, relkit_product(t, rank, in), relkit_product(t, s->rank, s->out),
-                        "the element counts of the data and of newshape");
-  int64_t zero;
-  if (dim_is_const(right, &zero) && zero == 0)
-    return dim_is_const(left, &zero) && zero == 0 && nb == 0
-               ? true
-               : rel_error(r, "-1 is ambiguous where another extent is 0");
   s->out[s->infer] = dim_div(t, left, right);
   return rel_same_dim(
       r, dim_mod(t, left, right), dim_const(t, 0),
       "the element count of the data modulo the known extents of newshape and zero");
+}
+
+/* in and s->out hold as many elements; fills the inferred extent. */
+static bool balance(Rel *r, Shape *s, const Dim *in, int rank) {
+  if (s->infer >= 0) return infer_rest(r, s, in, rank);
+  DimTab *t = rel_dims(r);
+  Dim a[MAX_RANK], b[MAX_RANK];
+  int nb = s->rank;
+  for (int i = 0; i < rank; i++) a[i] = in[i];
+  for (int i = 0; i < nb; i++) b[i] = s->out[i];
+  int na = cancel(a, rank, b, &nb);
+  /* proved on what is left, told in whole */
+  return dim_equal(relkit_product(t, na, a), relkit_product(t, nb, b)) ||
+         rel_same_dim(r, relkit_product(t, rank, in), relkit_product(t, s->rank, s->out),
+                      "the element counts of the data and of newshape");
 }
 
 bool relkit_reshape(Rel *r, const OpAttrVal *codes, bool allowzero) {
