@@ -346,31 +346,12 @@ int part_work(const Kernel *k, KAlloc a) {
   return work;
 }
 
-static bool traps(const Kernel *k, KE e) {
-  const KNode *n = &k->node[e];
-  if (n->kind != KN_Op || dtype_is_float((DType)k->node[n->a].dtype)) return false;
-  switch ((int)n->op) {
-  case S_div:
-  case S_fdiv:
-  case S_mod:
-  case S_fmod:
-  case S_shl:
-  case S_shr:
-  case S_pow: break;
-  default: return false;
-  }
-  const KNode *by = &k->node[n->b];
-  uint64_t bits = (uint64_t)dtype_bytes((DType)n->dtype) * 8;
-  bool shift = n->op == S_shl || n->op == S_shr;
-  return by->kind != KN_Const || (shift ? by->bits >= bits : by->bits == 0 || n->op == S_pow);
-}
-
 bool kernel_may_fail(const Kernel *k, KAlloc a) {
   bool needs_launch;
   KError err;
   for (uint32_t s = 0; s < k->n_stmts; s++)
     if (k->stmt[s].kind == KS_Check) return true;
   for (KE e = 0; e < k->n_nodes; e++)
-    if (traps(k, e)) return true;
+    if (kernel_traps(k, e)) return true;
   return kernel_verify(k, a, &needs_launch, &err) != K_OK || needs_launch;
 }

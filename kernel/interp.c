@@ -75,9 +75,16 @@ static KStatus run_if(Run *r, const Ins *x) {
   return s;
 }
 
+enum { MANY = 2 * STRIP }; /* iterations that are worth asking whether they do anything */
+
+static bool does_nothing(const Run *r, const Ins *x) {
+  if (x->c == NO_REG) return false;
+  return (x->flags & IF_Sum ? kernel_sums_nothing : kernel_idle)(r->p->k, x->c, r->sym);
+}
+
 static KStatus run_loop(Run *r, const Ins *x) {
   int64_t n = reg_i64(r, x->a);
-  if (n <= 0) return K_OK;
+  if (n <= 0 || (n > MANY && does_nothing(r, x))) return K_OK;
   const Ins *body = x + x->body, *end = x + x->end;
   KStatus s = run_code(r, x + 1, body);
   for (int64_t i = 0; i < n && s == K_OK; i++) {
@@ -111,7 +118,7 @@ static void set_vec(Run *r, const Ins *x, int64_t at) {
 
 static KStatus run_vec(Run *r, const Ins *x) {
   int64_t total = vec_extent(r, x), n = r->n, lo = r->lo;
-  if (total == 0) return K_OK;
+  if (total == 0 || (total > MANY && does_nothing(r, x))) return K_OK;
   const Ins *body = x + x->body, *end = x + x->end;
   r->lo = 0;
   r->n = total < r->cap ? total : r->cap;
@@ -342,7 +349,7 @@ static KStatus run_all(Run *r) {
 
 KStatus kernel_run(const KProg *p, void *const *buf, const int64_t *sym, KAlloc scratch,
                    KError *err) {
-  Run r = {.p = p, .alloc = scratch, .err = err};
+  Run r = {.p = p, .sym = sym, .alloc = scratch, .err = err};
   Layout l;
   if (!choose_cap(&r, sym)) return fail(&r, K_BAD_SIZE, "a buffer's extents are not a size");
   if (!lay_out(&r, sym, &l)) return fail(&r, K_BAD_SIZE, "the kernel's buffers are too large");

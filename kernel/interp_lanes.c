@@ -109,7 +109,11 @@ MIN_MAX(max_f64, double, uint64_t, f64_bits, f64_of, >, &)
 #define M_F32(fn) fn##f
 #define M_F64(fn) fn
 #define V_F32(fn) vmath_##fn
-static inline double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+/* Of e^-|x|, which does not overflow: small results keep their digits. */
+static inline double sigmoid(double x) {
+  double z = exp(-fabs(x));
+  return (x < 0 ? z : 1) / (1 + z);
+}
 FLOAT_LOOPS(f32, float, M_F32, V_F32)
 FLOAT_LOOPS(f64, double, M_F64, M_F64)
 LOOP(f32_pow, float, float, vmath_pow(x, y))

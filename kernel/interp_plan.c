@@ -180,6 +180,7 @@ static bool plan_vec(Plan *c, const Nest *t, uint32_t at, uint32_t n) {
   uint32_t mark = plan_length(c);
   c->vec_failed = false;
   Ins x = open_vec(c, t->var + at, t->ext + at, n);
+  x.c = t->stmt;
   plan_nest(c, t, at + n);
   close_vec(c, &x);
   if (c->vec_failed) c->frame[c->top].body.n = mark;
@@ -188,6 +189,7 @@ static bool plan_vec(Plan *c, const Nest *t, uint32_t at, uint32_t n) {
 
 static void plan_counted(Plan *c, const Nest *t, uint32_t at) {
   Ins x = open_loop(c, t->var[at], t->ext[at]);
+  x.c = t->stmt;
   plan_nest(c, t, at + 1);
   plan_pop(c, &x);
 }
@@ -220,7 +222,8 @@ static void plan_alternatives(Plan *c, const Nest *t, uint32_t at, bool inner) {
   x->c = c->p->n_alts++;
 }
 
-static void plan_reduce(Plan *c, const KStmt *s, const uint32_t *pairs, uint32_t n, KE value);
+static void plan_reduce(Plan *c, const KStmt *s, uint32_t at, const uint32_t *pairs, uint32_t n,
+                        KE value);
 
 /* The loop form of a contraction inside its parallel loops: the sum, then the epilogue. */
 static void plan_sum(Plan *c, const Nest *t) {
@@ -229,7 +232,7 @@ static void plan_sum(Plan *c, const Nest *t) {
   c->stmt_epoch++;
   s.op = S_add;
   s.a = t->zero;
-  plan_reduce(c, &s, red + 1, *red, t->product);
+  plan_reduce(c, &s, t->contract, red + 1, *red, t->product);
 }
 
 void plan_nest(Plan *c, const Nest *t, uint32_t at) {
@@ -269,34 +272,45 @@ static uint32_t collapsible(Plan *c, const uint32_t *var, const KE *ext, uint32_
   return 1;
 }
 
-static void reduce_in_strips(Plan *c, const KStmt *s, const uint32_t *var, const KE *ext,
-                             uint32_t n, KE value) {
+/* What is summed, by which statement, over which loops. */
+typedef struct {
+  uint32_t at, n, var[MAX_NEST];
+  KE ext[MAX_NEST], value;
+} Sum;
+
+static void open_sum(Plan *c, const Sum *t, uint32_t n, Ins *head) {
+  for (uint32_t i = 0; i < n; i++) {
+    head[i] = open_loop(c, t->var[i], t->ext[i]);
+    head[i].c = t->at, head[i].flags |= IF_Sum;
+  }
+}
+
+static void reduce_in_strips(Plan *c, const KStmt *s, const Sum *t) {
   uint32_t init = plan_eval(c, s->a, false);
   uint32_t part = plan_reg(c, RK_Parts, (DType)s->dtype);
-  uint32_t m = collapsible(c, var, ext, n, value);
+  uint32_t m = collapsible(c, t->var, t->ext, t->n, t->value), outer = t->n - m;
   Ins head[MAX_NEST];
   reduce_ins(c, s, IK_Start, 0, part, init, NO_REG);
-  for (uint32_t i = 0; i < n - m; i++) head[i] = open_loop(c, var[i], ext[i]);
-  Ins vec = open_vec(c, var + n - m, ext + n - m, m);
-  reduce_ins(c, s, IK_Acc, 0, part, plan_eval(c, value, true), NO_REG);
+  open_sum(c, t, outer, head);
+  Ins vec = open_vec(c, t->var + outer, t->ext + outer, m);
+  reduce_ins(c, s, IK_Acc, 0, part, plan_eval(c, t->value, true), NO_REG);
   close_vec(c, &vec);
-  for (uint32_t i = n - m; i-- > 0;) plan_pop(c, &head[i]);
+  for (uint32_t i = outer; i-- > 0;) plan_pop(c, &head[i]);
   uint32_t out = plan_reg(c, RK_Scalar, (DType)s->dtype);
   reduce_ins(c, s, IK_Fin, 0, out, part, init);
   plan_bind_reg(c, s->var, out, false);
 }
 
-static void reduce_counted(Plan *c, const KStmt *s, const uint32_t *var, const KE *ext, uint32_t n,
-                           KE value) {
+static void reduce_counted(Plan *c, const KStmt *s, const Sum *t) {
   bool strip = c->vec != KE_NONE;
   uint8_t flags = strip ? IF_Strip : 0;
   uint32_t init = plan_eval(c, s->a, strip);
   uint32_t acc = plan_reg(c, strip ? RK_Strip : RK_Scalar, (DType)s->dtype);
   Ins head[MAX_NEST];
   reduce_ins(c, s, IK_Move, flags, acc, init, NO_REG);
-  for (uint32_t i = 0; i < n; i++) head[i] = open_loop(c, var[i], ext[i]);
-  reduce_ins(c, s, IK_Op, flags, acc, acc, plan_eval(c, value, strip));
-  for (uint32_t i = n; i-- > 0;) plan_pop(c, &head[i]);
+  open_sum(c, t, t->n, head);
+  reduce_ins(c, s, IK_Op, flags, acc, acc, plan_eval(c, t->value, strip));
+  for (uint32_t i = t->n; i-- > 0;) plan_pop(c, &head[i]);
   if (is_half((DType)s->dtype)) {
     Ins x = plan_ins(IK_Op, (DType)s->dtype, acc, acc);
     x.from = DT_f32, x.flags = flags | IF_Round, x.fn = lane_cast(DT_f32, (DType)s->dtype);
@@ -305,18 +319,18 @@ static void reduce_counted(Plan *c, const KStmt *s, const uint32_t *var, const K
   plan_bind_reg(c, s->var, acc, strip);
 }
 
-static void plan_reduce(Plan *c, const KStmt *s, const uint32_t *pairs, uint32_t n, KE value) {
-  uint32_t var[MAX_NEST];
-  KE ext[MAX_NEST];
+static void plan_reduce(Plan *c, const KStmt *s, uint32_t at, const uint32_t *pairs, uint32_t n,
+                        KE value) {
+  Sum t = {.at = at, .n = n, .value = value};
   if (n > MAX_NEST) {
     plan_fail(c, K_BAD_KERNEL, "a reduction has too many loops");
     return;
   }
-  for (uint32_t i = 0; i < n; i++) var[i] = pairs[2 * i], ext[i] = pairs[2 * i + 1];
+  for (uint32_t i = 0; i < n; i++) t.var[i] = pairs[2 * i], t.ext[i] = pairs[2 * i + 1];
   if (c->vec == KE_NONE && n > 0)
-    reduce_in_strips(c, s, var, ext, n, value);
+    reduce_in_strips(c, s, &t);
   else
-    reduce_counted(c, s, var, ext, n, value);
+    reduce_counted(c, s, &t);
 }
 
 /* ---- statements ------------------------------------------------------------------ */
@@ -325,7 +339,7 @@ static bool is_parallel(const KStmt *s) {
 }
 
 static void plan_parallel(Plan *c, uint32_t s) {
-  Nest t = {.contract = KE_NONE};
+  Nest t = {.stmt = s, .contract = KE_NONE};
   for (;;) {
     const KStmt *st = &c->k.stmt[s];
     t.var[t.n] = st->var;
@@ -400,6 +414,7 @@ static void plan_serial(Plan *c, uint32_t s) {
   }
   uint32_t last = c->p->n_regs;
   Ins x = open_loop(c, st->var, st->a);
+  x.c = s;
   bind_carried(c, st, n);
   plan_body(c, s + 1, st->end);
   carry_over(c, st, n, first, last);
@@ -463,7 +478,7 @@ static void plan_stmt(Plan *c, uint32_t i) {
     break;
   case KS_Let: plan_let(c, s); break;
   case KS_Store: plan_store(c, s); break;
-  case KS_Reduce: plan_reduce(c, s, c->k.pool + s->b + 1, c->k.pool[s->b], s->c); break;
+  case KS_Reduce: plan_reduce(c, s, i, c->k.pool + s->b + 1, c->k.pool[s->b], s->c); break;
   case KS_Contract: plan_contract(c, i); break;
   case KS_Check: plan_check(c, s); break;
   case KS_If: plan_if(c, s, i + 1); break;

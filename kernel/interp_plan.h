@@ -81,7 +81,7 @@ KE       plan_operand(const Plan *c, KE e, uint32_t i); /* resolved             
 typedef struct {
   uint32_t n, var[MAX_NEST];
   KE ext[MAX_NEST];
-  uint32_t contract, from, to;
+  uint32_t stmt, contract, from, to;         /* stmt: the outermost           */
   KE product, zero;                          /* of the contraction            */
 } Nest;
 void     plan_body(Plan *c, uint32_t from, uint32_t to);

@@ -48,8 +48,9 @@ typedef enum {
   IK_Move,     /* out = a                                                       */
   IK_Check,    /* a must be true in all lanes; c: the message                   */
   IK_If,       /* a; in a strip: the body for each run of true lanes            */
-  IK_Loop,     /* scalar variable out over [0, a)                               */
-  IK_Vec,      /* strips: pool b = (n, (variable, extent)*n), collapsed to one  */
+  IK_Loop,     /* scalar variable out over [0, a); c as of Vec                  */
+  IK_Vec,      /* strips: pool b = (n, (variable, extent)*n), collapsed to one;
+                  c: the outermost loop of this statement, or NO_REG            */
   IK_Start,    /* partials out = identity of op (or a)                          */
   IK_Acc,      /* partials out = op with strip a                                */
   IK_Fin,      /* scalar out = partials a combined, then with b                 */
@@ -62,7 +63,8 @@ enum {
   IF_Or = 4,     /* load_or                                                     */
   IF_Alias = 8,  /* a contiguous load may point into the buffer                 */
   IF_Direct = 16,/* the next instruction stores the result: write it there      */
-  IF_Static = 32 /* extent is known before the main part starts                 */
+  IF_Static = 32,/* extent is known before the main part starts                 */
+  IF_Sum = 64    /* of a loop with c: of the sum of c                           */
 };
 struct Ins {
   uint8_t kind, op, dtype, from, flags;      /* from: operand type of casts and comparisons */
@@ -107,6 +109,7 @@ typedef struct { char *mem; int64_t dim[K_MAX_RANK], stride[K_MAX_RANK]; } RunBu
 
 typedef struct Run {
   const KProg *p;
+  const int64_t *sym;
   KAlloc alloc;
   KError *err;
   char **reg;                                /* where each register is        */

@@ -150,7 +150,7 @@ void plan_contract(Plan *c, uint32_t s) {
   }
   KE factor[2] = {p[2 + 2 * np + 2 * nr], p[3 + 2 * np + 2 * nr]};
   NamedSet batch = {0}, side[2] = {{0}, {0}}, red = {0};
-  Nest loops = {.n = np, .contract = s, .from = s + 1, .to = st->end};
+  Nest loops = {.n = np, .stmt = s, .contract = s, .from = s + 1, .to = st->end};
   for (uint32_t i = 0; i < np; i++) loops.var[i] = p[1 + 2 * i], loops.ext[i] = p[2 + 2 * i];
   for (uint32_t i = 0; i < nr; i++) add_loop(&red, p[2 + 2 * np + 2 * i], p[3 + 2 * np + 2 * i]);
   make_product(c, &loops, factor, (DType)st->dtype);

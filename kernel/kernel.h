@@ -123,6 +123,13 @@ KStatus kernel_launch_ok(const Kernel *k, const int64_t *sym, KAlloc scratch, KE
 bool kernel_buf_count(const Kernel *k, uint32_t b, const int64_t *sym, int64_t *count);
 /* The value of a dim or loop extent; false: overflow or division by zero. */
 bool kernel_size(const Kernel *k, KE e, const int64_t *sym, int64_t *value);
-/* Work of one launch in units of about one scalar operation, saturating. */
+/* Does the For or Contract `at` do nothing with these symbols: no loop of it that stores,
+ * checks or may fail runs?  Going through the other loops may then be left out.  Linear
+ * in what it holds. */
+bool kernel_idle(const Kernel *k, uint32_t at, const int64_t *sym);
+/* Is there nothing that the Reduce or Contract `at` would sum? */
+bool kernel_sums_nothing(const Kernel *k, uint32_t at, const int64_t *sym);
+/* Work of one launch in units of about one scalar operation, saturating; of what
+ * is idle, none. */
 uint64_t kernel_cost(const Kernel *k, const int64_t *sym);
 #endif

@@ -102,17 +102,6 @@ static uint64_t trips_of(const Kernel *k, const uint32_t *pairs, uint32_t n, con
   return r;
 }
 
-/* Turns of the loops around an empty one, which nothing else counts. */
-static uint64_t idle_turns(const Kernel *k, const uint32_t *pairs, uint32_t n, const int64_t *sym) {
-  uint64_t r = 1;
-  for (uint32_t i = 0; i < n; i++) {
-    uint64_t here = trips(k, pairs[2 * i + 1], sym);
-    if (here == 0) return r > 1 ? r : 0;
-    r = sat_mul(r, here);
-  }
-  return 0;
-}
-
 /* Work of statement s itself, once; *body: how often its body runs. */
 static uint64_t stmt_cost(const Kernel *k, uint32_t at, const int64_t *sym, uint64_t *body) {
   const KStmt *s = &k->stmt[at];
@@ -126,19 +115,19 @@ static uint64_t stmt_cost(const Kernel *k, uint32_t at, const int64_t *sym, uint
       sum = sat_add(sum, sat_mul(*body, 1 + weight(k, p[3 + 3 * (size_t)i])));
     return sum;
   case KS_Reduce:
-    sum = idle_turns(k, p + 1, p[0], sym);
-    return sat_add(sum, sat_mul(trips_of(k, p + 1, p[0], sym), 1 + weight(k, s->c)));
+    sum = sat_mul(trips_of(k, p + 1, p[0], sym), 1 + weight(k, s->c));
+    return sat_add(sum, weight(k, s->a));
   case KS_Contract:
     *body = trips_of(k, p + 1, p[0], sym);
     inner = trips_of(k, p + 2 + 2 * (size_t)p[0], p[1 + 2 * (size_t)p[0]], sym);
-    return sat_add(idle_turns(k, p + 1, p[0], sym), sat_mul(2, sat_mul(*body, inner)));
+    return sat_mul(2, sat_mul(*body, inner));
   case KS_Store:
   case KS_Let:
   case KS_Check:
   case KS_If:
     for (uint32_t i = 0; kernel_stmt_expr(k, at, i) != KE_NONE; i++)
       sum += weight(k, kernel_stmt_expr(k, at, i));
-    return sum + (s->kind == KS_Store);
+    return sum + (s->kind == KS_Store || s->kind == KS_Check);
   }
   return 0;
 }
@@ -151,12 +140,16 @@ uint64_t kernel_cost(const Kernel *k, const int64_t *sym) {
   int depth = 0;
   uint64_t sum = 0, inside;
   for (uint32_t s = 0; s < k->n_stmts; s++) {
+    const KStmt *st = &k->stmt[s];
     while (depth > 0 && body[depth].end <= s) depth--;
+    if ((st->kind == KS_For || st->kind == KS_Contract) && kernel_idle(k, s, sym)) {
+      s = st->end - 1;
+      continue;
+    }
     sum = sat_add(sum, sat_mul(body[depth].times, stmt_cost(k, s, sym, &inside)));
-    if (k->stmt[s].end == s + 1) continue;
-    if (inside == 0 && body[depth].times > 1) sum = sat_add(sum, body[depth].times);
+    if (st->end == s + 1) continue;
     depth++;
-    body[depth].end = k->stmt[s].end;
+    body[depth].end = st->end;
     body[depth].times = sat_mul(body[depth - 1].times, inside);
   }
   return sum ? sum : 1;

@@ -94,7 +94,11 @@ static uint64_t store_f32(float f, DType t) {
 #define M_F32(fn) fn##f
 #define M_F64(fn) fn
 #define V_F32(fn) vmath_##fn
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+/* Of e^-|x|, which does not overflow: small results keep their digits. */
+static double sigmoid(double x) {
+  double z = exp(-fabs(x));
+  return (x < 0 ? z : 1) / (1 + z);
+}
 FLOAT_LANE(float, M_F32, V_F32, f32)
 FLOAT_LANE(double, M_F64, M_F64, f64)
 

@@ -75,3 +75,22 @@ uint32_t kernel_only_store(const Kernel *k, uint32_t u) {
       return KE_NONE;
   return at;
 }
+
+bool kernel_traps(const Kernel *k, KE e) {
+  const KNode *n = &k->node[e];
+  if (n->kind != KN_Op || dtype_is_float((DType)k->node[n->a].dtype)) return false;
+  switch ((int)n->op) {
+  case S_div:
+  case S_fdiv:
+  case S_mod:
+  case S_fmod:
+  case S_shl:
+  case S_shr:
+  case S_pow: break;
+  default: return false;
+  }
+  const KNode *by = &k->node[n->b];
+  uint64_t bits = (uint64_t)dtype_bytes((DType)n->dtype) * 8;
+  bool shift = n->op == S_shl || n->op == S_shr;
+  return by->kind != KN_Const || (shift ? by->bits >= bits : by->bits == 0 || n->op == S_pow);
+}

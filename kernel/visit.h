@@ -14,6 +14,8 @@ KE kernel_operand(const Kernel *k, KE e, uint32_t i);
 KE kernel_stmt_expr(const Kernel *k, uint32_t s, uint32_t i);
 /* The one store (a statement) to buffer u, or KE_NONE: none, several, or u is also loaded. */
 uint32_t kernel_only_store(const Kernel *k, uint32_t u);
+/* May node e itself fail: an integer division, a shift or a power that no constant makes safe? */
+bool kernel_traps(const Kernel *k, KE e);
 
 /* ---- inside kernel/: proofs of bounds --------------------------------------- */
 /* For every load node and store statement: is each access inside its buffer?

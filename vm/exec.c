@@ -68,13 +68,11 @@ static rvm_status do_renew(rvm_instance *vm, const uint32_t *w, uint64_t *r, uin
   return RVM_OK;
 }
 
-enum { MAX_RANK = 8 }; /* the verifier's                */
-
 /* A new tensor of type `type`, unless x, which may be NULL, can serve: when nobody
  * else sees it and it has as many elements. */
 static rvm_status make_tensor(rvm_instance *vm, uint32_t type, const uint32_t *list, uint64_t *r,
                               Tensor *x, uint64_t *out) {
-  int64_t dim[MAX_RANK], count;
+  int64_t dim[TENSOR_MAX_RANK], count;
   int rank = (int)list[0];
   for (int i = 0; i < rank; i++) {
     dim[i] = (int64_t)r[list[1 + i]];
@@ -101,7 +99,7 @@ static rvm_status reuse(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64
 }
 
 rvm_status vm_view(rvm_instance *vm, const uint32_t *w, uint64_t *r, uint64_t *out) {
-  int64_t dim[MAX_RANK], count;
+  int64_t dim[TENSOR_MAX_RANK], count;
   int rank = (int)w[2];
   Tensor *x = tensor_of(r[w[1]]);
   for (int i = 0; i < rank; i++) dim[i] = (int64_t)r[w[3 + i]];

@@ -3,9 +3,20 @@
 #include "vm/instance.h"
 #include "vm/strings.h"
 
+static void say_beyond(Msg *m, Heap *h) {
+  bool empty = false;
+  msg_text(m, "no memory can hold a tensor of shape ");
+  msg_dims(m, h->beyond.rank, h->beyond.dim);
+  for (int i = 0; i < h->beyond.rank; i++) empty |= h->beyond.dim[i] == 0;
+  if (empty) msg_text(m, ", the extents 0 left out");
+  h->beyond.yes = false;
+}
+
 rvm_status vm_no_memory(rvm_instance *vm) {
   Msg m = msg(vm->err.message, sizeof vm->err.message);
-  if (vm->heap.met_limit) {
+  if (vm->heap.beyond.yes) {
+    say_beyond(&m, &vm->heap);
+  } else if (vm->heap.met_limit) {
     msg_text(&m, "the memory limit of ");
     msg_uint(&m, vm->heap.limit);
     msg_text(&m, " bytes was met");
@@ -59,26 +70,16 @@ rvm_status vm_too_deep(rvm_instance *vm) {
   return vm->err.status = RVM_TOO_DEEP;
 }
 
-/* Where the failure was: the last line entry at or before pc. */
 void vm_locate(rvm_instance *vm, uint32_t func, uint32_t pc) {
   const Image *m = &vm->p->im;
-  const IFunc *f = &m->func[func];
+  const ILine *l = image_line(m, &m->func[func], pc);
   vm->err.func = func;
   vm->err.pc = pc;
   vm->err.line = vm->err.col = 0;
   vm->err.file[0] = 0;
-  const ILine *l = m->line + f->line;
-  uint32_t lo = 0, hi = f->n_lines;
-  while (lo < hi) {
-    uint32_t mid = lo + (hi - lo) / 2;
-    if (l[mid].pc <= pc)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  if (lo == 0) return;
-  vm->err.line = l[lo - 1].line;
-  vm->err.col = l[lo - 1].col;
+  if (!l) return;
+  vm->err.line = l->line;
+  vm->err.col = l->col;
   Msg text = msg(vm->err.file, sizeof vm->err.file);
-  msg_text(&text, m->text + l[lo - 1].file);
+  msg_text(&text, m->text + l->file);
 }

@@ -284,8 +284,14 @@ static void data_free(Heap *h, Tensor *t) {
 
 static Tensor *tensor_cell(Heap *h, DType t, int rank, const int64_t *dim, size_t *bytes) {
   int64_t count;
-  if (!dims_count(dim, rank, &count) || (uint64_t)count > SIZE_MAX / 2) return NULL;
-  if (!size_mul((size_t)count, (size_t)dtype_bytes(t), bytes) || *bytes > SIZE_MAX / 2) return NULL;
+  bool fits = dims_count(dim, rank, &count) && (uint64_t)count <= SIZE_MAX / 2 &&
+              size_mul((size_t)count, (size_t)dtype_bytes(t), bytes) && *bytes <= SIZE_MAX / 2;
+  if (!fits) {
+    h->beyond.yes = true;
+    h->beyond.rank = (uint8_t)rank;
+    if (rank > 0) memcpy(h->beyond.dim, dim, (size_t)rank * 8);
+    return NULL;
+  }
   Tensor *x = (Tensor *)cell_get(h, sizeof(Tensor) + (size_t)rank * 8, CK_Tensor, (uint32_t)t,
                                  (uint32_t)rank);
   if (!x) return NULL;

@@ -17,6 +17,7 @@ typedef struct { const uint64_t *word; const uint32_t *of_ctor, *of_func; } RefM
 
 enum { N_CLASSES = 24, CLASS_LARGE = 31 };   /* classes of 32 .. 4096 bytes    */
 enum { N_SPARE = 32 };
+enum { TENSOR_MAX_RANK = 8 };                /* the verifier's                */
 typedef struct Chunk Chunk;
 typedef struct {
   rvm_kind kind;
@@ -33,6 +34,8 @@ typedef struct {
   uint64_t requests;                         /* blocks asked of the allocator, in all */
   uint64_t held;                             /* the host's ownerships         */
   bool met_limit;                            /* why the last request failed   */
+  /* Or: that no memory can hold a tensor of this shape.  Who says so clears it. */
+  struct { bool yes; uint8_t rank; int64_t dim[TENSOR_MAX_RANK]; } beyond;
   RefMap map;
   Pool cells, bytes;
   Large *large;
@@ -60,7 +63,8 @@ bool  heap_charge(Heap *h, int64_t bytes);
 
 /* New cells have one owner; slots and data are undefined, except that bools
  * are false (kernels rely on bools being 0 or 1).  NULL: no memory.  dims must
- * be non-negative; heap_tensor fails when their product is beyond memory. */
+ * be non-negative; heap_tensor fails when their product is beyond memory, and
+ * leaves the shape in `beyond`. */
 Record *heap_record(Heap *h, CellKind kind, uint32_t desc, uint32_t n);
 Tensor *heap_tensor(Heap *h, DType t, int rank, const int64_t *dim);
 /* A tensor over memory of the host, or of x's owner (one more owner of that). */

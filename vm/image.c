@@ -119,3 +119,17 @@ void image_free(Image *m, KAlloc a) {
   free_arrays(image_array, IMAGE_ARRAYS, m, a);
   memset(m, 0, sizeof *m);
 }
+
+/* ---- sources ------------------------------------------------------------------------------ */
+const ILine *image_line(const Image *m, const IFunc *f, uint32_t pc) {
+  const ILine *l = m->line + f->line;
+  uint32_t lo = 0, hi = f->n_lines;
+  while (lo < hi) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (l[mid].pc <= pc)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo > 0 ? &l[lo - 1] : NULL;
+}

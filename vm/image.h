@@ -101,6 +101,9 @@ uint8_t *image_write(const Image *m, KAlloc a, size_t *n);
  * aligned to 8.                                                              */
 bool     image_read(const void *bytes, size_t n, KAlloc a, Image *out, ImageError *err);
 void     image_free(Image *m, KAlloc a);
+/* The source of the instruction at pc of a verified image's function: its last line entry at or
+ * before pc; NULL: there is none. */
+const ILine *image_line(const Image *m, const IFunc *f, uint32_t pc);
 /* The proof that running m needs no further checks: vm/verify.c.
  * needs_launch: one bool per kernel (from kernel_verify), allocated from a.   */
 bool     image_verify(const Image *m, KAlloc a, bool **needs_launch, ImageError *err);

@@ -46,11 +46,22 @@ static bool check_field_names(Verify *v, const ICtor *c) {
   const Image *m = v->m;
   if (c->n_names == 0) return true;
   if (c->n_names != c->n_fields || !range_ok(c->first_name, c->n_names, m->n_name_list))
-    return v_fail(v, "type: the names of fields are out of range");
+    return v_fail(v, "constructor: the names of fields are out of range");
   if (!v_spend(v, c->n_names)) return false;
   for (uint32_t i = 0; i < c->n_names; i++)
     if (!v_text(v, m->name_list[c->first_name + i]))
-      return v_fail(v, "type: a field's name is out of range");
+      return v_fail(v, "constructor: a field's name is out of range");
+  return true;
+}
+
+/* All of them, those of no type as well: tables for the heap are made of the whole array. */
+static bool check_ctors(Verify *v) {
+  for (v->pc = 0; v->pc < v->m->n_ctors; v->pc++) {
+    const ICtor *c = &v->m->ctor[v->pc];
+    if (!v_text(v, c->name)) return v_fail(v, "constructor: the name is out of range");
+    if (c->n_fields > IMAGE_MAX_FIELDS) return v_fail(v, "constructor: too many fields");
+    if (!types_exist(v, c->first_field, c->n_fields) || !check_field_names(v, c)) return false;
+  }
   return true;
 }
 
@@ -61,12 +72,6 @@ static bool check_data_type(Verify *v, const IType *t) {
   if (!range_ok(t->first_ctor, t->n_ctors, m->n_ctors))
     return v_fail(v, "type: constructors out of range");
   if (t->is_tuple && t->n_ctors != 1) return v_fail(v, "type: a tuple has one constructor");
-  for (uint32_t i = 0; i < t->n_ctors; i++) {
-    const ICtor *c = &m->ctor[t->first_ctor + i];
-    if (!v_text(v, c->name)) return v_fail(v, "type: a constructor's name is out of range");
-    if (c->n_fields > IMAGE_MAX_FIELDS) return v_fail(v, "type: too many fields");
-    if (!types_exist(v, c->first_field, c->n_fields) || !check_field_names(v, c)) return false;
-  }
   return true;
 }
 
@@ -257,8 +262,8 @@ bool image_verify(const Image *m, KAlloc a, bool **needs_launch, ImageError *err
       return !(v.err->no_memory = true);
     }
   }
-  bool ok = check_text(&v) && check_types(&v) && check_consts(&v) && check_kernels(&v, launch) &&
-            check_funcs(&v) && check_entries(&v) && check_code(&v);
+  bool ok = check_text(&v) && check_types(&v) && check_ctors(&v) && check_consts(&v) &&
+            check_kernels(&v, launch) && check_funcs(&v) && check_entries(&v) && check_code(&v);
   if (!ok && launch) {
     a.fn(a.user, launch, m->n_kernels * sizeof *launch, 0);
     launch = NULL;

@@ -262,6 +262,37 @@ static void damaged_text_never_breaks_the_assembler(void **state) {
   free(t);
 }
 
+/* Tables for the heap are made of all constructors, not only of those that a type has. */
+static void a_constructor_of_no_type_is_verified_too(void **state) {
+  (void)state;
+  Stingy s;
+  size_t n;
+  Image m;
+  ImageError e;
+  bool *launch = NULL;
+  uint8_t *b = assemble(everything, &n);
+  KAlloc a = generous(&s);
+  assert_true(image_read(b, n, a, &m, &e));
+  static const struct { uint32_t n, first; const char *why; } with[] = {
+    {0, 0, NULL},                              {2, 0, NULL},
+    {70, UINT32_MAX - 3, "types is out of"},   {UINT32_MAX, 0, "too many fields"},
+  };
+  Image more = m;
+  more.ctor = calloc(++more.n_ctors, sizeof *more.ctor);
+  memcpy(more.ctor, m.ctor, m.n_ctors * sizeof *m.ctor);
+  for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
+    more.ctor[m.n_ctors] = (ICtor){.n_fields = with[i].n, .first_field = with[i].first};
+    bool ok = image_verify(&more, a, &launch, &e);
+    assert_int_equal(ok, with[i].why == NULL);
+    if (!ok) assert_non_null(strstr(e.why, with[i].why));
+    if (ok) a.fn(a.user, launch, m.n_kernels, 0);
+  }
+  free(more.ctor);
+  image_free(&m, a);
+  assert_int_equal(s.live, 0);
+  free(b);
+}
+
 /* ---- tables and documents ------------------------------------------------------------------ */
 
 static void runtime_kernels_are_found_by_name(void **state) {
@@ -309,6 +340,7 @@ int main(void) {
       cmocka_unit_test(a_large_constant_is_shortened_only_in_disasm),
       cmocka_unit_test(mistakes_in_text_are_reported_with_their_line),
       cmocka_unit_test(damaged_text_never_breaks_the_assembler),
+      cmocka_unit_test(a_constructor_of_no_type_is_verified_too),
       cmocka_unit_test(runtime_kernels_are_found_by_name),
       cmocka_unit_test(the_manual_lists_every_instruction_and_runtime_kernel),
   };

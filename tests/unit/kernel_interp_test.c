@@ -448,6 +448,26 @@ static void scans_and_argmax_carry_values(void **state) {
     }
 }
 
+/* More than any kernel has symbols: in each turn all move on by one place. */
+static void many_values_are_carried(void **state) {
+  (void)state;
+  enum { MANY = K_MAX_SYMS + 6 };
+  KB *b = kb_new(A, "shift");
+  KE n = kb_sym(b, "n"), init[MANY], now[MANY], next[MANY], m = kb_int(b, MANY);
+  uint32_t y = kb_buf(b, K_OUT, "y", DT_i64, 1, &m);
+  for (int i = 0; i < MANY; i++) init[i] = kb_int(b, i * i);
+  (void)kb_for_carry(b, n, MANY, init, now);
+  for (int i = 0; i < MANY; i++) next[i] = now[(i + 1) % MANY];
+  kb_end_carry(b, next);
+  for (int i = 0; i < MANY; i++) {
+    KE at = kb_int(b, i);
+    kb_store(b, y, &at, now[i]);
+  }
+  Kernel *k = done(b);
+  for (int64_t turns = 0; turns < 3; turns++) check_with(k, &turns, FILL_Small, 0);
+  kernel_free(k, A);
+}
+
 /* ---- contractions ---------------------------------------------------------------------------- */
 static double product_tolerance(DType t) {
   return t == DT_f64 ? 1e-11 : t == DT_f32 ? 3e-5 : dtype_is_float(t) ? 2e-2 : 0;
@@ -657,6 +677,7 @@ int main(void) {
       cmocka_unit_test(neighbouring_indices_and_others),
       cmocka_unit_test(softmax_of_rows),
       cmocka_unit_test(scans_and_argmax_carry_values),
+      cmocka_unit_test(many_values_are_carried),
       cmocka_unit_test(matrix_products_of_all_forms_and_types),
       cmocka_unit_test(long_and_wide_products_cross_the_blocks),
       cmocka_unit_test(quantised_products_with_zero_points),

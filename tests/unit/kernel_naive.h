@@ -177,7 +177,8 @@ static void naive_for(Naive *n, uint32_t i) {
   const KStmt *s = &n->k->stmt[i];
   uint32_t count = s->b == KE_NONE ? 0 : n->k->pool[s->b];
   const uint32_t *rec = n->k->pool + s->b + 1;
-  uint64_t next[16];
+  uint64_t next[128];
+  assert_true(count <= 128);
   for (uint32_t c = 0; c < count; c++) next[c] = naive_eval(n, rec[3 * c + 1]);
   for (uint32_t c = 0; c < count; c++) n->var[rec[3 * c]] = next[c];
   int64_t extent = (int64_t)naive_eval(n, s->a);

@@ -1,5 +1,6 @@
 /* kernel_verify_test.c -- the verifier, proofs of bounds, sizes and cost.    */
 #include "tests/unit/kernel_alloc.h"
+#include <stdio.h>
 #include "kernel/build.h"
 #include "kernel/interp.h"
 #include "kernel/text.h"
@@ -194,10 +195,43 @@ static void cost_is_trips_times_operations(void **state) {
   assert_int_equal(kernel_cost(k, sym), 1);
   kernel_free(k, alloc);
   k = parse(XY "for i in n { for j in m { y[i, j] = x[i, j] + 1:f32 } } }");
-  sym[0] = (int64_t)1 << 40;       /* turns around an empty loop */
+  sym[0] = (int64_t)1 << 40;       /* turns around an empty loop are not made */
   sym[1] = 0;
-  assert_true(kernel_cost(k, sym) >= (uint64_t)1 << 40);
+  assert_int_equal(kernel_cost(k, sym), 1);
   kernel_free(k, alloc);
+}
+
+/* For or Contract 0 of the body, with these values of n and m. */
+static bool idle(const char *body, int64_t n, int64_t m) {
+  char text[512];
+  snprintf(text, sizeof text, "kernel @k(n, m) { in x: i32[n, m] out y: i32[n, m] %s }", body);
+  Kernel *k = parse(text);
+  int64_t sym[2] = { n, m };
+  bool yes = kernel_idle(k, 0, sym);
+  uint64_t cost = kernel_cost(k, sym);
+  assert_true(yes ? cost == 1 : cost >= (uint64_t)n);
+  kernel_free(k, alloc);
+  return yes;
+}
+
+static void what_does_nothing_is_idle(void **state) {
+  (void)state;
+  const int64_t many = (int64_t)1 << 40;
+  const char *rows = "for i in n { let a = reduce add (j in m) from 0:i32 { x[i, j] } "
+                     "for j in m { y[i, j] = a } }";
+  const char *check = "for i in n { check i < n, \"no\" for j in m { y[i, j] = 1:i32 } }";
+  const char *divides = "for i in n { let a = n / i for j in m { y[i, j] = 1:i32 } }";
+  const char *inside = "for i in n { for j in m { y[i, j] = x[i, j] / x[i, j] } }";
+  const char *product = "contract i32 a (i in n, j in m) over (k in n) { x[k, j], x[i, j] } then "
+                        "{ y[i, j] = a }";
+  assert_true(idle(rows, many, 0) && idle(rows, 0, many));
+  assert_false(idle(rows, many, 1));
+  assert_false(idle(check, many, 0));
+  assert_false(idle(divides, many, 0));
+  assert_true(idle(inside, many, 0));
+  assert_false(idle(inside, many, 1));
+  assert_true(idle(product, many, 0) && idle(product, 0, many));
+  assert_false(idle(product, many, 1));
 }
 
 /* ---- scopes and structure ---- */
@@ -556,6 +590,7 @@ int main(void) {
     cmocka_unit_test(reductions_by_minimum_keep_their_bounds),
     cmocka_unit_test(counts_of_elements_are_checked),
     cmocka_unit_test(cost_is_trips_times_operations),
+    cmocka_unit_test(what_does_nothing_is_idle),
     cmocka_unit_test(variables_end_with_their_bodies),
     cmocka_unit_test(any_bytes_are_refused_or_safe),
     cmocka_unit_test(verifying_survives_every_refused_allocation),
