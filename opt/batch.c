@@ -28,9 +28,16 @@
  * and so with 16.  The row is read where it is used: taking one element of a stack is a
  * map, which fuses, so a step has neither a tensor nor a cell for it.
  *
- * Right because: the products' operators give a value for every input of their
- * type, so computing them early cannot be noticed; the elements have one shape,
- * as the list's type names every extent; their other operands are parameters
+ * What is multiplied may be made of the element, and of parameters that do not
+ * change, by operators that only move or map elements: a row of a table by its
+ * number, a vector as a row.  They stand before the stack then, once for each
+ * element.  Not parts of a pair: those are the states of a tree's children, which
+ * are few, and compiling the code for many takes a second.  The list may be of any
+ * type with two constructors, of which one has an element and the rest.
+ *
+ * Right because: the products' operators, and those before them, give a value for
+ * every input of their type, so computing them early cannot be noticed; the rows
+ * have one shape, as their type names every extent; the other operands are parameters
  * that the recursive call hands on unchanged, or made of such alone; every step
  * that does not end the recursion at the list's end takes one element (the call
  * stands in the clause itself, not under a condition, or else the rows might be
@@ -39,6 +46,7 @@
  * 16 rows may round otherwise than 16 products of one.                        */
 #include <string.h>
 #include "opt/batch.h"
+#include "opt/fields.h"
 
 /* ---- the shape of the function ---- */
 
@@ -50,17 +58,37 @@ static int param_index(const Fn *f, const Atom *a) {
   return -1;
 }
 
+/* Is d a type of lists with cons as the constructor that has an element? */
+static bool is_list_def(Ctor *cons, ListDef *out) {
+  DataDef *d = cons->def;
+  if (d->n_ctors != 2 || d->n_vars > 1 || cons->n != 2) return false;
+  *out = (ListDef){.def = d, .cons = cons, .nil = d->ctor[1 - cons->tag]};
+  for (int i = 0; i < 2; i++) {
+    Type *t = type_resolve(cons->field[i]);
+    if (t->kind != TY_Data || t->data.def != d) out->head = i;
+  }
+  Type *head = type_resolve(cons->field[out->head]);
+  Type *tail = type_resolve(cons->field[1 - out->head]);
+  return out->nil->n == 0 && tail->kind == TY_Data && tail->data.def == d &&
+         (d->n_vars ? head->kind == TY_Var : head->kind != TY_Data || head->data.def != d);
+}
+
+/* Lists of any type: those that are walked, or else the library's. */
+static bool find_stacks(BatchWalk *w) {
+  w->stacks = w->walked;
+  DataDef *d = w->walked.def->n_vars
+                   ? NULL
+                   : map_get(&w->m->type_by_name, map_ptr((void *)sym(w->m->cx->syms, "List")));
+  for (int i = 0; d && i < d->n_ctors; i++)
+    if (d->n_vars == 1 && is_list_def(d->ctor[i], &w->stacks)) return true;
+  return w->walked.def->n_vars == 1;
+}
+
 static bool is_list(BatchWalk *w, Type *t, const Pattern *p) {
   t = type_resolve(t);
-  if (p->kind != PAT_Ctor || t->kind != TY_Data || t->data.n != 1) return false;
-  DataDef *d = t->data.def;
-  w->cons = p->ctor;
-  if (d->n_ctors != 2 || p->ctor->n != 2) return false;
-  w->nil = d->ctor[1 - p->ctor->tag];
-  Type *head = type_resolve(p->ctor->field[0]), *tail = type_resolve(p->ctor->field[1]);
+  if (p->kind != PAT_Ctor || t->kind != TY_Data || !is_list_def(p->ctor, &w->walked)) return false;
   w->data = t;
-  return w->nil->n == 0 && head->kind == TY_Var && tail->kind == TY_Data && tail->data.def == d &&
-         p->at[0]->kind == PAT_Var && p->at[1]->kind == PAT_Var;
+  return p->at[0]->kind == PAT_Var && p->at[1]->kind == PAT_Var && find_stacks(w);
 }
 
 static bool find_match(BatchWalk *w, const Fn *f) {
@@ -73,21 +101,21 @@ static bool find_match(BatchWalk *w, const Fn *f) {
     const Clause *c = &w->match->Match.clauses[i];
     if (!is_list(w, f->param[w->list]->type, c->pat)) continue;
     w->body = c->body;
-    w->x = c->pat->at[0]->var;
-    w->rest = c->pat->at[1]->var;
+    w->x = c->pat->at[w->walked.head]->var;
+    w->rest = c->pat->at[1 - w->walked.head]->var;
     return true;
   }
   return false;
 }
 
 /* Does e call f with the rest of the list? */
-bool batch_is_step(const BatchWalk *w, const Expr *e) {
+static bool is_step(const BatchWalk *w, const Expr *e) {
   return calls_global(e, w->f) && batch_is_var(&e->Call.args[w->list], w->rest);
 }
 
 static void keep_fixed(void *ud, const Expr *e) {
   BatchWalk *w = ud;
-  for (int k = 0; batch_is_step(w, e) && k < e->Call.n_args; k++)
+  for (int k = 0; is_step(w, e) && k < e->Call.n_args; k++)
     if (param_index(w->f->fn, &e->Call.args[k]) != k) w->fixed[k] = false;
 }
 
@@ -96,7 +124,7 @@ static bool find_steps(BatchWalk *w) {
   w->fixed = NEW_N(bool, w->f->fn->n + 1);
   for (int i = 0; i < w->f->fn->n; i++) w->fixed[i] = i != w->list;
   each_call_of(w->f, w->body, keep_fixed, w);
-  for (int i = 0; i < w->body->n; i++) steps = steps || batch_is_step(w, w->body->at[i].value);
+  for (int i = 0; i < w->body->n; i++) steps = steps || is_step(w, w->body->at[i].value);
   for (int i = 0; i < w->f->fn->n; i++)
     if (w->fixed[i]) map_set(&w->invariant, map_ptr(w->f->fn->param[i]), w);
   return steps;
@@ -106,24 +134,64 @@ static bool find_steps(BatchWalk *w) {
 
 typedef struct {
   const BatchWalk *w;
-  bool varies;
+  bool varies, of_element;
 } Ask;
-static void ask_invariant(void *ud, Atom *a) {
+static void ask_operand(void *ud, Atom *a) {
   Ask *q = ud;
-  if (a->kind == ATOM_Var && !map_get(&q->w->invariant, map_ptr(a->var))) q->varies = true;
+  if (a->kind != ATOM_Var || map_get(&q->w->invariant, map_ptr(a->var))) return;
+  if (map_get(&q->w->by_element, map_ptr(a->var)))
+    q->of_element = true;
+  else
+    q->varies = true;
+}
+static Dim ask_dim(void *ud, Dim s) {
+  Ask *q = ud;
+  const Fn *f = q->w->f->fn;
+  bool own = false;
+  for (int i = 0; i < f->n_dims; i++) own = own || f->dim[i] == s;
+  if (!own) q->varies = true;
+  return NULL;
 }
 
-static bool is_invariant(const BatchWalk *w, Expr *e) {
-  Ask q = {w, false};
-  bool op = e->kind == EX_Call && e->Call.callee.kind == ATOM_Op && op_call_is_total(e);
-  if (e->n_oblige || !(op || e->kind == EX_Proj || e->kind == EX_Just)) return false;
-  ir_visit(e, &(ExprVisit){ask_invariant, NULL, NULL}, &q);
+/* Are all extents in t numbers or made of the function's own? */
+static bool has_own_dims(const BatchWalk *w, Type *t) {
+  Ask q = {w, false, false};
+  type_subst(w->m->cx->dims, t, NULL, ask_dim, &q);
   return !q.varies;
 }
 
+/* Does e give a value whatever its operands are?  row: and is it what may stand before the stack?
+ */
+static bool always_gives(const BatchWalk *w, const Expr *e, bool row) {
+  if (e->n_oblige) return false;
+  if (e->kind == EX_Call)
+    return e->Call.callee.kind == ATOM_Op && op_call_is_total(e) &&
+           (!row || e->Call.callee.op->pattern <= PAT_Injective);
+  if (row) return e->kind == EX_Just || e->kind == EX_Tuple;
+  return e->kind == EX_Proj || e->kind == EX_Just || (match_is_load(e) && has_own_dims(w, e->type));
+}
+
 static void find_invariant(BatchWalk *w, const Block *b) {
-  for (int i = 0; i < b->n; i++)
-    if (is_invariant(w, b->at[i].value)) map_set(&w->invariant, map_ptr(b->at[i].var), w);
+  for (int i = 0; i < b->n; i++) {
+    Ask q = {w, false, false};
+    Expr *e = b->at[i].value;
+    ir_visit(e, &(ExprVisit){ask_operand, NULL, NULL}, &q);
+    if (!q.varies && !q.of_element && always_gives(w, e, false))
+      map_set(&w->invariant, map_ptr(b->at[i].var), w);
+  }
+}
+
+static void find_by_element(BatchWalk *w) {
+  if (!has_own_dims(w, w->x->type)) return;
+  map_set(&w->by_element, map_ptr(w->x), w);
+  for (int i = 0; i < w->body->n; i++) {
+    Ask q = {w, false, false};
+    Binding *b = &w->body->at[i];
+    ir_visit(b->value, &(ExprVisit){ask_operand, NULL, NULL}, &q);
+    if (!q.varies && q.of_element && always_gives(w, b->value, true) &&
+        has_own_dims(w, b->var->type))
+      map_set(&w->by_element, map_ptr(b->var), w);
+  }
 }
 
 /* Every extent a number or a name of the function's own: all elements agree. */
@@ -148,16 +216,22 @@ static bool is_by_rows(const Expr *e) {
 }
 
 static bool is_product(const BatchWalk *w, const Expr *e) {
-  if (!is_by_rows(e) || !batch_is_var(&e->Call.args[0], w->x)) return false;
+  if (!is_by_rows(e)) return false;
+  const Atom *row = &e->Call.args[0];
+  if (row->kind != ATOM_Var || !map_get(&w->by_element, map_ptr(row->var)) ||
+      !same_for_all(w->f->fn, row->var->type))
+    return false;
   const Atom *by = &e->Call.args[1];
   return by->kind == ATOM_Const ||
          (by->kind == ATOM_Var && map_get(&w->invariant, map_ptr(by->var)));
 }
 
+const Var *batch_row(const BatchWalk *w, int j) { return w->product[j]->value->Call.args[0].var; }
+
 static bool find_products(BatchWalk *w) {
-  if (!same_for_all(w->f->fn, w->x->type)) return false;
   find_invariant(w, w->f->fn->body);
   find_invariant(w, w->body);
+  find_by_element(w);
   for (int i = 0; i < w->body->n && w->n < MAX_PRODUCTS; i++)
     if (is_product(w, w->body->at[i].value)) w->product[w->n++] = &w->body->at[i];
   return w->n > 0;
@@ -171,7 +245,7 @@ typedef struct {
 } Found;
 
 static void batch_global(Found *b, Global *f) {
-  BatchWalk w = {.f = f};
+  BatchWalk w = {.m = b->cx->m, .f = f};
   if (f->fn->n_vars || !find_match(&w, f->fn) || !find_steps(&w) || !find_products(&w)) return;
   if (!pass_may(b->cx)) return;
   uint64_t at = map_ptr(w.data->data.def);

@@ -24,13 +24,13 @@ static Pattern *var_pattern(Var *v) {
   p->var = v;
   return p;
 }
-static Pattern *cons_pattern(const BatchWalk *w, Type *t, Pattern *head, Pattern *tail) {
+static Pattern *cons_pattern(const ListDef *l, Type *t, Pattern *head, Pattern *tail) {
   Pattern *p = pattern(PAT_Ctor, t, head->span);
-  p->ctor = w->cons;
+  p->ctor = l->cons;
   p->n = 2;
   p->at = NEW_N(Pattern *, 2);
-  p->at[0] = head;
-  p->at[1] = tail;
+  p->at[l->head] = head;
+  p->at[1 - l->head] = tail;
   return p;
 }
 
@@ -44,10 +44,10 @@ static Expr *match_of(Maker *k, Atom on, int n, Pattern **pat, Block **body, boo
   return e;
 }
 
-static Type *list_of(const BatchWalk *w, Type *elem) {
+static Type *list_of(const ListDef *l, Type *elem) {
   Type **arg = NEW_N(Type *, 1);
   arg[0] = elem;
-  return type_data(w->data->data.def, 1, arg);
+  return type_data(l->def, l->def->n_vars, arg);
 }
 
 static Fn *new_fn(const Maker *k, int n, Var **param, Type *ret, Block *body) {
@@ -72,18 +72,20 @@ Global *batch_list_has(Module *m, const BatchWalk *w) {
   Maker k = {m, w->f->span, &in_cons};
   Type *flag = type_scalar(DT_bool), *i32 = type_scalar(DT_i32);
   TyVar **var = tyvar_one(sym(m->cx->syms, "A"), k.span);
-  Type *elem = type_var(var[0]), *list = list_of(w, elem);
+  bool generic = w->walked.def->n_vars == 1;
+  Type *elem = generic ? type_var(var[0]) : w->x->type, *list = list_of(&w->walked, elem);
   Var **param = NEW_N(Var *, 2);
   param[0] = mk_var(&k, "xs", list);
   param[1] = mk_var(&k, "n", i32);
   Var *rest = mk_var(&k, "rest", list);
   Global *g = mk_global(m, "list", "has", NULL, NULL, k.span);
-  TypeArgs in = {.n_types = 1, .type = &list->data.arg[0]};
+  TypeArgs in = {.n_types = generic, .type = list->data.arg};
   Atom left =
       mk_op(&k, "subtract", i32, 2, (Atom[]){atom_var(param[1], k.span), mk_int(&k, 1)}, NULL);
   Atom more = mk_call(&k, g, &in, flag, 2, (Atom[]){atom_var(rest, k.span), left});
-  Pattern *pat[2] = {cons_pattern(w, list, pattern(PAT_Wild, elem, k.span), var_pattern(rest)),
-                     pattern(PAT_Wild, list, k.span)};
+  Pattern *pat[2] = {
+      cons_pattern(&w->walked, list, pattern(PAT_Wild, elem, k.span), var_pattern(rest)),
+      pattern(PAT_Wild, list, k.span)};
   Block *body[2] = {mk_block(&k, more), constant(&k, false)};
   k.out = &in_else;
   Atom found = mk_bind(&k, match_of(&k, atom_var(param[0], k.span), 2, pat, body, false), flag);
@@ -93,7 +95,7 @@ Global *batch_list_has(Module *m, const BatchWalk *w) {
       mk_op(&k, "equal", flag, 2, (Atom[]){atom_var(param[1], k.span), mk_int(&k, 0)}, NULL);
   Atom r = mk_if(&k, done, flag, constant(&k, true), otherwise);
   g->fn = new_fn(&k, 2, param, flag, mk_block(&k, r));
-  g->fn->n_vars = 1;
+  g->fn->n_vars = generic;
   g->fn->var = var;
   g->type = fn_type_of(g->fn);
   return g;
@@ -109,23 +111,23 @@ static void need_of(Map *need, const Block *b) {
     if (map_get(need, map_ptr(b->at[i].var)))
       ir_visit(b->at[i].value, &(ExprVisit){need_atom, NULL, NULL}, need);
 }
-static void copy_needed(Maker *k, const BatchWalk *w, const Map *need, Map *vars, Block *b) {
+static void copy_needed(Maker *k, const Map *kind, const Map *need, Map *vars, Block *b) {
   for (int i = 0; i < b->n; i++) {
-    if (!map_get(need, map_ptr(b->at[i].var)) || !map_get(&w->invariant, map_ptr(b->at[i].var)))
-      continue;
+    if (!map_get(need, map_ptr(b->at[i].var)) || !map_get(kind, map_ptr(b->at[i].var))) continue;
     Block one = {.n = 1, .at = &b->at[i], .result = mk_int(k, 0)};
     vec_push(k->out, ir_clone_block(k->m->cx, &one, vars)->at[0]);
   }
 }
 
-/* Copies of what the other operands are made of. */
+/* Copies of what the other operands are made of, and the rows beside the elements. */
 static void copy_operands(Maker *k, const BatchWalk *w, Map *vars) {
   Map need = {0};
-  for (int j = 0; j < w->n; j++) need_atom(&need, &w->product[j]->value->Call.args[1]);
+  for (int j = 0; j < w->n; j++)
+    for (int i = 0; i < 2; i++) need_atom(&need, &w->product[j]->value->Call.args[i]);
   need_of(&need, w->body);
   need_of(&need, w->f->fn->body);
-  copy_needed(k, w, &need, vars, w->f->fn->body);
-  copy_needed(k, w, &need, vars, w->body);
+  copy_needed(k, &w->invariant, &need, vars, w->f->fn->body);
+  copy_needed(k, &w->invariant, &need, vars, w->body);
 }
 
 /* ---- rows ---- */
@@ -158,7 +160,8 @@ static Atom stack_of(Maker *k, const BatchWalk *w, int j, Atom all, int n, const
   Atom by = e->Call.args[1];
   void *copy;
   if (by.kind == ATOM_Var && map_find(vars, map_ptr(by.var), &copy)) by.var = copy;
-  if (tiles) all = mk_op_ints(k, "reshape", rows_type(k, w->x->type, n), all, "newshape", 2, flat);
+  Type *rows = batch_row(w, j)->type;
+  if (tiles) all = mk_op_ints(k, "reshape", rows_type(k, rows, n), all, "newshape", 2, flat);
   Type *made = tiles ? rows_type(k, t, n) : stack_type(k, t, n);
   Atom y = mk_op_like(k, e, made, 2, (Atom[]){all, by});
   const int64_t shape[] = {-4, n, -1, -2};
@@ -170,7 +173,7 @@ static TypeArgs own_dims(const Fn *f) {
 }
 
 static Type *list_of_stacks(const Maker *k, const BatchWalk *w, int j, int size) {
-  return list_of(w, stack_type(k, w->product[j]->var->type, sizes[size]));
+  return list_of(&w->stacks, stack_type(k, w->product[j]->var->type, sizes[size]));
 }
 
 /* g(first.., the parameters of f) */
@@ -183,14 +186,34 @@ static Atom call_with_params(Maker *k, const BatchWalk *w, Global *g, int n, con
   return mk_call(k, g, &in, w->match->type, n + f->n, arg);
 }
 
+/* The rows of product j of the n elements x, stacked. */
+static Atom stacked_rows(Maker *k, const BatchWalk *w, int j, int n, const Atom *x, Map *vars) {
+  const Var *row = batch_row(w, j);
+  Atom each[MAX_ROWS];
+  Map need = {0};
+  map_set(&need, map_ptr(row), w->f);
+  need_of(&need, w->body);
+  for (int i = 0; i < n; i++) {
+    map_set(vars, map_ptr(w->x), x[i].var);
+    copy_needed(k, &w->by_element, &need, vars, w->body);
+    each[i] = atom_var(map_get(vars, map_ptr(row)), k->span);
+  }
+  Atom tuple = mk_tuple(k, n, each);
+  IntAttr axis[] = {{"axis", 0}, {NULL, 0}};
+  return mk_op(k, "stack", stack_type(k, row->type, n), 1, &tuple, axis);
+}
+
 /* The products of the n elements x. */
 static void products(Maker *k, const BatchWalk *w, int n, const Atom *x, Atom *out) {
   Map vars = {0};
+  Atom all[MAX_PRODUCTS];
   copy_operands(k, w, &vars);
-  Atom tuple = mk_tuple(k, n, x);
-  IntAttr axis[] = {{"axis", 0}, {NULL, 0}};
-  Atom all = mk_op(k, "stack", stack_type(k, w->x->type, n), 1, &tuple, axis);
-  for (int j = 0; j < w->n; j++) out[j] = stack_of(k, w, j, all, n, &vars);
+  for (int j = 0; j < w->n; j++) {
+    int same = 0;
+    while (batch_row(w, same) != batch_row(w, j)) same++;
+    all[j] = same < j ? all[same] : stacked_rows(k, w, j, n, x, &vars);
+    out[j] = stack_of(k, w, j, all[j], n, &vars);
+  }
 }
 
 /* rows[size](now.., the stack of size `next` in its list, others empty, at, parameters of f) */
@@ -203,8 +226,9 @@ static Atom call_rows(Maker *k, const Batch *b, int size, const Atom *now, int n
   for (int i = 0; i < N_AHEAD; i++)
     for (int j = 0; j < w->n; j++) {
       Type *list = list_of_stacks(k, w, j, i);
-      Atom none = mk_ctor(k, w->nil, list, 0, NULL);
-      arg[n++] = i == next ? mk_ctor(k, w->cons, list, 2, (Atom[]){then[j], none}) : none;
+      Atom none = mk_ctor(k, w->stacks.nil, list, 0, NULL), one[2];
+      if (i == next) one[w->stacks.head] = then[j], one[1 - w->stacks.head] = none;
+      arg[n++] = i == next ? mk_ctor(k, w->stacks.cons, list, 2, one) : none;
     }
   arg[n++] = mk_int(k, at);
   return call_with_params(k, w, b->rows[size], n, arg);
@@ -223,7 +247,7 @@ static Block *match_elements(const Batch *b, int skip, int n, const Atom *x, Blo
   Pattern *pat = pattern(PAT_Wild, w->data, k.span);
   for (int i = skip + n - 1; i >= 0; i--) {
     Pattern *x_i = i < skip ? pattern(PAT_Wild, w->x->type, k.span) : var_pattern(x[i - skip].var);
-    pat = cons_pattern(w, w->data, x_i, pat);
+    pat = cons_pattern(&w->walked, w->data, x_i, pat);
   }
   Atom xs = atom_var(w->f->fn->param[w->list], k.span);
   return mk_block(&k, mk_bind(&k, match_of(&k, xs, 1, &pat, &body, true), w->match->type));
@@ -239,7 +263,7 @@ static Block *if_enough(const Batch *b, int n, Block *then, Block *otherwise) {
   const BatchWalk *w = b->w;
   Bindings out = {0};
   Maker k = {b->m, w->match->span, &out};
-  TypeArgs in = {.n_types = 1, .type = w->data->data.arg};
+  TypeArgs in = {.n_types = w->data->data.n, .type = w->data->data.arg};
   Atom arg[] = {atom_var(w->f->fn->param[w->list], k.span), mk_int(&k, n)};
   Atom enough = mk_call(&k, b->has, &in, type_scalar(DT_bool), 2, arg);
   return mk_block(&k, mk_if(&k, enough, w->match->type, then, otherwise));
@@ -351,9 +375,10 @@ static Block *match_begun(const Batch *b, const Var *begun, Var *y, Block *then,
   Bindings out = {0};
   Maker k = {b->m, w->match->span, &out};
   Pattern *nil = pattern(PAT_Ctor, begun->type, k.span);
-  nil->ctor = w->nil;
+  nil->ctor = w->stacks.nil;
   Pattern *pat[2] = {
-      cons_pattern(w, begun->type, var_pattern(y), pattern(PAT_Wild, begun->type, k.span)), nil};
+      cons_pattern(&w->stacks, begun->type, var_pattern(y), pattern(PAT_Wild, begun->type, k.span)),
+      nil};
   Block *body[2] = {then, otherwise};
   Expr *e = match_of(&k, atom_var((Var *)begun, k.span), otherwise ? 2 : 1, pat, body, !otherwise);
   return mk_block(&k, mk_bind(&k, e, w->match->type));

@@ -42,6 +42,10 @@ static bool is_load(const Clause *c) {
          b->result.var == vars.at[0];
 }
 
+bool match_is_load(const Expr *e) {
+  return e->kind == EX_Match && takes_all(e->Match.clauses[0].pat) && is_load(&e->Match.clauses[0]);
+}
+
 /* The pattern with v replaced by `to`, and what it gives beside that ignored. */
 static Pattern *only(const Pattern *p, const Var *v, Var *to) {
   Pattern *q = NEW(Pattern);

@@ -9,4 +9,6 @@
  * such a match of one field, or if a field has an extent that is not in given
  * (Sym -> not NULL): it would have to be read in two places. */
 Block *match_fields(IrCtx *cx, const Expr *e, const Map *given, Bindings *out);
+/* Is e such a match of one field? */
+bool match_is_load(const Expr *e);
 #endif

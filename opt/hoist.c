@@ -9,9 +9,10 @@
  *   def @f_loop(%xs, %s, %w, %t) { .. nn.dense(%s, %t) .. @f_loop(%rest, s', %w, %t) .. }
  *
  * A parameter is fixed if every call that the function makes of itself hands it
- * on.  Only operators that cannot fail move, and only from blocks that go on to
+ * on; so are its parts.  Only operators that cannot fail move, and only from blocks that go on to
  * such a call: a recursion that ends at once computes them in vain, but once.  */
 #include "opt/build.h"
+#include "opt/fields.h"
 
 enum { MOST = 16 }; /* values handed along */
 
@@ -53,7 +54,8 @@ static bool is_invariant(const Hoist *h, DimTab *dt, const Binding *b) {
   Ask q = {h, false, false};
   Expr *e = b->value;
   bool op = e->kind == EX_Call && e->Call.callee.kind == ATOM_Op && op_call_is_total(e);
-  if (e->n_oblige || !(op || e->kind == EX_Proj || e->kind == EX_Just)) return false;
+  bool part = e->kind == EX_Proj || e->kind == EX_Just || match_is_load(e);
+  if (e->n_oblige || !(op || part)) return false;
   ir_visit(e, &(ExprVisit){ask, NULL, NULL}, &q);
   type_subst(dt, b->var->type, NULL, ask_dim, &q);
   return q.any && !q.varies;

@@ -357,14 +357,26 @@ static void instantiate(Making *k, Fn *f) {
   retype_fn(&r, f);
 }
 
-/* The dims become the new function's own. */
+/* The axes of the parameters and of tensors in their tuples: those can have a name. */
+static void bound_axes(Map *have, Type *t) {
+  t = type_resolve(t);
+  axes_of(have, t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) bound_axes(have, t->tuple.at[i]);
+}
+/* The dims become the new function's own; those that only data has are nameless, which
+ * the text shows as `?`: whoever reads it has to trust the types. */
 static void quantify(Making *k, Fn *f) {
-  Retype r = {.cx = k->s->cx->m->cx};
+  Module *m = k->s->cx->m;
+  Retype r = {.cx = m->cx};
+  Map bound = {0};
+  for (int i = 0; i < f->n; i++) bound_axes(&bound, f->param[i]->type);
   f->n_dims = k->dims.n;
   f->dim = NEW_N(Dim, f->n_dims + 1);
   for (int i = 0; i < f->n_dims; i++) {
     Dim was = k->dims.at[i];
-    f->dim[i] = dim_new_sym(r.cx->dims, was->name, 1);
+    bool has_name = map_get(&bound, map_ptr(was)) != NULL;
+    if (!has_name && was->name) m->derived = m->trusting = true;
+    f->dim[i] = dim_new_sym(r.cx->dims, has_name ? was->name : NULL, 1);
     map_set(&r.dim, map_ptr(was), (void *)(uintptr_t)f->dim[i]);
   }
   retype_fn(&r, f);
