@@ -34,13 +34,17 @@ def conv64(x, w, groups, pad):
     return out
 
 
-def run(folder, *options):
+def outputs(folder, *options):
     out = f"{folder}/y.npz"
     command = [RVM, "run", f"{folder}/m.rly", "--input", f"x=@{folder}/x.npy", "--params", f"{folder}/w.npz", "--quiet",
                "--output", out, "--engine", "native", *options]
     subprocess.run(command, check=True, env={**os.environ, "RVM_CACHE": "1", "XDG_CACHE_HOME": f"{folder}/cache"})
     with np.load(out) as f:
-        return f[f.files[0]]
+        return [f[name] for name in f.files]
+
+
+def run(folder, *options):
+    return outputs(folder, *options)[0]
 
 
 def convolution(case):
@@ -87,15 +91,48 @@ def check(kind, case, folder):
     return None
 
 
+def shared_weight(kind):
+    """A weight, and two uses of it of which the kernels transform it differently: data, call, exact result, size."""
+    rng = np.random.default_rng(7)
+    data = [rng.standard_normal(s).astype(np.float32) for s in
+            ([(64, 512)] * 2 if kind is product else [(1, 64, 56, 56), (1, 64, 6, 6)])]
+    w = rng.standard_normal((512, 512) if kind is product else (64, 64, 3, 3)).astype(np.float32)
+    calls = ["nn.dense", "nn.matmul"] if kind is product else ["nn.conv2d"] * 2
+    def exact(i, change):
+        x, by = change(data[i]), change(w)
+        return conv64(x, by, 1, 1) if kind is convolution else x.astype(np.float64) @ (by.T, by)[i].astype(np.float64)
+    return w, [(data[i], calls[i], exact(i, np.positive), exact(i, np.abs).max()) for i in range(2)]
+
+
+def check_shared(kind, first, folder):
+    """Either use first: what it keeps of the weight is not the other's."""
+    w, use = shared_weight(kind)
+    use = (use[first], use[1 - first])
+    np.savez(f"{folder}/w.npz", w=w)
+    for name, (data, *_) in zip("xz", use):
+        np.save(f"{folder}/{name}.npy", data)
+    types = ", ".join(f"%{name}: Tensor[{a.shape}, float32]" for name, a in (("x", use[0][0]), ("z", use[1][0]), ("w", w)))
+    pad = ", padding=[1, 1]" if kind is convolution else ""
+    calls = ", ".join(f"{call}(%{name}, %w{pad})" for name, (_, call, *_) in zip("xz", use))
+    with open(f"{folder}/m.rly", "w") as f:
+        f.write(f"def @main({types}) {{\n  ({calls})\n}}\n")
+    got = outputs(folder, "--fast-math", "--input", f"z=@{folder}/z.npy")
+    error = [float(abs(y - want).max() / (EPS * size)) for y, (_, _, want, size) in zip(got, use)]
+    said = f"one weight for two {kind.__name__}s: {error[0]:.3f} and {error[1]:.3f}"
+    print(said)
+    return None if all(e <= max(FAST.values()) for e in error) else said
+
+
 def main():
     if not os.path.exists(os.path.join(os.path.dirname(RVM), "rvm_native.so")):
         print("no LLVM")
         sys.exit(77)
     failed = 0
-    cases = [(convolution, case) for case in CASES] + [(product, case) for case in PRODUCTS]
-    for kind, case in cases:
+    cases = [(check, convolution, case) for case in CASES] + [(check, product, case) for case in PRODUCTS]
+    cases += [(check_shared, kind, first) for kind in (convolution, product) for first in range(2)]
+    for test, kind, case in cases:
         with tempfile.TemporaryDirectory() as folder:
-            why = check(kind, case, folder)
+            why = test(kind, case, folder)
         if why:
             failed += 1
             print(f"FAILED {why}")

@@ -123,8 +123,7 @@ static void *work(void *job) {
   Job *j = job;
   for (uint32_t unit; !j->why && (unit = atomic_fetch_add(&j->next, 1)) < j->n_units;) {
     Target t;
-    const char *why = target_new(&t, level_of(j, unit), j->o->cpu);
-    t.cpu.fast = j->o->fast_math;
+    const char *why = target_new(&t, level_of(j, unit), j->o);
     LLVMModuleRef m = why ? NULL : unit_module(j, &t, (int)unit, &why);
     if (m) j->out[unit] = target_emit(&t, m, false, &why);
     if (!j->out[unit]) j->why = why;
@@ -198,8 +197,7 @@ char *llvm_emit_text(const LlvmOptions *o, const void *image, size_t n, bool ass
   Target t = {0};
   char *text = NULL;
   *why = begin(&j, o, image, n);
-  if (!*why) *why = target_new(&t, j.level, o->cpu);
-  t.cpu.fast = o->fast_math;
+  if (!*why) *why = target_new(&t, j.level, o);
   LLVMModuleRef m = *why ? NULL : unit_module(&j, &t, WHOLE, why);
   if (m && !assembly) {
     char *ir = LLVMPrintModuleToString(m);
@@ -242,7 +240,7 @@ void *llvm_compile_fixed(const LlvmOptions *o, const Kernel *k, const int64_t *s
                          const atomic_bool *stop, size_t *bytes, const char **why) {
   Target t;
   LLVMMemoryBufferRef b = NULL;
-  *why = target_new(&t, o->level >= 0 && o->level <= 3 ? o->level : 2, o->cpu);
+  *why = target_new(&t, o->level >= 0 && o->level <= 3 ? o->level : 2, o);
   LLVMModuleRef m = *why ? NULL : fixed_module(&t, k, sym, stop, why);
   if (m && !atomic_load(stop))
     b = target_emit(&t, m, false, why);

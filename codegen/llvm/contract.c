@@ -8,8 +8,7 @@ enum {
 };
 
 /* ---- which variable is what ----------------------------------------------------------- */
-/* Is there a node of this kind, and with this number if it is not KE_NONE? */
-static bool expr_has(Emit *e, KE root, KNodeKind kind, uint32_t number) {
+bool expr_has(Emit *e, KE root, KNodeKind kind, uint32_t number) {
   uint32_t n = 0;
   bool found = false;
   e->epoch++;

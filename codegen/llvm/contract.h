@@ -233,6 +233,8 @@ Block strassen_contract(const Con *c);
 /* ---- contract.c ---------------------------------------------------------------------------- */
 bool expr_uses(Emit *e, KE root, uint32_t var);
 bool uses_symbols(Emit *e, KE root);
+/* Is there a node of this kind, and with this number if it is not KE_NONE? */
+bool expr_has(Emit *e, KE root, KNodeKind kind, uint32_t number);
 bool set_symbols(Emit *e, const Set *s, int from, int to); /* does an extent of axes [from, to)? */
 void swap_sides(Con *c);
 void join_sets(Con *c);                      /* after the sides or their order change */
@@ -261,6 +263,17 @@ typedef struct {
 } Nest;
 bool tiled_contract(Con *c);                 /* false: no memory              */
 
+/* ---- contract_block.c ---------------------------------------------------------------------- */
+/* Depths of one visit of a tile: so much of a panel of columns fits into the second cache. */
+int64_t block_depth(const Con *c);
+/* Bytes of rows that are packed at a time, to be read from the third cache panel after panel. */
+int64_t block_bytes(const Con *c);
+/* Bytes that stay in the third cache beside what others keep there. */
+int64_t third_part(const Con *c);
+/* Bytes of a constant that is read from end to end again and again: of more, nothing of the end
+ * that was read last is in the second cache the next time. */
+int64_t near_bytes(const Con *c);
+
 /* ---- contract_height.c --------------------------------------------------------------------- */
 /* Heights of tiles of m rows: exact ones if the rows are known, else a few, and as many rows in
  * each tile as the one that makes them nearly equal.  Sets heights, exact, each, tiles. */
@@ -274,8 +287,9 @@ Val nest_tile(const Nest *t, Val height, Val columns);
 Val partial_sums(const Nest *t, int height);
 
 /* ---- contract_kept.c ------------------------------------------------------------------------ */
-/* Is a factor a load from a buffer that is only read, picked by nothing from around?  Then it may
- * be a constant of the program; *buf is the buffer. */
+/* Is a factor a load from a buffer that is only read, and are its elements in a form, in each launch
+ * of the same n and k, those from the same places?  Then the buffer, *buf, may be a constant of the
+ * program, and the form kept. */
 bool constant_buffer(const Con *c, int side, uint32_t *buf);
 /* What fill makes of a constant buffer, kept with the kernel under key: made now if it is not
  * there; at run time NULL: the buffer is no constant, or there is no memory. */

@@ -12,8 +12,7 @@ enum {
   SETS = 4,   /* of the row's partial sums: as a tile of one row has */
   EACH = 4,   /* depths of the row per depth of what waits           */
   BLOCK = 30, /* depths of what waits, per part                      */
-  STEP = 8,   /* depths of the row at a time in its own loop         */
-  MOST_DEPTH = 8192
+  STEP = 8    /* depths of the row at a time in its own loop         */
 };
 
 bool works_ahead(const Nest *t) {
@@ -21,7 +20,7 @@ bool works_ahead(const Nest *t) {
   int64_t k = known_or(t->k, 0);
   return c->t == DT_f32 && c->e->cpu.wide && 2 * c->lanes == AHEAD_WIDTH &&
          known_or(t->m, 0) == 1 && t->pitch && t->packed[COLS] && c->batch.n == 0 &&
-         k > SETS_DEPTH && k <= MOST_DEPTH && known_or(t->n, 0) >= AHEAD_WORTH / k;
+         k > SETS_DEPTH && k <= block_depth(c) && known_or(t->n, 0) >= AHEAD_WORTH / k;
 }
 
 static Val field(Emit *e, Val base, size_t offset) {

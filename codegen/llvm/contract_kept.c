@@ -7,6 +7,58 @@
 #include "codegen/llvm/contract.h"
 #include "codegen/native/launch.h"
 
+/* The only symbolic extent of a set, which the product of all determines; KE_NONE: none, or
+ * several. */
+static KE only_symbolic(Emit *e, const Set *s) {
+  KE only = KE_NONE;
+  for (int i = 0; i < s->n; i++) {
+    if (!uses_symbols(e, s->axis[i].ext)) continue;
+    if (only != KE_NONE) return KE_NONE;
+    only = s->axis[i].ext;
+  }
+  return only;
+}
+
+/* The symbol of which an extent is a multiple, plus or minus a number, and which it determines. */
+static uint32_t only_symbol(const Kernel *k, KE x) {
+  while (x != KE_NONE) {
+    const KNode *n = &k->node[x];
+    if (n->kind == KN_Sym) return n->a;
+    if (n->kind != KN_Op || (n->op != S_add && n->op != S_sub && n->op != S_mul)) return KE_NONE;
+    const KNode *a = &k->node[n->a], *b = &k->node[n->b];
+    if ((a->kind == KN_Const) == (b->kind == KN_Const)) return KE_NONE;
+    if (n->op == S_mul && (a->kind == KN_Const ? a : b)->bits == 0) return KE_NONE;
+    x = a->kind == KN_Const ? n->b : n->a;
+  }
+  return KE_NONE;
+}
+
+/* Is the value of x the same whenever those of the two extents are? */
+static bool is_determined(Emit *e, KE x, const KE *by) {
+  uint32_t sym[2] = {only_symbol(e->k, by[0]), only_symbol(e->k, by[1])};
+  if (x == by[0] || x == by[1]) return true;
+  if (expr_has(e, x, KN_Load, KE_NONE) || expr_has(e, x, KN_LoadOr, KE_NONE)) return false;
+  for (uint32_t s = 0; s < e->k->n_syms; s++)
+    if (s != sym[0] && s != sym[1] && expr_has(e, x, KN_Sym, s)) return false;
+  return true;
+}
+
+/* A kept form is found by the buffer's address, n and k.  Is it the same in all launches in which
+ * these are: do the places that are read, and their order, depend on nothing else? */
+static bool has_one_form(const Con *c, int side, const KNode *load) {
+  Emit *e = c->e;
+  const Set *set[] = {&c->side[side], &c->red, &c->batch};
+  KE by[2] = {only_symbolic(e, set[0]), only_symbolic(e, set[1])};
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < set[i]->n; j++)
+      if (!is_determined(e, set[i]->axis[j].ext, by)) return false;
+  for (uint32_t d = 0; d < load->rank; d++) {
+    if (!is_determined(e, e->k->pool[load->b + d], by)) return false;
+    if (d > 0 && !is_determined(e, e->k->buf[load->a].dim[d], by)) return false; /* the strides */
+  }
+  return true;
+}
+
 bool constant_buffer(const Con *c, int side, uint32_t *buf) {
   KE x = c->factor[side];
   const KNode *n = &c->e->k->node[x];
@@ -15,7 +67,7 @@ bool constant_buffer(const Con *c, int side, uint32_t *buf) {
   while (n->kind == KN_Cast) n = &c->e->k->node[n->a];
   if (n->kind != KN_Load || c->e->k->buf[n->a].role != K_IN) return false;
   *buf = n->a;
-  return true;
+  return has_one_form(c, side, n);
 }
 
 Val kept_form(const Con *c, uint32_t buf, const Kept *f) {

@@ -10,12 +10,9 @@
 #include "codegen/llvm/contract.h"
 
 enum {
-  DEPTH = 8192,           /* of one visit of a tile                          */
-  BLOCK_BYTES = 4 << 20,  /* of packed rows at a time                        */
   SHALLOW = 512,          /* where the way from a tile to the epilogue matters */
   FEW_TILES = 2,          /* for so few, columns are never worth packing     */
   WORTH_ASKING = 1 << 17, /* elements of a constant, for a row of zeros      */
-  NEAR_BYTES = 3 << 20,   /* of a constant: of more, no end is near when it is read again */
   CONFLICT = 2048,        /* bytes apart, a tile's rows are in each other's way in L1 */
   LINE = 64               /* bytes further apart, they are not               */
 };
@@ -30,7 +27,7 @@ static Val scratch_part(const Con *c, Val *total, Val elements) {
 }
 
 static Val is_deep(const Nest *t) {
-  return LLVMBuildICmp(t->c->e->b, LLVMIntSGT, t->k, i64_of(t->c->e, DEPTH), "");
+  return LLVMBuildICmp(t->c->e->b, LLVMIntSGT, t->k, i64_of(t->c->e, block_depth(t->c)), "");
 }
 
 static int64_t row_room(const Con *c) {
@@ -43,7 +40,7 @@ static void take_scratch(Nest *t) {
   Emit *e = c->e;
   Val none = i64_of(e, 0), one = i64_of(e, 1), total = none, at[4];
   Val width = i64_of(e, 2 * (int)c->lanes), max = i64_of(e, c->rows_max);
-  Val fit = LLVMBuildUDiv(e->b, i64_of(e, BLOCK_BYTES), at_bytes(c, mul(e, t->k, max)), "");
+  Val fit = LLVMBuildUDiv(e->b, i64_of(e, block_bytes(c)), at_bytes(c, mul(e, t->k, max)), "");
   fit = i64_min(e, one_at_least(e, fit), one_at_least(e, t->tiles));
   Val ready = t->packed[ROWS] ? LLVMBuildIsNotNull(e->b, t->packed[ROWS], "") : NULL;
   bool in_place = t->pitch && !t->copied;
@@ -93,7 +90,7 @@ static void choose_pitch(Nest *t) {
   t->copied = t->pitch > 1 && t->pitch * c->bytes % CONFLICT == 0;
   if (!t->copied) return;
   int64_t line = LINE / c->bytes;
-  t->pitch = k > 0 && k <= DEPTH ? ceil_div(k, line) * line + line : PACKED;
+  t->pitch = k > 0 && k <= block_depth(c) ? ceil_div(k, line) * line + line : PACKED;
   t->copied = t->pitch != PACKED;
 }
 
@@ -318,7 +315,7 @@ static void visit_beside(const Nest *t, const Visit *v, Val a, Val row, Val sum,
 static void visit_tiles(const Nest *t, const Visit *v) {
   const Con *c = t->c;
   Emit *e = c->e;
-  Val kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, DEPTH));
+  Val kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, block_depth(c)));
   Val first = LLVMBuildICmp(e->b, LLVMIntEQ, v->k, i64_of(e, 0), "");
   Val last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, v->k, kk), t->k, "");
   Val size = i64_of(e, row_room(c) * 2 * (int)c->lanes);
@@ -344,14 +341,13 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   loop_end(e, &i);
 }
 
-/* Does a core read so little that what it has read last is still near it the next time?  Twice a
- * second cache still gains 2 %, three times is level, four times loses 2 % (1 MB, Zen 4). */
+/* Does a core read so little that what it has read last is still near it the next time? */
 static Val stays_near(const Nest *t) {
   const Con *c = t->c;
   Emit *e = c->e;
   Val panels = sub(e, t->part.to, t->part.from);
   Val bytes = at_bytes(c, mul(e, mul(e, panels, i64_of(e, 2 * (int)c->lanes)), t->k));
-  return LLVMBuildICmp(e->b, LLVMIntSLE, bytes, i64_of(e, NEAR_BYTES), "");
+  return LLVMBuildICmp(e->b, LLVMIntSLE, bytes, i64_of(e, near_bytes(c)), "");
 }
 
 /* With few rows a constant is read once per launch: from alternating ends, if that helps. */
@@ -390,7 +386,7 @@ static void visit_panels(const Nest *t, Val from, Val to) {
   v.cols = i64_min(e, sub(e, t->n, v.col), width);
   v.b = panel_of(t, panel, v.cols, &v.stride);
   v.next = next_panel(t, j.i, add(e, panel, step), v.b);
-  Loop k = loop_begin_step(e, t->k, DEPTH);
+  Loop k = loop_begin_step(e, t->k, block_depth(c));
   v.k = k.i;
   visit_tiles(t, &v);
   loop_end(e, &k);
@@ -469,7 +465,8 @@ bool tiled_contract(Con *c) {
   t.panels = div_up(e, t.n, i64_of(e, 2 * c->lanes));
   (void)choose_epilogue(c);
   choose_heights(&t);
-  t.straight = t.exact && known_or(t.n, 1) > 0 && known_or(t.k, SHALLOW + 1) <= SHALLOW &&
+  int64_t deep = known_or(t.k, SHALLOW + 1);
+  t.straight = t.exact && known_or(t.n, 1) > 0 && deep <= SHALLOW && deep <= block_depth(c) &&
                straight_epilogue(c);
   if (!columns_in_place(c, &t.stride)) t.stride = NULL;
   choose_pitch(&t);

@@ -119,19 +119,10 @@ static unsigned prefix_types(const Con *c, LLVMTypeRef *t) {
   return n;
 }
 
-static void attribute(Emit *e, Val fn, unsigned at, const char *name) {
-  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-  LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->c, kind, 0));
-}
-
 static Val make_function(const Con *c, const char *name, LLVMTypeRef type) {
   Emit *e = c->e;
-  Val fn = LLVMAddFunction(e->m, name, type);
-  LLVMSetLinkage(fn, LLVMInternalLinkage);
-  attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
-  attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "noinline");
+  Val fn = own_function(e, name, type);
   emit_noalias(e, fn);
-  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
   if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "min-legal-vector-width", "512");
   return fn;
 }

@@ -17,12 +17,10 @@
 #include "codegen/llvm/contract.h"
 
 enum {
-  FEWEST_ROWS = 32,    /* below, reading 7/4 of the weight takes longer         */
-  FEWEST_COLS = 256,   /* below, packing rows and their sums takes what it gives */
-  FEWEST_DEPTH = 256,  /* below, the passes over the sums do                    */
-  MOST_DEPTH = 16384,  /* two visits of a tile                                  */
-  ROW_BYTES = 4 << 20, /* of packed rows and their sums at a time               */
-  FORM_KEY = 1 << 30   /* of the kept form                                      */
+  FEWEST_ROWS = 32,   /* below, reading 7/4 of the weight takes longer         */
+  FEWEST_COLS = 256,  /* below, packing rows and their sums takes what it gives */
+  FEWEST_DEPTH = 256, /* below, the passes over the sums do                    */
+  FORM_KEY = 1 << 30  /* of the kept form                                      */
 };
 
 enum { A11, A12, A21, A22, S1, S2, S3, S4, ROW_PARTS };
@@ -75,7 +73,7 @@ static bool find(Strassen *s, uint32_t *buf) {
   if (c->t != DT_f32 || c->batch.n > 0 || c->side[ROWS].n == 0) return false;
   if (!constant_buffer(c, COLS, buf) || !val_known(cols->total, &s->n)) return false;
   if (!val_known(c->red.total, &k) || k % (2 * (int64_t)c->lanes)) return false;
-  if (s->n < FEWEST_COLS || k < FEWEST_DEPTH || k > MOST_DEPTH) return false;
+  if (s->n < FEWEST_COLS || k < FEWEST_DEPTH || k > 2 * block_depth(c)) return false;
   s->width = 2 * (int64_t)c->lanes;
   s->pairs = ceil_div(s->n, 2 * s->width);
   s->deep = k / 2;
@@ -288,7 +286,7 @@ static void take_parts(Strassen *s) {
   const Con *c = s->c;
   Emit *e = c->e;
   int64_t max = c->rows_max, each = max * ROW_PARTS * s->deep * c->bytes, lanes = c->lanes;
-  int64_t fit = ROW_BYTES / each > 0 ? ROW_BYTES / each : 1;
+  int64_t fit = block_bytes(c) / each > 0 ? block_bytes(c) / each : 1;
   int64_t sum = max * s->width * c->bytes, turned = ceil_div(ROWS_MAX, lanes) * lanes * s->width;
   int64_t size[2 + SUMS] = {each, sum, sum, sum, turned * c->bytes};
   Val *part[2 + SUMS] = {&s->rows, &s->sum[X], &s->sum[Y], &s->sum[Z], &s->room};

@@ -272,15 +272,7 @@ Val shared_function(const Con *c, const char *name, LLVMTypeRef type, bool *fres
   Val fn = LLVMGetNamedFunction(e->m, name);
   *fresh = !fn;
   if (fn) return fn;
-  fn = LLVMAddFunction(e->m, name, type);
-  LLVMSetLinkage(fn, LLVMInternalLinkage);
-  static const char *const attr[] = {"noinline", "nounwind"};
-  for (int i = 0; i < 2; i++) {
-    unsigned kind = LLVMGetEnumAttributeKindForName(attr[i], strlen(attr[i]));
-    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                            LLVMCreateEnumAttribute(e->c, kind, 0));
-  }
-  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
+  fn = own_function(e, name, type);
   if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "min-legal-vector-width", "512");
   return fn;
 }
@@ -355,7 +347,7 @@ static void turn_body(const Con *c) {
     Val at = con_at(c, arg[0], mul(e, i64_of(e, i), arg[1]));
     row[i] = load_lanes(e, c->type, n, at, NULL, (unsigned)c->bytes);
   }
-  turn_rows(e, row, n);
+  transpose_rows(e, row, n);
   Block done = new_block(e, "");
   for (unsigned i = 0; i < n; i++) {
     Block next = new_block(e, "");

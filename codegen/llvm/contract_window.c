@@ -9,7 +9,7 @@
  * reaches; taps are unrolled and their weights stay in registers.            */
 #include "codegen/llvm/contract.h"
 
-enum { MAX_TAPS = 50, MAX_BLOCK = 8, MAX_PER_CHANNEL = 4, MAX_STRIDE = 4, NEAR = 16 << 10 };
+enum { MAX_TAPS = 50, MAX_BLOCK = 8, MAX_PER_CHANNEL = 4, MAX_STRIDE = 4 };
 
 /* ---- is it one? --------------------------------------------------------------------- */
 /* step and apart from the strides in memory, in units of the smaller. */
@@ -121,7 +121,7 @@ static void measure(Window *w) {
       w->block = b;
       break;
     }
-  w->whole = w->phases * w->rows * w->pitch * c->bytes <= NEAR;
+  w->whole = w->phases * w->rows * w->pitch * c->bytes <= c->e->cpu.cache.first / 2;
   if (!w->whole) w->rows = reach_of(&w->down, w->block);
 }
 

@@ -13,12 +13,10 @@
 #include "codegen/llvm/contract.h"
 
 enum {
-  PIXELS = 16,          /* of an output row that go to the epilogue at once  */
-  BLOCK = 512 << 10,    /* bytes of transformed data at a time, at least     */
-  DATA_BYTES = 8 << 20, /* ... and at most                                   */
-  PER_VALUE = 6,        /* cycles to transform one vector of data or result  */
-  NEAR = 4 << 20,       /* bytes of weights that stay in a cache            */
-  PER_CYCLE = 4         /* bytes that memory gives; a cache four times that */
+  PIXELS = 16,         /* of an output row that go to the epilogue at once  */
+  MOST_DATA = 8 << 20, /* bytes of transformed data at a time               */
+  PER_VALUE = 6,       /* cycles to transform one vector of data or result  */
+  PER_CYCLE = 4        /* bytes that memory gives; a cache four times that */
 };
 
 typedef struct {
@@ -45,7 +43,7 @@ static double cycles(const Winograd *p) {
   double ways = ceil_div(p->channels, (int64_t)lanes) + 2.0 * (double)ceil_div(p->n, p->width);
   double products = 1.1 * tiles * area * c * n / lanes, moves = PER_VALUE * tiles * area * ways;
   double bytes = 4 * (double)weight_elements(p);
-  bool near = bytes * (double)known_or(p->w.c->batch.total, 1) <= NEAR;
+  bool near = bytes * (double)known_or(p->w.c->batch.total, 1) <= (double)third_part(p->w.c);
   double reading = bytes / (near ? 4 * PER_CYCLE : PER_CYCLE);
   return moves + (reading > products ? reading : products);
 }
@@ -66,14 +64,16 @@ static bool measure(Winograd *p, int64_t m) {
   p->pitch = ceil_div(p->channels, c->lanes) * c->lanes + c->lanes; /* no power of 2 */
   p->line = p->across * m + 2;
   int64_t area = p->alpha * p->alpha, most = weight_elements(p) * c->bytes;
-  if (most < BLOCK) most = BLOCK;
-  if (most > DATA_BYTES) most = DATA_BYTES;
+  int64_t least = c->e->cpu.cache.second / 2, room = 2 * third_part(c);
+  if (room > MOST_DATA) room = MOST_DATA;
+  if (most > room) most = room;
+  if (most < least) most = least;
   for (p->rows = p->down; p->rows > 1; p->rows--)
     if (p->down % p->rows == 0 && area * p->rows * p->across * p->pitch * c->bytes <= most) break;
   p->tiles = p->rows * p->across;
   p->data_step = p->tiles * p->pitch + c->lanes;
   p->sum_step = (p->tiles | 1) * p->width;
-  return area * p->data_step * c->bytes <= 2 * DATA_BYTES;
+  return area * p->data_step * c->bytes <= 2 * MOST_DATA;
 }
 
 static bool find(Winograd *p, Con *c, int data, uint32_t *buf) {

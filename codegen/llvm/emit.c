@@ -121,6 +121,19 @@ static void add_attribute(const Emit *e, Val fn, unsigned at, const char *name) 
   LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->c, kind, 0));
 }
 
+void fn_attribute(const Emit *e, Val fn, const char *name) {
+  add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, name);
+}
+
+Val own_function(const Emit *e, const char *name, LLVMTypeRef type) {
+  Val fn = LLVMAddFunction(e->m, name, type);
+  LLVMSetLinkage(fn, LLVMInternalLinkage);
+  fn_attribute(e, fn, "nounwind");
+  fn_attribute(e, fn, "noinline");
+  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
+  return fn;
+}
+
 void emit_noalias(const Emit *e, Val fn) {
   for (uint32_t i = 0; i < e->k->n_bufs; i++)
     if (!(e->shared >> i & 1)) add_attribute(e, fn, i + 1, "noalias");
@@ -135,12 +148,8 @@ static Val inner_function(Emit *e, const char *name, LLVMTypeRef *type) {
   arg[n++] = ptr_type(e);
   *type = LLVMFunctionType(int_type(e, 64), arg, n, false);
   strncat(buf, name, sizeof buf - strlen(buf) - 1);
-  Val fn = LLVMAddFunction(e->m, buf, *type);
-  LLVMSetLinkage(fn, LLVMInternalLinkage);
-  add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind");
-  add_attribute(e, fn, (unsigned)LLVMAttributeFunctionIndex, "noinline");
+  Val fn = own_function(e, buf, *type);
   emit_noalias(e, fn);
-  if (e->cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
   return fn;
 }
 
@@ -188,12 +197,13 @@ static void emit_body(Emit *e) {
 /* The tables of a kernel, in one block. */
 static void *make_tables(Emit *e, const Kernel *k) {
   size_t n = k->n_nodes + 1, v = k->n_vars + 1, m = k->n_stmts + 1;
-  char *at = calloc(1, n * (2 * sizeof(Val) + 8 + 2 * 4 + 2) + v * (sizeof(Val) + 8 + 1 + 1) +
+  char *at = calloc(1, n * (2 * sizeof(Val) + 8 + 2 * 4 + 2) + v * (2 * sizeof(Val) + 8 + 1 + 1) +
                            m * sizeof(Val));
   char *block = at;
   if (!at) return NULL;
 #define TAKE(field, count) (e->field = (void *)at, at += (count) * sizeof *e->field)
-  TAKE(val, n), TAKE(kept, m), TAKE(lane, n), TAKE(coef, n), TAKE(var, v), TAKE(var_coef, v);
+  TAKE(val, n), TAKE(kept, m), TAKE(lane, n), TAKE(coef, n), TAKE(var, v), TAKE(next, v);
+  TAKE(var_coef, v);
   TAKE(seen, n), TAKE(todo, n), TAKE(form, n), TAKE(need, n);
   TAKE(in_memory, v), TAKE(var_form, v);
 #undef TAKE

@@ -7,12 +7,14 @@
 #ifndef RVM_CODEGEN_LLVM_EMIT_H
 #define RVM_CODEGEN_LLVM_EMIT_H
 #include <llvm-c/Core.h>
+#include "codegen/native/machine.h"
 #include "kernel/visit.h"
 
 typedef LLVMValueRef Val;
 typedef LLVMBasicBlockRef Block;
-/* What code is made for.  wide: AVX-512; fast: LlvmOptions.fast_math. */
-typedef struct { bool f16c, fma, wide, fast;  int vector_bytes; } Cpu;
+/* What code is made for.  wide: AVX-512; fast: LlvmOptions.fast_math; of the caches, all are
+ * above 0. */
+typedef struct { bool f16c, fma, wide, fast;  int vector_bytes;  Caches cache; } Cpu;
 
 typedef struct Emit {
   LLVMContextRef c;  LLVMModuleRef m;  LLVMBuilderRef b;
@@ -23,7 +25,7 @@ typedef struct Emit {
   Val fn, state;                             /* state: JitState of the launch (launch.h) */
   Block entry;                               /* for allocas                    */
   Val *val;  uint32_t *seen, *todo, epoch;   /* per node                       */
-  Val *var;  bool *in_memory;                /* per variable; carried ones are allocas */
+  Val *var, *next;  bool *in_memory;         /* per variable; carried ones are allocas, and have a next */
   uint8_t *form, *need, *var_form;           /* lanes.c: per node, per node, per variable */
   int64_t *coef, *var_coef;  Val *lane;
   uint64_t shared;                           /* buffers: may be one with another, so not noalias */
@@ -44,6 +46,10 @@ bool emit_kernel(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name);
  * no way to be sure of the bits (see also native_fixable, launch.h). */
 bool emit_kernel_fixed(LLVMModuleRef m, const Kernel *k, Cpu cpu, const char *name,
                        const int64_t *sym);
+/* An attribute without a value, of a function. */
+void fn_attribute(const Emit *e, Val fn, const char *name);
+/* A new function of the module's own that is not inlined; its vectors are as wide as there are. */
+Val own_function(const Emit *e, const char *name, LLVMTypeRef type);
 /* The attributes of a function whose first arguments are the buffers. */
 void emit_noalias(const Emit *e, Val fn);
 LLVMTypeRef reg_type(const Emit *e, DType t);

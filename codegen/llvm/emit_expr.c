@@ -32,11 +32,6 @@ Val emit_intrinsic(Emit *e, const char *name, LLVMTypeRef t, Val *arg, unsigned 
   return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->c, id, &t, 1), fn, arg, n, "");
 }
 
-static void attribute(Emit *e, Val fn, const char *name, uint64_t v) {
-  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->c, kind, v));
-}
-
 Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned n, bool pure) {
   LLVMTypeRef t[8];
   for (unsigned i = 0; i < n; i++) t[i] = LLVMTypeOf(arg[i]);
@@ -44,9 +39,9 @@ Val emit_call(Emit *e, const char *name, LLVMTypeRef result, Val *arg, unsigned 
   Val fn = LLVMGetNamedFunction(e->m, name);
   if (!fn) {
     fn = LLVMAddFunction(e->m, name, type);
-    attribute(e, fn, "nounwind", 0);
-    if (pure) attribute(e, fn, "willreturn", 0);
-    if (pure) attribute(e, fn, "memory", 0); /* reads and writes nothing */
+    fn_attribute(e, fn, "nounwind");
+    if (pure) fn_attribute(e, fn, "willreturn");
+    if (pure) fn_attribute(e, fn, "memory"); /* reads and writes nothing */
   }
   return LLVMBuildCall2(e->b, type, fn, arg, n, "");
 }

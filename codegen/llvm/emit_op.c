@@ -94,6 +94,15 @@ static Val float_min_max(Emit *e, SOp op, LLVMTypeRef t, Val x, Val y) {
   return LLVMBuildSelect(b, nan, LLVMBuildFAdd(b, x, y, ""), r, "");
 }
 
+/* Of z = e^-|x|: (x < 0 ? z : 1) / (1 + z), as kernel/scalar.c has it. */
+static Val float_sigmoid(Emit *e, LLVMTypeRef t, Val x) {
+  Val one = LLVMConstReal(t, 1), size = emit_intrinsic(e, "llvm.fabs", t, &x, 1);
+  Val z = call_math(e, S_exp, t, LLVMBuildFNeg(e->b, size, ""), NULL);
+  Val falls = LLVMBuildFCmp(e->b, LLVMRealOLT, x, LLVMConstNull(t), "");
+  Val above = LLVMBuildSelect(e->b, falls, z, one, "");
+  return LLVMBuildFDiv(e->b, above, LLVMBuildFAdd(e->b, one, z, ""), "");
+}
+
 static Val float_op(Emit *e, SOp op, Val x, Val y) {
   LLVMTypeRef t = LLVMTypeOf(x);
   Val one = LLVMConstReal(t, 1), v = emit_math(e, op, x, y);
@@ -110,9 +119,7 @@ static Val float_op(Emit *e, SOp op, Val x, Val y) {
   case S_neg: return LLVMBuildFNeg(e->b, x, "");
   case S_sign: return float_sign(e, t, x);
   case S_rsqrt: return LLVMBuildFDiv(e->b, one, emit_intrinsic(e, "llvm.sqrt", t, &x, 1), "");
-  case S_sigmoid:
-    v = call_math(e, S_exp, t, LLVMBuildFNeg(e->b, x, ""), NULL);
-    return LLVMBuildFDiv(e->b, one, LLVMBuildFAdd(e->b, one, v, ""), "");
+  case S_sigmoid: return float_sigmoid(e, t, x);
   case S_eq: return LLVMBuildFCmp(e->b, LLVMRealOEQ, x, y, "");
   case S_ne: return LLVMBuildFCmp(e->b, LLVMRealUNE, x, y, "");
   case S_lt: return LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, "");

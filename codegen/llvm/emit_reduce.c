@@ -17,9 +17,9 @@ Reducer reducer(const Emit *e, const KStmt *s) {
   return (Reducer){(SOp)s->op, t, keyed, type};
 }
 
-/* Floats as integers of the same order, by turning the negative ones round; its
- * own inverse. */
-static Val turn(Emit *e, Val u) {
+/* The bits of floats as integers of the same order: those of negative ones are flipped, but
+ * for the sign.  Its own inverse. */
+static Val ordered_key(Emit *e, Val u) {
   LLVMTypeRef t = LLVMTypeOf(u);
   unsigned bits = LLVMGetIntTypeWidth(t);
   Val sign = LLVMBuildAShr(e->b, u, LLVMConstInt(t, bits - 1, false), "");
@@ -32,7 +32,7 @@ Val reduce_in(Emit *e, const Reducer *r, Val v) {
   unsigned bits = LLVMGetIntTypeWidth(r->type);
   uint64_t largest = ~(uint64_t)0 >> (65 - bits);
   Val nan = LLVMConstInt(r->type, r->op == S_max ? largest : largest + 1, false);
-  Val key = turn(e, LLVMBuildBitCast(e->b, v, r->type, ""));
+  Val key = ordered_key(e, LLVMBuildBitCast(e->b, v, r->type, ""));
   return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), nan, key, "");
 }
 
@@ -49,7 +49,7 @@ Val reduce_step(Emit *e, const Reducer *r, Val acc, Val v, bool any_order) {
 
 Val reduce_out(Emit *e, const Reducer *r, Val acc) {
   if (!r->keyed) return emit_round_half(e, r->t, acc);
-  return LLVMBuildBitCast(e->b, turn(e, acc), reg_type(e, r->t), "");
+  return LLVMBuildBitCast(e->b, ordered_key(e, acc), reg_type(e, r->t), "");
 }
 
 /* ---- loops ----------------------------------------------------------------------------- */
@@ -75,6 +75,7 @@ LoopList reduce_loops(Emit *e, const KStmt *s) {
     times = i + 1 < l.n && reduce_merges(e, s, i) ? n : NULL;
     l.var[i] = p[1 + 2 * i], l.extent[i] = times ? NULL : n;
   }
+  idle_sum(e, &l);
   return l;
 }
 

@@ -196,14 +196,28 @@ bool for_suits_strips(Emit *e, uint32_t at, Val n) {
   return a.along_lane > 0 && a.along_inner == 0;
 }
 
-/* ---- dear maps ------------------------------------------------------------------------------ */
+/* ---- what can fail ------------------------------------------------------------------ */
+static bool is_total(Emit *e, KE at, void *ctx) {
+  (void)ctx;
+  return !kernel_traps(e->k, at);
+}
+
+bool stmt_is_total(Emit *e, uint32_t at) {
+  KE x;
+  begin_nodes(e);
+  for (uint32_t i = 0; (x = kernel_stmt_expr(e->k, at, i)) != KE_NONE; i++)
+    if (!all_nodes(e, x, is_total, NULL)) return false;
+  return true;
+}
+
+/* ---- maps that gain from interleaving ----------------------------------------------- */
 static bool is_cheap(Emit *e, KE at, void *ctx) {
   const KNode *n = &e->k->node[at];
   (void)ctx;
   return n->kind != KN_Op || !math_in_line((SOp)n->op, (DType)n->dtype);
 }
 
-bool for_is_dear(Emit *e, uint32_t at, Val n) {
+bool for_gains_from_interleaving(Emit *e, uint32_t at, Val n) {
   const KStmt *s = &e->k->stmt[at];
   int64_t two = 2 * e->cpu.vector_bytes / dtype_bytes(DT_f32);
   bool cheap = true;

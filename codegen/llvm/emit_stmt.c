@@ -12,7 +12,6 @@ static void emit_carrying(Emit *e, uint32_t at) {
   const KStmt *s = &e->k->stmt[at];
   const uint32_t *p = e->k->pool + s->b;
   uint32_t n = p[0];
-  Val next[K_MAX_SYMS];
   Val extent = emit_expr(e, s->a);
   for (uint32_t i = 0; i < n; i++) { /* the initial values do not see each other */
     DType t = (DType)e->k->var[p[1 + 3 * i]].dtype;
@@ -24,10 +23,9 @@ static void emit_carrying(Emit *e, uint32_t at) {
   Loop l = loop_begin(e, extent);
   set_var(e, s->var, l.i);
   emit_stmts(e, at + 1, s->end);
-  if (n <= K_MAX_SYMS) {
-    for (uint32_t i = 0; i < n; i++) next[i] = emit_expr(e, p[3 + 3 * i]);
-    for (uint32_t i = 0; i < n; i++) LLVMBuildStore(e->b, next[i], e->var[p[1 + 3 * i]]);
-  }
+  for (uint32_t i = 0; i < n; i++) e->next[p[1 + 3 * i]] = emit_expr(e, p[3 + 3 * i]);
+  for (uint32_t i = 0; i < n; i++)
+    LLVMBuildStore(e->b, e->next[p[1 + 3 * i]], e->var[p[1 + 3 * i]]);
   loop_end(e, &l);
 }
 
@@ -44,9 +42,13 @@ static void emit_for(Emit *e, uint32_t at, uint32_t top, Val times) {
   if (for_merges(e, at)) {
     set_var(e, s->var, i64_of(e, 0));
     emit_for(e, at + 1, top, n);
-  } else if (for_turns(e, at)) {
-    emit_for_turned(e, at, top, n);
-  } else if (for_suits_strips(e, at, n)) {
+    return;
+  }
+  bool transposes = for_transposes(e, at), strips = !transposes && for_suits_strips(e, at, n);
+  Idle idle = idle_begin(e, at + 1, s->end, transposes ? n : NULL);
+  if (transposes) {
+    emit_for_transposed(e, at, top, n);
+  } else if (strips) {
     emit_for_strips(e, at, top, n);
   } else {
     Part p = emit_part(e, top, n);
@@ -54,8 +56,9 @@ static void emit_for(Emit *e, uint32_t at, uint32_t top, Val times) {
     Block last = LLVMGetLastBasicBlock(e->fn);
     set_var(e, s->var, LLVMBuildNSWAdd(e->b, p.from, l.i, ""));
     emit_stmts(e, at + 1, s->end);
-    loop_end_told(e, &l, last, for_is_apart(e, at), for_is_dear(e, at, n));
+    loop_end_hinted(e, &l, last, for_is_independent(e, at), for_gains_from_interleaving(e, at, n));
   }
+  idle_end(e, &idle);
 }
 
 void emit_store(Emit *e, const KStmt *s) {
@@ -81,6 +84,7 @@ void emit_contract_plain(Emit *e, uint32_t at) {
   Reducer r = {S_add, t, false, reg_type(e, t)};
   LoopList outer = all_loops(e, p + 1, np), inner = all_loops(e, red + 1, nr);
   Loop open[K_MAX_LOOPS], depth[K_MAX_LOOPS];
+  idle_sum(e, &inner);
   Val acc = new_slot(e, r.type), f[2];
   Part part = emit_part(e, at, np ? outer.extent[0] : i64_of(e, 1));
   Loop first = loop_begin(e, LLVMBuildNSWSub(e->b, part.to, part.from, ""));
@@ -119,6 +123,7 @@ void emit_stmts(Emit *e, uint32_t from, uint32_t to) {
   for (uint32_t at = from; at < to;) {
     const KStmt *s = &e->k->stmt[at];
     bool body = false;
+    Idle idle;
     switch ((KStmtKind)s->kind) {
     case KS_For:
       emit_for(e, at, at, NULL);
@@ -128,7 +133,9 @@ void emit_stmts(Emit *e, uint32_t from, uint32_t to) {
     case KS_Store: emit_store(e, s); break;
     case KS_Reduce: emit_reduce(e, s); break;
     case KS_Contract:
+      idle = idle_begin(e, at, s->end, NULL);
       if (!emit_contract(e, at)) emit_contract_plain(e, at);
+      idle_end(e, &idle);
       body = true;
       break;
     case KS_Check: fail_unless(e, emit_expr(e, s->a), K_CHECK, s->c); break;

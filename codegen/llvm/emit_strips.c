@@ -125,5 +125,7 @@ void emit_for_strips(Emit *e, uint32_t at, uint32_t top, Val n) {
   loop_end(e, &l);
   if (LLVMIsAConstantInt(rest) && LLVMConstIntGetZExtValue(rest) == 0) return;
   if (p.is_last) rest = LLVMBuildSelect(e->b, p.is_last, rest, i64_of(e, 0), "");
+  Idle idle = idle_begin(e, at + 1, s->end, rest);
   statements(e, &(Strip){s->var, whole, rest}, at + 1, s->end);
+  idle_end(e, &idle);
 }

@@ -107,20 +107,20 @@ Val lib(Func *f, const char *name, Val *arg, unsigned n) {
   return LLVMBuildCall2(f->e.b, LLVMGlobalGetValueType(fn), fn, arg, n, "");
 }
 
-static void attribute(Func *f, Val fn, const char *name) {
-  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(f->e.c, kind, 0));
-}
-
-static Val fuel_now(Func *f) {
+Val fuel_now(Func *f) {
   LLVMTypeRef i64 = int_type(&f->e, 64);
   Val v = LLVMBuildLoad2(f->e.b, i64, f->fuel, "");
   return LLVMBuildNSWSub(f->e.b, v, i64_of(&f->e, f->pending), "");
 }
 
+Val where_now(Func *f) {
+  if (f->where) return f->where;
+  return i64_of(&f->e, (int64_t)((uint64_t)f->index << 32 | f->pc));
+}
+
 Val runtime_call(Func *f, const char *name, LLVMTypeRef result, const Val *arg, unsigned n,
                  bool never_returns) {
-  Val v[8] = {f->vm, i64_of(&f->e, (int64_t)((uint64_t)f->index << 32 | f->pc)), fuel_now(f)};
+  Val v[8] = {f->vm, where_now(f), fuel_now(f)};
   LLVMTypeRef t[8];
   for (unsigned i = 0; i < n; i++) v[3 + i] = arg[i];
   for (unsigned i = 0; i < 3 + n; i++) t[i] = LLVMTypeOf(v[i]);
@@ -128,9 +128,9 @@ Val runtime_call(Func *f, const char *name, LLVMTypeRef result, const Val *arg, 
   Val fn = LLVMGetNamedFunction(f->e.m, name);
   if (!fn) {
     fn = LLVMAddFunction(f->e.m, name, type);
-    attribute(f, fn, "nounwind");
-    if (never_returns) attribute(f, fn, "noreturn");
-    if (never_returns) attribute(f, fn, "cold");
+    fn_attribute(&f->e, fn, "nounwind");
+    if (never_returns) fn_attribute(&f->e, fn, "noreturn");
+    if (never_returns) fn_attribute(&f->e, fn, "cold");
   }
   return LLVMBuildCall2(f->e.b, type, fn, v, 3 + n, "");
 }
@@ -157,11 +157,9 @@ static void scalar_fails(Emit *e, KStatus s, uint32_t message) {
 
 Val const_words(Func *f, const uint32_t *w, uint32_t n) {
   LLVMTypeRef i32 = int_type(&f->e, 32);
-  Val *v = malloc((n + 1) * sizeof *v);
-  if (!v) return LLVMConstNull(ptr_type(&f->e));
+  Val v[MOST_WORDS];
   for (uint32_t i = 0; i < n; i++) v[i] = LLVMConstInt(i32, w[i], false);
   Val array = LLVMConstArray2(i32, v, n);
-  free(v);
   Val g = LLVMAddGlobal(f->e.m, LLVMTypeOf(array), "");
   LLVMSetInitializer(g, array);
   LLVMSetLinkage(g, LLVMPrivateLinkage);
@@ -198,7 +196,7 @@ void poll(Func *f) {
   LLVMBuildCondBr(b, LLVMBuildOr(b, out, asked, ""), park, next);
   LLVMPositionBuilderAtEnd(b, park);
   Val now = runtime_call(f, "rvm.park", i64, NULL, 0, false);
-  attribute(f, LLVMGetNamedFunction(f->e.m, "rvm.park"), "cold");
+  fn_attribute(&f->e, LLVMGetNamedFunction(f->e.m, "rvm.park"), "cold");
   LLVMBuildStore(b, now, f->fuel);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, next);
@@ -229,9 +227,11 @@ void drop_ref(Func *f, Reg type, Val v) {
   const IType *t = &f->m->type[type.ty];
   Val arg[3] = {f->vm, v, i64_of(&f->e, dtype_bytes((DType)t->dtype))};
   if (t->kind == IT_TENSOR)
-    lib(f, "drop_tensor", arg, 3);
+    lib(f, f->outlined ? "outline.drop_tensor" : "drop_tensor", arg, 3);
+  else if (may_be_odd(f, type))
+    lib(f, f->outlined ? "outline.drop_data" : "drop_data", arg, 2);
   else
-    lib(f, may_be_odd(f, type) ? "drop_data" : "drop_cell", arg, 2);
+    lib(f, f->outlined ? "outline.drop_cell" : "drop_cell", arg, 2);
 }
 
 /* ---- functions ----------------------------------------------------------------------------- */
@@ -285,7 +285,7 @@ static Block emit_start(Func *f) {
     LLVMBuildCondBr(f->e.b, lib(f, "low_stack", &f->vm, 1), low, f->head);
     LLVMPositionBuilderAtEnd(f->e.b, low);
     runtime_call(f, "rvm.grow", LLVMVoidTypeInContext(f->e.c), NULL, 0, false);
-    attribute(f, LLVMGetNamedFunction(f->e.m, "rvm.grow"), "cold");
+    fn_attribute(&f->e, LLVMGetNamedFunction(f->e.m, "rvm.grow"), "cold");
   }
   LLVMBuildBr(f->e.b, f->head);
   LLVMPositionBuilderAtEnd(f->e.b, f->head);
@@ -293,7 +293,7 @@ static Block emit_start(Func *f) {
   return start;
 }
 
-static void emit_body(Func *f) {
+static void emit_body(Func *f, const bool *outlined) {
   const Image *m = f->m;
   uint32_t next = 0;
   f->e.fn = f->fn[f->index];
@@ -307,6 +307,7 @@ static void emit_body(Func *f) {
     labels(f, &next, f->pc);
     if (!f->live) continue;
     f->counted = false;
+    f->outlined = outlined[f->pc];
     emit_ins(f, m->code[f->f->code + f->pc]);
     if (!f->counted) f->pending++;
   }
@@ -324,9 +325,9 @@ static void emit_entry(Func *f) {
   if (LLVMGetNamedFunction(f->e.m, name)) return;
   Val fn =
       LLVMAddFunction(f->e.m, name, LLVMFunctionType(LLVMVoidTypeInContext(f->e.c), arg, 2, false));
-  attribute(f, fn, "nounwind");
+  fn_attribute(&f->e, fn, "nounwind");
   LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(f->e.c, fn, ""));
-  Val vm = LLVMGetParam(fn, 0), slots = LLVMGetParam(fn, 1), *v = calloc(n + 2, sizeof *v);
+  Val vm = LLVMGetParam(fn, 0), slots = LLVMGetParam(fn, 1), *v = f->args;
   v[0] = vm;
   v[1] = load_field(f, i64, vm, offsetof(rvm_instance, fuel));
   for (uint32_t k = 0; k < n; k++)
@@ -338,23 +339,19 @@ static void emit_entry(Func *f) {
   store_field(f, slot, vm, offsetof(rvm_instance, result));
   store_field(f, LLVMBuildExtractValue(b, r, 1, ""), vm, offsetof(rvm_instance, fuel));
   LLVMBuildRetVoid(b);
-  free(v);
 }
 
 /* ---- the image ------------------------------------------------------------------------------- */
 static LLVMTypeRef function_type(Func *f, const IFunc *fn, uint32_t first, bool shell) {
   uint32_t n = 0, total = fn->n_captures + fn->n_params;
-  LLVMTypeRef *t = malloc((total + 3) * sizeof *t);
+  LLVMTypeRef *t = f->arg_types;
   LLVMTypeRef result[2] = {llvm_type(f, reg_of(f->m, fn->result)), int_type(&f->e, 64)};
   t[n++] = ptr_type(&f->e);
   t[n++] = int_type(&f->e, 64);
   if (shell) t[n++] = ptr_type(&f->e);
   for (uint32_t k = first; k < total; k++)
     t[n++] = llvm_type(f, reg_of(f->m, f->m->type_list[fn->first_param + k]));
-  LLVMTypeRef out =
-      LLVMFunctionType(LLVMStructTypeInContext(f->e.c, result, 2, false), t, n, false);
-  free(t);
-  return out;
+  return LLVMFunctionType(LLVMStructTypeInContext(f->e.c, result, 2, false), t, n, false);
 }
 
 static Val declare(Func *f, char letter, uint32_t i, LLVMTypeRef type) {
@@ -363,9 +360,22 @@ static Val declare(Func *f, char letter, uint32_t i, LLVMTypeRef type) {
   Val fn = LLVMAddFunction(f->e.m, name, type);
   LLVMSetLinkage(fn, LLVMInternalLinkage);
   LLVMSetFunctionCallConv(fn, TAIL_CC);
-  attribute(f, fn, "nounwind");
+  fn_attribute(&f->e, fn, "nounwind");
   if (f->e.cpu.wide) LLVMAddTargetDependentFunctionAttr(fn, "prefer-vector-width", "512");
   return fn;
+}
+
+/* Of the functions that some closure is made of.  Instructions of no function were not verified. */
+static void declare_shells(Func *f, const IFunc *fn) {
+  const Image *m = f->m;
+  for (uint32_t pc = 0; pc < fn->n_code; pc++) {
+    Ins i = m->code[fn->code + pc];
+    if (i.op != OP_CLOSURE) continue;
+    uint32_t to = m->pool[ins_w(i) + 1];
+    if (f->shell[to]) continue;
+    LLVMTypeRef type = function_type(f, &m->func[to], m->func[to].n_captures, true);
+    f->shell[to] = declare(f, 'c', to, type);
+  }
 }
 
 static void declare_all(Func *f) {
@@ -374,18 +384,11 @@ static void declare_all(Func *f) {
     f->type[i] = function_type(f, &m->func[i], 0, false);
     f->fn[i] = declare(f, 'f', i, f->type[i]);
   }
-  for (uint32_t i = 0; i < m->n_code; i++)
-    if (m->code[i].op == OP_CLOSURE) {
-      uint32_t to = m->pool[ins_w(m->code[i]) + 1];
-      if (!f->shell[to])
-        f->shell[to] =
-            declare(f, 'c', to, function_type(f, &m->func[to], m->func[to].n_captures, true));
-    }
-  Val *v = malloc((m->n_funcs + 1) * sizeof *v);
+  for (uint32_t i = 0; i < m->n_funcs; i++) declare_shells(f, &m->func[i]);
+  Val *v = f->args;
   for (uint32_t i = 0; i < m->n_funcs; i++)
     v[i] = f->shell[i] ? f->shell[i] : LLVMConstNull(ptr_type(&f->e));
   Val array = LLVMConstArray2(ptr_type(&f->e), v, m->n_funcs);
-  free(v);
   f->shells = LLVMAddGlobal(f->e.m, LLVMTypeOf(array), "shells");
   LLVMSetInitializer(f->shells, array);
   LLVMSetLinkage(f->shells, LLVMInternalLinkage);
@@ -400,13 +403,30 @@ static bool emit_one(Func *f, uint32_t i) {
   f->r = calloc(f->f->n_regs + 1, sizeof *f->r);
   f->slot = calloc((size_t)f->f->n_regs * V_KINDS + 1, sizeof *f->slot);
   f->block = calloc(f->f->n_code + 1, sizeof *f->block);
-  bool ok = f->r && f->slot && f->block;
-  if (ok) emit_body(f);
+  bool *outlined = find_outlined(f);
+  bool ok = f->r && f->slot && f->block && outlined;
+  if (ok) emit_body(f, outlined);
+  f->outlined = ok && outlined[0];
   if (ok && f->shell[i]) emit_shell(f, i);
   free(f->r);
   free(f->slot);
   free(f->block);
+  free(outlined);
   return ok;
+}
+
+/* Of args and arg_types: the context and the closure besides the arguments; or an entry for each
+ * function. */
+static size_t most_args(const Image *m) {
+  size_t most = m->n_funcs;
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    size_t n = (size_t)m->func[i].n_captures + m->func[i].n_params + 3;
+    if (n > most) most = n;
+  }
+  for (uint32_t i = 0; i < m->n_types; i++)
+    if (m->type[i].kind == IT_CLOSURE && m->type[i].n_list + (size_t)3 > most)
+      most = m->type[i].n_list + (size_t)3;
+  return most + 1;
 }
 
 bool emit_functions(LLVMModuleRef m, const Image *im, const bool *direct, const uint32_t *memo,
@@ -421,7 +441,9 @@ bool emit_functions(LLVMModuleRef m, const Image *im, const bool *direct, const 
   f.type = calloc(im->n_funcs + 1, sizeof *f.type);
   f.fn = calloc(im->n_funcs + 1, sizeof *f.fn);
   f.shell = calloc(im->n_funcs + 1, sizeof *f.shell);
-  bool ok = f.type && f.fn && f.shell;
+  f.args = calloc(most_args(im), sizeof *f.args);
+  f.arg_types = calloc(most_args(im), sizeof *f.arg_types);
+  bool ok = f.type && f.fn && f.shell && f.args && f.arg_types;
   if (ok) {
     f.e.b = LLVMCreateBuilderInContext(f.e.c);
     declare_all(&f);
@@ -436,6 +458,8 @@ bool emit_functions(LLVMModuleRef m, const Image *im, const bool *direct, const 
   free(f.type);
   free(f.fn);
   free(f.shell);
+  free(f.args);
+  free(f.arg_types);
   if (!ok) *why = "out of memory";
   return ok;
 }

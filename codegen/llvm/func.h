@@ -26,6 +26,8 @@ typedef struct {
   Val vm, fuel, scratch;                     /* scratch: slots for calls of the runtime */
   uint32_t pending;                          /* instructions since the last charge */
   bool live, counted;                        /* can control get here?  Is this instruction charged? */
+  bool outlined;                             /* is what takes many instructions called, here? */
+  Val where;                                 /* of a function that is called so; NULL: index and pc */
   /* Of the whole image: */
   LLVMTypeRef *type;  Val *fn, *shell;       /* per function: type, code, code as a closure */
   Val shells, konst;
@@ -33,6 +35,7 @@ typedef struct {
   const uint32_t *memo;                      /* per kernel, as KernelInfo.memo */
   const bool *needs_launch;
   bool ahead;                                /* a kernel's result may not be complete: ahead.h */
+  Val *args;  LLVMTypeRef *arg_types;        /* room for those of any call, for one at a time */
 } Func;
 
 /* prelude.c: a module with the inline functions.  NULL: *why. */
@@ -46,6 +49,7 @@ bool emit_functions(LLVMModuleRef m, const Image *im, const bool *direct, const 
 /* ---- registers and types -------------------------------------------------- */
 static inline uint32_t scalar_ty(DType t) { return TY_SCALAR | (uint32_t)t; }
 static inline bool is_scalar(Reg r) { return (r.ty & TY_SCALAR) != 0; }
+static inline Reg scalar_reg(DType t) { return (Reg){scalar_ty(t), 0}; }
 static inline DType dtype_of(Reg r) { return (DType)(r.ty & 0xff); }
 Reg  reg_of(const Image *m, uint32_t type);
 Reg  known_ctor(const Image *m, uint32_t type, uint32_t ctor);
@@ -63,12 +67,15 @@ Val  at_offset(Func *f, Val base, size_t offset);
 Val  load_field(Func *f, LLVMTypeRef t, Val base, size_t offset);
 void store_field(Func *f, Val v, Val base, size_t offset);
 Val  lib(Func *f, const char *name, Val *arg, unsigned n);   /* of the prelude */
+Val  where_now(Func *f);                     /* the instruction, for the runtime */
+Val  fuel_now(Func *f);
 /* Of the runtime: the arguments are vm, where, fuel and these. */
 Val  runtime_call(Func *f, const char *name, LLVMTypeRef result, const Val *arg, unsigned n, bool never_returns);
 void fail_call(Func *f, const char *name, const Val *arg, unsigned n);
 /* Unless ok: call what fails, and go on. */
 void check(Func *f, Val ok, const char *name, const Val *arg, unsigned n);
-Val  const_words(Func *f, const uint32_t *w, uint32_t n);    /* its address   */
+enum { MOST_WORDS = 4 + K_MAX_BUFS + K_MAX_SYMS };
+Val  const_words(Func *f, const uint32_t *w, uint32_t n);    /* its address; n <= MOST_WORDS */
 void poll(Func *f);                          /* and stop if asked to          */
 void go(Func *f, uint32_t pc);               /* to a label; charges           */
 void pay(Func *f);                           /* for this instruction as well: control leaves here */
@@ -80,6 +87,13 @@ void emit_ins(Func *f, Ins i);               /* func_ins.c                    */
 void emit_call_ins(Func *f, Ins i);          /* func_call.c: CALL ... TAILCALLC, RET */
 void emit_shell(Func *f, uint32_t index);    /* a function as the code of closures */
 void emit_alloc(Func *f, Ins i);             /* func_tensor.c                 */
+/* With the words w of an ALLOC, REUSE, KERNEL, into register `to`; in line. */
+void alloc_tensor(Func *f, uint32_t to, const uint32_t *w);
+void reuse_tensor(Func *f, uint32_t to, const uint32_t *w);
+/* A cell of n slots, with this header; what: kind and descriptor, as the runtime wants them. */
+Val  take_record(Func *f, Val what, Val head, uint32_t n);
+/* later: the result is put in a cell before anything is done with it. */
+void launch_kernel(Func *f, const uint32_t *w, bool later);
 void emit_renew(Func *f, Ins i);
 void emit_drop(Func *f, Ins i);              /* func_open.c                   */
 void emit_shell_ins(Func *f, Ins i);
@@ -96,4 +110,14 @@ void emit_kernel_ins(Func *f, Ins i);
 void emit_runtime_ins(Func *f, Ins i);
 void emit_complete(Func *f);                 /* the result that is not, before it is read */
 uint32_t scratch_slots(const Image *m, Ins i); /* how many an instruction needs */
+
+/* ---- long functions: func_outline.c ------------------------------------------------ */
+/* Of each instruction of f->f: is it in a long function and no short loop of it?  To free; NULL:
+ * no memory. */
+bool *find_outlined(const Func *f);
+/* As the four in line, by a call; what has been spent so far is charged by outline_launch. */
+void outline_alloc(Func *f, uint32_t to, const uint32_t *w);
+void outline_reuse(Func *f, uint32_t to, const uint32_t *w);
+Val  outline_record(Func *f, Val what, Val head, uint32_t n);
+void outline_launch(Func *f, const uint32_t *w);
 #endif

@@ -3,7 +3,6 @@
  * A closure is called through a table of shells, by the function number in its
  * cell: a shell takes the captured values out and goes on into the function. */
 #include "codegen/llvm/func.h"
-#include <stdlib.h>
 #include "vm/instance.h"
 
 static LLVMTypeRef i64_type(Func *f) { return int_type(&f->e, 64); }
@@ -64,11 +63,10 @@ static void make_tail_call(Func *f, Call c) {
 
 /* The function calls itself last: its parameters change, and it starts again. */
 static void start_again(Func *f, const uint32_t *list) {
-  Val *v = malloc((list[0] + 1) * sizeof *v);
+  Val *v = f->args;
   for (uint32_t k = 0; k < list[0]; k++) v[k] = get(f, list[1 + k]);
   for (uint32_t k = 0; k < list[0]; k++)
     set(f, k, reg_of(f->m, f->m->type_list[f->f->first_param + k]), v[k]);
-  free(v);
   pay(f);
   LLVMBuildBr(f->e.b, f->head);
   f->live = false;
@@ -76,16 +74,14 @@ static void start_again(Func *f, const uint32_t *list) {
 
 /* Parameters of closures are declared by their type, as the functions' are. */
 static LLVMTypeRef shell_type(Func *f, const IType *t) {
-  LLVMTypeRef *a = malloc((t->n_list + 3) * sizeof *a);
+  LLVMTypeRef *a = f->arg_types;
   LLVMTypeRef result[2] = {llvm_type(f, reg_of(f->m, t->result)), i64_type(f)};
   a[0] = a[2] = ptr_type(&f->e);
   a[1] = i64_type(f);
   for (uint32_t k = 0; k < t->n_list; k++)
     a[3 + k] = llvm_type(f, reg_of(f->m, f->m->type_list[t->first_list + k]));
-  LLVMTypeRef out =
-      LLVMFunctionType(LLVMStructTypeInContext(f->e.c, result, 2, false), a, t->n_list + 3, false);
-  free(a);
-  return out;
+  return LLVMFunctionType(LLVMStructTypeInContext(f->e.c, result, 2, false), a, t->n_list + 3,
+                          false);
 }
 
 static Val shell_of(Func *f, Val closure) {
@@ -113,7 +109,7 @@ void emit_call_ins(Func *f, Ins i) {
     start_again(f, list);
     return;
   }
-  Call c = {.arg = malloc((list[0] + 3) * sizeof *c.arg)};
+  Call c = {.arg = f->args};
   Reg result;
   c.arg[c.n++] = f->vm;
   c.arg[c.n++] = NULL; /* the fuel: last */
@@ -134,10 +130,33 @@ void emit_call_ins(Func *f, Ins i) {
     make_tail_call(f, c);
   else
     make_call(f, i.a, result, c);
-  free(c.arg);
 }
 
 /* ---- shells ------------------------------------------------------------------------------ */
+static void dup_captured(Func *f, const IFunc *fn, const Val *v) {
+  for (uint32_t k = 0; k < fn->n_captures; k++)
+    dup_ref(f, reg_of(f->m, f->m->type_list[fn->first_param + k]), v[k]);
+}
+
+static bool captures_refs(Func *f, const IFunc *fn) {
+  for (uint32_t k = 0; k < fn->n_captures; k++)
+    if (!is_scalar(reg_of(f->m, f->m->type_list[fn->first_param + k]))) return true;
+  return false;
+}
+
+/* The closure is consumed, whose values are handed over or get an owner more; its count and
+ * memory by a call. */
+static void consume_outlined(Func *f, const IFunc *fn, Val closure, int class, const Val *v) {
+  Val last = lib(f, "outline.lose_record", (Val[]){f->vm, closure, i64_of(&f->e, class)}, 3);
+  if (!captures_refs(f, fn)) return;
+  Block shared = new_block(&f->e, "shared"), next = new_block(&f->e, "");
+  LLVMBuildCondBr(f->e.b, last, next, shared);
+  LLVMPositionBuilderAtEnd(f->e.b, shared);
+  dup_captured(f, fn, v);
+  LLVMBuildBr(f->e.b, next);
+  LLVMPositionBuilderAtEnd(f->e.b, next);
+}
+
 /* The captured values, each with an owner of its own; the closure is consumed. */
 static void unpack(Func *f, const IFunc *fn, Val closure, Val *to) {
   LLVMBuilderRef b = f->e.b;
@@ -145,6 +164,11 @@ static void unpack(Func *f, const IFunc *fn, Val closure, Val *to) {
   for (uint32_t k = 0; k < fn->n_captures; k++)
     to[k] = from_slot(f, reg_of(f->m, f->m->type_list[fn->first_param + k]),
                       load_field(f, i64_type(f), closure, offsetof(Record, slot) + (size_t)k * 8));
+  int class = heap_class(sizeof(Record) + (size_t)fn->n_captures * 8);
+  if (f->outlined && class < N_CLASSES) {
+    consume_outlined(f, fn, closure, class, to);
+    return;
+  }
   Val n = LLVMBuildLoad2(b, i32, closure, "");
   Block last = new_block(&f->e, "last"), shared = new_block(&f->e, "shared"),
         next = new_block(&f->e, "");
@@ -153,8 +177,7 @@ static void unpack(Func *f, const IFunc *fn, Val closure, Val *to) {
   free_record(f, closure, fn->n_captures);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, shared);
-  for (uint32_t k = 0; k < fn->n_captures; k++)
-    dup_ref(f, reg_of(f->m, f->m->type_list[fn->first_param + k]), to[k]);
+  dup_captured(f, fn, to);
   lib(f, "drop_cell", (Val[]){f->vm, closure}, 2);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, next);
@@ -163,7 +186,7 @@ static void unpack(Func *f, const IFunc *fn, Val closure, Val *to) {
 void emit_shell(Func *f, uint32_t index) {
   const IFunc *fn = &f->m->func[index];
   uint32_t n = fn->n_captures + fn->n_params;
-  Val *v = malloc((n + 3) * sizeof *v), shell = f->shell[index];
+  Val *v = f->args, shell = f->shell[index];
   f->e.fn = shell;
   LLVMPositionBuilderAtEnd(f->e.b, new_block(&f->e, ""));
   v[0] = f->vm = LLVMGetParam(shell, 0);
@@ -175,5 +198,4 @@ void emit_shell(Func *f, uint32_t index) {
   LLVMSetInstructionCallConv(r, TAIL_CC);
   LLVMSetTailCallKind(r, LLVMTailCallKindMustTail);
   LLVMBuildRet(f->e.b, r);
-  free(v);
 }

@@ -63,16 +63,23 @@ static Val either(Func *f, const Choice *c, Val fast, Val slow) {
   return phi;
 }
 
-static Val new_record(Func *f, uint32_t kind, uint32_t desc, uint32_t n) {
+Val take_record(Func *f, Val what, Val head, uint32_t n) {
   int class = heap_class(sizeof(Record) + (size_t)n * 8);
   Val none = LLVMConstNull(ptr_type(&f->e)), fast = none;
-  Val arg[3] = {f->vm, i64_of(&f->e, class), header(f, desc, n, (CellKind)kind, class)};
+  Val arg[3] = {f->vm, i64_of(&f->e, class), head};
   if (class < N_CLASSES) fast = lib(f, "take_cell", arg, 3);
   Choice c = when_null(f, fast);
   else_slow(f, &c);
-  Val what[2] = {i64_of(&f->e, (int64_t)((uint64_t)kind << 32 | desc)), i64_of(&f->e, n)};
-  Val slow = runtime_call(f, "rvm.record", ptr_type(&f->e), what, 2, false);
+  Val which[2] = {what, i64_of(&f->e, n)};
+  Val slow = runtime_call(f, "rvm.record", ptr_type(&f->e), which, 2, false);
   return either(f, &c, fast, slow);
+}
+
+static Val new_record(Func *f, uint32_t kind, uint32_t desc, uint32_t n) {
+  int class = heap_class(sizeof(Record) + (size_t)n * 8);
+  Val what = i64_of(&f->e, (int64_t)((uint64_t)kind << 32 | desc));
+  return (f->outlined ? outline_record : take_record)(f, what,
+                                                      header(f, desc, n, (CellKind)kind, class), n);
 }
 
 static void fill(Func *f, Val cell, const uint32_t *list) {
@@ -153,22 +160,24 @@ static void get_all(Func *f, const uint32_t *list, Val *v) {
   for (uint32_t k = 0; k < list[0]; k++) v[k] = get(f, list[1 + k]);
 }
 
-void emit_alloc(Func *f, Ins i) {
-  const uint32_t *w = f->m->pool + ins_w(i);
+void alloc_tensor(Func *f, uint32_t to, const uint32_t *w) {
   Val dim[K_MAX_RANK];
   get_all(f, w + 1, dim);
-  new_tensor(f, i.a, w[0], w[1], dim);
+  new_tensor(f, to, w[0], w[1], dim);
+}
+
+void emit_alloc(Func *f, Ins i) {
+  (f->outlined ? outline_alloc : alloc_tensor)(f, i.a, f->m->pool + ins_w(i));
 }
 
 /* As make_tensor of vm/exec.c: x itself, or a new tensor. */
-void emit_reuse(Func *f, Ins i) {
-  const uint32_t *w = f->m->pool + ins_w(i);
+void reuse_tensor(Func *f, uint32_t to, const uint32_t *w) {
   LLVMBuilderRef b = f->e.b;
   Val dim[K_MAX_RANK], x = get(f, w[1]);
   Reg type = reg_of(f->m, w[0]);
   get_all(f, w + 2, dim);
   if (f->m->type[f->r[w[1]].ty].rank != w[2] || w[2] == 0) {
-    new_tensor(f, i.a, w[0], w[2], dim);
+    new_tensor(f, to, w[0], w[2], dim);
     return;
   }
   Val has = load_field(f, i64_type(f), x, offsetof(Tensor, count));
@@ -182,12 +191,16 @@ void emit_reuse(Func *f, Ins i) {
   LLVMPositionBuilderAtEnd(b, same);
   for (uint32_t k = 0; k < w[2]; k++)
     store_field(f, dim[k], x, offsetof(Tensor, dim) + (size_t)k * 8);
-  set(f, i.a, type, x);
+  set(f, to, type, x);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, other);
-  new_tensor(f, i.a, w[0], w[2], dim);
+  new_tensor(f, to, w[0], w[2], dim);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, next);
+}
+
+void emit_reuse(Func *f, Ins i) {
+  (f->outlined ? outline_reuse : reuse_tensor)(f, i.a, f->m->pool + ins_w(i));
 }
 
 void emit_settle(Func *f, Ins i) {
@@ -214,7 +227,7 @@ void emit_view(Func *f, Ins i) {
 
 /* ---- kernels through the runtime ------------------------------------------------------- */
 static bool is_scalar_buf(const KBuf *b) { return b->rank == 0; }
-static Reg buf_reg(const KBuf *b) { return (Reg){scalar_ty((DType)b->dtype), 0}; }
+static Reg buf_reg(const KBuf *b) { return scalar_reg((DType)b->dtype); }
 
 /* Is the result of this kernel, which nobody else has, put in a cell before anything is done with
  * it?  Then somebody wants it later. */
@@ -230,8 +243,7 @@ static bool is_wanted_later(const Func *f, const uint32_t *w) {
 }
 
 /* The operands in slots, in order; a record for them. */
-static void kernel_by_runtime(Func *f, const uint32_t *w) {
-  bool later = f->ahead && is_wanted_later(f, w);
+static void kernel_by_runtime(Func *f, const uint32_t *w, bool later) {
   const Kernel *k = f->m->kernel[w[0]];
   const uint32_t n = w[1], *reg = w + 2, *sym = reg + n + 1;
   uint32_t words[3 + K_MAX_BUFS + K_MAX_SYMS] = {w[0], n}, at = 2;
@@ -349,12 +361,11 @@ static bool is_direct(const Func *f, uint32_t kernel) {
   return f->direct[kernel] && (k->n_syms || kernel_cost(k, NULL) <= DIRECT_COST);
 }
 
-void emit_kernel_ins(Func *f, Ins i) {
-  const uint32_t *w = f->m->pool + ins_w(i);
+void launch_kernel(Func *f, const uint32_t *w, bool later) {
   const Kernel *k = f->m->kernel[w[0]];
   poll(f);
   if (!is_direct(f, w[0])) {
-    kernel_by_runtime(f, w);
+    kernel_by_runtime(f, w, later);
     return;
   }
   LLVMBuilderRef b = f->e.b;
@@ -378,9 +389,18 @@ void emit_kernel_ins(Func *f, Ins i) {
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, other);
   for (uint32_t p = 0; p < w[1]; p++) f->r[w[2 + p]] = was[p];
-  kernel_by_runtime(f, w);
+  kernel_by_runtime(f, w, later);
   LLVMBuildBr(b, next);
   LLVMPositionBuilderAtEnd(b, next);
+}
+
+void emit_kernel_ins(Func *f, Ins i) {
+  const uint32_t *w = f->m->pool + ins_w(i);
+  bool later = f->ahead && is_wanted_later(f, w);
+  if (f->outlined && !later)
+    outline_launch(f, w);
+  else
+    launch_kernel(f, w, later);
 }
 
 /* ---- runtime kernels ------------------------------------------------------------------------ */

@@ -21,9 +21,8 @@ struct LlvmJit {
 LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why) {
   LlvmJit *j = calloc(1, sizeof *j);
   *why = "out of memory";
-  int level = o && o->level >= 0 && o->level <= 3 ? o->level : 2;
-  if (j && (j->room = room_new())) *why = target_new(&j->target, level, o ? o->cpu : NULL);
-  if (j) j->target.cpu.fast = o && o->fast_math;
+  int level = o->level >= 0 && o->level <= 3 ? o->level : 2;
+  if (j && (j->room = room_new())) *why = target_new(&j->target, level, o);
   if (!*why) return j;
   if (j) room_free(j->room);
   free(j);

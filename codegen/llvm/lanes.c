@@ -171,9 +171,9 @@ static Val load(const Lanes *l, KE at) {
   int64_t stride;
   bool regular = form_moves_by(e, n->a, n->b, &stride) && stride >= 1 && stride <= WIDEST_STRIDE;
   Val all = NULL, in = n->kind == KN_LoadOr ? inside(l, n, &all) : NULL, v;
-  bool apart = all && regular && never_empty(e, n);
-  if (all && !apart) in = both(e, splat(e, all, l->n), in);
-  Val mask = both(e, l->mask, in), off = offset(l, n->a, n->b, !regular, apart ? all : NULL);
+  bool hoisted = all && regular && never_empty(e, n);
+  if (all && !hoisted) in = both(e, splat(e, all, l->n), in);
+  Val mask = both(e, l->mask, in), off = offset(l, n->a, n->b, !regular, hoisted ? all : NULL);
   if (!regular)
     v = gather(e, t, l->n, e->buf[n->a], off, mask, bytes);
   else if (stride == 1)
@@ -185,7 +185,7 @@ static Val load(const Lanes *l, KE at) {
   Val other = value(l, n->c); /* masked lanes are zero already */
   bool zero = LLVMIsAConstant(other) && LLVMIsNull(other);
   if (in && !zero) v = LLVMBuildSelect(e->b, in, v, other, "");
-  return apart ? LLVMBuildSelect(e->b, all, v, other, "") : v;
+  return hoisted ? LLVMBuildSelect(e->b, all, v, other, "") : v;
 }
 
 static Val varying_node(const Lanes *l, KE at) {

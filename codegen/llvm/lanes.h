@@ -46,7 +46,7 @@ Val lanes_below(Emit *e, unsigned n, Val count); /* <n x i1>: lane < count    */
 /* Memory of elements of type t (an element's) from at; mask may be NULL; align in bytes. */
 Val load_lanes(Emit *e, LLVMTypeRef t, unsigned n, Val at, Val mask, unsigned align);
 void store_lanes(Emit *e, Val v, Val at, Val mask, unsigned align);
-/* Turn n vectors of n lanes over: lane j of row[i] and lane i of row[j] change places;
- * n: a power of two (emit_turn.c). */
-void turn_rows(Emit *e, Val *row, unsigned n);
+/* Transpose n vectors of n lanes: lane j of row[i] and lane i of row[j] change places;
+ * n: a power of two (emit_transpose.c). */
+void transpose_rows(Emit *e, Val *row, unsigned n);
 #endif

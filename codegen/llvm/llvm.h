@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "codegen/native/machine.h"
 #include "kernel/kernel.h"
 
 typedef struct {
@@ -20,11 +21,13 @@ typedef struct {
   bool fast_math;                            /* convolutions may go through Winograd's transforms,
                                                 products through Strassen's algorithm */
   const char *cpu;                           /* NULL: this machine's; x86-64-v4, x86-64-v3 or x86-64 */
+  Caches caches;                             /* that products are cut for; second 0: of
+                                                common sizes; third 0: there is none */
 } LlvmOptions;
 
 /* image: bytes that rvm_program_load accepts (it is verified again), aligned to
  * 8.  The result is a code file (codegen/native/code.h) and depends on the
- * image, the CPU, level, functions and fast_math only; release it with
+ * image, the CPU, level, functions, fast_math and caches only; release it with
  * llvm_free.  NULL: *why (static text). */
 void *llvm_compile(const LlvmOptions *o, const void *image, size_t n, size_t *bytes,
                    const char **why);

@@ -6,10 +6,24 @@
 
 static bool has(const char *features, const char *f) { return strstr(features, f) != NULL; }
 
-static Cpu cpu_of(const char *features) {
+/* Of common sizes, if none is known. */
+static Caches caches_or_common(Caches c) {
+  if (!c.second) return (Caches){32 << 10, 1 << 20, 32 << 20};
+  if (!c.first) c.first = 32 << 10;
+  if (!c.third) c.third = c.second;
+  return c;
+}
+
+static Cpu cpu_of(const char *features, const LlvmOptions *o) {
   bool wide = has(features, "+avx512f") && has(features, "+avx512vl");
-  int bytes = wide ? 64 : has(features, "+avx2") ? 32 : 16;
-  return (Cpu){has(features, "+f16c"), has(features, "+fma"), wide, false, bytes};
+  return (Cpu){.f16c = has(features, "+f16c"),
+               .fma = has(features, "+fma"),
+               .wide = wide,
+               .fast = o->fast_math,
+               .vector_bytes = wide                     ? 64
+                               : has(features, "+avx2") ? 32
+                                                        : 16,
+               .cache = caches_or_common(o->caches)};
 }
 
 /* What a level of x86-64 has, in words of LLVM's feature strings. */
@@ -18,9 +32,10 @@ static const char *level_features(const char *cpu) {
   return strcmp(cpu, "x86-64-v3") == 0 ? "+f16c,+fma,+avx2" : "";
 }
 
-const char *target_new(Target *t, int level, const char *other) {
+const char *target_new(Target *t, int level, const LlvmOptions *o) {
   static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
                                                LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
+  const char *other = o->cpu;
   *t = (Target){.level = level};
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();
@@ -33,7 +48,7 @@ const char *target_new(Target *t, int level, const char *other) {
   else
     t->machine = LLVMCreateTargetMachine(target, triple, other ? other : cpu, other ? "" : features,
                                          levels[level], LLVMRelocPIC, LLVMCodeModelSmall);
-  t->cpu = cpu_of(other ? level_features(other) : features);
+  t->cpu = cpu_of(other ? level_features(other) : features, o);
   LLVMDisposeMessage(triple);
   LLVMDisposeMessage(cpu);
   LLVMDisposeMessage(features);

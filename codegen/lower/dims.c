@@ -82,8 +82,9 @@ uint16_t fl_dim(FnLower *f, Dim d) {
   case DIM_Meta:
   default:
     fl_unsupported(f, "an extent",
-                   d->kind == DIM_Any ? "nothing names it, or it is beyond 2^63 - 1"
-                                      : "no variable in scope has it as an axis");
+                   d->kind == DIM_Any
+                       ? "nothing names it, or it is beyond 2^63 - 1"
+                       : "no variable in scope has it as an axis, or it is beyond 2^63 - 1");
     reg = fl_int(f, 0);
     break;
   }
@@ -239,15 +240,17 @@ static bool field_matters(const Entering *e, Type *t) {
   return yes;
 }
 
+/* Of what a type variable stands for nothing is checked: the instance has other callers,
+ * with the same types up to extents. */
 static void enter_type(Entering *e, Type *t, uint16_t reg) {
   FnLower *f = e->f;
   t = type_resolve(t);
   if (t->kind == TY_Tensor) enter_tensor(e, t, reg);
   for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) {
-    Type *field = fl_type(f, t->tuple.at[i]);
+    Type *field = t->tuple.at[i];
     if (!field_matters(e, field)) continue;
     Entering in = {f, str_fmt("%s.%d", e->path, i), e->pass};
-    uint16_t r = fl_reg(f, low_itype(f->L, field));
+    uint16_t r = fl_reg(f, low_itype(f->L, fl_type(f, field)));
     fl_ins(f, OP_FIELD, r, reg, (uint16_t)i);
     enter_type(&in, field, r);
     fl_drop(f, r);

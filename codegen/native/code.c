@@ -7,6 +7,8 @@
 #include "codegen/native/engine.h"
 #include "codegen/native/helper.h"
 #include "codegen/native/launch.h"
+#include "codegen/native/machine.h"
+#include "codegen/native/names.h"
 #include "vm/program.h"
 
 static const char magic[8] = "rvmcode";
@@ -52,7 +54,7 @@ static ObjectFile *unpack(const uint8_t *in, size_t bytes, size_t *n) {
   Head h;
   if (bytes < sizeof h) return NULL;
   memcpy(&h, in, sizeof h);
-  if (memcmp(h.magic, magic, sizeof h.magic) != 0 || h.n > bytes / 8) return NULL;
+  if (memcmp(h.magic, magic, sizeof h.magic) != 0 || h.n > (bytes - sizeof h) / 8) return NULL;
   size_t at = up16(sizeof h + h.n * 8);
   ObjectFile *f = calloc(h.n + 1, sizeof *f);
   for (size_t i = 0; f && i < h.n; i++) {
@@ -76,9 +78,9 @@ static void *find_numbered(const NativeCode *c, char letter, uint32_t i) {
   return object_find(c->object, name);
 }
 
-static bool plug_kernels(NativeCode *c, rvm_program *p) {
+static bool find_kernels(NativeCode *c, const rvm_program *p) {
   for (uint32_t i = 0; i < p->im.n_kernels; i++) {
-    KernelInfo *k = &p->kernel[i];
+    const KernelInfo *k = &p->kernel[i];
     void *at = find_numbered(c, 'k', i);
     if (!at) continue;
     Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx, c->room);
@@ -87,12 +89,11 @@ static bool plug_kernels(NativeCode *c, rvm_program *p) {
     f->shared = &c->forms;
     f->next = c->all, f->number = i;
     c->all = f;
-    program_set_kernel(p, i, native_run, f); /* what the VM lets write is apart */
   }
   return true;
 }
 
-static bool plug_functions(NativeCode *c, rvm_program *p) {
+static bool find_functions(NativeCode *c, const rvm_program *p) {
   if (p->im.n_entries == 0 || !find_numbered(c, 'e', p->im.entry[0].func)) return true;
   c->entry = calloc(p->im.n_funcs + 1, sizeof *c->entry);
   if (!c->entry) return false;
@@ -101,8 +102,14 @@ static bool plug_functions(NativeCode *c, rvm_program *p) {
     c->entry[f] = (EngineEntry)(uintptr_t)find_numbered(c, 'e', f);
     if (!c->entry[f]) return false;
   }
-  engine_install(p, c->entry);
   return c->whole = true;
+}
+
+/* Once nothing can fail any more: what p points to stays. */
+static void plug_in(const NativeCode *c, rvm_program *p) {
+  for (Native *f = c->all; f; f = f->next)
+    program_set_kernel(p, f->number, native_run, f); /* of the VM: no buffers overlap */
+  if (c->whole) engine_install(p, c->entry);
 }
 
 static void *resolve(void *user, const char *name) {
@@ -123,7 +130,10 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
   if (c && c->object) {
     *why = "no memory for the machine code";
     c->room = room_new();
-    if (c->room && plug_functions(c, p) && plug_kernels(c, p)) return c;
+    if (c->room && find_functions(c, p) && find_kernels(c, p)) {
+      plug_in(c, p);
+      return c;
+    }
   }
   code_free(c);
   return NULL;
@@ -132,7 +142,7 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
 void code_threads(NativeCode *c, int threads) {
   bool splits = false;
   for (const Native *f = c->all; f && !splits; f = f->next) splits = f->splits;
-  c->team = splits ? team_new(threads ? threads : team_cores()) : NULL;
+  c->team = splits ? team_new(threads ? threads : machine_cores(NULL, TEAM_MOST)) : NULL;
   for (Native *f = c->all; f; f = f->next) f->team = c->team;
 }
 
@@ -168,31 +178,19 @@ void code_free(NativeCode *c) {
 
 bool code_whole(const NativeCode *c) { return c->whole; }
 
-/* ---- names ------------------------------------------------------------------------------ */
 typedef struct {
-  const NativeCode *c;
+  const Image *m;
   void (*f)(void *, const char *, uintptr_t, size_t);
   void *user;
 } Each;
-
-static void readable(void *user, const char *name, uintptr_t at, size_t n) {
+static void each_version(void *user, uint32_t kernel, const Object *code) {
   const Each *e = user;
-  const Image *m = &e->c->p->im;
-  char text[160];
-  const char *inner = strncmp(name, "inner.", 6) == 0 ? name + 6 : name;
-  unsigned long i = strtoul(inner + 1, NULL, 10);
-  if (*inner == 'k' && i < m->n_kernels)
-    snprintf(text, sizeof text, "kernel %s", m->kernel[i]->text + m->kernel[i]->name);
-  else if ((*inner == 'f' || *inner == 'e' || *inner == 'c') && i < m->n_funcs)
-    snprintf(text, sizeof text, "function %s%s", m->text + m->func[i].name,
-             *inner == 'f' ? "" : " (call)");
-  else
-    snprintf(text, sizeof text, "%s", name);
-  e->f(e->user, text, at, n);
+  names_each(code, e->m, kernel, e->f, e->user);
 }
 
 void code_each(const NativeCode *c, void (*f)(void *, const char *, uintptr_t, size_t),
                void *user) {
-  Each e = {c, f, user};
-  object_each(c->object, readable, &e);
+  Each e = {&c->p->im, f, user};
+  names_each(c->object, e.m, -1, f, user);
+  if (c->special) special_each(c->special, each_version, &e);
 }

@@ -29,7 +29,6 @@ Special *code_special(const NativeCode *c);  /* NULL: they do not              *
 void     code_free(NativeCode *c);           /* NULL is fine                  */
 bool     code_whole(const NativeCode *c);    /* control flow too?             */
 
-/* The functions, under names for people, in static memory until the next call
- * of f; for profilers. */
+/* The functions, and the versions there are, under names for people (names.h); for profilers. */
 void code_each(const NativeCode *c, void (*f)(void *, const char *, uintptr_t, size_t), void *user);
 #endif

@@ -56,7 +56,8 @@ bool native_fixable(const Kernel *k) {
  * them all would wait for memory at every one. */
 static _Atomic(Packed *) *list_of(Native *f, const void *src, int64_t key) {
   uint64_t h = (uint64_t)(uintptr_t)src * UINT64_C(0x9e3779b97f4a7c15);
-  PackedForms *forms = key >> 8 & PACKED_MATRIX && f->shared ? f->shared : &f->own;
+  bool matrix = key >= 0 && (key >> 8 & PACKED_MATRIX); /* below 0: transforms, the kernel's own */
+  PackedForms *forms = matrix && f->shared ? f->shared : &f->own;
   return &forms->list[h >> 32 & (PACKED_LISTS - 1)];
 }
 
@@ -144,7 +145,7 @@ static size_t buf_bytes(const Kernel *k, uint32_t b, const int64_t *sym) {
   return (size_t)n * (size_t)dtype_bytes((DType)k->buf[b].dtype);
 }
 
-/* A written buffer that overlaps another: the compiled code takes it as apart. */
+/* Does a written buffer overlap another?  Compiled code assumes that it does not. */
 static bool overlaps(const Kernel *k, void *const *buf, const int64_t *sym) {
   size_t bytes[K_MAX_BUFS];
   for (uint32_t i = 0; i < k->n_params; i++) bytes[i] = buf_bytes(k, i, sym);

@@ -86,7 +86,7 @@ void native_free(Native *f);
 void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
 /* A KernelFn; ctx is a Native.  Any number of threads at once. */
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
-/* The same where written buffers are known to be apart from all others. */
+/* The same where no written buffer overlaps another one. */
 KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
 /* The same, working on what waits in `ahead` if there is something. */
 KStatus native_run_beside(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead,

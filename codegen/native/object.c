@@ -67,6 +67,7 @@ static bool inside(const File *f, uint64_t at, uint64_t n) { return at <= f->n &
 static bool read_symbols(File *f, const Elf64_Shdr *s) {
   if (s->sh_link >= f->n_secs || s->sh_offset % 8 != 0) return false;
   const Elf64_Shdr *str = &f->sec[s->sh_link];
+  if (str->sh_type != SHT_STRTAB) return false;
   f->sym = (const Elf64_Sym *)(f->bytes + s->sh_offset);
   f->n_syms = s->sh_size / sizeof *f->sym;
   f->str = (const char *)f->bytes + str->sh_offset;

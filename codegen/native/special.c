@@ -32,15 +32,15 @@ struct Seen {
   Extents at[MOST_SEEN];
 };
 
-/* A version that was asked for; made: it is there. */
-typedef struct Order {
-  struct Order *next;
+/* A version that was asked for, and, once it is published, is there. */
+typedef struct Request {
+  struct Request *next;
   Native *f;
   Version version;
   Object *object;
   void *bytes;
   size_t n;
-} Order;
+} Request;
 
 struct Special {
   SpecialMaker how;
@@ -49,9 +49,9 @@ struct Special {
   pthread_t thread;
   bool running, tried;
   atomic_bool end, at_once;
-  Order *first, *last; /* wanted                        */
-  Order *made;
-  uint32_t n, n_loaded, n_orders;
+  Request *first, *last; /* wanted                        */
+  Request *made;
+  uint32_t n, n_loaded, n_requests;
 };
 
 Special *special_new(SpecialMaker how) {
@@ -64,8 +64,8 @@ Special *special_new(SpecialMaker how) {
   return s;
 }
 
-static void free_orders(Order *o) {
-  for (Order *next; o; o = next) {
+static void free_requests(Request *o) {
+  for (Request *next; o; o = next) {
     next = o->next;
     object_free(o->object);
     free(o->bytes);
@@ -80,8 +80,8 @@ void special_free(Special *s) {
   pthread_cond_signal(&s->wake);
   pthread_mutex_unlock(&s->lock);
   if (s->running) pthread_join(s->thread, NULL);
-  free_orders(s->first);
-  free_orders(s->made);
+  free_requests(s->first);
+  free_requests(s->made);
   pthread_mutex_destroy(&s->lock);
   pthread_cond_destroy(&s->wake);
   pthread_cond_destroy(&s->done);
@@ -106,11 +106,17 @@ uint32_t special_count(Special *s) {
   return n;
 }
 
+void special_each(Special *s, void (*f)(void *, uint32_t, const Object *), void *user) {
+  pthread_mutex_lock(&s->lock);
+  for (const Request *o = s->made; o; o = o->next) f(user, o->f->number, o->object);
+  pthread_mutex_unlock(&s->lock);
+}
+
 /* ---- versions ------------------------------------------------------------------------ */
 static size_t sym_bytes(const Native *f) { return f->k->n_syms * sizeof(int64_t); }
 
 /* With the lock. */
-static void show(Special *s, Order *o) {
+static void publish(Special *s, Request *o) {
   Native *f = o->f;
   o->next = s->made;
   s->made = o;
@@ -120,7 +126,7 @@ static void show(Special *s, Order *o) {
 }
 
 /* From the bytes of its object. */
-static bool link_order(Order *o) {
+static bool link_request(Request *o) {
   const char *why;
   ObjectFile file = {o->bytes, o->n};
   o->object = o->bytes ? object_load(&file, 1, helper_find, NULL, &why) : NULL;
@@ -130,10 +136,10 @@ static bool link_order(Order *o) {
 }
 
 /* ---- the thread ------------------------------------------------------------------------ */
-static Order *next_order(Special *s) {
+static Request *next_request(Special *s) {
   pthread_mutex_lock(&s->lock);
   while (!s->first && !atomic_load(&s->end)) pthread_cond_wait(&s->wake, &s->lock);
-  Order *o = atomic_load(&s->end) ? NULL : s->first;
+  Request *o = atomic_load(&s->end) ? NULL : s->first;
   if (o) {
     s->first = o->next;
     if (!s->first) s->last = NULL;
@@ -145,16 +151,16 @@ static Order *next_order(Special *s) {
 static void *work(void *arg) {
   Special *s = arg;
   (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
-  for (Order *o; (o = next_order(s));) {
+  for (Request *o; (o = next_request(s));) {
     o->next = NULL;
     o->bytes = s->how.compile(s->how.user, o->f->k, o->version.sym, &s->end, &o->n);
-    bool ok = link_order(o);
+    bool ok = link_request(o);
     pthread_mutex_lock(&s->lock);
-    if (ok) show(s, o);
-    s->n_orders--;
+    if (ok) publish(s, o);
+    s->n_requests--;
     pthread_cond_broadcast(&s->done);
     pthread_mutex_unlock(&s->lock);
-    if (!ok) free_orders(o);
+    if (!ok) free_requests(o);
   }
   return NULL;
 }
@@ -170,14 +176,14 @@ static void start(Special *s) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static void order(Special *s, Native *f, const int64_t *sym) {
-  Order *o = calloc(1, sizeof *o);
+static void request(Special *s, Native *f, const int64_t *sym) {
+  Request *o = calloc(1, sizeof *o);
   if (!o) return;
   o->f = f;
   memcpy(o->version.sym, sym, sym_bytes(f));
   pthread_mutex_lock(&s->lock);
   start(s);
-  if (!s->running || s->n + s->n_orders >= MOST_VERSIONS) {
+  if (!s->running || s->n + s->n_requests >= MOST_VERSIONS) {
     pthread_mutex_unlock(&s->lock);
     free(o);
     return;
@@ -187,9 +193,9 @@ static void order(Special *s, Native *f, const int64_t *sym) {
   else
     s->first = o;
   s->last = o;
-  s->n_orders++;
+  s->n_requests++;
   pthread_cond_signal(&s->wake);
-  while (atomic_load(&s->at_once) && s->n_orders > 0) pthread_cond_wait(&s->done, &s->lock);
+  while (atomic_load(&s->at_once) && s->n_requests > 0) pthread_cond_wait(&s->done, &s->lock);
   pthread_mutex_unlock(&s->lock);
 }
 
@@ -236,7 +242,7 @@ static bool count(Native *f, const int64_t *sym) {
 Code special_code(Native *f, const int64_t *sym) {
   const Version *v = find(f, sym);
   if (v) return v->code;
-  if (count(f, sym)) order(f->special, f, sym);
+  if (count(f, sym)) request(f->special, f, sym);
   v = atomic_load_explicit(&f->special->at_once, memory_order_relaxed) ? find(f, sym) : NULL;
   return v ? v->code : f->code;
 }
@@ -254,10 +260,11 @@ void *special_pack(Special *s, size_t *bytes) {
   size_t total = 0;
   uint8_t *out = NULL, *at;
   pthread_mutex_lock(&s->lock);
-  for (const Order *o = s->made; o; o = o->next) total += head_bytes(o->f->k->n_syms) + up16(o->n);
+  for (const Request *o = s->made; o; o = o->next)
+    total += head_bytes(o->f->k->n_syms) + up16(o->n);
   if (s->n > s->n_loaded) out = calloc(1, total);
   at = out;
-  for (const Order *o = s->made; at && o; o = o->next) {
+  for (const Request *o = s->made; at && o; o = o->next) {
     Kept k = {o->f->number, o->f->k->n_syms, o->n};
     memcpy(at, &k, sizeof k);
     memcpy(at + sizeof k, o->version.sym, sym_bytes(o->f));
@@ -271,14 +278,14 @@ void *special_pack(Special *s, size_t *bytes) {
 }
 
 /* The next of the kept versions, moving on; NULL: no more, or damaged. */
-static Order *unpack(Native *const *kernel, uint32_t n, const uint8_t **at, size_t *left) {
+static Request *unpack(Native *const *kernel, uint32_t n, const uint8_t **at, size_t *left) {
   Kept k;
   if (*left < sizeof k) return NULL;
   memcpy(&k, *at, sizeof k);
   if (k.kernel >= n || !kernel[k.kernel] || !kernel[k.kernel]->special) return NULL;
   size_t head = head_bytes(k.n_syms);
   if (k.n_syms != kernel[k.kernel]->k->n_syms || *left < head || k.n > *left - head) return NULL;
-  Order *o = calloc(1, sizeof *o);
+  Request *o = calloc(1, sizeof *o);
   if (!o) return NULL;
   o->f = kernel[k.kernel];
   o->n = k.n;
@@ -294,13 +301,13 @@ static Order *unpack(Native *const *kernel, uint32_t n, const uint8_t **at, size
 
 void special_load(Special *s, Native *const *kernel, uint32_t n, const void *bytes, size_t size) {
   const uint8_t *at = bytes;
-  for (Order *o; (o = unpack(kernel, n, &at, &size));) {
-    if (o->f->seen->versions++ >= MOST_SEEN || !link_order(o)) {
-      free_orders(o);
+  for (Request *o; (o = unpack(kernel, n, &at, &size));) {
+    if (o->f->seen->versions++ >= MOST_SEEN || !link_request(o)) {
+      free_requests(o);
       continue;
     }
     pthread_mutex_lock(&s->lock);
-    show(s, o);
+    publish(s, o);
     s->n_loaded++;
     pthread_mutex_unlock(&s->lock);
   }

@@ -32,6 +32,10 @@ void     special_at_once(Special *s, bool yes);
 /* A kernel that may have versions, if it is native_fixable.  false: no memory. */
 bool     special_add(Special *s, struct Native *f);
 uint32_t special_count(Special *s);          /* versions there are            */
+/* Each of them: the number of its kernel, and its code. */
+struct Object;
+void     special_each(Special *s, void (*f)(void *user, uint32_t kernel, const struct Object *code),
+                      void *user);
 
 /* The versions, to be kept and shown to special_load before the first launch of another
  * process; malloc's; NULL: there are none, or none but those that were loaded. */

@@ -9,12 +9,10 @@
  * but only for one that has begun.                                             */
 #define _GNU_SOURCE
 #include "codegen/native/team.h"
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -40,48 +38,9 @@ struct Team {
   Worker worker[TEAM_MOST];
 };
 
-/* ---- cores --------------------------------------------------------------------------- */
-/* What Linux says in a file of the folder; empty, if there is none. */
-static void read_text(const char *folder, const char *name, char *text, size_t room) {
-  char path[256];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? 0 : read(fd, text, room - 1);
-  if (fd >= 0) close(fd);
-  text[n > 0 ? n : 0] = 0;
-}
-
-/* Takes the processors of a list ("3,67", "6-7") out of the set. */
-static void remove_all(const char *list, cpu_set_t *set) {
-  for (char *end; *list >= '0' && *list <= '9'; list = end + (*end == ',')) {
-    long at = strtol(list, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : at;
-    for (; at <= last && at < CPU_SETSIZE; at++) CPU_CLR((size_t)at, set);
-  }
-}
-
-/* If processors share cores at all, those that share one with a processor are no more looked at. */
-int team_cores_of(const char *cpus) {
-  cpu_set_t set;
-  char name[64], text[128];
-  int n = 0;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  read_text(cpus, "smt/active", text, sizeof text);
-  bool shared = text[0] != '0';
-  for (int i = 0; i < CPU_SETSIZE && n < TEAM_MOST; i++) {
-    if (!CPU_ISSET((size_t)i, &set)) continue;
-    n++;
-    if (!shared) continue;
-    snprintf(name, sizeof name, "cpu%d/topology/thread_siblings_list", i);
-    read_text(cpus, name, text, sizeof text);
-    remove_all(text, &set);
-  }
-  return n > 0 ? n : 1;
-}
-int team_cores(void) { return team_cores_of("/sys/devices/system/cpu"); }
-
 /* ---- rounds -------------------------------------------------------------------------- */
 
-static void pause_briefly(int looks) {
+static void pause_briefly(unsigned looks) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #endif
@@ -90,7 +49,7 @@ static void pause_briefly(int looks) {
 
 static unsigned next_round(Team *p, unsigned seen) {
   unsigned now;
-  for (int i = 0; i < LOOKS; i++) {
+  for (unsigned i = 0; i < LOOKS; i++) {
     if ((now = atomic_load(&p->round)) != seen) return now;
     pause_briefly(i);
   }
@@ -174,7 +133,7 @@ bool team_run(Team *p, void (*fn)(void *ctx, int part), void *ctx) {
     fn(ctx, i + 1);
     atomic_fetch_sub(&p->left, 1);
   }
-  for (int i = 0; atomic_load(&p->left) > 0; i++) pause_briefly(i);
+  for (unsigned i = 0; atomic_load(&p->left) > 0; i++) pause_briefly(i);
   atomic_flag_clear(&p->busy);
   return true;
 }

@@ -6,9 +6,6 @@
 
 enum { TEAM_MOST = 64 };                     /* threads of a team             */
 typedef struct Team Team;
-/* Physical cores this process may use: of processors that share one, one counts. */
-int   team_cores(void);
-int   team_cores_of(const char *cpus);       /* as Linux describes them in this folder */
 /* So many threads, at most TEAM_MOST, the caller of team_run among them; NULL:
  * fewer than two, or they cannot be had. */
 Team *team_new(int threads);

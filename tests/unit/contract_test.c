@@ -129,21 +129,24 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
   munmap(map, room);
 }
 
-static Compiled compile_as(const Kernel *k, const char *cpu, bool fast) {
+static Compiled compile_for(const Kernel *k, LlvmOptions o) {
   const char *why = NULL;
   KError e = {K_OK, ""};
-  Compiled c = {.rounds = fast ? 100 : 1};
+  Compiled c = {.rounds = o.fast_math ? 100 : 1};
   bool needs;
   if (kernel_verify(k, native_memory, &needs, &e) != K_OK) fail_msg("%s", e.why);
   assert_int_equal(kernel_prepare(k, native_memory, &c.p, &e), K_OK);
-  c.jit = llvm_jit_new(&(LlvmOptions){.level = 1, .cpu = cpu, .fast_math = fast}, &why);
+  o.level = 1;
+  c.jit = llvm_jit_new(&o, &why);
   assert_non_null(c.jit);
   c.fn = llvm_jit_kernel(c.jit, k, interpret, NULL, &c.ctx, &why);
   if (!c.fn) fail_msg("%s", why);
   return c;
 }
 
-static Compiled compile(const Kernel *k, const char *cpu) { return compile_as(k, cpu, false); }
+static Compiled compile(const Kernel *k, const char *cpu) {
+  return compile_for(k, (LlvmOptions){.cpu = cpu});
+}
 
 static void drop(Compiled *c, Kernel *k) {
   llvm_jit_free(c->jit);
@@ -164,6 +167,7 @@ static bool runs_here(const char *cpu) {
   return cpu == NULL;
 #endif
 }
+static const Caches small_caches = {8 << 10, 64 << 10, 256 << 10};
 static const char *const cpu_name[] = {"x86-64-v4", "x86-64-v3", "x86-64"};
 
 /* ---- products ------------------------------------------------------------------------- */
@@ -293,6 +297,24 @@ static void deep_and_tall_products(void **state) {
   drop(&c, k);
 }
 
+/* The same on machines with other caches: depths come in more visits, rows in more blocks, a
+ * constant is read from one end; few rows too, whose sums are in parts. */
+static void products_cut_for_other_caches(void **state) {
+  (void)state;
+  static const Caches caches[] = {
+      {1 << 10, 16 << 10, 0}, {16 << 10, 64 << 10, 256 << 10}, {48 << 10, 2 << 20, 105 << 20}};
+  static const int64_t size[][3] = {{40, 70, 1100}, {1, 130, 600}, {2, 33, 257}, {130, 64, 256}};
+  for (int i = 0; i < 36; i++) {
+    const char *cpu = cpu_name[i % 3];
+    if (!runs_here(cpu)) continue;
+    Form f = {i / 18 ? DT_f64 : DT_f32, i / 18 ? DT_f64 : DT_f32, i & 1, i / 9 % 2, i % 3, false};
+    Kernel *k = product(&f, size[i % 4]);
+    Compiled c = compile_for(k, (LlvmOptions){.cpu = cpu, .caches = caches[i / 3 % 3]});
+    run(&c, k, f.fixed ? NULL : size[i % 4], i / 2 & 1, "for other caches");
+    drop(&c, k);
+  }
+}
+
 /* Any number of rows of known depths: those that lie well for a tile are read where they are, those
  * a power of two apart are copied, the last tile's may be fewer than its height.  The deepest come
  * in several blocks. */
@@ -329,7 +351,9 @@ static void products_of_quadrants(void **state) {
     if (!runs_here(cpu)) continue;
     Form f = {DT_f32, DT_f32, i / 2 % 3 != 0, true, i % 3, i / n};
     Kernel *k = product(&f, size[i % n]);
-    Compiled c = compile_as(k, cpu, true);
+    LlvmOptions o = {.cpu = cpu, .fast_math = true};
+    if (i % 3 == 1) o.caches = small_caches;
+    Compiled c = compile_for(k, o);
     c.rounds = 1;
     run(&c, k, f.any_rows ? size[i % n] : NULL, true, "by quadrants");
     if (f.any_rows)
@@ -339,7 +363,7 @@ static void products_of_quadrants(void **state) {
   }
   Form deep = {DT_f32, DT_f32, true, true, 1, true};
   Kernel *k = product(&deep, (int64_t[]){0, 512, 8192});
-  Compiled c = compile_as(k, NULL, true);
+  Compiled c = compile_for(k, (LlvmOptions){.fast_math = true});
   c.rounds = 4;
   run(&c, k, (int64_t[]){59}, true, "several blocks");
   drop(&c, k);
@@ -445,6 +469,77 @@ static void products_with_zeros_are_known(void **state) {
   }
 }
 
+/* ---- one constant, read in several ways ------------------------------------------------------ */
+/* On what it depends, besides the extents of the product, which places of the weight are read. */
+typedef enum { BY_SHIFT, BY_INDEX, BY_STRIDE, BY_TWO_DEPTHS, BY_BATCH, ACCESSES } Access;
+enum { COLUMNS = 40, DEEP = 24, FEW = 4, HIGH = 60 };
+
+static Kernel *picked(Access how) {
+  KB *b = kb_new(native_memory, "picked");
+  KE p = kb_sym(b, "p"), q = kb_sym(b, "q"), n = kb_int(b, COLUMNS), k = kb_int(b, DEEP);
+  KE m = kb_int(b, 9), high = kb_int(b, HIGH), one = kb_int(b, 1), par[3], red[2];
+  bool deep = how == BY_TWO_DEPTHS, batch = how == BY_BATCH;
+  KE depth[2] = {deep ? p : k, deep ? q : one}, rows = batch ? kb_int(b, FEW) : one;
+  uint32_t x = kb_buf(b, K_IN, "x", DT_f32, 4, (KE[]){rows, m, depth[0], depth[1]});
+  KE lines = batch ? n : high, wide = deep ? depth[1] : k, long_ = deep ? depth[0] : one;
+  if (how == BY_STRIDE) lines = p, wide = q;
+  uint32_t w = kb_buf(b, K_IN, "w", DT_f32, 4, (KE[]){rows, lines, wide, long_});
+  uint32_t index = kb_buf(b, K_IN, "index", DT_i32, 1, &n);
+  uint32_t y = kb_buf(b, K_OUT, "y", DT_f32, 3, (KE[]){rows, m, n});
+  KE batches = batch ? kb_clamp(b, p, one, kb_int(b, FEW)) : one;
+  kb_contract_begin(b, 3, (KE[]){batches, m, n}, par, 2, depth, red);
+  KE line = par[2], last = kb_int(b, HIGH - 1);
+  if (how == BY_SHIFT) line = kb_add(b, line, kb_clamp(b, p, kb_int(b, 0), kb_int(b, 20)));
+  if (how == BY_INDEX) {
+    KE i = kb_cast(b, kb_load(b, index, &line), DT_i64);
+    line = kb_clamp(b, kb_add(b, i, kb_int(b, 30)), kb_int(b, 0), last);
+  }
+  KE at[4] = {par[0], line, deep ? red[1] : red[0], deep ? red[0] : red[1]};
+  KE fx = kb_load(b, x, (KE[]){par[0], par[1], red[0], red[1]});
+  kb_store(b, y, par, kb_contract_acc(b, DT_f32, fx, kb_load(b, w, at)));
+  kb_contract_end(b);
+  Kernel *out = kb_done(b);
+  if (!out) fail_msg("builder: %s", kb_error(b));
+  return out;
+}
+
+/* What is kept of a constant serves a launch that reads the same places only. */
+static void a_kept_form_is_of_the_places_that_are_read(void **state) {
+  (void)state;
+  static const int64_t sym[ACCESSES][3][2] = {
+      [BY_SHIFT] = {{0, 0}, {7, 0}, {20, 0}},       [BY_INDEX] = {{0, 0}, {0, 0}, {0, 0}},
+      [BY_STRIDE] = {{60, 24}, {48, 30}, {40, 36}}, [BY_TWO_DEPTHS] = {{2, 12}, {12, 2}, {4, 6}},
+      [BY_BATCH] = {{1, 0}, {4, 0}, {2, 0}},
+  };
+  for (int i = 0; i < 2 * ACCESSES; i++) {
+    char what[40];
+    Access how = (Access)(i % ACCESSES);
+    const char *cpu = cpu_name[i / ACCESSES];
+    if (!runs_here(cpu)) continue;
+    Kernel *k = picked(how);
+    Compiled c = compile(k, cpu);
+    size_t bytes[K_MAX_BUFS];
+    void *weight = filled(k, WEIGHT, sym[how][0], &bytes[WEIGHT]), *mem[4], *want;
+    llvm_kernel_constants(c.ctx, weight, bytes[WEIGHT]);
+    for (int j = 0; j < 6; j++) {
+      const int64_t *s = sym[how][j % 3];
+      KError e = {K_OK, ""};
+      snprintf(what, sizeof what, "%s: access %d, launch %d", cpu, how, j);
+      for (uint32_t b = 0; b < 4; b++) mem[b] = b == WEIGHT ? weight : filled(k, b, s, &bytes[b]);
+      want = memcpy(malloc(bytes[3]), mem[3], bytes[3]);
+      assert_int_equal(kernel_launch_ok(k, s, native_memory, &e), K_OK);
+      assert_int_equal(c.fn(c.ctx, mem, s, native_memory, &e), K_OK);
+      void *got = mem[3];
+      mem[3] = want;
+      assert_int_equal(kernel_run(c.p, mem, s, native_memory, &e), K_OK);
+      compare(k, 3, s, got, want, 1, what);
+      free(mem[0]), free(mem[2]), free(got), free(want);
+    }
+    drop(&c, k);
+    free(weight);
+  }
+}
+
 /* ---- convolutions ---------------------------------------------------------------------- */
 typedef struct {
   int64_t n, g, ic, oc, h, w, kh, kw, stride, pad, dilation;
@@ -502,7 +597,9 @@ static void check_conv_as(const Conv *v, const char *cpu, bool fast) {
            : v->turns ? "channels first to last"
                       : "channels first");
   Kernel *k = convolution(v);
-  Compiled c = compile_as(k, cpu, fast);
+  LlvmOptions o = {.cpu = cpu, .fast_math = fast};
+  if (v->h % 2) o.caches = small_caches;
+  Compiled c = compile_for(k, o);
   for (int i = 0; i < 2; i++) run(&c, k, NULL, i, what);
   drop(&c, k);
 }
@@ -616,10 +713,12 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_around_the_borders_of_tiles),
       cmocka_unit_test(deep_and_tall_products),
+      cmocka_unit_test(products_cut_for_other_caches),
       cmocka_unit_test(rows_that_are_not_packed),
       cmocka_unit_test(products_of_quadrants),
       cmocka_unit_test(rows_of_zeros),
       cmocka_unit_test(products_with_zeros_are_known),
+      cmocka_unit_test(a_kept_form_is_of_the_places_that_are_read),
       cmocka_unit_test(convolutions_of_all_kinds),
       cmocka_unit_test(weights_in_tiles),
       cmocka_unit_test(depthwise_by_channels),

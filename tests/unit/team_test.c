@@ -8,9 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include "codegen/native/team.h"
@@ -49,33 +47,6 @@ static void one_thread_needs_no_team(void **state) {
   assert_null(team_new(1));
   assert_int_equal(team_threads(NULL), 1);
   team_free(NULL);
-  assert_true(team_cores() >= 1);
-}
-
-/* A made-up folder where no processor is described, then all of this process are on one core. */
-static void processors_of_one_core_count_once(void **state) {
-  (void)state;
-  char dir[] = "/tmp/rvm_cores_XXXXXX", path[128];
-  cpu_set_t set;
-  assert_non_null(mkdtemp(dir));
-  assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
-  assert_int_equal(team_cores_of(dir), CPU_COUNT(&set) < TEAM_MOST ? CPU_COUNT(&set) : TEAM_MOST);
-  for (int i = 0; i < CPU_SETSIZE; i++) {
-    if (!CPU_ISSET((size_t)i, &set)) continue;
-    snprintf(path, sizeof path, "mkdir -p %s/cpu%d/topology", dir, i);
-    assert_int_equal(system(path), 0);
-    snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", dir, i);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("0-7,8-1023\n", f);
-    fclose(f);
-  }
-  assert_int_equal(team_cores_of(dir), 1);
-  snprintf(path, sizeof path, "mkdir %s/smt; echo 0 > %s/smt/active", dir, dir);
-  assert_int_equal(system(path), 0); /* none shares: the lists are not read */
-  assert_int_equal(team_cores_of(dir), CPU_COUNT(&set) < TEAM_MOST ? CPU_COUNT(&set) : TEAM_MOST);
-  snprintf(path, sizeof path, "rm -r %s", dir);
-  assert_int_equal(system(path), 0);
 }
 
 typedef struct {
@@ -114,7 +85,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_part_runs_once_a_round),
       cmocka_unit_test(one_thread_needs_no_team),
-      cmocka_unit_test(processors_of_one_core_count_once),
       cmocka_unit_test(a_team_in_use_says_so),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
-/* emit_turn.c -- maps that read along one loop and write along the other, as a
+/* emit_transpose.c -- maps that read along one loop and write along the other, as a
  * transpose does: squares of vectors are read along the memory that is read,
- * turned over in registers, and written along the memory that is written.     */
+ * transposed in registers, and written along the memory that is written.      */
 #include "codegen/llvm/emit_stmt.h"
 #include "codegen/llvm/lanes.h"
 
@@ -17,7 +17,7 @@ static void exchange(Emit *e, Val *row, unsigned i, unsigned d, unsigned n) {
   row[i + d] = LLVMBuildShuffleVector(e->b, x, y, LLVMConstVector(high, n), "");
 }
 
-void turn_rows(Emit *e, Val *row, unsigned n) {
+void transpose_rows(Emit *e, Val *row, unsigned n) {
   for (unsigned d = n / 2; d > 0; d /= 2)
     for (unsigned i = 0; i < n; i++)
       if (!(i & d)) exchange(e, row, i, d, n);
@@ -29,11 +29,11 @@ typedef struct {
   uint32_t u, v;
   const KStmt *store;
   unsigned lanes;
-} Turn;
+} Transpose;
 
-static Turn turn_at(const Emit *e, uint32_t at) {
+static Transpose transpose_at(const Emit *e, uint32_t at) {
   const KStmt *s = &e->k->stmt[at];
-  Turn t = {s[0].var, s[1].var, &s[2], 0};
+  Transpose t = {s[0].var, s[1].var, &s[2], 0};
   t.lanes = (unsigned)(e->cpu.vector_bytes / dtype_bytes((DType)e->k->buf[t.store->a].dtype));
   return t;
 }
@@ -42,14 +42,14 @@ static bool is_wide(DType t) {
   return t == DT_f32 || t == DT_f64 || t == DT_i32 || t == DT_i64 || t == DT_u32 || t == DT_u64;
 }
 
-bool for_turns(Emit *e, uint32_t at) {
+bool for_transposes(Emit *e, uint32_t at) {
   const KStmt *s = &e->k->stmt[at];
   int64_t read, write;
   if (s->end != at + 3 || s[1].kind != KS_For || s[2].kind != KS_Store) return false;
   for (int i = 0; i < 2; i++)
     if (s[i].op != K_PARALLEL || s[i].b != KE_NONE) return false;
   if (!is_wide((DType)e->k->buf[s[2].a].dtype)) return false;
-  Turn t = turn_at(e, at);
+  Transpose t = transpose_at(e, at);
   if (!store_stride(e, t.store, t.v, &write) || write != 1) return false;
   if (!load_stride(e, t.store->c, t.u, &read) || read != 1) return false;
   if (load_stride(e, t.store->c, t.v, &read) && (read == 0 || read == 1)) return false;
@@ -57,7 +57,7 @@ bool for_turns(Emit *e, uint32_t at) {
   return t.lanes > 1 && lanes_takes(&l, t.store->c);
 }
 
-static void square(Emit *e, const Turn *t, Val u, Val v) {
+static void square(Emit *e, const Transpose *t, Val u, Val v) {
   const KBuf *b = &e->k->buf[t->store->a];
   DType dt = (DType)b->dtype;
   Lanes l = {.e = e, .n = t->lanes, .var = t->u};
@@ -67,7 +67,7 @@ static void square(Emit *e, const Turn *t, Val u, Val v) {
     set_var(e, t->v, LLVMBuildNSWAdd(e->b, v, i64_of(e, i), ""));
     row[i] = to_memory(e, dt, lanes_expr(&l, t->store->c));
   }
-  turn_rows(e, row, t->lanes);
+  transpose_rows(e, row, t->lanes);
   set_var(e, t->v, v);
   for (unsigned i = 0; i < t->lanes; i++) {
     set_var(e, t->u, LLVMBuildNSWAdd(e->b, u, i64_of(e, i), ""));
@@ -78,7 +78,7 @@ static void square(Emit *e, const Turn *t, Val u, Val v) {
 }
 
 /* One by one: u of [from, to), v of [first, last). */
-static void singly(Emit *e, const Turn *t, Val from, Val to, Val first, Val last) {
+static void singly(Emit *e, const Transpose *t, Val from, Val to, Val first, Val last) {
   Loop u = loop_begin(e, LLVMBuildNSWSub(e->b, to, from, ""));
   set_var(e, t->u, LLVMBuildNSWAdd(e->b, from, u.i, ""));
   Loop v = loop_begin(e, LLVMBuildNSWSub(e->b, last, first, ""));
@@ -89,12 +89,12 @@ static void singly(Emit *e, const Turn *t, Val from, Val to, Val first, Val last
 }
 
 /* Of n: what whole squares hold. */
-static Val in_squares(Emit *e, const Turn *t, Val n) {
+static Val in_squares(Emit *e, const Transpose *t, Val n) {
   return LLVMBuildAnd(e->b, n, i64_of(e, -(int64_t)t->lanes), "");
 }
 
-void emit_for_turned(Emit *e, uint32_t at, uint32_t top, Val n) {
-  Turn t = turn_at(e, at);
+void emit_for_transposed(Emit *e, uint32_t at, uint32_t top, Val n) {
+  Transpose t = transpose_at(e, at);
   Part p = emit_part(e, top, n);
   Val depth = emit_expr(e, e->k->stmt[at + 1].a), zero = i64_of(e, 0);
   Val wide = in_squares(e, &t, LLVMBuildNSWSub(e->b, p.to, p.from, ""));

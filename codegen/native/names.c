@@ -1,0 +1,61 @@
+/* names.c -- see names.h.  Symbols of an object are k<kernel>, f<function>, its entries from
+ * outside e<function> and c<function>, each perhaps inside "inner.".                     */
+#include "codegen/native/names.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "vm/runtime.h"
+
+typedef struct {
+  const Image *m;
+  const ILine **launch; /* of each kernel, or NULL; no memory: NULL */
+  int64_t version;      /* the object is one of this kernel; or -1  */
+  void (*f)(void *, const char *, uintptr_t, size_t);
+  void *user;
+} Names;
+
+/* Where each kernel is launched first. */
+static const ILine **launch_lines(const Image *m) {
+  const ILine **at = calloc(m->n_kernels + 1, sizeof *at);
+  for (uint32_t i = 0; at && i < m->n_funcs; i++) {
+    const IFunc *f = &m->func[i];
+    for (uint32_t pc = 0; pc < f->n_code; pc++) {
+      Ins in = m->code[f->code + pc];
+      uint32_t k = in.op == OP_KERNEL ? m->pool[ins_w(in)] : m->n_kernels;
+      if (k < m->n_kernels && !at[k]) at[k] = image_line(m, f, pc);
+    }
+  }
+  return at;
+}
+
+static void readable(void *user, const char *name, uintptr_t at, size_t n) {
+  const Names *e = user;
+  const Image *m = e->m;
+  const ILine *line = NULL;
+  char text[400];
+  int end;
+  const char *inner = strncmp(name, "inner.", 6) == 0 ? name + 6 : name;
+  unsigned long i = e->version < 0 ? strtoul(inner + 1, NULL, 10) : (unsigned long)e->version;
+  if (*inner == 'k' && i < m->n_kernels) {
+    end = snprintf(text, 160, "kernel %s%s", m->kernel[i]->text + m->kernel[i]->name,
+                   e->version < 0 ? "" : " (version)");
+    if (e->launch) line = e->launch[i];
+  } else if ((*inner == 'f' || *inner == 'e' || *inner == 'c') && i < m->n_funcs) {
+    end = snprintf(text, 160, "function %s%s", m->text + m->func[i].name,
+                   *inner == 'f' ? "" : " (call)");
+    line = image_line(m, &m->func[i], 0);
+  } else {
+    end = snprintf(text, 160, "%s", name);
+  }
+  if (end > 159) end = 159;
+  if (line)
+    snprintf(text + end, sizeof text - (size_t)end, " %s:%u", m->text + line->file, line->line);
+  e->f(e->user, text, at, n);
+}
+
+void names_each(const Object *o, const Image *m, int64_t version,
+                void (*f)(void *, const char *, uintptr_t, size_t), void *user) {
+  Names e = {m, launch_lines(m), version, f, user};
+  object_each(o, readable, &e);
+  free(e.launch);
+}
