@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "cli/cache.h"
 #include <dirent.h>
+#include <nettle/sha2.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const char magic[8] = "rvmkept";
 typedef struct {
   char magic[8];
   CacheKey key;
-  uint64_t n, sum, spare; /* 48 bytes: what follows stays aligned */
+  uint64_t n, sum, spare; /* 64 bytes: what follows stays aligned */
 } Head;
 
 bool cache_wanted(void) {
@@ -32,28 +33,34 @@ bool cache_wanted(void) {
 }
 
 /* ---- keys ---------------------------------------------------------------------- */
-static void add(CacheKey *k, const void *p, size_t n) {
-  for (int i = 0; i < 2; i++)
-    k->half[i] = hash_mix(k->half[i] + n, hash_bytes(p, n, k->half[i] ^ (uint64_t)(i + 1)));
+/* Each part behind its length, so that parts do not run into each other. */
+static void add(struct sha256_ctx *d, const void *p, size_t n) {
+  uint64_t length = n;
+  sha256_update(d, sizeof length, (const uint8_t *)&length);
+  sha256_update(d, n, p);
 }
 
-/* A build is known by the file it is: when it was written, and its size. */
-static void add_file(CacheKey *k, const char *path) {
+/* A build is known by the file it is: its size, when it was written, which packages set to one
+ * date, and when it came to be here, which nobody can set. */
+static void add_file(struct sha256_ctx *d, const char *path) {
   struct stat s = {0};
   if (stat(path, &s) != 0) return;
-  uint64_t v[3] = {(uint64_t)s.st_size, (uint64_t)s.st_mtim.tv_sec, (uint64_t)s.st_mtim.tv_nsec};
-  add(k, v, sizeof v);
+  uint64_t v[5] = {(uint64_t)s.st_size, (uint64_t)s.st_mtim.tv_sec, (uint64_t)s.st_mtim.tv_nsec,
+                   (uint64_t)s.st_ctim.tv_sec, (uint64_t)s.st_ctim.tv_nsec};
+  add(d, v, sizeof v);
 }
 
-static void add_processor(CacheKey *k) {
+static void add_processor(struct sha256_ctx *d) {
 #if defined(__x86_64__)
   static const unsigned leaf[] = {0, 1, 7, 0xd, 0x80000001u, 0x80000002u, 0x80000003u, 0x80000004u};
   for (size_t i = 0; i < sizeof leaf / sizeof *leaf; i++) {
     unsigned r[4] = {0};
     __get_cpuid_count(leaf[i], leaf[i] == 0xd, &r[0], &r[1], &r[2], &r[3]);
     if (leaf[i] == 1) r[1] = 0; /* holds the number of the core   */
-    add(k, r, sizeof r);
+    add(d, r, sizeof r);
   }
+#else
+  (void)d;
 #endif
 }
 
@@ -63,46 +70,64 @@ static uint64_t number(const uint8_t *p, int n) {
   return v;
 }
 
-CacheKey cache_key(const void *image, size_t n, const char *compiler, const char *wish) {
+static CacheKey key_of(struct sha256_ctx *d) {
+  CacheKey k;
+  sha256_digest(d, sizeof k.byte, k.byte);
+  return k;
+}
+
+CacheKey cache_key(const void *image, size_t n, const char *compiler, const char *options) {
   const uint8_t *p = image;
-  CacheKey k = {{n, 0x9e3779b97f4a7c15u}};
+  struct sha256_ctx d;
+  sha256_init(&d);
   uint64_t sections = n >= IMAGE_HEADER ? number(p + 24, 4) : 0;
   for (uint64_t i = 0; i < sections && IMAGE_HEADER + (i + 1) * IMAGE_SECTION <= n; i++) {
     const uint8_t *s = p + IMAGE_HEADER + i * IMAGE_SECTION;
     uint64_t at = number(s + 8, 8), size = number(s + 16, 8);
     if (number(s, 4) == SECTION_DATA || at > n || size > n - at) continue;
-    add(&k, s, 4);
-    add(&k, p + at, size);
+    add(&d, s, 4);
+    add(&d, p + at, size);
   }
-  add(&k, wish, strlen(wish));
-  add_file(&k, "/proc/self/exe");
-  add_file(&k, compiler);
-  add_processor(&k);
-  return k;
+  add(&d, &n, sizeof n);
+  add(&d, options, strlen(options));
+  add_file(&d, "/proc/self/exe");
+  add_file(&d, compiler);
+  add_processor(&d);
+  return key_of(&d);
 }
 
-CacheKey cache_key_more(CacheKey k, const char *wish) {
-  add(&k, wish, strlen(wish));
-  return k;
+CacheKey cache_key_more(CacheKey k, const char *what) {
+  struct sha256_ctx d;
+  sha256_init(&d);
+  add(&d, &k, sizeof k);
+  add(&d, what, strlen(what));
+  return key_of(&d);
 }
 
 /* ---- the folder ------------------------------------------------------------------- */
-static const char *folder(void) {
+/* *given: so much of it is made by others, if at all. */
+static const char *folder(size_t *given) {
   const char *x = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  *given = 0;
   if (x && x[0] == '/') return str_fmt("%s/rvm", x);
-  return home && home[0] == '/' ? str_fmt("%s/.cache/rvm", home) : NULL;
+  if (!home || home[0] != '/') return NULL;
+  *given = strlen(home);
+  return str_fmt("%s/.cache/rvm", home);
 }
 
-static bool make_folder(const char *dir) {
-  const char *parent = str_fmt("%.*s", (int)(strrchr(dir, '/') - dir), dir);
-  mkdir(parent, 0700);
+static bool make_folder(const char *dir, size_t given) {
+  for (const char *p = dir + given; (p = strchr(p + 1, '/'));)
+    mkdir(str_fmt("%.*s", (int)(p - dir), dir), 0700);
   mkdir(dir, 0700);
   return access(dir, W_OK) == 0;
 }
 
 static const char *path_of(const char *dir, CacheKey k) {
-  return str_fmt("%s/%016llx%016llx.code", dir, (unsigned long long)k.half[0],
-                 (unsigned long long)k.half[1]);
+  StrBuf b = {0};
+  buf_fmt(&b, "%s/", dir);
+  for (int i = 0; i < (int)sizeof k.byte; i++) buf_fmt(&b, "%02x", k.byte[i]);
+  buf_str(&b, ".code");
+  return buf_text(&b);
 }
 
 typedef struct {
@@ -139,18 +164,21 @@ static void evict(const char *dir) {
 }
 
 /* ---- entries ------------------------------------------------------------------------ */
-static bool trusted(const char *path) {
+/* Is it of that kind, and only its owner, who runs this, may write it? */
+static bool is_own(const char *path, mode_t kind) {
   struct stat s;
-  return stat(path, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == geteuid() &&
+  return stat(path, &s) == 0 && (s.st_mode & S_IFMT) == kind && s.st_uid == geteuid() &&
          !(s.st_mode & (S_IWGRP | S_IWOTH));
 }
 
 bool cache_get(CacheKey k, void **bytes, size_t *n) {
-  const char *dir = folder(), *path = dir ? path_of(dir, k) : NULL;
+  size_t given, size;
+  const char *dir = folder(&given), *path = dir ? path_of(dir, k) : NULL;
   char *text;
-  size_t size;
   Head h;
-  if (!path || !trusted(path) || file_read(path, most_bytes, &text, &size)) return false;
+  /* In a folder that others may write, the file could be another one by the time it is read. */
+  if (!path || !is_own(dir, S_IFDIR) || !is_own(path, S_IFREG)) return false;
+  if (file_read(path, most_bytes, &text, &size)) return false;
   if (size < sizeof h) return false;
   memcpy(&h, text, sizeof h);
   if (memcmp(h.magic, magic, sizeof magic) != 0 || memcmp(&h.key, &k, sizeof k) != 0 ||
@@ -163,15 +191,17 @@ bool cache_get(CacheKey k, void **bytes, size_t *n) {
 }
 
 void cache_put(CacheKey k, const void *bytes, size_t n) {
-  const char *dir = folder();
-  if (!dir || !make_folder(dir) || n > most_bytes / 4) return;
+  size_t given;
+  const char *dir = folder(&given), *path = dir ? path_of(dir, k) : NULL;
+  if (!path || !make_folder(dir, given) || n > most_bytes / 4) return;
   Head h = {.key = k, .n = n, .sum = hash_bytes(bytes, n, n)};
   memcpy(h.magic, magic, sizeof magic);
   char *all = NEW_BYTES(sizeof h + n);
   memcpy(all, &h, sizeof h);
   memcpy(all + sizeof h, bytes, n);
   mode_t was = umask(077);
-  (void)file_write(path_of(dir, k), all, sizeof h + n);
+  if (!is_own(path, S_IFREG)) unlink(path); /* or the new one would have the old one's mode */
+  (void)file_write(path, all, sizeof h + n);
   umask(was);
   evict(dir);
 }

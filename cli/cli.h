@@ -93,6 +93,9 @@ rvm_alloc host_alloc(void);          /* malloc, aligned for vectors            *
 uint64_t host_memory(void);
 int  fail_usage(const Command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int  fail_io(const char *why);
+/* May this file be written (NULL: there is none to write)?  Asked before the work, not after it;
+ * false, said: *code is the exit code. */
+bool can_write(const char *path, int *code);
 /* An image that is refused: why, and where as far as that is known (image.h). */
 void say_bad_image(const char *path, const char *why, uint64_t at, uint32_t func, uint32_t pc);
 /* Text to the file, whole or not at all, or (NULL) to stdout; the exit code. */

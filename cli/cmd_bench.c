@@ -209,12 +209,14 @@ static int run_bench(void *opts, int n, char **args) {
   Bench b = {.o = opts, .file = args[0]};
   if (b.o->seconds.given && !(b.o->seconds.value > 0 && b.o->seconds.value < 1e6))
     return fail_usage(&cmd_bench, "--seconds takes a time above 0");
+  int code = EXIT_OK;
+  if (!can_write(b.o->json, &code)) return code;
   signal(SIGPIPE, SIG_IGN); /* a contender that died is reported */
   bool known = add_contender(&b, args[0], "");
   for (int i = 0; known && i < b.o->vs.n; i++)
     known = add_contender(&b, b.o->vs.at[i], b.o->vs.at[i]);
   if (!known) return EXIT_USAGE;
-  int code = measure(&b);
+  code = measure(&b);
   if (code != EXIT_OK) return code;
   Summary *s = NEW_N(Summary, b.all.n);
   for (int i = 0; i < b.all.n; i++) {

@@ -62,6 +62,17 @@ static bool all_bound(const Driver *d, Module *m, const char *entry) {
   return false;
 }
 
+/* false after saying what is wrong with the image. */
+static bool verified(const char *path, const Compiled *c, Image *image) {
+  ImageError err = {0};
+  bool *launch;
+  if (image_read(c->bytes, c->n, lower_alloc(), image, &err) &&
+      image_verify(image, lower_alloc(), &launch, &err))
+    return true;
+  say_bad_image(path, err.why, err.at, err.func, err.pc);
+  return false;
+}
+
 static int run_build(void *opts, int n, char **args) {
   (void)n;
   BuildCmd *o = opts;
@@ -78,7 +89,10 @@ static int run_build(void *opts, int n, char **args) {
   d.params = &weights;
   d.stays = none_stays;
   const char *entry = o->entry || !weights.n ? o->entry : "main";
+  if (weights.n && strchr(entry, ',')) return fail_usage(&cmd_build, "--params are of one --entry");
   if (!driver_image(&d, args[0], entry, &c, &code)) return code;
+  Image image; /* a file may hold anything */
+  if (!c.m && !verified(args[0], &c, &image)) return EXIT_REJECTED;
   if (weights.n && c.m && !all_bound(&d, c.m, entry)) return EXIT_REJECTED;
   if (o->emit) return emit_stages(o->emit, o->out, args[0], &c, o->fast_math);
   const char *out = o->out ? o->out : beside(args[0]), *why = file_write(out, c.bytes, c.n);
@@ -101,15 +115,10 @@ const Command cmd_build = {
 static bool read_image(const char *path, const CommonOpts *o, Image *image, Module **m, int *code) {
   Driver d;
   Compiled c;
-  ImageError err = {0};
   driver_init(&d, o->diag);
   if (!driver_image(&d, path, NULL, &c, code)) return false;
-  bool *launch;
   *m = c.m;
-  if (image_read(c.bytes, c.n, lower_alloc(), image, &err) &&
-      image_verify(image, lower_alloc(), &launch, &err))
-    return true;
-  say_bad_image(path, err.why, err.at, err.func, err.pc);
+  if (verified(path, &c, image)) return true;
   *code = *m ? EXIT_BUG : EXIT_REJECTED;
   return false;
 }

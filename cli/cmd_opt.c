@@ -118,6 +118,8 @@ static int run_opt(void *opts, int n, char **args) {
   if (o->level > OPT_MAX_LEVEL) return fail_usage(&cmd_opt, "--level is at most %d", OPT_MAX_LEVEL);
   if (o->print_after && !pass_find(o->print_after, strlen(o->print_after)))
     return fail_usage(&cmd_opt, "there is no pass %s; --list shows them", o->print_after);
+  if (o->limit.given && !(o->limit.value >= 0 && o->limit.value < 0x1p53))
+    return fail_usage(&cmd_opt, "--pass-limit is a whole number");
   if (o->list) return list_passes(o->level);
   if (n == 0) return fail_usage(&cmd_opt, "which program?");
   driver_init(&d, o->common.diag);

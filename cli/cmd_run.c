@@ -389,6 +389,14 @@ static int use_engine(Run *r, const Compiled *c) {
   return engine_start(&r->engine, r->p, c->bytes, c->n, at_once) ? EXIT_OK : EXIT_REJECTED;
 }
 
+/* A path of an option whose value may be left out. */
+static const char *path_in(const char *value) { return value && *value ? value : NULL; }
+
+static bool can_write_all(const RunCmd *o, int *code) {
+  return can_write(o->output, code) && can_write(path_in(o->profile), code) &&
+         can_write(path_in(o->memory), code);
+}
+
 static int run_run(void *opts, int n, char **args) {
   (void)n;
   RunCmd *o = opts;
@@ -396,7 +404,7 @@ static int run_run(void *opts, int n, char **args) {
   Run r = {.o = o, .d = &d, .path = args[0]};
   Compiled c;
   int code = check_options(o, &r.engine);
-  if (code != EXIT_OK) return code;
+  if (code != EXIT_OK || !can_write_all(o, &code)) return code;
   const char *entry = o->entry ? o->entry + (o->entry[0] == '@') : "main";
   double t0 = clock_seconds();
   if ((code = open_program(&r, entry, &c)) != EXIT_OK) return code;

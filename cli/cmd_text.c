@@ -84,7 +84,7 @@ static int fmt_one(const FmtCmd *o, const char *path) {
   const char *why = file_read(path, (size_t)64 << 20, &text, &n);
   if (why) return fail_io(str_fmt("%s: %s", path, why));
   source_add(&d.sources, path, text, n);
-  char *out = format_source(text, n, path, d.diags);
+  char *out = format_source(text, n, d.diags);
   int code = driver_report(&d);
   if (!out) return code ? code : EXIT_REJECTED;
   bool same = strlen(out) == n && !memcmp(out, text, n);

@@ -7,6 +7,7 @@
 #include "cli/value/show.h"
 #include "cli/train/text.h"
 #include "parser/parser.h"
+#include "stdlib/embedded.h"
 
 #define O(name, arg, help, kind, field)                                                            \
   { name, arg, help, kind, offsetof(TrainOpts, field) }
@@ -111,14 +112,9 @@ static const char *check_options(const TrainOpts *o) {
   return NULL;
 }
 
-/* Found out now rather than after hours. */
-static bool can_write(const TrainOpts *o, int *code) {
-  const char *path[] = {o->out, o->checkpoint, o->log, o->plot};
-  for (size_t i = 0; i < sizeof path / sizeof *path; i++) {
-    const char *why = path[i] ? file_may_write(path[i]) : NULL;
-    if (why) return *code = fail_io(str_fmt("%s: %s", path[i], why)), false;
-  }
-  return true;
+static bool can_write_all(const TrainOpts *o, int *code) {
+  return can_write(o->out, code) && can_write(o->checkpoint, code) && can_write(o->log, code) &&
+         can_write(o->plot, code);
 }
 
 /* ---- data -------------------------------------------------------------------------------- */
@@ -147,7 +143,10 @@ static bool read_data(const TrainOpts *o, DataSet *train, DataSet *val, bool *ha
   *has_val = o->validate != NULL;
   if (!*has_val) return true;
   if (is_share(o->validate, &share)) {
-    if (train->n < 2) return *code = fail_io("one example cannot be divided"), false;
+    if (train->n < 2) {
+      fprintf(stderr, "rvm: one example cannot be divided\n");
+      return *code = EXIT_REJECTED, false;
+    }
     data_hold_out(train, share, (uint64_t)o->seed, val);
     return true;
   }
@@ -185,12 +184,24 @@ static BatchSizes batch_sizes(const TrainOpts *o, const DataSet *train, const Da
   return s;
 }
 
+/* Of the program's text and of what it imports besides the library. */
+static uint64_t program_hash(const Plan *p) {
+  uint64_t h = 0;
+  const Source *f;
+  for (uint32_t i = 1; (f = source_get(p->m->sources, i)) != NULL; i++) {
+    bool library = false;
+    for (int k = 0; k < stdlib_n_files; k++) library |= f->text == stdlib_files[k].text;
+    uint64_t own = hash_bytes(f->text, f->n, 0);
+    if (!library) h = i == 1 ? own : hash_mix(h, own);
+  }
+  return h;
+}
+
 /* What has to be the same for a checkpoint to be gone on from. */
 static const char *config_of(const TrainOpts *o, const StrBuf *text, const Plan *p,
                              const DataSet *train) {
   StrBuf b = {0};
-  const Source *own = source_get(p->m->sources, 1);
-  uint64_t h = hash_mix(hash_bytes(own->text, own->n, 0), hash_bytes(text->s, text->n, 0));
+  uint64_t h = hash_mix(program_hash(p), hash_bytes(text->s, text->n, 0));
   buf_fmt(&b, "--batch=%llu\n--seed=%llu\n", (unsigned long long)o->batch,
           (unsigned long long)o->seed);
   buf_fmt(&b, "--optimizer=%s\n--lr=%s\n--schedule=%s\n", method_of(o)->name,
@@ -206,7 +217,7 @@ static const char *config_of(const TrainOpts *o, const StrBuf *text, const Plan 
 static int show_text(const StrBuf *text) {
   Driver d;
   driver_init(&d, NULL);
-  const char *tidy = format_source(text->s, text->n, "step", d.diags);
+  const char *tidy = format_source(text->s, text->n, d.diags);
   if (!tidy) return driver_report(&d), EXIT_BUG;
   fputs(tidy, stdout);
   return EXIT_OK;
@@ -263,7 +274,11 @@ static int run_train(void *opts, int n, char **args) {
   driver_init(&d, o->common.diag);
   if (!plan_read(&p, &d, &code)) return code;
   if (o->print_step && !o->data.n) return print_step(&p);
-  if (!can_write(o, &code) || !read_data(o, &train, &val, &has_val, &code)) return code;
+  if (o->checkpoint && !strcmp(p.prefix, "train")) {
+    fprintf(stderr, "rvm: a checkpoint's own tensors are called train.*, too: rename %%train\n");
+    return EXIT_REJECTED;
+  }
+  if (!can_write_all(o, &code) || !read_data(o, &train, &val, &has_val, &code)) return code;
   return train_with(o, &p, &train, &val, has_val);
 }
 

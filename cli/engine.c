@@ -24,9 +24,9 @@ bool engine_choose(EngineChoice *e, const char *name, uint64_t threads) {
 }
 
 bool engine_specialise(const char *name, Specialise *out) {
-  static const char *const ways[] = {"on", "off", "now"};
+  static const char *const modes[] = {"on", "off", "now"};
   for (int i = 0; i < 3; i++)
-    if (!strcmp(name ? name : ways[0], ways[i])) {
+    if (!strcmp(name ? name : modes[0], modes[i])) {
       *out = (Specialise)i;
       return true;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/str.h"
 #include "cli/cli.h"
 
 int fail_usage(const Command *c, const char *fmt, ...) {
@@ -18,6 +19,11 @@ int fail_usage(const Command *c, const char *fmt, ...) {
 int fail_io(const char *why) {
   fprintf(stderr, "rvm: %s\n", why);
   return EXIT_IO;
+}
+bool can_write(const char *path, int *code) {
+  const char *why = path ? file_may_write(path) : NULL;
+  if (why) *code = fail_io(str_fmt("%s: %s", path, why));
+  return !why;
 }
 void say_bad_image(const char *path, const char *why, uint64_t at, uint32_t func, uint32_t pc) {
   fprintf(stderr, "rvm: %s: %s (byte %llu", path, why, (unsigned long long)at);

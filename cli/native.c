@@ -14,13 +14,15 @@
 #include "codegen/llvm/llvm.h"
 #ifdef RVM_HAVE_MACHINE
 #include "codegen/native/code.h"
+#include "codegen/native/machine.h"
 
 struct Native {
   NativeCode *code;
   bool keep;       /* versions, in the cache        */
   CacheKey kept;   /* under this                    */
   char *module;    /* its path, for the thread      */
-  const char *cpu; /* NULL: this machine's          */
+  bool perf;       /* perf is told the names        */
+  LlvmOptions how; /* for versions                 */
 };
 
 /* ---- the processor --------------------------------------------------------------- */
@@ -53,6 +55,31 @@ static bool cpu_wanted(bool to_run, const char **cpu, const char **why) {
     *cpu = known[i].name;
   }
   return *cpu != NULL;
+}
+
+/* "48K", "2M", "0", up to *end. */
+static bool read_size(const char *text, char **end, int64_t *out) {
+  if (*text < '0' || *text > '9') return false;
+  unsigned long long n = strtoull(text, end, 10);
+  int shift = **end == 'K' ? 10 : **end == 'M' ? 20 : 0;
+  *end += shift != 0;
+  *out = (int64_t)(n << shift);
+  return n < 1 << 20;
+}
+
+static bool caches_wanted(Caches *c, const char **why) {
+  const char *wish = getenv("RVM_CPU_CACHES");
+  if (!wish || !*wish) return *c = machine_caches(NULL), true;
+  char *end;
+  *why = "RVM_CPU_CACHES is not three sizes, as in 32K,1M,32M";
+  return read_size(wish, &end, &c->first) && *end == ',' && c->first > 0 &&
+         read_size(end + 1, &end, &c->second) && *end == ',' && c->second > 0 &&
+         read_size(end + 1, &end, &c->third) && !*end;
+}
+
+/* What code is made for. */
+static bool machine_wanted(bool to_run, LlvmOptions *o, const char **why) {
+  return cpu_wanted(to_run, &o->cpu, why) && caches_wanted(&o->caches, why);
 }
 
 /* ---- the module --------------------------------------------------------------- */
@@ -109,7 +136,9 @@ static void *compile_fixed(void *user, const Kernel *k, const int64_t *sym, cons
   const char *why;
   Compiler c;
   if (!load_compiler(&c, n->module, &why)) return NULL;
-  return c.fixed(&(LlvmOptions){.level = -1, .cpu = n->cpu}, k, sym, stop, bytes, &why);
+  LlvmOptions how = n->how;
+  how.level = -1;
+  return c.fixed(&how, k, sym, stop, bytes, &why);
 }
 
 /* The owner's block is malloc's: the thread's pointer to it is not seen by a collector. */
@@ -126,11 +155,11 @@ static bool specialise(Native *n, const char *module, Specialise how) {
 
 /* ---- machine code ---------------------------------------------------------------- */
 static Native *plug(rvm_program *p, const void *code, size_t n, const NativeOptions *o,
-                    const char *cpu, CacheKey kept, const char **why) {
+                    const LlvmOptions *how, CacheKey kept, const char **why) {
   Native *out = calloc(1, sizeof *out);
   if (!out) return NULL;
   out->code = code_load(p, code, n, why);
-  out->keep = o->cache, out->kept = kept, out->cpu = cpu;
+  out->keep = o->cache, out->kept = kept, out->how = *how;
   if (out->code) {
     code_threads(out->code, o->threads);
     *why = "no memory for the machine code";
@@ -145,36 +174,56 @@ Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o
                     const char **why) {
   Compiler c;
   void *code;
-  const char *cpu;
   size_t bytes;
-  CacheKey key = {{0, 0}}, kept = key;
-  if (!cpu_wanted(true, &cpu, why)) return NULL;
+  CacheKey key = {{0}}, kept = key;
+  LlvmOptions how = {.level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math};
+  if (!machine_wanted(true, &how, why)) return NULL;
   o.cache = o.cache && cache_wanted();
   if (o.fast_math) o.specialise = SPECIALISE_OFF; /* known extents would take other ways */
   if (o.cache) {
-    const char *wish =
-        str_fmt("%s%s%s%s%s", o.functions ? "whole" : "kernels", o.fast_math ? " fast" : "",
-                o.quick ? " quick" : "", cpu ? " for " : "", cpu ? cpu : "");
+    const char *wish = str_fmt("%s%s%s for %s, %lld %lld %lld", o.functions ? "whole" : "kernels",
+                               o.fast_math ? " fast" : "", o.quick ? " quick" : "",
+                               how.cpu ? how.cpu : "this", (long long)how.caches.first,
+                               (long long)how.caches.second, (long long)how.caches.third);
     key = cache_key(image, n, module_path(), wish);
     kept = cache_key_more(key, "versions");
-    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, &o, cpu, kept, why) : NULL;
+    Native *out = cache_get(key, &code, &bytes) ? plug(p, code, bytes, &o, &how, kept, why) : NULL;
     if (out) return out;
   }
   *why = "it is not in the cache";
   if (!o.compile || !load_compiler(&c, module_path(), why)) return NULL;
-  LlvmOptions how = {
-      .level = o.quick ? 0 : -1, .functions = o.functions, .fast_math = o.fast_math, .cpu = cpu};
   code = c.compile(&how, image, n, &bytes, why);
   if (!code) return NULL;
   if (o.cache) cache_put(key, code, bytes);
-  Native *out = plug(p, code, bytes, &o, cpu, kept, why);
+  Native *out = plug(p, code, bytes, &o, &how, kept, why);
   c.free(code);
   return out;
+}
+
+/* ---- perf ---------------------------------------------------------------------------- */
+static void map_line(void *file, const char *name, uintptr_t at, size_t n) {
+  fprintf(file, "%llx %zx %s\n", (unsigned long long)at, n, name);
+}
+
+static bool write_names(const Native *n) {
+  int fd = open(str_fmt("/tmp/perf-%ld.map", (long)getpid()),
+                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+  if (!f) return false;
+  code_each(n->code, map_line, f);
+  return fclose(f) == 0;
+}
+
+/* Now, in case the process is killed, and again at the end, with the versions made meanwhile. */
+bool native_perf_map(Native *n) {
+  n->perf = true;
+  return write_names(n);
 }
 
 void native_close(Native *n) {
   size_t bytes;
   if (!n) return;
+  if (n->perf && n->code) (void)write_names(n);
   Special *s = n->code ? code_special(n->code) : NULL;
   void *kept = s && n->keep ? special_pack(s, &bytes) : NULL;
   if (kept) cache_put(n->kept, kept, bytes);
@@ -193,19 +242,6 @@ unsigned native_versions(const Native *n) {
   return s ? special_count(s) : 0;
 }
 
-static void map_line(void *file, const char *name, uintptr_t at, size_t n) {
-  fprintf(file, "%llx %zx %s\n", (unsigned long long)at, n, name);
-}
-
-bool native_perf_map(const Native *n) {
-  int fd = open(str_fmt("/tmp/perf-%ld.map", (long)getpid()),
-                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-  FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-  if (!f) return false;
-  code_each(n->code, map_line, f);
-  return fclose(f) == 0;
-}
-
 const char *native_missing(void) {
   const char *why;
   Compiler c;
@@ -215,7 +251,7 @@ const char *native_missing(void) {
 char *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why) {
   Compiler c;
   LlvmOptions how = {.level = -1, .functions = true, .fast_math = fast_math};
-  if (!cpu_wanted(false, &how.cpu, why)) return NULL;
+  if (!machine_wanted(false, &how, why)) return NULL;
   return load_compiler(&c, module_path(), why) ? c.text(&how, image, n, assembly, why) : NULL;
 }
 
@@ -233,7 +269,7 @@ unsigned native_versions(const Native *n) {
   (void)n;
   return 0;
 }
-bool native_perf_map(const Native *n) {
+bool native_perf_map(Native *n) {
   (void)n;
   return false;
 }

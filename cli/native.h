@@ -4,7 +4,8 @@
  * The module stands beside the command, in the library directory of the tree it
  * was installed in, or of the prefix it was built for; an rvm built without LLVM
  * has none.  RVM_CPU (x86-64, x86-64-v3 or x86-64-v4) takes the place of this
- * machine's processor.  Errors come back as a sentence.   */
+ * machine's processor, RVM_CPU_CACHES (three sizes, as in 32K,1M,32M) that of
+ * its caches.  Errors come back as a sentence.                               */
 #ifndef RVM_CLI_NATIVE_H
 #define RVM_CLI_NATIVE_H
 #include <stdbool.h>
@@ -32,8 +33,9 @@ typedef struct Native Native;
 Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
                     const char **why);
 void    native_close(Native *n);             /* NULL is fine                  */
-/* Tell `perf` the names: /tmp/perf-PID.map.  false: it cannot be written. */
-bool    native_perf_map(const Native *n);
+/* Tell `perf` the names: /tmp/perf-PID.map, at once and when n is closed.  false: it cannot be
+ * written. */
+bool    native_perf_map(Native *n);
 /* All of a program as LLVM IR or assembly; release with free.  NULL: *why. */
 char   *native_text(const void *image, size_t n, bool assembly, bool fast_math, const char **why);
 /* From now on as SPECIALISE_NOW, or as before; nothing if it is off. */

@@ -22,8 +22,7 @@ struct Watch {
   atomic_int done;
 };
 
-static void say(const Watch *w, int seconds, int interrupted) {
-  (void)w;
+static void say(int seconds, int interrupted) {
   if (seconds < QUIET_SECONDS || !isatty(2)) return;
   fprintf(stderr, "\rrunning: %d s%s\033[K", seconds, interrupted ? " (stopping)" : "");
 }
@@ -36,7 +35,7 @@ static void *watching(void *ud) {
     if (sig == SIGINT && interrupted++) _exit(EXIT_INTERRUPTED);
     if (sig == SIGINT) rvm_interrupt(w->vm);
     if (sig < 0) seconds++;
-    if (!atomic_load(&w->done)) say(w, seconds, interrupted);
+    if (!atomic_load(&w->done)) say(seconds, interrupted);
   }
   if (seconds >= QUIET_SECONDS && isatty(2)) fputs("\r\033[K", stderr);
   return NULL;

@@ -2,7 +2,7 @@
 # deps.sh -- installs the Debian packages that building and testing need and
 # that are not there yet.  As root, or with sudo.
 set -eu
-want='build-essential cmake pkg-config libgc-dev libcmocka-dev libjansson-dev zlib1g-dev libzip-dev
+want='build-essential cmake pkg-config libgc-dev libcmocka-dev libjansson-dev zlib1g-dev libzip-dev nettle-dev
 python3-numpy clang clang-format libclang-rt-14-dev llvm-19-dev'
 
 missing=''

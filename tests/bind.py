@@ -93,6 +93,13 @@ def main():
         says("build", ["build", program, "--params", params, "--out", image, "--opt", "2"], 0)
         says("info", ["info", image], 0, "@main(\n  %x: Tensor[(?, 3), float32]\n)")
         says("the image holds the weights", ["run", image, "--input", "x=f32[2,3]=ones"], 0, want)
+        says("weights of two entries", ["build", program, "--entry", "main,odd", "--params", params, "--out", image], 2,
+             "--params are of one --entry")
+        with open(image, "rb") as f:
+            good = f.read()
+        with open(image, "wb") as f:
+            f.write(good[:-1])
+        says("what is no image", ["build", image, "--out", os.path.join(t, "copy.rvm")], 1, "byte")
         says("no such file", ["build", program, "--params", "none.npz", "--out", image], 4, "none.npz")
 
 

@@ -6,7 +6,7 @@ rvm=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export XDG_CACHE_HOME="$tmp/cache"
-unset RVM_ENGINE RVM_CACHE
+unset RVM_ENGINE RVM_CACHE RVM_CPU RVM_CPU_CACHES
 kept="$tmp/cache/rvm"
 passed=0 failed=0
 check() { # check NAME CONDITION...
@@ -34,13 +34,13 @@ cp "$entry" "$tmp/good"
 mode=$(stat -c %a "$entry")
 check "only its owner may write it" [ "$mode" = 600 ]
 
-for at in 0 20 47 48 200 600; do # damage, byte by byte, in head and body
+for at in 0 20 63 64 200 600; do # damage, byte by byte, in head and body
   cp "$tmp/good" "$entry"
   printf '\245' | dd of="$entry" bs=1 seek=$at conv=notrunc 2>/dev/null
   check "damage at $at is found" gives
   check "and mended ($at)" cmp -s "$tmp/good" "$entry"
 done
-for n in 0 10 48 300; do
+for n in 0 10 64 300; do
   head -c $n "$tmp/good" >"$entry"
   check "cut at $n is found" gives
   check "and mended ($n)" cmp -s "$tmp/good" "$entry"
@@ -48,6 +48,29 @@ done
 cp "$tmp/good" "$entry"
 chmod 666 "$entry"
 check "what others could have written is not run" loads_llvm
+check "and is written anew, its owner's alone" not loads_llvm
+chmod 777 "$kept"
+check "in a folder where others could put it" loads_llvm
+chmod 700 "$kept"
+rm "$entry"
+mkfifo "$entry"
+waits() { timeout 20 "$rvm" run "$tmp/sum.rly" --input x=f32[4]=ones --engine native --quiet; }
+check "at a pipe nobody waits" waits
+check "it is an entry then" cmp -s "$tmp/good" "$entry"
+XDG_CACHE_HOME="$tmp/far/below" check "parents of the folder are made" gives
+check "  by its owner" [ "$(stat -c %a "$tmp/far")" = 700 ]
+check "  and used" [ "$(find "$tmp/far/below/rvm" -name '*.code' | wc -l)" = 1 ]
+(unset XDG_CACHE_HOME && HOME="$tmp/nobody" gives)
+check "a home that is not there is not made" [ ! -e "$tmp/nobody" ]
+
+# Constants that a hash of products does not see where they stand: they are swapped.
+mkdir "$tmp/a" "$tmp/b"
+none=-4.0765893351549374e-163 zero=0.0000000000000000000000
+printf 'def @main(%%x: float64) { (maximum(%%x,%sf64), minimum(%%x,%sf64)) }\n' $none $zero >"$tmp/a/m.rly"
+printf 'def @main(%%x: float64) { (maximum(%%x,%sf64), minimum(%%x,%sf64)) }\n' $zero $none >"$tmp/b/m.rly"
+bounds() { (cd "$tmp/$1" && "$rvm" run m.rly --input x=-5f64 --engine native); }
+check "one program's code" [ "$(bounds a)" = "(${none}f64, -5f64)" ]
+check "is not another's" [ "$(bounds b)" = "(0f64, -5f64)" ]
 
 rm -rf "$kept"
 for i in 1 2 3 4; do (gives && : >"$tmp/done$i") & done
@@ -80,13 +103,34 @@ for cpu in x86-64 x86-64-v3; do
   check "as for $cpu" [ "$(RVM_CPU=$cpu engine 30000000)" = native ]
   check "kept for itself" [ "$(entries)" = $((before + 1)) ]
 done
+matrix() { "$rvm" run "$tmp/matrix.rly" --input x=f32[37,1100]=rand:5 --engine native "$@"; }
+printf 'def @main(%%x: Tensor[(37, 1100), float32]) { nn.dense(%%x, %%x) }\n' >"$tmp/matrix.rly"
+matrix >"$tmp/here"
+before=$(entries)
+RVM_CPU_CACHES=8K,64K,0 matrix >"$tmp/there"
+check "other caches, the same bits" cmp -s "$tmp/there" "$tmp/here"
+check "kept for themselves" [ "$(entries)" = $((before + 1)) ]
+code_for() { RVM_CPU_CACHES=$1 "$rvm" build "$tmp/matrix.rly" --emit=asm | grep -v '^\s*\.' | cksum; }
+check "products are cut for the caches" [ "$(code_for 32K,1M,32M)" != "$(code_for 32K,64K,32M)" ]
+for caches in 1M 32K,1M 32K,1M,32M,64M 0,1M,32M 32K,0,32M -1,1M,32M 32K,1G,32M 32K,,32M ' 32K,1M,32M'; do
+  check "caches of $caches" [ "$(RVM_CPU_CACHES=$caches matrix 2>&1 | grep -c 'RVM_CPU_CACHES is not three sizes')" = 1 ]
+done
 check "no such processor" [ "$(RVM_CPU=z80 "$rvm" run "$tmp/loop.rly" --input n=1 --engine vm 2>&1 | grep -c 'RVM_CPU is none of')" = 1 ]
 
-perf() { "$rvm" run "$tmp/loop.rly" --input n=10 --perf --engine native --quiet & pid=$!; wait $pid; }
-perf
+perf() { "$rvm" run "$@" --perf --engine native --quiet & pid=$!; wait $pid; map="/tmp/perf-$pid.map"; }
+perf "$tmp/loop.rly" --input n=10
 # perf(1) passes over names of less than three characters.
-check "perf finds names" grep -q ' function main' "/tmp/perf-$pid.map"
-rm -f "/tmp/perf-$pid.map"
+check "perf finds names and their lines" grep -q ' function main .*loop\.rly:1$' "$map"
+rm -f "$map"
+cat >"$tmp/rows.rly" <<'RLY'
+def @main(%a: Tensor[(n, 64), float32], %b: Tensor[(64, 64), float32]) {
+  nn.relu(nn.matmul(%a, %b))
+}
+RLY
+perf "$tmp/rows.rly" --input a=f32[90,64]=ones --input b=ones --specialise now --repeat 8
+check "kernels too" grep -q ' kernel matmul_relu .*rows\.rly:2$' "$map"
+check "and versions made meanwhile" grep -q ' kernel matmul_relu (version) .*rows\.rly:2$' "$map"
+rm -f "$map"
 
 for kind in llvm asm; do
   check "--emit=$kind" [ "$("$rvm" build "$tmp/loop.rly" --emit=$kind | grep -c 'e1\|e0')" -gt 0 ]

@@ -23,6 +23,13 @@ if [ -n "$native" ]; then # an engine that was asked for and is not there is sai
   "$rvm" version | grep -q 'engines: interp (no vm, no native: ' || fail "$("$rvm" version)"
 fi
 [ -s "$pre/share/man/man1/rvm.1" ] || fail "no manual page"
+find "$pre/share" -name '*.md' | while read -r doc; do # no link leads to what is not installed
+  grep -o ']([A-Za-z0-9_-]*[./][A-Za-z0-9_./-]*' "$doc" | sed 's,^](,,' | while read -r link; do
+    [ -e "$(dirname "$doc")/$link" ] || echo "$doc: $link"
+  done
+done >"$tmp/links"
+[ ! -s "$tmp/links" ] || fail "links to nothing: $(cat "$tmp/links")"
+! grep -q '](base)' "$pre/share/doc/rvm/README.md" || fail "README.md links to a folder of the sources"
 
 cd "$tmp"
 ln -s "moved to" pre # compilers' flags hold no spaces

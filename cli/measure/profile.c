@@ -91,13 +91,6 @@ static double clock_cost(void) {
 }
 
 /* ---- places in the source ------------------------------------------------------------ */
-static const ILine *line_at(const Image *m, const IFunc *fn, uint32_t pc) {
-  const ILine *found = NULL;
-  for (uint32_t i = 0; i < fn->n_lines && m->line[fn->line + i].pc <= pc; i++)
-    found = &m->line[fn->line + i];
-  return found;
-}
-
 static void find_sites(Profile *f) {
   const Image *m = &f->p->im;
   for (uint32_t i = 0; i < m->n_funcs; i++)
@@ -106,7 +99,7 @@ static void find_sites(Profile *f) {
       uint32_t w = ins_w(ins);
       if (ins.op != OP_KERNEL || w >= m->n_pool || m->pool[w] >= f->n) continue;
       Timed *t = &f->at[m->pool[w]];
-      const ILine *l = line_at(m, &m->func[i], pc);
+      const ILine *l = image_line(m, &m->func[i], pc);
       if (!t->sites++ && l) {
         t->line = l->line;
         t->file = m->text + l->file;

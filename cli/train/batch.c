@@ -75,22 +75,20 @@ static Tensor *lengths(Entry *e, int i, const Column *c, const Batch *b) {
 }
 
 /* ---- lists ---------------------------------------------------------------------------- */
-/* The examples as a list, with its constructors found as invalue_tensor finds them:
- * a tensor of zeros split along its first axis, each part then replaced. */
+/* The examples as a list. */
 static InValue *listed(Machine *m, rvm_type t, const Column *c, const Batch *b, SpecError *why) {
   InValue *list = NULL, **at = &list;
-  uint32_t cons = rvm_ctor_fields(m->p, t, 0) == 0 ? 1 : 0;
-  if (rvm_ctor_fields(m->p, t, cons) != 2 || rvm_ctor_fields(m->p, t, 1 - cons) != 0 ||
-      rvm_ctor_field(m->p, t, cons, 1) != t)
+  ListType l;
+  if (!list_type(m->p, t, &l))
     return spec_bad(why, "%s is neither a tensor nor a list", type_of_value(m->p, t));
   for (int64_t k = 0; k < b->n; k++) {
-    InValue *cell = *at = invalue_data(t, cons, 2);
-    cell->at[0] =
-        invalue_tensor(m->p, rvm_ctor_field(m->p, t, cons, 0), &c->item[b->order[k]], why);
-    if (!cell->at[0]) return NULL;
-    at = &cell->at[1];
+    InValue *cell = *at = invalue_data(t, l.cons, 2);
+    InValue *elem = invalue_tensor(m->p, l.elem, &c->item[b->order[k]], why);
+    if (!elem) return NULL;
+    cell->at[1 - l.rest] = elem;
+    at = &cell->at[l.rest];
   }
-  *at = invalue_data(t, 1 - cons, 0);
+  *at = invalue_data(t, l.nil, 0);
   return list;
 }
 

@@ -64,6 +64,8 @@ const char *checkpoint_write(const char *path, const Progress *at, const Names *
   return tensor_file_write(path, &set);
 }
 
+enum { MOST_OPTIONS = 1 << 20 }; /* bytes of their text */
+
 /* ---- reading --------------------------------------------------------------------------------- */
 static const Tensor *part(const TensorSet *set, const char *name, DType t, int64_t count) {
   const Tensor *x = tensor_find(set, name);
@@ -94,7 +96,8 @@ static const char *read_progress(const TensorSet *set, Progress *at, const Names
   const Tensor *history = part(set, "train.history", DT_f64, -1);
   const Tensor *options = part(set, "train.options", DT_u8, -1);
   const Tensor *sum = part(set, "train.checksum", DT_u64, 1);
-  if (!count || !best || !history || !options || !sum) return "it is not a checkpoint";
+  if (!count || !best || !history || !options || !sum || options->count > MOST_OPTIONS)
+    return "it is not a checkpoint";
   if (*(const uint64_t *)sum->bytes != checksum(set)) return "it is damaged: its checksum differs";
   const char *why =
       differs(str_fmt("%.*s\n", (int)options->count, (const char *)options->bytes), at->config);

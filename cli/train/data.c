@@ -51,13 +51,15 @@ const char *column_measure(Column *c, int64_t n) {
   return NULL;
 }
 
-/* An integer keeps its value or is refused. */
+/* An integer keeps its value or is refused.  As 64 bits -1 and 2^64 - 1 are the same. */
 static const char *convert_item(Tensor *t, DType to) {
+  bool crosses = (t->dtype == DT_u64) != (to == DT_u64);
   uint8_t *out = NEW_BYTES((size_t)t->count * (size_t)dtype_bytes(to) + 1), *q = out;
   for (int64_t i = 0; i < t->count; i++, q += dtype_bytes(to)) {
     uint64_t from = slot_load(element_at(t, i), t->dtype), v = scalar_cast(from, t->dtype, to);
-    if (!dtype_is_float(to) && v != from)
-      return str_fmt("%s does not hold %lld", dtype_name(to), (long long)from);
+    if (!dtype_is_float(to) && (v != from || (crosses && (int64_t)from < 0)))
+      return str_fmt(t->dtype == DT_u64 ? "%s does not hold %llu" : "%s does not hold %lld",
+                     dtype_name(to), (unsigned long long)from);
     slot_store(q, v, to);
   }
   t->bytes = out, t->dtype = to;

@@ -266,8 +266,10 @@ bool plan_derive(const Plan *p, const DataSet *data, const BatchSizes *sizes, Na
   put_functions(&v.gen);
   if (v.gen.bad) bad(&v, p->init, v.gen.bad);
   const char *slash = strrchr(p->path, '/');
-  buf_fmt(text, "import \"%s\"\nimport \"random.rly\"\nimport \"optim.rly\"\n%s%s",
-          slash ? slash + 1 : p->path, buf_text(&body), buf_text(&v.gen.functions));
+  buf_str(text, "import ");
+  attr_print(&(AttrVal){.kind = AV_Str, .s = slash ? slash + 1 : p->path}, text);
+  buf_fmt(text, "\nimport \"random.rly\"\nimport \"optim.rly\"\n%s%s", buf_text(&body),
+          buf_text(&v.gen.functions));
   return v.ok;
 }
 

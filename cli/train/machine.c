@@ -17,8 +17,7 @@ bool machine_open(Machine *m, const TrainOpts *o, const char *path, const StrBuf
   m->image = image.bytes;
   *code = EXIT_REJECTED;
   if (rvm_program_load(image.bytes, image.n, host_alloc(), &m->p, &err) != RVM_OK) {
-    fprintf(stderr, "rvm: %s: %s (byte %llu, function %u, instruction %u)\n", path, err.message,
-            (unsigned long long)err.at, err.func, err.pc);
+    say_bad_image(path, err.message, err.at, err.func, err.pc);
     return *code = EXIT_BUG, false;
   }
   if (!engine_choose(&m->engine, o->engine, o->threads)) return false;
@@ -105,16 +104,6 @@ typedef struct {
 } Open;
 typedef VEC(Open) Opens;
 
-/* One constructor is empty, one has an element and the rest. */
-static bool is_list(const rvm_program *p, rvm_type t) {
-  rvm_type_info info;
-  if (rvm_type_describe(p, t, &info) != RVM_OK || info.kind != RVM_DATA || info.n_ctors != 2)
-    return false;
-  uint32_t cons = rvm_ctor_fields(p, t, 0) == 0 ? 1 : 0;
-  return rvm_ctor_fields(p, t, 1 - cons) == 0 && rvm_ctor_fields(p, t, cons) == 2 &&
-         rvm_ctor_field(p, t, cons, 1) == t && rvm_ctor_field(p, t, cons, 0) != t;
-}
-
 static const char *part_path(const rvm_program *p, rvm_type t, uint32_t ctor, uint32_t i,
                              const char *path) {
   rvm_type_info info = {0};
@@ -137,13 +126,14 @@ static void take_data(Machine *m, const Open *at, Opens *open) {
   rvm_type t = at->v.type;
   uint32_t c = rvm_value_ctor(m->vm, at->v), n = rvm_ctor_fields(m->p, t, c);
   InValue *v = invalue_data(t, c, n);
-  bool list = is_list(m->p, t);
+  ListType l;
+  bool list = list_type(m->p, t, &l);
   *at->to = v;
   for (uint32_t i = n; i-- > 0;) { /* the first one is taken next       */
     Open q = {rvm_value_field(m->vm, at->v, i), &v->at[i], at->path, 0};
     if (!list)
       q.path = part_path(m->p, t, c, i, at->path);
-    else if (i == 0)
+    else if (i != l.rest)
       q.path = str_fmt("%s.%lld", at->path, (long long)at->index);
     else
       q.index = at->index + 1;

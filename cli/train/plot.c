@@ -33,7 +33,10 @@ static Frame frame_of(const History *h, int column) {
   }
   if (!(f.low <= f.high)) f.low = 0, f.high = 1;
   if (f.low > 0 && f.low < 0.6 * f.high) f.low = 0;
-  if (f.high - f.low < 1e-9 * fabs(f.high) + 1e-30) f.low -= 0.5, f.high += 0.5;
+  if (f.high - f.low < 1e-9 * fabs(f.high) + 1e-30) { /* wide enough for steps between ticks */
+    double room = fmax(0.5, 0.1 * fabs(f.high));
+    f.low -= room, f.high += room;
+  }
   return f;
 }
 

@@ -4,6 +4,7 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/file.h"
 #include "cli/file/wav.h"
 
@@ -139,7 +140,7 @@ static int by_number(const void *a, const void *b) {
   long long x = 0, y = 0;
   as_number(*(const char *const *)a, &x);
   as_number(*(const char *const *)b, &y);
-  return (x > y) - (x < y);
+  return x != y ? (x > y) - (x < y) : by_text(a, b); /* 7 and 07 are two labels */
 }
 
 static void number_classes(const TextList *labels, TextList *out) {
@@ -166,12 +167,7 @@ static const char *read_samples(const TextList *files, Column *x, int *rate, boo
   for (int i = 0; i < files->n; i++) {
     Wav w;
     const char *why = wav_read(files->at[i], &w);
-    if (why) {
-      char *bytes;
-      size_t n;
-      *io = file_read(files->at[i], (size_t)2 << 30, &bytes, &n) != NULL;
-      return why;
-    }
+    if (why) return *io = access(files->at[i], R_OK) != 0, why;
     if (i == 0) *rate = w.rate;
     if (w.rate != *rate)
       return str_fmt("%s has %d samples a second, %s has %d", files->at[i], w.rate, files->at[0],

@@ -38,13 +38,10 @@ static InValue *leaf(const rvm_program *p, rvm_type t, const rvm_type_info *info
   return v;
 }
 
-/* Two constructors, one empty, one with an element and the rest in some order. */
-typedef struct {
-  uint32_t nil, cons, rest;
-  rvm_type elem;
-} ListType;
-static bool as_list(const rvm_program *p, rvm_type t, const rvm_type_info *info, ListType *out) {
-  if (info->kind != RVM_DATA || info->n_ctors != 2) return false;
+bool list_type(const rvm_program *p, rvm_type t, ListType *out) {
+  rvm_type_info info;
+  if (rvm_type_describe(p, t, &info) != RVM_OK || info.kind != RVM_DATA || info.n_ctors != 2)
+    return false;
   out->nil = rvm_ctor_fields(p, t, 0) == 0 ? 0 : 1;
   out->cons = 1 - out->nil;
   if (rvm_ctor_fields(p, t, out->nil) != 0 || rvm_ctor_fields(p, t, out->cons) != 2) return false;
@@ -89,7 +86,7 @@ InValue *invalue_tensor(const rvm_program *p, rvm_type t, const Tensor *x, SpecE
   ListType l;
   if (rvm_type_describe(p, t, &info) != RVM_OK) return spec_bad(why, "it has no type");
   if (info.kind == RVM_TENSOR) return leaf(p, t, &info, x, why);
-  if (x->rank > 0 && as_list(p, t, &info, &l) && rvm_type_describe(p, l.elem, &elem) == RVM_OK &&
+  if (x->rank > 0 && list_type(p, t, &l) && rvm_type_describe(p, l.elem, &elem) == RVM_OK &&
       elem.kind == RVM_TENSOR)
     return split(p, t, &l, x, why);
   return spec_bad(why, "expected %s, found a tensor", type_of_value(p, t));
@@ -188,7 +185,7 @@ static InValue *from_paths(Paths *ps, rvm_type t, const char *path) {
     return v;
   }
   if (info.kind == RVM_TENSOR || (!k && path[0])) return no_path(ps, t, path);
-  if (as_list(ps->p, t, &info, &l)) return list_from_paths(ps, t, &l, path);
+  if (list_type(ps->p, t, &l)) return list_from_paths(ps, t, &l, path);
   if (info.kind != RVM_DATA || info.n_ctors != 1)
     return spec_bad(ps->why,
                     "tensors alone do not say which value of %s is meant: give it with --input",

@@ -60,6 +60,13 @@ rvm_status invalue_copy(rvm_instance *vm, const InValue *v, rvm_value *out, rvm_
 
 /* ---- between the files of this subject ------------------------------------------- */
 InValue *invalue_data(rvm_type t, uint32_t ctor, uint32_t n);        /* fields to be set */
+/* A list: of two constructors one is empty, the other has an element and the rest, in
+ * some order.  elem is not t itself. */
+typedef struct {
+  uint32_t nil, cons, rest;                  /* constructors; the field of cons that goes on */
+  rvm_type elem;
+} ListType;
+bool     list_type(const rvm_program *p, rvm_type t, ListType *out);
 /* x as a value of type t: itself, or split as a list.  NULL after setting *why. */
 InValue *invalue_tensor(const rvm_program *p, rvm_type t, const Tensor *x, SpecError *why);
 /* A file, or file:name. */

@@ -136,9 +136,10 @@ static InValue *run(const rvm_program *q, const Body *b, const rvm_program *p, r
   rvm_func f;
   rvm_value out;
   rvm_value *in = NEW_N(rvm_value, b->at.n + 1);
+  rvm_limits limits = {.memory = host_memory()};
   InValue *v = NULL;
   bool ran = rvm_program_find(q, entry_name, &f, &err) == RVM_OK &&
-             rvm_instance_new(q, NULL, host_alloc(), &vm, &err) == RVM_OK &&
+             rvm_instance_new(q, &limits, host_alloc(), &vm, &err) == RVM_OK &&
              give_files(vm, q, f, b, in, &err) && rvm_apply(vm, f, in, &out, &err) == RVM_OK;
   if (ran)
     v = copy_value(q, vm, out, p, t, why);

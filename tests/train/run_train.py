@@ -266,6 +266,15 @@ def test_resume():
     ended('without --resume', r, 1, 'cp.safetensors is there already')
     r = train('linear.rly', *BASE, '--lr', .03, '--checkpoint', 'cp.safetensors', '--resume')
     ended('other options', r, 1, 'it was made with --lr 0.02, now it is 0.03')
+    with open('half.rly', 'w') as f:
+        f.write('def @half(%x: float32) -> float32 { %x / 2.0 }\n')
+    own = program('import "half.rly"\ndef @init() -> float32 { 1.0 }\n'
+                  'def @loss(%w: float32, %x: Tensor[(n, 3), float32]) -> float32 { @half(%w) * mean(%x) }\n')
+    go = ['--data', 'train.npz', '--epochs', 1, '--checkpoint', 'own.safetensors', '--resume']
+    ended('an import', train(own, *go))
+    with open('half.rly', 'a') as f:
+        f.write('// now different\n')
+    ended('an import that changed', train(own, *go), 1, 'it was made with program')
     r = rvm('run', HERE + '/linear.rly', '--params', 'cp.safetensors', '--input', 'x=[[0, 0, 0]]', '--output', 'y.npz', '--quiet')
     ended('a checkpoint as weights', r)
     close('a checkpoint serves as weights', {'out': leaves('y.npz')[0]}, {'out': b['net.bias'][None]})
@@ -462,6 +471,10 @@ def test_recordings():
     ended('patterns', r, says='20 examples, 10 to validate')
     r = train('sounds.rly', '--data', 'byname/[bc]*.wav', '--validate', 'byname', *args)
     ended('a class that was not trained', r, 1, 'dog')
+    os.mkdir('numbers')
+    for i, label in enumerate(['7', '07', '7', '3', '07', '7']):
+        put_wav('numbers/%s_%d.wav' % (label, i), rng.randn(20))
+    ended('7 and 07 are two', train('sounds.rly', '--data', 'numbers', '--epochs', 1), says='3 classes: 3 07 7')
     os.mkdir('some')
     put_wav('some/bird_0.wav', np.zeros(0))
     put_wav('some/bird_1.wav', np.zeros(9))
@@ -557,8 +570,55 @@ def test_errors():
     ended('rows', train(lin, '--data', 'odd.npz'), 1, '`y` has 9 examples, `x` has 50')
     np.savez('wide.npz', x=X.astype(np.float64), y=np.int64(np.round(Y)))
     ended('converted', train(lin, '--data', 'wide.npz', '--epochs', 1))
+    np.savez('one.npz', x=X[:1], y=Y[:1])
+    ended('one example', train(lin, '--data', 'one.npz', '--validate', .5), 1, 'one example cannot be divided')
     np.savez('none.npz', x=X[:0], y=Y[:0])
     ended('no examples', train(lin, '--data', 'none.npz'), 1, 'no examples')
+
+
+def test_conversions():
+    text = ('def @init() -> float32 { 1.0 }\ndef @loss(%%w: float32, %%x: Tensor[(n, 3), float32], '
+            '%%y: Tensor[(n), %s]) -> float32 { %%w * mean(cast(%%y, dtype="float32")) }\n')
+    for have, values, want, code, says in (
+            ('i8', [0, 1, 2], 'uint64', 0, 'epoch 1/1'),
+            ('i8', [0, -1, 2], 'uint64', 1, 'y: example 1: uint64 does not hold -1'),
+            ('u8', [0, 1 << 63, 2], 'int64', 1, 'y: example 1: int64 does not hold 9223372036854775808'),
+            ('u8', [0, 1, 300], 'uint8', 1, 'y: example 2: uint8 does not hold 300'),
+            ('i1', [0, 1, -128], 'int64', 0, 'epoch 1/1')):
+        np.savez('y.npz', x=X[:3], y=np.array(values, have))
+        ended('%s as %s' % (values, want), train(program(text % want), '--data', 'y.npz', '--epochs', 1), code, says)
+
+
+# Weights in a list with the rest in front are named as `rvm run` reads them.
+def test_names():
+    lists = program(
+        'type Chain { End, Chain(Chain, Tensor[(1), float32]) }\n'
+        'def @init() -> Chain { Chain(Chain(End, ones(shape=[1], dtype="float32")), zeros(shape=[1], dtype="float32")) }\n'
+        'def @sum_of(%c: Chain) -> float32 { match (%c) { End => 0.0, Chain(%rest, %t) => sum(%t) + @sum_of(%rest) } }\n'
+        'def @loss(%c: Chain, %x: Tensor[(n, 3), float32]) -> float32 { @sum_of(%c) + mean(%x) }\n'
+        'def @main(%c: Chain) { %c }\n')
+    sgd = ['--data', 'train.npz', '--epochs', 1, '--batch', 50, '--optimizer', 'sgd', '--lr', .5]
+    ended('a list with its rest in front', train(lists, *sgd, '--out', 'w.safetensors'))
+    ended('is read back', rvm('run', lists, '--params', 'w.safetensors'), says='Chain(Chain(End, [0.5]), [-0.5])')
+    one = ('def @init() -> float32 { 1.0 }\n'
+           'def @loss(%%%s: float32, %%x: Tensor[(n, 3), float32]) -> float32 { %%%s * mean(%%x) }\n')
+    for name in ('a"b.rly', 'c\\d.rly'):
+        with open(name, 'w') as f:
+            f.write(one % ('w', 'w'))
+        ended('a program called ' + name, train(os.path.abspath(name), *sgd))
+    r = train(program(one % ('train', 'train')), *sgd, '--checkpoint', 'c.safetensors')
+    ended('weights called as the checkpoint calls its own', r, 1, 'rename %train')
+
+
+def test_plot():
+    text = ('def @init() -> float32 { 0.0 }\ndef @loss(%%w: float32, %%x: Tensor[(n, 3), float32]) -> float32 '
+            '{ %%w + %s }\n')
+    for loss in ('0.0', '1e-30', '4e15', '3e38', '-4e15'):
+        r = train(program(text % loss), '--data', 'train.npz', '--epochs', 1, '--batch', 50, '--plot', 'p.svg')
+        ended('one loss of ' + loss, r)
+        with open('p.svg') as f:
+            svg = f.read()
+        check('its picture', 4 <= svg.count('text-anchor="end"') <= 12 and 'nan' not in svg, svg)
 
 
 def test_print_step():
@@ -603,8 +663,8 @@ def test_terminal():
 
 for test in (test_optimisers, test_own_step, test_derived, test_digits, test_seeds, test_threads, test_resume, test_kill,
              test_kill_anywhere, test_interrupt, test_damage,
-             test_patience, test_hold_out, test_sequences, test_recordings, test_errors, test_print_step,
-             test_terminal):
+             test_patience, test_hold_out, test_sequences, test_recordings, test_errors,
+             test_conversions, test_names, test_plot, test_print_step, test_terminal):
     if not sys.argv[3:] or test.__name__[len('test_'):] in sys.argv[3:]:
         with in_folder():
             np.savez('train.npz', x=X, y=Y)
