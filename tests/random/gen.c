@@ -1,9 +1,21 @@
-/* gen.c -- types, the forms of the language, whole programs; see gen.h.       */
-#include "tests/random/gen.h"
+/* gen.c -- types, values, whole programs; see gen.h.                          */
+#include <math.h>
 #include <string.h>
+#include "tests/random/gen.h"
 
-const char *const gen_preamble = "type Grove {\n  Fork(Grove, Tensor[(3), float32], Grove),\n"
-                                 "  Bare,\n}\n";
+const char *const gen_preamble =
+    "type Grove {\n  Fork(Grove, Tensor[(3), float32], Grove),\n  Bare,\n}\n"
+    "type Herd[A] {\n  Herd(A, List[Herd[A]]),\n  Lone(A),\n}\n"
+    "type Slot[A] {\n  Slot(ref(A), fn(A) -> A),\n  Free(A),\n}\n"
+    "def @swap[A, B](%p: (A, B)) -> (B, A) { (%p.1, %p.0) }\n"
+    "def @ping[A](%n: int32, %f: fn(A) -> A, %x: A) -> A {\n"
+    "  if (%n <= 0) { %x } else { %f(@pong(%n - 1, %f, %x)) }\n}\n"
+    "def @pong[A](%n: int32, %f: fn(A) -> A, %x: A) -> A {\n"
+    "  let %y = %f(%x);\n  if (%n <= 0) { %y } else { @ping(%n - 1, %f, %y) }\n}\n"
+    "def @herd[A, B](%f: fn(A, B) -> B, %h: Herd[A], %b: B) -> B {\n"
+    "  match (%h) { Herd(%a, %more) => @herds(%f, %more, %f(%a, %b)), Lone(%a) => %f(%a, %b) }\n}\n"
+    "def @herds[A, B](%f: fn(A, B) -> B, %l: List[Herd[A]], %b: B) -> B {\n"
+    "  match (%l) { Cons(%h, %t) => @herd(%f, %h, @herds(%f, %t, %b)), Nil => %b }\n}\n";
 
 uint32_t pick(Gen *g, uint32_t n) { return tape_pick(g->t, n); }
 bool one_in(Gen *g, uint32_t n) { return pick(g, n) == n - 1; }
@@ -17,7 +29,8 @@ const GType *g_scalar(GKind k) {
 }
 const GType *g_tensor(DType dtype, bool exact, int rank, const int *dim) {
   GType *t = NEW(GType);
-  *t = (GType){.kind = G_TENSOR, .dtype = dtype, .exact = exact || dtype != DT_f32, .rank = rank};
+  *t = (GType){.kind = G_TENSOR, .dtype = dtype, .rank = rank};
+  t->exact = exact || (dtype != DT_f32 && dtype != DT_f64);
   if (rank) memcpy(t->dim, dim, sizeof *dim * (size_t)rank);
   return t;
 }
@@ -39,7 +52,7 @@ bool g_same(const GType *a, const GType *b) {
 }
 
 static const char *tensor_type(const GType *t) {
-  const char *name = t->dtype == DT_f32 ? "float32" : t->dtype == DT_i32 ? "int32" : "bool";
+  const char *name = dtype_name(t->dtype);
   StrBuf b = {0};
   if (t->rank == 0) return name;
   buf_str(&b, "Tensor[(");
@@ -61,6 +74,8 @@ const char *g_text(const GType *t) {
   case G_BOOL: return "bool";
   case G_TENSOR: return tensor_type(t);
   case G_TREE: return "Grove";
+  case G_HERD: return str_fmt("Herd[%s]", g_text(t->at[0]));
+  case G_SLOT: return str_fmt("Slot[%s]", g_text(t->at[0]));
   case G_LIST: return str_fmt("List[%s]", g_text(t->at[0]));
   case G_OPTION: return str_fmt("Option[%s]", g_text(t->at[0]));
   case G_REF: return str_fmt("ref(%s)", g_text(t->at[0]));
@@ -76,36 +91,43 @@ static int random_dim(Gen *g) {
   static const int dims[] = {2, 3, 1, 4, DIM_N, DIM_M, 5, 0};
   return dims[pick(g, 8)];
 }
+DType g_dtype(Gen *g) {
+  static const DType rare[] = {DT_f16,  DT_i8,  DT_f64, DT_i64, DT_u8,
+                               DT_bf16, DT_u32, DT_i16, DT_u16, DT_u64};
+  static const DType common[] = {DT_f32, DT_f32, DT_f32, DT_i32, DT_bool};
+  return one_in(g, 4) ? rare[pick(g, 10)] : common[pick(g, 5)];
+}
 static const GType *random_tensor(Gen *g) {
-  static const DType dtypes[] = {DT_f32, DT_f32, DT_f32, DT_i32, DT_bool};
-  DType dtype = dtypes[pick(g, 5)];
+  DType dtype = g_dtype(g);
   int rank = (int)pick(g, 4), dim[G_RANK];
   for (int i = 0; i < rank; i++) dim[i] = random_dim(g);
   return g_tensor(dtype, !one_in(g, 2), rank, dim);
 }
-static const GType *random_type(Gen *g, int depth) {
+const GType *g_type(Gen *g, int depth) {
   const GType *at[4];
   int n = 1;
-  uint32_t k = depth > 0 ? pick(g, 12) : pick(g, 5);
+  uint32_t k = depth > 0 ? pick(g, 14) : pick(g, 5);
   if (k < 3) return random_tensor(g);
   if (k < 5) return g_scalar(k == 3 ? G_INT : G_BOOL);
   if (k == 5) return g_scalar(G_TREE);
-  GKind kind = k == 6 ? G_TUPLE : k == 7 ? G_FN : k == 8 ? G_REF : k == 9 ? G_OPTION : G_LIST;
+  static const GKind kinds[] = {G_TUPLE, G_FN, G_REF, G_OPTION, G_LIST, G_LIST, G_HERD, G_SLOT};
+  GKind kind = kinds[k - 6];
+  if (kind == G_SLOT) return g_of(kind, 1, (at[0] = random_tensor(g), at));
   if (kind == G_TUPLE) n = 1 + (int)pick(g, 3);
   if (kind == G_FN) n = 2;
-  for (int i = 0; i < n; i++) at[i] = random_type(g, depth - 1);
+  for (int i = 0; i < n; i++) at[i] = g_type(g, depth - 1);
   return g_of(kind, n, at);
 }
-static bool first_order(const GType *t) {
-  if (t->kind == G_FN || t->kind == G_REF) return false;
+bool g_first_order(const GType *t) {
+  if (t->kind == G_FN || t->kind == G_REF || t->kind == G_SLOT) return false;
   for (int i = 0; i < t->n; i++)
-    if (!first_order(t->at[i])) return false;
+    if (!g_first_order(t->at[i])) return false;
   return true;
 }
 
 /* ---- names -------------------------------------------------------------------------- */
 /* A variable of the type, or NULL. */
-static const char *known(Gen *g, const GType *t, const GScope *s) {
+const char *g_known(Gen *g, const GType *t, const GScope *s) {
   int n = 0;
   for (int i = 0; i < s->n; i++) n += g_same(s->at[i].type, t);
   if (n == 0) return NULL;
@@ -114,7 +136,7 @@ static const char *known(Gen *g, const GType *t, const GScope *s) {
     if (g_same(s->at[i].type, t) && k-- == 0) return str_fmt("%%%s", s->at[i].name);
   return NULL;
 }
-static GScope with(const GScope *s, const char *name, const GType *t) {
+GScope g_with(const GScope *s, const char *name, const GType *t) {
   GScope out = {0};
   for (int i = 0; i < s->n; i++) vec_push(&out, s->at[i]);
   vec_push(&out, ((GName){name, t}));
@@ -122,7 +144,7 @@ static GScope with(const GScope *s, const char *name, const GType *t) {
 }
 
 /* A parameter of the function being written; any number may be added. */
-static const char *param(Gen *g, const GType *t) {
+const char *g_param(Gen *g, const GType *t) {
   GScope mine = {0};
   for (int i = 0; i < g->fn->param.n; i++)
     if (g_same(g->fn->param.at[i].type, t)) vec_push(&mine, g->fn->param.at[i]);
@@ -134,7 +156,7 @@ static const char *param(Gen *g, const GType *t) {
 }
 
 /* ---- making values --------------------------------------------------------------------- */
-static const char *make_tuple(Gen *g, const GType *t, GScope *s, int depth) {
+const char *g_tuple(Gen *g, const GType *t, GScope *s, int depth) {
   StrBuf b = {0};
   for (int i = 0; i < t->n; i++)
     buf_fmt(&b, "%s%s", i ? ", " : "(", g_expr(g, t->at[i], s, depth - 1));
@@ -158,11 +180,23 @@ static const char *make_tree(Gen *g, const GType *t, GScope *s, int depth) {
   const char *l = g_expr(g, t, s, depth - 2), *x = g_expr(g, leaf, s, depth - 1);
   return str_fmt("Fork(%s, %s, %s)", l, x, g_expr(g, t, s, depth - 2));
 }
-static const char *make_fn(Gen *g, const GType *t, GScope *s, int depth) {
+const char *g_function(Gen *g, const GType *t, GScope *s, int depth) {
   const char *name = g_fresh(g, "x");
-  GScope in = with(s, name, t->at[0]);
+  GScope in = g_with(s, name, t->at[0]);
   return str_fmt("fn (%%%s: %s) -> %s { %s }", name, g_text(t->at[0]), g_text(t->at[1]),
                  g_expr(g, t->at[1], &in, depth - 1));
+}
+static const char *make_herd(Gen *g, const GType *t, GScope *s, int depth) {
+  const char *a = g_expr(g, t->at[0], s, depth - 1);
+  if (depth <= 0 || pick(g, 2) == 0) return str_fmt("Lone(%s)", a);
+  const GType *herds = g_of(G_LIST, 1, &t);
+  return str_fmt("Herd(%s, %s)", a, make_list(g, herds, s, depth - 1));
+}
+static const char *make_slot(Gen *g, const GType *t, GScope *s, int depth) {
+  const GType *at[2] = {t->at[0], t->at[0]};
+  const char *a = g_expr(g, t->at[0], s, depth - 1);
+  if (depth <= 0 || pick(g, 3) == 0) return str_fmt("Free(%s)", a);
+  return str_fmt("Slot(ref(%s), %s)", a, g_function(g, g_of(G_FN, 2, at), s, depth - 1));
 }
 static const char *make_int(Gen *g, GScope *s, int depth) {
   static const char *const op[] = {"+", "-", "*"};
@@ -174,7 +208,7 @@ static const char *make_int(Gen *g, GScope *s, int depth) {
   case 0: return str_fmt("(%s %s %s)", a, op[pick(g, 3)], b);
   case 1: return str_fmt("maximum(%s, %s)", a, b);
   case 2: return str_fmt("floor_mod(%s, 7)", a);
-  default: return str_fmt("cast(dim(%s, 0), dtype=\"int32\")", param(g, g->fn->param.at[0].type));
+  default: return str_fmt("cast(dim(%s, 0), dtype=\"int32\")", g_param(g, g->fn->param.at[0].type));
   }
 }
 static const char *make_bool(Gen *g, GScope *s, int depth) {
@@ -186,16 +220,18 @@ static const char *make_bool(Gen *g, GScope *s, int depth) {
   return str_fmt("(%s %s %s)", x, op[pick(g, 3)], g_expr(g, i, s, depth - 1));
 }
 
-static const char *make(Gen *g, const GType *t, GScope *s, int depth) {
+const char *g_make(Gen *g, const GType *t, GScope *s, int depth) {
   switch (t->kind) {
   case G_INT: return make_int(g, s, depth);
   case G_BOOL: return make_bool(g, s, depth);
   case G_TENSOR: return depth > 0 ? g_operator(g, t, s, depth) : g_leaf(g, t, s);
-  case G_TUPLE: return make_tuple(g, t, s, depth);
+  case G_TUPLE: return g_tuple(g, t, s, depth);
   case G_LIST: return make_list(g, t, s, depth);
   case G_OPTION: return make_option(g, t, s, depth);
   case G_TREE: return make_tree(g, t, s, depth);
-  case G_FN: return make_fn(g, t, s, depth);
+  case G_FN: return g_function(g, t, s, depth);
+  case G_HERD: return make_herd(g, t, s, depth);
+  case G_SLOT: return make_slot(g, t, s, depth);
   case G_REF: return str_fmt("ref(%s)", g_expr(g, t->at[0], s, depth - 1));
   }
   return "";
@@ -203,149 +239,39 @@ static const char *make(Gen *g, const GType *t, GScope *s, int depth) {
 
 /* A tensor without an operator: a variable or a parameter. */
 const char *g_leaf(Gen *g, const GType *t, GScope *s) {
-  const char *v = pick(g, 2) ? known(g, t, s) : NULL;
+  const char *v = pick(g, 2) ? g_known(g, t, s) : NULL;
   if (v) return v;
-  const GType *p = g_tensor(t->dtype, true, t->rank, t->dim);
-  return param(g, p);
-}
-
-/* ---- forms of the language ---------------------------------------------------------------- */
-static const char *form_let(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *u = random_type(g, 2);
-  const char *name = g_fresh(g, "v"), *a = g_expr(g, u, s, depth - 1);
-  GScope in = with(s, name, u);
-  return str_fmt("{ let %%%s = %s; %s }", name, a, g_expr(g, t, &in, depth - 1));
-}
-static const char *form_if(Gen *g, const GType *t, GScope *s, int depth) {
-  const char *c = g_expr(g, g_scalar(G_BOOL), s, depth - 1), *a = g_expr(g, t, s, depth - 1);
-  return str_fmt("if (%s) { %s } else { %s }", c, a, g_expr(g, t, s, depth - 1));
-}
-static const char *form_match_list(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *u = random_type(g, 1), *list = g_of(G_LIST, 1, &u);
-  const char *h = g_fresh(g, "h"), *r = g_fresh(g, "r"), *x = g_expr(g, list, s, depth - 1);
-  const char *nil = g_expr(g, t, s, depth - 1);
-  GScope in = with(s, h, u);
-  in = with(&in, r, list);
-  return str_fmt("match (%s) { Cons(%%%s, %%%s) => { %s }, Nil => { %s } }", x, h, r,
-                 g_expr(g, t, &in, depth - 1), nil);
-}
-static const char *form_match_option(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *u = random_type(g, 1), *opt = g_of(G_OPTION, 1, &u);
-  const char *h = g_fresh(g, "h"), *x = g_expr(g, opt, s, depth - 1);
-  const char *none = g_expr(g, t, s, depth - 1);
-  GScope in = with(s, h, u);
-  return str_fmt("match (%s) { Some(%%%s) => { %s }, None => { %s } }", x, h,
-                 g_expr(g, t, &in, depth - 1), none);
-}
-static const char *form_match_tree(Gen *g, const GType *t, GScope *s, int depth) {
-  static const int three[] = {3};
-  const GType *tree = g_scalar(G_TREE);
-  const char *l = g_fresh(g, "l"), *h = g_fresh(g, "h"), *x = g_expr(g, tree, s, depth - 1);
-  const char *bare = g_expr(g, t, s, depth - 1);
-  GScope in = with(s, l, tree);
-  in = with(&in, h, g_tensor(DT_f32, false, 1, three));
-  return str_fmt("match (%s) { Bare => { %s }, Fork(%%%s, %%%s, _) => { %s } }", x, bare, l, h,
-                 g_expr(g, t, &in, depth - 1));
-}
-static const char *form_apply(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *at[2] = {random_type(g, 1), t}, *fn = g_of(G_FN, 2, at);
-  const char *name = g_fresh(g, "f"), *f = g_expr(g, fn, s, depth - 1);
-  return str_fmt("{ let %%%s = %s; %%%s(%s) }", name, f, name, g_expr(g, at[0], s, depth - 1));
-}
-static const char *form_proj(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *at[4];
-  int n = 1 + (int)pick(g, 3), i = (int)pick(g, (uint32_t)n);
-  for (int k = 0; k < n; k++) at[k] = k == i ? t : random_type(g, 1);
-  return str_fmt("%s.%d", make_tuple(g, g_of(G_TUPLE, n, at), s, depth), i);
-}
-static const char *form_ref(Gen *g, const GType *t, GScope *s, int depth) {
-  const char *name = g_fresh(g, "c"), *u = g_fresh(g, "u"), *a = g_expr(g, t, s, depth - 1);
-  GScope in = with(s, name, g_of(G_REF, 1, &t));
-  return str_fmt("{ let %%%s = ref(%s); let %%%s = ref_write(%%%s, %s); ref_read(%%%s) }", name, a,
-                 u, name, g_expr(g, t, &in, depth - 1), name);
-}
-/* A loop of up to three rounds over an accumulator. */
-static const char *form_loop(Gen *g, const GType *t, GScope *s, int depth) {
-  const char *f = g_fresh(g, "w"), *i = g_fresh(g, "i"), *acc = g_fresh(g, "x");
-  const char *start = g_expr(g, t, s, depth - 1);
-  GScope in = with(s, i, g_scalar(G_INT));
-  in = with(&in, acc, t);
-  const char *body = g_expr(g, t, &in, depth - 1);
-  return str_fmt("{ let %%%s = fn (%%%s: int32, %%%s: %s) -> %s { if (%%%s <= 0) { %%%s } else "
-                 "{ %%%s(%%%s - 1, %s) } }; %%%s(%u, %s) }",
-                 f, i, acc, g_text(t), g_text(t), i, acc, f, i, body, f, pick(g, 4), start);
-}
-static const char *form_fold(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *u = random_type(g, 1), *list = g_of(G_LIST, 1, &u);
-  const char *acc = g_fresh(g, "x"), *h = g_fresh(g, "h"), *start = g_expr(g, t, s, depth - 1);
-  const char *xs = g_expr(g, list, s, depth - 1);
-  GScope in = with(s, acc, t);
-  in = with(&in, h, u);
-  return str_fmt("@foldl(fn (%%%s: %s, %%%s: %s) -> %s { %s }, %s, %s)", acc, g_text(t), h,
-                 g_text(u), g_text(t), g_expr(g, t, &in, depth - 1), start, xs);
-}
-static const char *form_map(Gen *g, const GType *t, GScope *s, int depth) {
-  const GType *at[2] = {random_type(g, 1), t->at[0]};
-  const char *f = make_fn(g, g_of(G_FN, 2, at), s, depth - 1);
-  return str_fmt("@map(%s, %s)", f, g_expr(g, g_of(G_LIST, 1, at), s, depth - 1));
+  v = g_param(g, g_tensor(t->dtype, true, t->rank, t->dim));
+  return t->exact || !g->special ? v : str_fmt("clip(%s, a_min=-4, a_max=4)", v);
 }
 
 /* ---- functions of the file --------------------------------------------------------------------
  */
-static void write_params(const GFn *f, StrBuf *b) {
+void g_write_params(const GFn *f, StrBuf *b) {
   for (int i = 0; i < f->param.n; i++)
     buf_fmt(b, "%s%%%s: %s", i ? ", " : "", f->param.at[i].name, g_text(f->param.at[i].type));
 }
 /* Every function has %z, so that its extents n and m are bound. */
-static GFn *new_fn(Gen *g, const char *name, const GType *result) {
+GFn *g_new_fn(Gen *g, const char *name, const GType *result) {
   static const int nm[] = {DIM_N, DIM_M};
   GFn *f = NEW(GFn);
   f->name = name, f->result = result;
   vec_push(&f->param, ((GName){g_fresh(g, "z"), g_tensor(DT_f32, true, 2, nm)}));
   return f;
 }
-static const char *form_call(Gen *g, const GType *t, GScope *s, int depth) {
-  GFn *caller = g->fn, *f = new_fn(g, str_fmt("p%d_%s", g->number, g_fresh(g, "h")), t);
-  GScope in = {0};
-  StrBuf b = {0};
-  g->fn = f, g->depth_fns++;
-  for (uint32_t k = pick(g, 3); k-- > 0;)
-    vec_push(&f->param, ((GName){g_fresh(g, "a"), random_type(g, 1)}));
-  for (int i = 1; i < f->param.n; i++) vec_push(&in, f->param.at[i]);
-  const char *body = g_expr(g, t, &in, depth - 1);
-  g->fn = caller, g->depth_fns--;
-  buf_fmt(&g->helpers, "def @%s(", f->name);
-  write_params(f, &g->helpers);
-  buf_fmt(&g->helpers, ") -> %s { %s }\n", g_text(t), body);
-  buf_fmt(&b, "@%s(", f->name);
-  for (int i = 0; i < f->param.n; i++)
-    buf_fmt(
-        &b, "%s%s", i ? ", " : "",
-        g_expr(g, f->param.at[i].type, s, f->param.at[i].type->kind == G_TENSOR ? 0 : depth - 2));
-  return buf_char(&b, ')'), buf_text(&b);
-}
-
-typedef const char *(*MakeForm)(Gen *g, const GType *t, GScope *s, int depth);
-static const MakeForm forms[] = {form_let,   form_if,         form_proj,        form_match_list,
-                                 form_apply, form_loop,       form_call,        form_ref,
-                                 form_fold,  form_match_tree, form_match_option};
-enum { N_FORMS = sizeof forms / sizeof *forms };
-
-const char *g_expr(Gen *g, const GType *t, GScope *s, int depth) {
-  if (--g->budget < 0) depth = 0;
-  const char *v = pick(g, depth > 0 ? 4 : 2) == 1 ? known(g, t, s) : NULL;
-  if (v) return v;
-  if (depth > 1 && one_in(g, t->kind == G_TENSOR ? 3 : 2)) {
-    uint32_t k = pick(g, N_FORMS);
-    if (forms[k] == form_call && g->depth_fns > 1) k = 0;
-    return forms[k](g, t, s, depth);
-  }
-  if (t->kind == G_LIST && depth > 1 && one_in(g, 4)) return form_map(g, t, s, depth);
-  return make(g, t, s, depth);
-}
-
 /* ---- a program
  * ------------------------------------------------------------------------------------ */
+static double small_value(DType t, uint64_t z) {
+  int v = (int)((z >> 33) % 20) - (t == DT_bool || dtype_class(t) == 'u' ? 0 : 8);
+  return dtype_is_float(t) ? v / 8.0 : t == DT_bool ? v > 9 : v;
+}
+/* What is at the edge: of integers the bounds, of floats also what is no number. */
+static double special_value(DType t, uint64_t z) {
+  static const double ints[] = {
+      -9223372036854775808.0, 2147483647, -2147483648.0, 32767, 127, 255, -1, 65535};
+  static const double floats[] = {NAN, INFINITY, -INFINITY, -0.0, 1e30, 1e-40, -65504, 2.5};
+  return (dtype_is_float(t) ? floats : ints)[z >> 40 & 7];
+}
 static Tensor *input_value(Gen *g, const GType *t) {
   int64_t dim[G_RANK] = {0};
   DType dtype = t->kind == G_INT ? DT_i32 : t->kind == G_BOOL ? DT_bool : t->dtype;
@@ -355,36 +281,31 @@ static Tensor *input_value(Gen *g, const GType *t) {
   uint64_t z = pick(g, 1000);
   for (int64_t i = 0; i < x->count; i++) {
     z = z * 6364136223846793005u + 1442695040888963407u;
-    int32_t v = (int32_t)(z >> 33) % 12;
-    if (dtype == DT_f32)
-      ((float *)x->bytes)[i] = (float)v / 8;
-    else if (dtype == DT_i32)
-      ((int32_t *)x->bytes)[i] = v;
-    else
-      ((uint8_t *)x->bytes)[i] = v > 5;
+    g_set(x, i, g->special && (z >> 60) == 3 ? special_value(dtype, z) : small_value(dtype, z));
   }
   return x;
 }
 
 GProgram gen_program(Tape *tape, int number) {
   static const int extent[] = {2, 3, 1, 5, 0, 8, 17, 33};
-  Gen gen = {.t = tape, .number = number, .budget = 60}, *g = &gen;
+  Gen gen = {.t = tape, .number = number, .budget = 36}, *g = &gen;
   GProgram p = {.entry = str_fmt("p%d", number)};
   GScope scope = {0};
   StrBuf b = {0}, lets = {0}, body = {0};
   g->n = extent[pick(g, 8)], g->m = extent[pick(g, 8)];
-  g->fn = new_fn(g, p.entry, NULL);
+  g->special = one_in(g, 6);
+  g->fn = g_new_fn(g, p.entry, NULL);
   int results = 1 + (int)pick(g, 2);
   for (int i = 0; i < results; i++) {
-    const GType *t = random_type(g, 2);
-    if (!first_order(t)) t = random_tensor(g);
+    const GType *t = g_type(g, 2);
+    if (!g_first_order(t)) t = random_tensor(g);
     buf_fmt(&body, "%s, ", g_expr(g, t, &scope, 5));
   }
   if (one_in(g, 2)) buf_fmt(&body, "%s, ", g_example(g, &lets, &scope));
   for (int i = 0; i < scope.n; i++) buf_fmt(&body, "%s, ", g_expr(g, scope.at[i].type, &scope, 3));
   buf_str(&b, buf_text(&g->helpers));
   buf_fmt(&b, "def @%s(", p.entry);
-  write_params(g->fn, &b);
+  g_write_params(g->fn, &b);
   for (int i = 0; i < g->fn->param.n; i++)
     vec_push(&p.in, ((GInput){g->fn->param.at[i].name, input_value(g, g->fn->param.at[i].type)}));
   for (int i = 0; i < g->extra.n; i++) {

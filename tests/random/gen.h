@@ -15,11 +15,12 @@
 #include "ir/expr.h"
 #include "tests/random/tape.h"
 
-typedef enum { G_INT, G_BOOL, G_TENSOR, G_TUPLE, G_LIST, G_OPTION, G_TREE, G_FN, G_REF } GKind;
+typedef enum { G_INT, G_BOOL, G_TENSOR, G_TUPLE, G_LIST, G_OPTION, G_TREE, G_FN, G_REF,
+               G_HERD, G_SLOT } GKind;
 enum { DIM_N = -1, DIM_M = -2, G_RANK = 4 };       /* else an extent           */
 typedef struct GType {
   GKind kind;
-  DType dtype;  bool exact;  int rank, dim[G_RANK]; /* TENSOR; f32, i32 or bool */
+  DType dtype;  bool exact;  int rank, dim[G_RANK]; /* TENSOR */
   int n;  const struct GType *at[4];               /* parts; FN: argument, result */
 } GType;
 
@@ -47,6 +48,7 @@ typedef struct Gen {
   Tape *t;
   int number, fresh, budget, depth_fns;
   int64_t n, m;                                    /* what the symbols are in the run */
+  bool special;                                    /* NaN, bounds and so on among its inputs */
   GFn *fn;
   StrBuf helpers;
   VEC(GInput) extra;                               /* of operator examples     */
@@ -61,8 +63,23 @@ const GType *g_of(GKind k, int n, const GType *const *at);
 bool         g_same(const GType *a, const GType *b);
 const char  *g_text(const GType *t);
 const char  *g_fresh(Gen *g, const char *stem);
-const char  *g_expr(Gen *g, const GType *t, GScope *s, int depth);
+DType        g_dtype(Gen *g);
+const GType *g_type(Gen *g, int depth);            /* any                      */
+bool         g_first_order(const GType *t);        /* without functions and refs */
+/* A variable of the type, or NULL. */
+const char  *g_known(Gen *g, const GType *t, const GScope *s);
+GScope       g_with(const GScope *s, const char *name, const GType *t);
+const char  *g_param(Gen *g, const GType *t);      /* one of g->fn; any number may be added */
+GFn         *g_new_fn(Gen *g, const char *name, const GType *result);
+void         g_write_params(const GFn *f, StrBuf *b);
+void         g_set(Tensor *t, int64_t i, double v);
 const char  *g_leaf(Gen *g, const GType *t, GScope *s);
+/* gen.c: a value made, not named. */
+const char  *g_make(Gen *g, const GType *t, GScope *s, int depth);
+const char  *g_tuple(Gen *g, const GType *t, GScope *s, int depth);
+const char  *g_function(Gen *g, const GType *t, GScope *s, int depth);
+/* gen_form.c: any expression of the type. */
+const char  *g_expr(Gen *g, const GType *t, GScope *s, int depth);
 /* gen_tensor.c: one operator that gives a t. */
 const char  *g_operator(Gen *g, const GType *t, GScope *s, int depth);
 /* gen_example.c: a call of any operator of the library, with inputs of its own.  lets gets

@@ -46,7 +46,7 @@ static const char *read_extents(const char *s, Spec *x) {
   return s + 1;
 }
 
-static void set_value(Tensor *t, int64_t i, double v) {
+void g_set(Tensor *t, int64_t i, double v) {
   size_t each = (size_t)dtype_bytes(t->dtype);
   Tensor *one = dtype_is_float(t->dtype) ? tensor_scalar_float(t->dtype, v)
                                          : tensor_scalar_int(t->dtype, (int64_t)v);
@@ -65,7 +65,7 @@ static Tensor *filled(Gen *g, const Spec *x) {
   uint64_t z = pick(g, 1000) + 7;
   for (int64_t i = 0; i < t->count; i++) {
     z = z * 6364136223846793005u + 1442695040888963407u;
-    set_value(t, i, draw(x, (double)(z >> 40) / (1 << 24)));
+    g_set(t, i, draw(x, (double)(z >> 40) / (1 << 24)));
   }
   return t;
 }
@@ -138,7 +138,7 @@ static const char *constant_at(Gen *g, const char *s, StrBuf *out) {
   x.dim[x.rank++] = rows ? v.n / rows : v.n;
   const char *name = g_fresh(g, "e");
   Tensor *value = tensor_new(x.dtype, x.rank, x.dim);
-  for (int i = 0; i < v.n; i++) set_value(value, i, v.at[i]);
+  for (int i = 0; i < v.n; i++) g_set(value, i, v.at[i]);
   vec_push(&g->extra, ((GInput){name, value}));
   vec_push(&g->extra_type, spec_type(&x, dtypes[t].full));
   buf_fmt(out, "%%%s", name);

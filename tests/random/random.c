@@ -5,10 +5,12 @@
  * WAY is ENGINE:LEVEL or ENGINE:pass,pass,...; ENGINE:? draws an order of all
  * passes from the seed, ENGINE:- a pass that level 2 is without.  ENGINE of
  * machine code may be followed by "-quick", for code that LLVM hardly optimises:
- * the same lowering, ten times as many programs in the same time, or by
- * "-fixed": also with kernels made for their extents, bit for bit.  Each is
- * compared with interp:0.  A program that differs is reduced and printed with
- * its seed.                                                                   */
+ * the same lowering, ten times as many programs in the same time, by
+ * "-fixed": also with kernels made for their extents, bit for bit, or by "-threads"
+ * for three of them.  Any may be followed by "-printed": what the passes leave is
+ * printed and read back, or by "-bound": some of the inputs are constants; then
+ * each program is a file of its own.  Each is compared with interp:0.  A program that differs is
+ * reduced and printed with its seed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,7 @@ typedef struct {
   bool show;
   Way way[MAX_WAYS];
 } Run;
-static const Way reference = {"interp:0", "interp", 0, NULL, false, false};
+static const Way reference = {.name = "interp:0", .engine = "interp"};
 
 static const char *file_of(const GProgram *const *p, int n) {
   StrBuf b = {0};
@@ -100,11 +102,11 @@ static Way drawn(const Way *w, uint64_t seed) {
   Tape t = tape_seed(seed);
   StrBuf b = {0};
   Way out = *w;
+  out.which = tape_pick(&t, UINT32_MAX);
   if (!w->passes || (strcmp(w->passes, "?") != 0 && strcmp(w->passes, "-") != 0)) return out;
   (*w->passes == '?' ? any_order : all_but_one)(&t, &b);
   out.passes = buf_text(&b);
-  const char *how = w->quick ? "-quick" : w->fixed ? "-fixed" : "";
-  out.name = str_fmt("%s%s:%s", w->engine, how, out.passes);
+  out.name = str_fmt("%.*s:%s", (int)strcspn(w->name, ":"), w->name, out.passes);
   return out;
 }
 
@@ -125,6 +127,10 @@ static void batch(Run *r, uint64_t first, int n) {
   }
   for (int k = 0; k < r->n_ways; k++) {
     Way w = drawn(&r->way[k], first);
+    if (w.bound) {
+      one_by_one(r, &w, first, n);
+      continue;
+    }
     if (!run_way(&w, text, p, n, got)) {
       one_by_one(r, &w, first, n);
       continue;
@@ -136,14 +142,32 @@ static void batch(Run *r, uint64_t first, int n) {
   }
 }
 
+/* "-quick-printed" and the like. */
+static bool read_how(const char *s, const char *end, Way *out) {
+  const struct {
+    const char *word;
+    bool *flag;
+  } flags[] = {{"-quick", &out->quick},
+               {"-fixed", &out->fixed},
+               {"-printed", &out->printed},
+               {"-bound", &out->bound}};
+  while (s < end) {
+    size_t n = 1 + strcspn(s + 1, "-:");
+    bool found = n == 8 && !strncmp(s, "-threads", n);
+    if (found) out->threads = 3;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+      if (strlen(flags[i].word) == n && !strncmp(s, flags[i].word, n))
+        found = *flags[i].flag = true;
+    if (!found) return false;
+    s += n;
+  }
+  return true;
+}
 static bool read_way(const char *text, Way *out) {
   const char *colon = strchr(text, ':'), *end = strpbrk(text, "-:");
   if (!colon) return false;
   *out = (Way){.name = text, .engine = str_fmt("%.*s", (int)(end - text), text)};
-  const char *how = str_fmt("%.*s", (int)(colon - end), end);
-  out->quick = !strcmp(how, "-quick");
-  out->fixed = !strcmp(how, "-fixed");
-  if (*how && !out->quick && !out->fixed) return false;
+  if (!read_how(end, colon, out)) return false;
   if (colon[1] >= '0' && colon[1] <= '9' && colon[2] == 0)
     out->level = colon[1] - '0';
   else
