@@ -148,7 +148,8 @@ int main(int argc, char **argv) {
   double seconds = argc > 1 ? atof(argv[1]) : 0.5;
   const char *why;
   bool first = true;
-  LlvmOptions o = {.level = -1, .fast_math = argc > 3 && !strcmp(argv[3], "fast")};
+  bool fast = argc > 3 && !strcmp(argv[3], "fast");
+  LlvmOptions o = {.level = -1, .fast_math = fast, .caches = machine_caches(NULL)};
   LlvmJit *j = llvm_jit_new(&o, &why);
   if (!j) die("conv", why);
   printf("[\n");

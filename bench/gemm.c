@@ -91,7 +91,8 @@ int main(int argc, char **argv) {
   int ways = sizeof way / sizeof *way, n = argc > 4 ? 1 : (int)(sizeof size / sizeof *size);
   bool fast = argc > 5 && !strcmp(argv[5], "fast");
   const char *why;
-  LlvmJit *j = llvm_jit_new(&(LlvmOptions){.level = -1, .fast_math = fast}, &why);
+  LlvmOptions o = {.level = -1, .fast_math = fast, .caches = machine_caches(NULL)};
+  LlvmJit *j = llvm_jit_new(&o, &why);
   if (!j) die("gemm", why);
   printf("[\n");
   for (int i = 0; i < n * ways; i++) {

@@ -182,7 +182,7 @@ static void measure(LlvmJit *jit, const Case *c, double seconds, bool first) {
 int main(int argc, char **argv) {
   const char *why = NULL, *part = argc > 2 ? argv[2] : "";
   double seconds = argc > 1 ? atof(argv[1]) : 0.2;
-  LlvmJit *jit = llvm_jit_new(NULL, &why);
+  LlvmJit *jit = llvm_jit_new(&(LlvmOptions){.level = -1, .caches = machine_caches(NULL)}, &why);
   bool first = true;
   if (!jit) die("LLVM", why);
   printf("[\n");

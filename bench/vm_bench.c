@@ -65,7 +65,7 @@ static bool use_engine(EngineKind e, rvm_program *p, const void *image, size_t n
 #ifdef RVM_HAVE_LLVM
   const char *why;
   size_t bytes;
-  LlvmOptions o = {.level = -1, .functions = e == NATIVE};
+  LlvmOptions o = {.level = -1, .functions = e == NATIVE, .caches = machine_caches(NULL)};
   void *code = llvm_compile(&o, image, n, &bytes, &why);
   if (code && code_load(p, code, bytes, &why)) return true;
   fprintf(stderr, "%s\n", why);

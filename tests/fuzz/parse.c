@@ -55,7 +55,7 @@ static void check_formatter(const char *text, size_t n, const char *meaning) {
   Sources *src = NEW(Sources);
   Diags *d = diags_new(src);
   source_add(src, "fuzz.rly", text, n);
-  const char *once = format_source(text, n, "fuzz.rly", d);
+  const char *once = format_source(text, n, d);
   if (!once) {
     if (meaning) abort();
     return;
@@ -63,7 +63,7 @@ static void check_formatter(const char *text, size_t n, const char *meaning) {
   if (!meaning) return;
   const char *again = print_of(once, strlen(once));
   if (!again || strcmp(again, meaning) != 0) abort();
-  const char *twice = format_source(once, strlen(once), "fuzz.rly", d);
+  const char *twice = format_source(once, strlen(once), d);
   if (!twice || strcmp(once, twice) != 0) abort();
 }
 
