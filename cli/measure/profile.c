@@ -16,6 +16,7 @@
 #include "cli/measure/peak.h"
 #include "cli/measure/work.h"
 #include "vm/program.h"
+#include "vm/sites.h"
 
 typedef struct {
   Profile *of;
@@ -27,8 +28,7 @@ typedef struct {
   int64_t sym[K_MAX_SYMS]; /* of the work below                     */
   bool known;
   Work work;
-  uint32_t line, sites; /* of the first launch in the code; how many */
-  const char *file;
+  LaunchSites sites;
 } Timed;
 
 typedef struct {
@@ -90,28 +90,14 @@ static double clock_cost(void) {
   return best;
 }
 
-/* ---- places in the source ------------------------------------------------------------ */
-static void find_sites(Profile *f) {
-  const Image *m = &f->p->im;
-  for (uint32_t i = 0; i < m->n_funcs; i++)
-    for (uint32_t pc = 0; pc < m->func[i].n_code; pc++) {
-      Ins ins = m->code[m->func[i].code + pc];
-      uint32_t w = ins_w(ins);
-      if (ins.op != OP_KERNEL || w >= m->n_pool || m->pool[w] >= f->n) continue;
-      Timed *t = &f->at[m->pool[w]];
-      const ILine *l = image_line(m, &m->func[i], pc);
-      if (!t->sites++ && l) {
-        t->line = l->line;
-        t->file = m->text + l->file;
-      }
-    }
-}
-
+/* ---- a profile ------------------------------------------------------------------------ */
 Profile *profile_new(rvm_program *p, bool trace) {
   Profile *f = NEW(Profile);
   f->p = p;
   f->n = p->im.n_kernels;
   f->at = NEW_N(Timed, f->n + 1);
+  LaunchSites *sites = NEW_N(LaunchSites, f->n + 1);
+  image_launch_sites(&p->im, sites);
   f->trace = trace;
   f->peak = peak_measure();
   f->clock = clock_cost();
@@ -120,9 +106,9 @@ Profile *profile_new(rvm_program *p, bool trace) {
     f->at[i].fn = p->kernel[i].fn;
     f->at[i].ctx = p->kernel[i].ctx;
     f->at[i].k = p->im.kernel[i];
+    f->at[i].sites = sites[i];
     program_set_kernel(p, i, timed_launch, &f->at[i]);
   }
-  find_sites(f);
   return f;
 }
 
@@ -145,9 +131,12 @@ static int by_seconds(const void *a, const void *b) {
 
 static const char *kernel_name(const Timed *t) { return t->k->text + t->k->name; }
 
-static const char *base_name(const char *path) {
-  const char *slash = path ? strrchr(path, '/') : NULL;
-  return slash ? slash + 1 : path ? path : "";
+/* "file.rly:3", without folders; "": not known. */
+static const char *place(const Profile *f, const Timed *t) {
+  const ILine *l = t->sites.first;
+  if (!l) return "";
+  const char *path = f->p->im.text + l->file, *slash = strrchr(path, '/');
+  return str_fmt("%s:%u", slash ? slash + 1 : path, l->line);
 }
 
 static void table_row(const Profile *f, const Timed *t, const char *name, FILE *to) {
@@ -157,8 +146,8 @@ static void table_row(const Profile *f, const Timed *t, const char *name, FILE *
   fprintf(to, "%9s ", t->k ? str_fmt("%.2f", 1e6 * t->best) : "");
   fprintf(to, "%8.1f %8.1f %5.0f  %-32.32s", t->flops / s * 1e-9, t->bytes / s * 1e-9,
           100 * t->ideal / s, name);
-  if (t->line) fprintf(to, "  %s:%u", base_name(t->file), t->line);
-  if (t->sites > 1) fprintf(to, " and %u more", t->sites - 1);
+  if (t->sites.first) fprintf(to, "  %s", place(f, t));
+  if (t->sites.n > 1) fprintf(to, " and %u more", t->sites.n - 1);
   fputc('\n', to);
 }
 
@@ -215,7 +204,7 @@ const char *profile_trace(const Profile *f, const char *path) {
             i ? ",\n" : "", 1e6 * e->start, 1e6 * e->seconds);
     buf_json(&b, kernel_name(t));
     buf_fmt(&b, ", \"args\": {\"kernel\": %u, \"source\": ", e->kernel);
-    buf_json(&b, str_fmt("%s:%u", base_name(t->file), t->line));
+    buf_json(&b, place(f, t));
     buf_fmt(&b, "}}");
   }
   buf_fmt(&b, "\n]}\n");

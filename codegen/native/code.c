@@ -180,17 +180,21 @@ bool code_whole(const NativeCode *c) { return c->whole; }
 
 typedef struct {
   const Image *m;
+  const LaunchSites *sites;
   void (*f)(void *, const char *, uintptr_t, size_t);
   void *user;
 } Each;
 static void each_version(void *user, uint32_t kernel, const Object *code) {
   const Each *e = user;
-  names_each(code, e->m, kernel, e->f, e->user);
+  names_each(code, e->m, e->sites, kernel, e->f, e->user);
 }
 
 void code_each(const NativeCode *c, void (*f)(void *, const char *, uintptr_t, size_t),
                void *user) {
-  Each e = {&c->p->im, f, user};
-  names_each(c->object, e.m, -1, f, user);
-  if (c->special) special_each(c->special, each_version, &e);
+  const Image *m = &c->p->im;
+  LaunchSites *sites = calloc(m->n_kernels + 1, sizeof *sites);
+  if (sites) image_launch_sites(m, sites);
+  names_each(c->object, m, sites, -1, f, user);
+  if (c->special) special_each(c->special, each_version, &(Each){m, sites, f, user});
+  free(sites);
 }

@@ -8,25 +8,11 @@
 
 typedef struct {
   const Image *m;
-  const ILine **launch; /* of each kernel, or NULL; no memory: NULL */
-  int64_t version;      /* the object is one of this kernel; or -1  */
+  const LaunchSites *sites;
+  int64_t version; /* the object is one of this kernel; or -1  */
   void (*f)(void *, const char *, uintptr_t, size_t);
   void *user;
 } Names;
-
-/* Where each kernel is launched first. */
-static const ILine **launch_lines(const Image *m) {
-  const ILine **at = calloc(m->n_kernels + 1, sizeof *at);
-  for (uint32_t i = 0; at && i < m->n_funcs; i++) {
-    const IFunc *f = &m->func[i];
-    for (uint32_t pc = 0; pc < f->n_code; pc++) {
-      Ins in = m->code[f->code + pc];
-      uint32_t k = in.op == OP_KERNEL ? m->pool[ins_w(in)] : m->n_kernels;
-      if (k < m->n_kernels && !at[k]) at[k] = image_line(m, f, pc);
-    }
-  }
-  return at;
-}
 
 static void readable(void *user, const char *name, uintptr_t at, size_t n) {
   const Names *e = user;
@@ -39,7 +25,7 @@ static void readable(void *user, const char *name, uintptr_t at, size_t n) {
   if (*inner == 'k' && i < m->n_kernels) {
     end = snprintf(text, 160, "kernel %s%s", m->kernel[i]->text + m->kernel[i]->name,
                    e->version < 0 ? "" : " (version)");
-    if (e->launch) line = e->launch[i];
+    if (e->sites) line = e->sites[i].first;
   } else if ((*inner == 'f' || *inner == 'e' || *inner == 'c') && i < m->n_funcs) {
     end = snprintf(text, 160, "function %s%s", m->text + m->func[i].name,
                    *inner == 'f' ? "" : " (call)");
@@ -53,9 +39,7 @@ static void readable(void *user, const char *name, uintptr_t at, size_t n) {
   e->f(e->user, text, at, n);
 }
 
-void names_each(const Object *o, const Image *m, int64_t version,
+void names_each(const Object *o, const Image *m, const LaunchSites *sites, int64_t version,
                 void (*f)(void *, const char *, uintptr_t, size_t), void *user) {
-  Names e = {m, launch_lines(m), version, f, user};
-  object_each(o, readable, &e);
-  free(e.launch);
+  object_each(o, readable, &(Names){m, sites, version, f, user});
 }
