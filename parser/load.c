@@ -6,7 +6,8 @@ enum { MAX_IMPORT_DEPTH = 200 };
 
 typedef enum { LOADING = 1, LOADED } State;
 typedef struct {
-  const char *path;
+  const char *path; /* of a file of the library its name */
+  bool library;
   State state;
 } Seen;
 
@@ -28,6 +29,9 @@ static const char *beside(const char *path, const char *name) {
   return str_fmt("%.*s%s", (int)(slash - path + 1), path, name);
 }
 
+/* In front of a name: the library's, whatever stands beside the file. */
+static const char standard[] = "std/";
+
 static const TextFile *find_library(const Loader *l, const char *name) {
   for (int i = 0; i < l->n_lib; i++)
     if (strcmp(l->lib[i].name, name) == 0) return &l->lib[i];
@@ -35,13 +39,14 @@ static const TextFile *find_library(const Loader *l, const char *name) {
 }
 
 /* Marks the path; false when it is there already (a cycle is reported). */
-static bool first_time(Loader *l, const char *path, const char *name, Span at) {
+static bool first_time(Loader *l, const char *path, bool library, const char *name, Span at) {
   for (int i = 0; i < l->seen.n; i++) {
-    if (strcmp(l->seen.at[i].path, path) != 0) continue;
-    if (l->seen.at[i].state == LOADING) diag_error(l->p->d, at, E0002, name);
+    const Seen *s = &l->seen.at[i];
+    if (s->library != library || strcmp(s->path, path) != 0) continue;
+    if (s->state == LOADING) diag_error(l->p->d, at, E0002, name);
     return false;
   }
-  Seen s = {path, LOADING};
+  Seen s = {path, library, LOADING};
   vec_push(&l->seen, s);
   return true;
 }
@@ -62,18 +67,24 @@ static bool readable(const char *path, char **text, size_t *n) {
   return file_read(path, FILE_LIMIT, text, n) == NULL;
 }
 
-static void load_import(Loader *l, const char *from, const char *name, Span at) {
+/* A file of the library means the library's: what stands in the user's folders, or where the
+ * command runs, is nothing to it. */
+static void load_import(Loader *l, const ParseFile *from, const char *path, const char *name,
+                        Span at) {
   char *text;
-  size_t n;
-  const char *path = beside(from, name);
-  const TextFile *lib = find_library(l, name);
-  bool local = readable(path, &text, &n);
-  if (!local && !lib) {
-    diag_error(l->p->d, at, E0003, name, from);
-    return;
+  size_t n, prefix = sizeof standard - 1;
+  bool prefixed = strncmp(name, standard, prefix) == 0;
+  const TextFile *lib = find_library(l, prefixed ? name + prefix : name);
+  const char *local = beside(path, name);
+  bool only_library = lib && (prefixed || from->library);
+  if (!only_library && readable(local, &text, &n)) {
+    if (first_time(l, local, false, name, at))
+      load_text(l, (TextFile){local, text, n}, false, true);
+  } else if (lib) {
+    if (first_time(l, lib->name, true, name, at)) load_text(l, *lib, true, true);
+  } else {
+    diag_error(l->p->d, at, E0003, name, path);
   }
-  TextFile f = local ? (TextFile){path, text, n} : *lib;
-  if (first_time(l, f.name, name, at)) load_text(l, f, !local, true);
 }
 
 static void load_imports(Loader *l, ParseFile *f, const char *path) {
@@ -86,14 +97,14 @@ static void load_imports(Loader *l, ParseFile *f, const char *path) {
     const Item *it = f->items.at[i];
     StrBuf name = {0};
     if (it->kind != ITEM_Import || !lex_string(&it->name, &name, l->p->d)) continue;
-    load_import(l, path, buf_text(&name), it->name.span);
+    load_import(l, f, path, buf_text(&name), it->name.span);
   }
   l->depth--;
 }
 
 static void load_prelude(Loader *l) {
   const TextFile *prelude = find_library(l, "prelude.rly");
-  if (prelude && first_time(l, prelude->name, prelude->name, (Span){0}))
+  if (prelude && first_time(l, prelude->name, true, prelude->name, (Span){0}))
     load_text(l, *prelude, true, true);
 }
 
@@ -108,7 +119,7 @@ Module *load_program(IrCtx *cx, Sources *src, TextFile program, const TextFile *
     if (why) return diag_error(d, (Span){0}, E0001, program.name, why), NULL;
     program.text = read;
   }
-  first_time(&l, program.name, program.name, (Span){0});
+  first_time(&l, program.name, false, program.name, (Span){0});
   load_text(&l, program, false, false);
   load_prelude(&l);
   if (d->n_errors == before) {

@@ -14,8 +14,9 @@
 Module *parse_module(IrCtx *cx, Sources *src, uint32_t file, Diags *d);
 
 /* A program (where it has no text, the file of its name is read), what it
- * imports (beside that file, then the n_lib files of lib, "nn.rly"), and the
- * prelude if lib has "prelude.rly".  A definition of the program replaces the
+ * imports (beside that file, then the n_lib files of lib, "nn.rly"; of lib
+ * alone "std/nn.rly", and what its own files import), and the prelude if lib has
+ * "prelude.rly".  A definition of the program replaces the
  * library's of the same name in the whole program.  Definitions of the library
  * that the program does not reach are not in the module.  A file that is a
  * bare expression is read as @main, its free_vars as the parameters.  NULL

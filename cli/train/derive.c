@@ -268,7 +268,7 @@ bool plan_derive(const Plan *p, const DataSet *data, const BatchSizes *sizes, Na
   const char *slash = strrchr(p->path, '/');
   buf_str(text, "import ");
   attr_print(&(AttrVal){.kind = AV_Str, .s = slash ? slash + 1 : p->path}, text);
-  buf_fmt(text, "\nimport \"random.rly\"\nimport \"optim.rly\"\n%s%s", buf_text(&body),
+  buf_fmt(text, "\nimport \"std/random.rly\"\nimport \"std/optim.rly\"\n%s%s", buf_text(&body),
           buf_text(&v.gen.functions));
   return v.ok;
 }

@@ -142,6 +142,14 @@ def test_derived():
     ended('by hand', train(program(text), *args, 'hand.safetensors', '--lr', .05))
     ended('derived', train(program(text[:start] + text[end:]), *args, 'derived.safetensors', '--lr', .05))
     close('derived gradient', tensors('derived.safetensors'), tensors('hand.safetensors'), 1e-4)
+    for name in ('optim.rly', 'random.rly'):
+        with open(name, 'w') as f:
+            f.write('def @own() { 1 }\n')
+    ended('files beside the program that are called as the library\'s',
+          train(program(text[:start] + text[end:]), *args, 'beside.safetensors', '--lr', .05))
+    close('the optimiser is the library\'s', tensors('beside.safetensors'), tensors('derived.safetensors'), 0)
+    os.remove('optim.rly')
+    os.remove('random.rly')
     np.savez('tree.npz', x=X, y=np.tanh(X @ rng.randn(3, 3)).astype(np.float32))
     r = train('tree.rly', '--data', 'tree.npz', '--epochs', 40, '--lr', .02, '--clip', 1, '--weight-decay', .001,
               '--optimizer', 'adamw', '--checkpoint', 'c.safetensors', '--log', 'l.jsonl')
