@@ -203,7 +203,7 @@ static bool sums_in_tiles(DType t) {
 static Val worth_it(const Con *c) {
   Emit *e = c->e;
   Val work = mul(e, mul(e, c->side[0].total, c->side[1].total), c->red.total);
-  return LLVMBuildICmp(e->b, LLVMIntSGE, work, i64_of(e, SMALL), "");
+  return at_least(e, work, i64_of(e, SMALL));
 }
 
 /* Are these a few rows times columns that lie along the depth, and are not packed for
@@ -217,7 +217,7 @@ static Val only_sums(const Con *c) {
   if (val_known(c->side[ROWS].total, &m) && m > FEW_ROWS) return no;
   if (d->n != 1 || !load_stride(e, c->factor[COLS], d->axis[0].var, &down) || down != 1) return no;
   if (!load_stride(e, c->factor[ROWS], d->axis[0].var, &down) || down != 1) return no;
-  Val few = LLVMBuildICmp(e->b, LLVMIntSLE, c->side[ROWS].total, i64_of(e, FEW_ROWS), "");
+  Val few = at_most(e, c->side[ROWS].total, i64_of(e, FEW_ROWS));
   if (!constant_buffer(c, COLS, &buf)) return few;
   Val arg[2] = {e->state, e->buf[buf]}, constant;
   constant = emit_call(e, "rvm.is_constant", int_type(e, 64), arg, 2, false);

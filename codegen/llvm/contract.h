@@ -9,8 +9,10 @@
  * tile after tile, element (k, i) of a tile at k * height + i; of the columns,
  * panel after panel, element (k, j) at k * width + j.  The depth goes through
  * all reduced variables in one order, the same for both.                     */
+/* clang-format off */
 #ifndef RVM_CODEGEN_LLVM_CONTRACT_H
 #define RVM_CODEGEN_LLVM_CONTRACT_H
+#include "codegen/llvm/arith.h"
 #include "codegen/llvm/lanes.h"
 
 enum { ROWS_MAX = 14, MAX_OUTER = 24 };
@@ -308,7 +310,6 @@ void nest_pack_tile(const Nest *t, Val tile, Val base); /* rows `tile`, the firs
 void nest_pack_panel(const Nest *t, Val panel, Val base);
 void pack_all(const Nest *t, int side, Val to); /* all batches of a side      */
 
-/* ---- arithmetic of values ---------------------------------------------------------------------- */
 /* ---- contract_ahead.c ---------------------------------------------------------------------- */
 /* Can a nest's launches work on what waits (ahead.h)?  Of one row by columns kept as panels. */
 bool works_ahead(const Nest *t);
@@ -319,20 +320,10 @@ Val ahead_waits(const Con *c, Val ahead, Val columns);
 /* As a tile of one row that starts at zero: (row, columns, sum, depth, stride), and meanwhile. */
 void call_beside(const Con *c, Val ahead, Val row, Val columns, Val sum, Val depth, Val stride);
 
+/* ---- addresses ----------------------------------------------------------------------------- */
+/* Element i from base. */
 static inline Val con_at(const Con *c, Val base, Val i) {
   return LLVMBuildInBoundsGEP2(c->e->b, c->type, base, &i, 1, "");
-}
-static inline int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
-static inline Val mul(Emit *e, Val x, Val y) { return LLVMBuildMul(e->b, x, y, ""); }
-static inline Val add(Emit *e, Val x, Val y) { return LLVMBuildAdd(e->b, x, y, ""); }
-static inline Val sub(Emit *e, Val x, Val y) { return LLVMBuildSub(e->b, x, y, ""); }
-static inline Val less(Emit *e, Val x, Val y) { return LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""); }
-static inline Val div_up(Emit *e, Val x, Val by) {
-  return LLVMBuildUDiv(e->b, sub(e, add(e, x, by), i64_of(e, 1)), by, "");
-}
-static inline Val one_at_least(Emit *e, Val x) {
-  Val none = LLVMBuildICmp(e->b, LLVMIntEQ, x, i64_of(e, 0), "");
-  return LLVMBuildSelect(e->b, none, i64_of(e, 1), x, "");
 }
 static inline Val at_bytes(const Con *c, Val elements) {
   return mul(c->e, elements, i64_of(c->e, c->bytes));

@@ -24,8 +24,7 @@ bool works_ahead(const Nest *t) {
 }
 
 static Val field(Emit *e, Val base, size_t offset) {
-  Val at = i64_of(e, (int64_t)offset);
-  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &at, 1, "");
+  return bytes_on(e, base, i64_of(e, (int64_t)offset));
 }
 static Val field_value(Emit *e, LLVMTypeRef t, Val base, size_t offset) {
   return LLVMBuildLoad2(e->b, t, field(e, base, offset), "");
@@ -49,12 +48,12 @@ Val ahead_waits(const Con *c, Val ahead, Val columns) {
   Emit *e = c->e;
   LLVMTypeRef i1 = int_type(e, 1);
   Block here = LLVMGetInsertBlock(e->b), look = new_block(e, ""), done = new_block(e, "");
-  Val whole = LLVMBuildICmp(e->b, LLVMIntEQ, columns, i64_of(e, AHEAD_WIDTH), "");
+  Val whole = equal(e, columns, i64_of(e, AHEAD_WIDTH));
   Val ask = LLVMBuildAnd(e->b, LLVMBuildIsNotNull(e->b, ahead, ""), whole, "");
   LLVMBuildCondBr(e->b, ask, look, done);
   LLVMPositionBuilderAtEnd(e->b, look);
   Val left = field_value(e, int_type(e, 64), ahead, offsetof(Ahead, left));
-  Val some = LLVMBuildICmp(e->b, LLVMIntSGT, left, i64_of(e, 0), "");
+  Val some = greater(e, left, i64_of(e, 0));
   LLVMBuildBr(e->b, done);
   LLVMPositionBuilderAtEnd(e->b, done);
   Val phi = LLVMBuildPhi(e->b, i1, "");
@@ -140,7 +139,7 @@ static void one_part(const Beside *f, const Vars *v, Val part, Val n) {
   Val rows = con_at(c, f->its_rows, off);
   Val columns = field_value(e, ptr_type(e), f->ahead, offsetof(Ahead, columns));
   columns = con_at(c, columns, mul(e, at, i64_of(e, AHEAD_WIDTH)));
-  Val begun = splat(e, LLVMBuildICmp(e->b, LLVMIntNE, at, i64_of(e, 0), ""), c->lanes);
+  Val begun = splat(e, differ(e, at, i64_of(e, 0)), c->lanes);
   for (int i = 0; i < ITS; i++) put(f, vector_at(f, sums, i, begun), v->its[i]);
   Loop q = loop_begin(e, n);
   both(f, v, con_at(c, rows, mul(e, q.i, i64_of(e, h))),
@@ -156,7 +155,7 @@ static void one_part(const Beside *f, const Vars *v, Val part, Val n) {
 static void next_panel(const Beside *f, const Vars *v) {
   Emit *e = f->c->e;
   Block done = new_block(e, "panel"), next = new_block(e, "");
-  Val more = LLVMBuildICmp(e->b, LLVMIntSLT, get_i64(f, v->at), f->depth, "");
+  Val more = less(e, get_i64(f, v->at), f->depth);
   LLVMBuildCondBr(e->b, more, next, done);
   LLVMPositionBuilderAtEnd(e->b, done);
   (void)emit_call(e, "rvm.ahead_next", int_type(e, 64), (Val[]){f->ahead}, 1, false);
@@ -173,9 +172,9 @@ static void all_blocks(const Beside *f, const Vars *v) {
   LLVMPositionBuilderAtEnd(e->b, head);
   Val n = i64_min(e, sub(e, f->depth, get_i64(f, v->at)), i64_of(e, BLOCK));
   Val takes = mul(e, mul(e, f->parts, n), i64_of(e, EACH));
-  Val room = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, get_i64(f, v->k), takes), f->deep, "");
+  Val room = at_most(e, add(e, get_i64(f, v->k), takes), f->deep);
   Val left = field_value(e, int_type(e, 64), f->ahead, offsetof(Ahead, left));
-  Val some = LLVMBuildICmp(e->b, LLVMIntSGT, left, i64_of(e, 0), "");
+  Val some = greater(e, left, i64_of(e, 0));
   LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, room, some, ""), body, done);
   LLVMPositionBuilderAtEnd(e->b, body);
   Loop part = loop_begin(e, f->parts);

@@ -177,9 +177,9 @@ static void taps_inside(const Depthwise *p, Span *s) {
   Val above = i64_of(e, 0), below = above;
   for (int64_t t = 0; t < p->w.down.taps; t++) {
     Val at = add(e, first, i64_of(e, d->per_tap * t));
-    Val out = LLVMBuildICmp(e->b, LLVMIntSLT, at, i64_of(e, 0), "");
+    Val out = less(e, at, i64_of(e, 0));
     above = add(e, above, LLVMBuildZExt(e->b, out, int_type(e, 64), ""));
-    out = LLVMBuildICmp(e->b, LLVMIntSGE, at, i64_of(e, d->extent), "");
+    out = at_least(e, at, i64_of(e, d->extent));
     below = add(e, below, LLVMBuildZExt(e->b, out, int_type(e, 64), ""));
   }
   s->from = above;

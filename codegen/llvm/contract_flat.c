@@ -257,14 +257,14 @@ static bool make_tiles(Flat *p) {
 /* The function for tile t of an image and so many outputs. */
 static Sub choose_tile(const Flat *p, Val t, Val rows) {
   Emit *e = p->w.c->e;
-  Val fn[2], is = LLVMBuildICmp(e->b, LLVMIntEQ, t, i64_of(e, p->tiles - 1), "");
+  Val fn[2], is = equal(e, t, i64_of(e, p->tiles - 1));
   Sub f = p->tile[0][1];
   for (int i = 0; i < 2; i++) {
     fn[i] = p->tile[i][1].fn;
-    if (fn[i] && p->tiles > 1) fn[i] = LLVMBuildSelect(e->b, is, fn[i], p->tile[i][0].fn, "");
+    if (fn[i] && p->tiles > 1) fn[i] = choose(e, is, fn[i], p->tile[i][0].fn);
   }
-  is = LLVMBuildICmp(e->b, LLVMIntEQ, rows, i64_of(e, p->n / p->parts), "");
-  f.fn = fn[1] ? LLVMBuildSelect(e->b, is, fn[0], fn[1], "") : fn[0];
+  is = equal(e, rows, i64_of(e, p->n / p->parts));
+  f.fn = fn[1] ? choose(e, is, fn[0], fn[1]) : fn[0];
   return f;
 }
 

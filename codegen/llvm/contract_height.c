@@ -15,11 +15,11 @@ static Val last_rows(const Nest *t) {
   for (int i = t->n_heights; i-- > 0 && 2 * t->heights[i] >= max + FEW_ROWS;)
     less_rows = t->heights[i];
   Val left = sub(e, t->m, mul(e, sub(e, t->tiles, i64_of(e, 1)), t->each));
-  Val few = LLVMBuildICmp(e->b, LLVMIntSLE, left, i64_of(e, FEW_ROWS), "");
-  Val full = LLVMBuildICmp(e->b, LLVMIntEQ, t->each, i64_of(e, max), "");
-  Val more = LLVMBuildICmp(e->b, LLVMIntSGT, t->tiles, i64_of(e, 1), "");
+  Val few = at_most(e, left, i64_of(e, FEW_ROWS));
+  Val full = equal(e, t->each, i64_of(e, max));
+  Val more = greater(e, t->tiles, i64_of(e, 1));
   Val both = LLVMBuildAnd(e->b, few, LLVMBuildAnd(e->b, full, more, ""), "");
-  return LLVMBuildSelect(e->b, both, add(e, left, i64_of(e, max - less_rows)), left, "");
+  return choose(e, both, add(e, left, i64_of(e, max - less_rows)), left);
 }
 
 void choose_heights(Nest *t) {
@@ -45,8 +45,8 @@ void choose_heights(Nest *t) {
 Val first_row(const Nest *t, Val tile) {
   Emit *e = t->c->e;
   if (!t->exact) {
-    Val is_last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, tile, i64_of(e, 1)), t->tiles, "");
-    return LLVMBuildSelect(e->b, is_last, sub(e, t->m, t->last), mul(e, tile, t->each), "");
+    Val is_last = equal(e, add(e, tile, i64_of(e, 1)), t->tiles);
+    return choose(e, is_last, sub(e, t->m, t->last), mul(e, tile, t->each));
   }
   return LLVMBuildUDiv(e->b, mul(e, tile, t->m), t->tiles, "");
 }
@@ -63,8 +63,8 @@ Val height_of(const Nest *t, Val rows) {
   if (t->exact) return rows;
   Val h = i64_of(e, t->heights[t->n_heights - 1]);
   for (int i = t->n_heights - 1; i-- > 0;) {
-    Val fits = LLVMBuildICmp(e->b, LLVMIntSLE, rows, i64_of(e, t->heights[i]), "");
-    h = LLVMBuildSelect(e->b, fits, i64_of(e, t->heights[i]), h, "");
+    Val fits = at_most(e, rows, i64_of(e, t->heights[i]));
+    h = choose(e, fits, i64_of(e, t->heights[i]), h);
   }
   return h;
 }
@@ -72,8 +72,8 @@ Val height_of(const Nest *t, Val rows) {
 Val partial_sums(const Nest *t, int h) {
   Emit *e = t->c->e;
   if (h > SETS_ROWS) return LLVMConstNull(int_type(e, 1));
-  Val all = LLVMBuildICmp(e->b, LLVMIntEQ, t->m, i64_of(e, h), "");
-  Val deep = LLVMBuildICmp(e->b, LLVMIntSGT, t->k, i64_of(e, SETS_DEPTH), "");
+  Val all = equal(e, t->m, i64_of(e, h));
+  Val deep = greater(e, t->k, i64_of(e, SETS_DEPTH));
   return LLVMBuildAnd(e->b, all, deep, "");
 }
 
@@ -87,7 +87,7 @@ static Val tile_of_height(const Nest *t, int h, Val columns) {
   if (val_known(few, &known) && !known) return one;
   f.sets = 2 * SETS_ROWS / h;
   Val more = tile_for(t->c, &f, n, columns);
-  return LLVMBuildSelect(e->b, few, more, one, "");
+  return choose(e, few, more, one);
 }
 
 Val nest_tile(const Nest *t, Val height, Val columns) {
@@ -95,8 +95,8 @@ Val nest_tile(const Nest *t, Val height, Val columns) {
   Val fn = NULL;
   for (int i = t->n_heights; i-- > 0;) {
     Val f = tile_of_height(t, t->heights[i], columns);
-    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[i]), "");
-    fn = fn ? LLVMBuildSelect(e->b, is, f, fn, "") : f;
+    Val is = equal(e, height, i64_of(e, t->heights[i]));
+    fn = fn ? choose(e, is, f, fn) : f;
   }
   return fn;
 }

@@ -102,7 +102,7 @@ Val take_scratch_bytes(const Con *c, Val bytes) {
   Val base = emit_call(e, "rvm.scratch", ptr_type(e), arg, 2, false);
   fail_unless(e, LLVMBuildIsNotNull(e->b, base, ""), K_NO_MEMORY, 0);
   Val off = LLVMBuildAnd(e->b, LLVMBuildNeg(e->b, as_i64(e, base), ""), i64_of(e, 63), "");
-  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &off, 1, "");
+  return bytes_on(e, base, off);
 }
 
 Val kept_or_made(const Con *c, int side, const Kept *f) {
@@ -111,14 +111,14 @@ Val kept_or_made(const Con *c, int side, const Kept *f) {
   Val kept = LLVMConstNull(ptr_type(e));
   if (constant_buffer(c, side, &buf)) kept = kept_form(c, buf, f);
   Val found = LLVMBuildIsNotNull(e->b, kept, "");
-  Val room = take_scratch_bytes(c, LLVMBuildSelect(e->b, found, i64_of(e, 0), f->bytes, ""));
+  Val room = take_scratch_bytes(c, choose(e, found, i64_of(e, 0), f->bytes));
   Block fill = new_block(e, "fill"), done = new_block(e, "");
   LLVMBuildCondBr(e->b, found, done, fill);
   LLVMPositionBuilderAtEnd(e->b, fill);
   f->fill(f->ctx, room);
   LLVMBuildBr(e->b, done);
   LLVMPositionBuilderAtEnd(e->b, done);
-  return LLVMBuildSelect(e->b, found, kept, room, "");
+  return choose(e, found, kept, room);
 }
 
 typedef struct {

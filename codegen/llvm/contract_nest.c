@@ -27,7 +27,7 @@ static Val scratch_part(const Con *c, Val *total, Val elements) {
 }
 
 static Val is_deep(const Nest *t) {
-  return LLVMBuildICmp(t->c->e->b, LLVMIntSGT, t->k, i64_of(t->c->e, block_depth(t->c)), "");
+  return greater(t->c->e, t->k, i64_of(t->c->e, block_depth(t->c)));
 }
 
 static int64_t row_room(const Con *c) {
@@ -46,13 +46,13 @@ static void take_scratch(Nest *t) {
   bool in_place = t->pitch && !t->copied;
   if (in_place) ready = LLVMConstInt(int_type(e, 1), 1, 0);
   Val found = t->packed[COLS] ? LLVMBuildIsNotNull(e->b, t->packed[COLS], "") : NULL;
-  t->per_block = ready ? LLVMBuildSelect(e->b, ready, t->tiles, fit, "") : fit;
+  t->per_block = ready ? choose(e, ready, t->tiles, fit) : fit;
   Val tall = mul(e, max, t->pitch ? i64_of(e, t->pitch) : t->k);
   Val rows = mul(e, fit, tall), panel = mul(e, width, t->k);
   Val one_tile = in_place && !t->exact ? add(e, tall, t->k) : none; /* rows may overlap */
-  if (ready) rows = LLVMBuildSelect(e->b, ready, one_tile, rows, "");
-  if (found) panel = LLVMBuildSelect(e->b, found, none, panel, "");
-  Val tiles = LLVMBuildSelect(e->b, is_deep(t), t->per_block, one, "");
+  if (ready) rows = choose(e, ready, one_tile, rows);
+  if (found) panel = choose(e, found, none, panel);
+  Val tiles = choose(e, is_deep(t), t->per_block, one);
   Val tile = mul(e, i64_of(e, row_room(c)), width);
   at[0] = scratch_part(c, &total, rows);
   at[1] = scratch_part(c, &total, panel);
@@ -60,9 +60,7 @@ static void take_scratch(Nest *t) {
   at[3] = scratch_part(c, &total, tile);
   Val base = take_scratch_bytes(c, total);
   Val *part[4] = {&t->rows, &t->panel, &t->sum, &t->room};
-  for (int i = 0; i < 4; i++) {
-    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &at[i], 1, "");
-  }
+  for (int i = 0; i < 4; i++) { *part[i] = bytes_on(e, base, at[i]); }
 }
 
 /* ---- the loops ---------------------------------------------------------------------------- */
@@ -127,8 +125,8 @@ static Val rows_not_packed(const Nest *t, Val from, Val to) {
   }
   if (!t->exact) {
     Val last = sub(e, to, i64_of(e, 1)), at = first_row(t, last), n = rows_of(t, last);
-    Val full = LLVMBuildICmp(e->b, LLVMIntEQ, n, height_of(t, n), "");
-    copy_rows(t, LLVMBuildSelect(e->b, full, end, at, ""), end);
+    Val full = equal(e, n, height_of(t, n));
+    copy_rows(t, choose(e, full, end, at), end);
   }
   return in_place(t->c, ROWS, r0);
 }
@@ -191,11 +189,10 @@ static Val panel_now(const Nest *t, Val panel, Val columns, Val *stride) {
     nest_pack_panel(t, panel, t->panel);
     return t->panel;
   }
-  Val fits = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, columns, width, ""),
-                         LLVMBuildICmp(e->b, LLVMIntEQ, columns, i64_of(e, lanes), ""), "");
+  Val fits = LLVMBuildOr(e->b, equal(e, columns, width), equal(e, columns, i64_of(e, lanes)), "");
   Val apart = LLVMBuildAnd(e->b, at_bytes(c, t->stride), i64_of(e, 1023), "");
-  Val well = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, apart, i64_of(e, 0), ""),
-                         LLVMBuildICmp(e->b, LLVMIntSLE, t->tiles, i64_of(e, FEW_TILES), ""), "");
+  Val well = LLVMBuildOr(e->b, differ(e, apart, i64_of(e, 0)),
+                         at_most(e, t->tiles, i64_of(e, FEW_TILES)), "");
   Either x = either(e, LLVMBuildAnd(e->b, fits, well, ""));
   either_is(e, &x, 0, in_place(c, COLS, mul(e, panel, width)), t->stride);
   nest_pack_panel(t, panel, t->panel);
@@ -238,15 +235,15 @@ static Sub of_height(const Nest *t, const Sub *f, Val height) {
   Emit *e = t->c->e;
   Sub one = f[0];
   if (t->n_heights == 1) return one;
-  Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, t->heights[0]), "");
-  one.fn = LLVMBuildSelect(e->b, is, f[0].fn, f[1].fn, "");
+  Val is = equal(e, height, i64_of(e, t->heights[0]));
+  one.fn = choose(e, is, f[0].fn, f[1].fn);
   return one;
 }
 
 /* So many depths, or none when they add nothing. */
 static Val unless_idle(const Nest *t, Val depths) {
   Emit *e = t->c->e;
-  return t->idle ? LLVMBuildSelect(e->b, t->idle, i64_of(e, 0), depths, "") : depths;
+  return t->idle ? choose(e, t->idle, i64_of(e, 0), depths) : depths;
 }
 
 /* A tile at `a`, all of it, and on at next; false: unless its panel is whole. */
@@ -256,7 +253,7 @@ static bool visit_straight(const Nest *t, const Visit *v, Val a, Val row, Val he
   int64_t wide = 2 * (int64_t)c->lanes, n = known_or(t->n, -1);
   Val width = i64_of(e, wide), deep = unless_idle(t, t->k);
   Val more[7] = {a, v->b, deep, v->stride, row, v->col, v->rows};
-  Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, v->cols, width, "");
+  Val is_whole = equal(e, v->cols, width);
   Block whole = new_block(e, "whole"), part = new_block(e, "");
   LLVMBuildCondBr(e->b, is_whole, whole, part);
   LLVMPositionBuilderAtEnd(e->b, whole);
@@ -279,11 +276,11 @@ static bool visit_straight(const Nest *t, const Visit *v, Val a, Val row, Val he
 static Val share_ahead(const Nest *t, const Visit *v, Val i, Val kk, Val *step) {
   Emit *e = t->c->e;
   Val line = at_bytes(t->c, i64_of(e, 2 * (int)t->c->lanes)), tiles = sub(e, v->to, v->from);
-  Val alone = LLVMBuildICmp(e->b, LLVMIntEQ, tiles, i64_of(e, 1), "");
-  Val base = LLVMBuildSelect(e->b, alone, v->b, v->next, "");
+  Val alone = equal(e, tiles, i64_of(e, 1));
+  Val base = choose(e, alone, v->b, v->next);
   *step = div_up(e, line, tiles);
   Val from = add(e, mul(e, v->k, line), mul(e, mul(e, i, kk), *step));
-  return LLVMBuildGEP2(e->b, int_type(e, 8), base, &from, 1, "");
+  return bytes_on(e, base, from);
 }
 
 /* The rows of a tile at the depth of a visit. */
@@ -294,8 +291,8 @@ static Val where_tile(const Nest *t, const Visit *v, Val row, Val rows, Val heig
   Val off = mul(e, sub(e, row, first_row(t, v->from)), apart), deep = mul(e, v->k, deeper);
   Val at = con_at(c, v->rows, add(e, off, deep));
   if (t->exact || !t->pitch || t->copied) return at;
-  Val full = LLVMBuildICmp(e->b, LLVMIntEQ, rows, height, "");
-  return LLVMBuildSelect(e->b, full, at, con_at(c, t->rows, deep), "");
+  Val full = equal(e, rows, height);
+  return choose(e, full, at, con_at(c, t->rows, deep));
 }
 
 /* The tile of a row while something waits, and on at next; the builder is where nothing does. */
@@ -316,10 +313,10 @@ static void visit_tiles(const Nest *t, const Visit *v) {
   const Con *c = t->c;
   Emit *e = c->e;
   Val kk = i64_min(e, sub(e, t->k, v->k), i64_of(e, block_depth(c)));
-  Val first = LLVMBuildICmp(e->b, LLVMIntEQ, v->k, i64_of(e, 0), "");
-  Val last = LLVMBuildICmp(e->b, LLVMIntEQ, add(e, v->k, kk), t->k, "");
+  Val first = equal(e, v->k, i64_of(e, 0));
+  Val last = equal(e, add(e, v->k, kk), t->k);
   Val size = i64_of(e, row_room(c) * 2 * (int)c->lanes);
-  size = LLVMBuildSelect(e->b, is_deep(t), size, i64_of(e, 0), "");
+  size = choose(e, is_deep(t), size, i64_of(e, 0));
   Val b = con_at(c, v->b, mul(e, v->k, v->stride));
   Loop i = loop_begin(e, sub(e, v->to, v->from));
   Val tile = add(e, v->from, i.i), row = first_row(t, tile), rows = rows_of(t, tile);
@@ -347,7 +344,7 @@ static Val stays_near(const Nest *t) {
   Emit *e = c->e;
   Val panels = sub(e, t->part.to, t->part.from);
   Val bytes = at_bytes(c, mul(e, mul(e, panels, i64_of(e, 2 * (int)c->lanes)), t->k));
-  return LLVMBuildICmp(e->b, LLVMIntSLE, bytes, i64_of(e, near_bytes(c)), "");
+  return at_most(e, bytes, i64_of(e, near_bytes(c)));
 }
 
 /* With few rows a constant is read once per launch: from alternating ends, if that helps. */
@@ -359,9 +356,9 @@ static Val first_panel(const Nest *t, Val *step) {
   *step = one;
   if (!t->packed[COLS] || (val_known(t->tiles, &tiles) && tiles > FEW_TILES)) return zero;
   Val back = emit_call(e, "rvm.backward", int_type(e, 64), (Val[]){e->state}, 1, false);
-  back = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntNE, back, zero, ""), stays_near(t), "");
-  *step = LLVMBuildSelect(e->b, back, i64_of(e, -1), one, "");
-  return LLVMBuildSelect(e->b, back, sub(e, t->panels, one), zero, "");
+  back = LLVMBuildAnd(e->b, differ(e, back, zero), stays_near(t), "");
+  *step = choose(e, back, i64_of(e, -1), one);
+  return choose(e, back, sub(e, t->panels, one), zero);
 }
 
 /* The panel that comes after the j-th, at `next`: constants may come from far.  Another one is in
@@ -372,7 +369,7 @@ static Val next_panel(const Nest *t, Val j, Val next, Val now) {
   Val more = less(e, add(e, j, i64_of(e, 1)), sub(e, t->part.to, t->part.from));
   Val kept = LLVMBuildIsNotNull(e->b, t->packed[COLS], "");
   Val is = LLVMBuildAnd(e->b, more, kept, "");
-  return LLVMBuildSelect(e->b, is, kept_panel(t, next), now, "");
+  return choose(e, is, kept_panel(t, next), now);
 }
 
 static void visit_panels(const Nest *t, Val from, Val to) {

@@ -46,7 +46,7 @@ static void row_in_lanes(const Con *c, int side, Val row, Val from, Val n) {
   set_var(e, last_var(set), add(e, r.first, v.i));
   Val x = load_lanes(e, c->type, c->lanes, con_at(c, row, add(e, r.pos, v.i)), NULL,
                      (unsigned)c->bytes);
-  Val whole = LLVMBuildICmp(e->b, LLVMIntSGE, left, i64_of(e, c->lanes), "");
+  Val whole = at_least(e, left, i64_of(e, c->lanes));
   LLVMBuildCondBr(e->b, whole, full, part);
   for (int i = 0; i < 2; i++) {
     LLVMPositionBuilderAtEnd(e->b, i ? part : full);
@@ -96,7 +96,7 @@ static Block whole_rows(const Con *c, Val sum, Val row, Val rows, Val col, Val c
   unsigned n = 2 * c->lanes;
   if (!straight_epilogue(c)) return NULL;
   Block whole = new_block(e, "whole"), part = new_block(e, "part"), done = new_block(e, "");
-  Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, cols, i64_of(e, n), "");
+  Val is_whole = equal(e, cols, i64_of(e, n));
   LLVMBuildCondBr(e->b, is_whole, whole, part);
   LLVMPositionBuilderAtEnd(e->b, whole);
   Loop i = loop_begin(e, rows);

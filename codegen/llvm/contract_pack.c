@@ -123,8 +123,8 @@ static void pack_single(const Panel *p) {
 static void fill_behind(const Panel *p) {
   const Con *c = p->c;
   Emit *e = c->e;
-  Val full = LLVMBuildICmp(e->b, LLVMIntEQ, p->w, p->width, "");
-  Loop k = loop_begin(e, LLVMBuildSelect(e->b, full, i64_of(e, 0), c->red.total, ""));
+  Val full = equal(e, p->w, p->width);
+  Loop k = loop_begin(e, choose(e, full, i64_of(e, 0), c->red.total));
   Loop j = loop_begin(e, sub(e, p->width, p->w));
   put(c, con_at(c, p->base, add(e, add(e, mul(e, k.i, p->width), p->w), j.i)),
       LLVMConstNull(c->type));

@@ -130,9 +130,9 @@ static void needed_depth(const Plane *p, Val row, Val *from, Val *to) {
   Val above = *from, below = *from;
   for (int64_t t = 0; t < d->taps; t++) {
     Val at = add(e, first, i64_of(e, walk.per_tap * t));
-    Val out = LLVMBuildICmp(e->b, LLVMIntSLT, at, i64_of(e, 0), "");
+    Val out = less(e, at, i64_of(e, 0));
     above = add(e, above, LLVMBuildZExt(e->b, out, int_type(e, 64), ""));
-    out = LLVMBuildICmp(e->b, LLVMIntSGE, at, i64_of(e, walk.extent), "");
+    out = at_least(e, at, i64_of(e, walk.extent));
     below = add(e, below, LLVMBuildZExt(e->b, out, int_type(e, 64), ""));
   }
   Val per_tap = i64_of(e, p->k / d->taps);
@@ -185,13 +185,12 @@ static Val choose_tile(const Plane *p, Val s, Val height, Val columns) {
   int64_t n = p->w.across.n, low = n / p->segments, high = ceil_div(n, p->segments);
   Val first = tile_of_row(p, 0, low, columns), last = tile_of_row(p, n - high, high, columns), fn;
   if (p->segments == 1) return first;
-  Val is = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
-  fn = LLVMBuildSelect(e->b, is, tile_of_row(p, -1, low, columns),
-                       tile_of_row(p, -1, high, columns), "");
-  is = LLVMBuildICmp(e->b, LLVMIntEQ, s, i64_of(e, p->segments - 1), "");
-  fn = LLVMBuildSelect(e->b, is, last, fn, "");
-  is = LLVMBuildICmp(e->b, LLVMIntEQ, s, i64_of(e, 0), "");
-  return LLVMBuildSelect(e->b, is, first, fn, "");
+  Val is = equal(e, height, i64_of(e, low));
+  fn = choose(e, is, tile_of_row(p, -1, low, columns), tile_of_row(p, -1, high, columns));
+  is = equal(e, s, i64_of(e, p->segments - 1));
+  fn = choose(e, is, last, fn);
+  is = equal(e, s, i64_of(e, 0));
+  return choose(e, is, first, fn);
 }
 
 /* The depths that rows [row, row + n) of the output need, and where those begin. */
@@ -204,9 +203,9 @@ static Needed needed(const Plane *p, Val row, Val n, Val panel) {
   Val from, to, other, last = sub(e, add(e, row, n), i64_of(e, 1));
   needed_depth(p, row, &from, &to);
   if (p->rows > 1) needed_depth(p, last, &from, &other);
-  Val empty = LLVMBuildICmp(e->b, LLVMIntSGE, from, to, "");
-  Needed d = {.depth = LLVMBuildSelect(e->b, empty, i64_of(e, 0), sub(e, to, from), "")};
-  from = LLVMBuildSelect(e->b, empty, i64_of(e, 0), from, "");
+  Val empty = at_least(e, from, to);
+  Needed d = {.depth = choose(e, empty, i64_of(e, 0), sub(e, to, from))};
+  from = choose(e, empty, i64_of(e, 0), from);
   d.table = LLVMBuildGEP2(e->b, int_type(e, 32), p->offsets, &from, 1, "");
   d.b = con_at(c, panel, mul(e, from, i64_of(e, 2 * (int)c->lanes)));
   return d;
@@ -219,14 +218,14 @@ static Sub straight_tile(const Plane *p, Val height, Val cols) {
   int64_t wide = 2 * (int64_t)c->lanes, low = tile_height(p, 0);
   int last = p->n < wide;
   Sub f = p->tile[0][last];
-  Val is_low = LLVMBuildICmp(e->b, LLVMIntEQ, height, i64_of(e, low), "");
-  Val is_whole = LLVMBuildICmp(e->b, LLVMIntEQ, cols, i64_of(e, wide), "");
+  Val is_low = equal(e, height, i64_of(e, low));
+  Val is_whole = equal(e, cols, i64_of(e, wide));
   Val fn[2];
   for (int i = 0; i < 2; i++) {
     Val whole = p->tile[i][0].fn, rest = p->tile[i][1].fn;
-    fn[i] = whole && rest ? LLVMBuildSelect(e->b, is_whole, whole, rest, "") : whole ? whole : rest;
+    fn[i] = whole && rest ? choose(e, is_whole, whole, rest) : whole ? whole : rest;
   }
-  f.fn = fn[1] ? LLVMBuildSelect(e->b, is_low, fn[0], fn[1], "") : fn[0];
+  f.fn = fn[1] ? choose(e, is_low, fn[0], fn[1]) : fn[0];
   return f;
 }
 
@@ -302,14 +301,13 @@ static void take_parts(Plane *p) {
   Val *part[4] = {&p->nest.rows, &p->nest.sum, &p->nest.room, &p->offsets};
   Val weights = mul(e, mul(e, c->batch.total, side_elements(&p->nest, COLS)), i64_of(e, c->bytes));
   Val found = LLVMBuildIsNotNull(e->b, p->nest.packed[COLS], "");
-  weights = LLVMBuildSelect(e->b, found, i64_of(e, 0), weights, "");
+  weights = choose(e, found, i64_of(e, 0), weights);
   Val at = take_scratch_bytes(c, add(e, weights, i64_of(e, size[0] + size[1] + size[2] + size[3])));
   for (int i = 0; i < 4; i++) {
-    Val n = i64_of(e, size[i]);
     *part[i] = at;
-    at = LLVMBuildGEP2(e->b, int_type(e, 8), at, &n, 1, "");
+    at = bytes_on(e, at, i64_of(e, size[i]));
   }
-  p->weights = LLVMBuildSelect(e->b, found, p->nest.packed[COLS], at, "");
+  p->weights = choose(e, found, p->nest.packed[COLS], at);
   Block pack = new_block(e, "pack"), done = new_block(e, "");
   LLVMBuildCondBr(e->b, found, done, pack);
   LLVMPositionBuilderAtEnd(e->b, pack);

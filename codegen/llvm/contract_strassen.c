@@ -85,7 +85,7 @@ static Val half_up(Emit *e, Val x) {
 }
 
 static Val not_negative(Emit *e, Val x) {
-  return LLVMBuildSelect(e->b, less(e, x, i64_of(e, 0)), i64_of(e, 0), x, "");
+  return choose(e, less(e, x, i64_of(e, 0)), i64_of(e, 0), x);
 }
 
 static Val floats_at(const Con *c, Val at) {
@@ -230,7 +230,7 @@ static void multiply(const Strassen *s, const RowBlock *r, int p, Val b, Val nex
                         deep,
                         i64_of(e, s->width),
                         LLVMConstInt(int_type(e, 1), product[p].begins, 0),
-                        LLVMBuildGEP2(e->b, int_type(e, 8), next, &share, 1, ""),
+                        bytes_on(e, next, share),
                         step};
   Val fn = nest_tile(&s->half, height, i64_of(e, s->width));
   LLVMBuildCall2(e->b, tile_type(e), fn, arg, TILE_ARGS, "");
@@ -271,7 +271,7 @@ static void visit_pair(const Strassen *s, const RowBlock *r, Val pair, Val is_la
   Val b = con_at(c, s->weights, mul(e, pair, i64_of(e, pair_elements(s))));
   for (int p = 0; p < PRODUCTS; p++) {
     Val next = con_at(c, b, n);
-    if (p == PRODUCTS - 1) next = LLVMBuildSelect(e->b, is_last, b, next, "");
+    if (p == PRODUCTS - 1) next = choose(e, is_last, b, next);
     multiply(s, r, p, b, next);
     make_sum(s, r, p);
     for (int q = 0; q < (int)(sizeof quadrant / sizeof *quadrant); q++)
@@ -298,8 +298,7 @@ static void take_parts(Strassen *s) {
     total = add(e, total, part[i] == &s->room ? bytes : mul(e, s->per_block, bytes));
   }
   Val base = take_scratch_bytes(c, total);
-  for (int i = 0; i < 2 + SUMS; i++)
-    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &at[i], 1, "");
+  for (int i = 0; i < 2 + SUMS; i++) *part[i] = bytes_on(e, base, at[i]);
 }
 
 static void emit_strassen(Strassen *s) {
@@ -312,7 +311,7 @@ static void emit_strassen(Strassen *s) {
   RowBlock r = pack_block(s, from, i64_min(e, add(e, from, s->per_block), s->half.tiles));
   Loop j = loop_begin(e, sub(e, part.to, part.from));
   Val pair = add(e, part.from, j.i), one = i64_of(e, 1);
-  visit_pair(s, &r, pair, LLVMBuildICmp(e->b, LLVMIntEQ, add(e, pair, one), part.to, ""));
+  visit_pair(s, &r, pair, equal(e, add(e, pair, one), part.to));
   loop_end(e, &j);
   loop_end(e, &i);
 }

@@ -89,7 +89,7 @@ static void look_ahead(const Tile *t, Val k) {
   if (!t->step) return;
   LLVMTypeRef i32 = int_type(e, 32);
   Val off = mul(e, k, t->step);
-  Val at = LLVMBuildGEP2(e->b, int_type(e, 8), t->base, &off, 1, "");
+  Val at = bytes_on(e, t->base, off);
   Val arg[4] = {at, LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0), LLVMConstInt(i32, 1, 0)};
   (void)emit_intrinsic(e, "llvm.prefetch", ptr_type(e), arg, 4);
 }
@@ -124,7 +124,7 @@ static void depth_begin(const Tile *t, int steps, int sums, Val to, Depth *d, De
   l->body = new_block(e, "depth");
   l->done = new_block(e, "");
   all_of(d, l->n, l->in);
-  Val room = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, d->k, i64_of(e, steps)), to, "");
+  Val room = at_most(e, add(e, d->k, i64_of(e, steps)), to);
   LLVMBuildCondBr(e->b, room, l->body, l->done);
   LLVMPositionBuilderAtEnd(e->b, l->body);
   for (int i = 0; i < l->n; i++) {
@@ -140,7 +140,7 @@ static void depth_end(const Tile *t, Depth *d, DepthLoop *l) {
   Block last = LLVMGetInsertBlock(e->b);
   d->k = add(e, l->phi[0], steps);
   all_of(d, l->n, now);
-  Val again = LLVMBuildICmp(e->b, LLVMIntSLE, add(e, d->k, steps), l->to, "");
+  Val again = at_most(e, add(e, d->k, steps), l->to);
   LLVMBuildCondBr(e->b, again, l->body, l->done);
   for (int i = 0; i < l->n; i++) LLVMAddIncoming(l->phi[i], &now[i], &last, 1);
   LLVMPositionBuilderAtEnd(e->b, l->done);
@@ -326,8 +326,8 @@ Val tile_for(const Con *c, const Tall *f, int64_t n, Val columns) {
   Val fn = tile_function(c, f, 4);
   if (n < 0) last = 2;
   if (last == 4) return fn;
-  Val narrow = LLVMBuildICmp(e->b, LLVMIntSLE, columns, i64_of(e, last * (int)c->lanes / 2), "");
-  return LLVMBuildSelect(e->b, narrow, tile_function(c, f, last), fn, "");
+  Val narrow = at_most(e, columns, i64_of(e, last * (int)c->lanes / 2));
+  return choose(e, narrow, tile_function(c, f, last), fn);
 }
 
 /* ---- turning over ---------------------------------------------------------------------- */

@@ -157,7 +157,7 @@ static Val columns_at(const Winograd *p, Val row, Val x) {
   set_var(e, w->across.tap, i64_of(e, 0));
   Lanes l = {e, c->lanes, w->across.out, mask};
   Val v = emit_cast(e, lanes_expr(&l, f), (DType)e->k->node[f].dtype, c->t);
-  return LLVMBuildSelect(e->b, mask, v, LLVMConstNull(LLVMTypeOf(v)), "");
+  return choose(e, mask, v, LLVMConstNull(LLVMTypeOf(v)));
 }
 
 /* The strip (alpha rows, line, lanes) of channels [first, first + lanes) above row `top`. */
@@ -236,10 +236,10 @@ static void product(const Winograd *p, Val data, Val weights, Val sum, Val cols)
   Tall f = {.height = (int)low, .sets = 1, .pitch = p->pitch};
   Val fn = tile_for(c, &f, p->n, cols);
   if (p->tiles % n) {
-    Val is = LLVMBuildICmp(e->b, LLVMIntEQ, sub(e, next, first), i64_of(e, low), "");
+    Val is = equal(e, sub(e, next, first), i64_of(e, low));
     f.height++;
     Val more = tile_for(c, &f, p->n, cols);
-    fn = LLVMBuildSelect(e->b, is, fn, more, "");
+    fn = choose(e, is, fn, more);
   }
   Val a = con_at(c, data, mul(e, first, i64_of(e, p->pitch)));
   Val to = con_at(c, sum, mul(e, first, i64_of(e, p->width)));
@@ -328,10 +328,7 @@ static void take_parts(Winograd *p) {
     total += (size[i] * c->bytes + 63) & ~INT64_C(63);
   }
   Val base = take_scratch_bytes(c, i64_of(e, total));
-  for (int i = 0; i < 5; i++) {
-    Val off = i64_of(e, at[i]);
-    *part[i] = LLVMBuildGEP2(e->b, int_type(e, 8), base, &off, 1, "");
-  }
+  for (int i = 0; i < 5; i++) *part[i] = bytes_on(e, base, i64_of(e, at[i]));
 }
 
 /* One panel of a block, whose data is transformed. */

@@ -5,6 +5,7 @@
  * Loops are rotated and canonical, guarded against no iterations.            */
 #include <stdlib.h>
 #include "codegen/llvm/emit.h"
+#include "codegen/llvm/arith.h"
 #include "codegen/native/launch.h"
 
 LLVMTypeRef int_type(const Emit *e, int bits) { return LLVMIntTypeInContext(e->c, (unsigned)bits); }
@@ -50,14 +51,11 @@ void fail_unless(Emit *e, Val ok, KStatus s, uint32_t message) {
   LLVMPositionBuilderAtEnd(e->b, next);
 }
 
-Val i64_min(Emit *e, Val x, Val y) {
-  return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, y, ""), x, y, "");
-}
+Val i64_min(Emit *e, Val x, Val y) { return choose(e, less(e, x, y), x, y); }
 
 /* ---- parts ------------------------------------------------------------------------------ */
 static Val state_field(Emit *e, size_t offset) {
-  Val at = i64_of(e, (int64_t)offset);
-  at = LLVMBuildGEP2(e->b, int_type(e, 8), e->state, &at, 1, "");
+  Val at = bytes_on(e, e->state, i64_of(e, (int64_t)offset));
   return LLVMBuildLoad2(e->b, int_type(e, 64), at, "");
 }
 
@@ -71,13 +69,13 @@ Part emit_part(Emit *e, uint32_t at, Val n) {
   LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, e->state, ""), next, look);
   LLVMPositionBuilderAtEnd(e->b, look);
   Val parts = state_field(e, offsetof(JitState, parts));
-  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLE, parts, i64_of(e, 1), ""), next, cut);
+  LLVMBuildCondBr(e->b, at_most(e, parts, i64_of(e, 1)), next, cut);
   LLVMPositionBuilderAtEnd(e->b, cut);
   Val part = state_field(e, offsetof(JitState, part));
   Val after = LLVMBuildAdd(e->b, part, i64_of(e, 1), "");
   Val from = LLVMBuildUDiv(e->b, LLVMBuildMul(e->b, n, part, ""), parts, "");
   Val to = LLVMBuildUDiv(e->b, LLVMBuildMul(e->b, n, after, ""), parts, "");
-  Val last = LLVMBuildICmp(e->b, LLVMIntEQ, after, parts, "");
+  Val last = equal(e, after, parts);
   LLVMBuildBr(e->b, next);
   LLVMPositionBuilderAtEnd(e->b, next);
   Val value[3][3] = {{zero, zero, from}, {n, n, to}, {yes, yes, last}};
@@ -92,9 +90,8 @@ Part emit_part(Emit *e, uint32_t at, Val n) {
 /* ---- loops -------------------------------------------------------------------------- */
 Loop loop_begin_step(Emit *e, Val n, int64_t step) {
   Loop l = {.body = new_block(e, "loop"), .exit = new_block(e, "done"), .n = n, .step = step};
-  Block pre = new_block(e, "pre"), guard = LLVMGetInsertBlock(e->b);
-  LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n, i64_of(e, 0), ""), pre, l.exit);
-  (void)guard;
+  Block pre = new_block(e, "pre");
+  LLVMBuildCondBr(e->b, greater(e, n, i64_of(e, 0)), pre, l.exit);
   LLVMPositionBuilderAtEnd(e->b, pre);
   LLVMBuildBr(e->b, l.body);
   LLVMPositionBuilderAtEnd(e->b, l.body);
@@ -110,7 +107,7 @@ void loop_end(Emit *e, Loop *l) {
   Block latch = LLVMGetInsertBlock(e->b);
   Val next = LLVMBuildNSWAdd(e->b, l->i, i64_of(e, l->step), "");
   LLVMAddIncoming(l->i, &next, &latch, 1);
-  Val again = LLVMBuildICmp(e->b, LLVMIntSLT, next, l->n, "");
+  Val again = less(e, next, l->n);
   LLVMBuildCondBr(e->b, again, l->body, l->exit);
   LLVMPositionBuilderAtEnd(e->b, l->exit);
 }

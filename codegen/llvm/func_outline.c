@@ -10,7 +10,6 @@
 #include "codegen/llvm/func.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "vm/operands.h"
 
 enum {
