@@ -7,7 +7,6 @@
 #include "bench/bench.h"
 #include "cli/measure/peak.h"
 #include "kernel/build.h"
-#include "kernel/interp.h"
 #ifdef RVM_HAVE_LLVM
 #include "codegen/llvm/native.h"
 

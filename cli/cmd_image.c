@@ -3,7 +3,6 @@
 #include "cli/emit.h"
 #include "cli/value/spec.h"
 #include "codegen/lower/lower.h"
-#include "ir/print_type.h"
 #include <rvm/rvm.h>
 
 typedef struct {

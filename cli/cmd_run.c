@@ -3,7 +3,6 @@
  * Everything goes through the serialised image and include/rvm/rvm.h.         */
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "cli/cli.h"
 #include "cli/measure/clock.h"
 #include "cli/engine.h"

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "base/file.h"
 #include "base/map.h"
 #include "cli/value/show.h"
 #include "cli/train/text.h"

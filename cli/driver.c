@@ -1,5 +1,4 @@
 /* driver.c -- from a file to a typed module and to image bytes.               */
-#include <stdlib.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "autodiff/autodiff.h"

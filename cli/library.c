@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/str.h"
 #include "stdlib/embedded.h"
 
 typedef struct {

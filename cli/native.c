@@ -156,13 +156,15 @@ static bool specialise(Native *n, const char *module, Specialise how) {
 /* ---- machine code ---------------------------------------------------------------- */
 static Native *plug(rvm_program *p, const void *code, size_t n, const NativeOptions *o,
                     const LlvmOptions *how, CacheKey kept, const char **why) {
+  static const char no_memory[] = "no memory for the machine code";
   Native *out = calloc(1, sizeof *out);
+  *why = no_memory;
   if (!out) return NULL;
   out->code = code_load(p, code, n, why);
   out->keep = o->cache, out->kept = kept, out->how = *how;
   if (out->code) {
     code_threads(out->code, o->threads);
-    *why = "no memory for the machine code";
+    *why = no_memory;
     if (o->specialise == SPECIALISE_OFF || specialise(out, module_path(), o->specialise))
       return out;
   }

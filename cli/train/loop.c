@@ -1,7 +1,6 @@
 /* loop.c -- epochs: steps over shuffled batches, validation, checkpoints,
  * the end.                                                                    */
 #include <math.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "cli/measure/clock.h"

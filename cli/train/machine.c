@@ -1,6 +1,5 @@
 /* machine.c -- compiling a program for training and running parts of it;
  * features of the examples; values taken apart and put together.              */
-#include <stdlib.h>
 #include "cli/value/show.h"
 #include "cli/train/train.h"
 

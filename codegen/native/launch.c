@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "codegen/native/launch.h"
-#include "kernel/interp.h"
 
 typedef struct Packed {
   struct Packed *next;
