@@ -294,6 +294,7 @@ static rvm_status run_all(Run *r, const rvm_func_info *info, uint64_t n, rvm_val
   limits.fuel = engine_fuel(&r->engine, limits.fuel);
   rvm_status st = rvm_instance_new(r->p, &limits, host_alloc(), &r->vm, err);
   if (st != RVM_OK) return st;
+  r->allocations = 0;
   if (r->o->memory) r->memory = memory_watch(r->vm);
   Watch *watch = watch_start(r->vm);
   for (uint64_t i = 0; i < n && st == RVM_OK; i++) {

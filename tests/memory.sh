@@ -44,4 +44,19 @@ for engine in interp auto; do
     esac
   done
 done
+# A run that makes more tensors than are kept one by one, 30 states of which three live.
+cat >"$tmp/loop.rly" <<'P'
+def @main(%n: int32, %x: Tensor[(a, b), float32]) -> Tensor[(a, b), float32] { @steps(%n, %x) }
+def @steps(%n: int32, %x: Tensor[(a, b), float32]) -> Tensor[(a, b), float32] {
+  if (%n == 0) { %x } else { @steps(%n - 1, cumsum(%x * 0.5f, axis=0)) }
+}
+P
+for engine in interp auto; do
+  "$rvm" run "$tmp/loop.rly" --input n=30000 --input 'x=f32[20,30]=rand:1' --quiet --stats --engine $engine \
+    --memory 2>"$tmp/err" || { echo "FAILED: a long loop, $engine"; cat "$tmp/err"; failed=1; }
+  grep -q "30001 tensors in the first run" "$tmp/err" && grep -q " 30001 allocations" "$tmp/err" &&
+    grep -q 'live at once   [0-9.]* *\(bytes\|kB\) ' "$tmp/err" &&
+    grep -q '2432 bytes   float32.20, 30.' "$tmp/err" ||
+    { echo "FAILED: what a long loop holds, $engine"; cat "$tmp/err"; failed=1; }
+done
 exit $failed

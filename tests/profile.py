@@ -48,6 +48,24 @@ def check_run(program, trace, engine):
     check(engine + " events in order", all(end <= e["ts"] for end, e in zip(ends, events[1:])), events[:3])
 
 
+LOOP = """def @main(%n: int32, %x: Tensor[(k), float32], %w: Tensor[(64, k), float32]) { max(@loop(%n, %x, %w)) }
+def @loop(%n: int32, %x: Tensor[(k), float32], %w: Tensor[(64, k), float32]) -> Tensor[(64), float32] {
+  let %y = reshape(nn.dense(expand_dims(%x, axis=0), %w), newshape=[64]);
+  if (%n == 0) { %y } else { @loop(%n - 1, slice_like(%y, %x, axes=[0]), %w) }
+}
+"""
+
+
+def check_long(folder):
+    """More launches than fit a first guess, on the stack of compiled code."""
+    program, trace = os.path.join(folder, "loop.rly"), os.path.join(folder, "loop.json")
+    with open(program, "w") as f:
+        f.write(LOOP)
+    r = rvm("run", program, "--input", "n=300000", "--input", "x=f32[64]=ones", "--input", "w=f32[64,64]=zeros",
+            "--quiet", "--profile=" + trace)
+    check("a long loop", r.returncode == 0 and "dense" in r.stderr, r.stderr or r.returncode)
+
+
 def main():
     text = rvm("run", "--help").stdout
     check("help", "--profile[=FILE.json]" in text, text)
@@ -57,6 +75,7 @@ def main():
             f.write(PROGRAM)
         for engine in ("interp", "vm", "native"):
             check_run(program, trace, engine)
+        check_long(folder)
         r = run(program, os.path.join(folder, "none", "t.json"), "interp")
         check("a trace that cannot be written", r.returncode == 4 and "t.json" in r.stderr, r.stderr)
 

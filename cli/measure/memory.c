@@ -1,5 +1,8 @@
 /* memory.c -- tensors of a run from birth to death, and a plan for them.
  *
+ * What the heap tells arrives on the stack of a compiled program, where a
+ * collector must not look: nothing is allocated there.
+ *
  * The plan puts tensors at offsets of one block, the largest first, each at the
  * lowest place that is free while it lives (greedy by size: Pisarchyk and Lee,
  * "Efficient Memory Management for Deep Neural Net Inference", 2020, 4.2).  Time
@@ -28,7 +31,7 @@ struct MemoryWatch {
   uint64_t all_bytes, live, most_live, most_at, scratch, most_scratch;
   uint64_t requests, first, last; /* of the allocator: so far, in the first run, in the last */
   size_t plan;
-  bool planned;
+  bool planned, lost; /* lost: there were more spans than are kept */
 };
 
 static size_t bytes_of(const Tensor *t) {
@@ -36,33 +39,46 @@ static size_t bytes_of(const Tensor *t) {
 }
 
 static void describe(Span *s, const Tensor *t) {
-  StrBuf b = {0};
-  buf_fmt(&b, "%s[", dtype_name((DType)t->h.desc));
-  for (int i = 0; i < t->h.n; i++) buf_fmt(&b, "%s%lld", i ? ", " : "", (long long)t->dim[i]);
-  buf_fmt(&b, "]");
-  snprintf(s->what, sizeof s->what, "%s", buf_text(&b));
+  size_t n = (size_t)snprintf(s->what, sizeof s->what, "%s[", dtype_name((DType)t->h.desc));
+  for (int i = 0; i < t->h.n && n < sizeof s->what; i++)
+    n += (size_t)snprintf(s->what + n, sizeof s->what - n, "%s%lld", i ? ", " : "",
+                          (long long)t->dim[i]);
+  if (n < sizeof s->what) snprintf(s->what + n, sizeof s->what - n, "]");
 }
 
-static void dies(MemoryWatch *w, const void *t) {
+static bool lives_at(const Span *s, uint64_t time) { return s->born <= time && s->died > time; }
+
+static void dies(MemoryWatch *w, const void *t, size_t bytes) {
+  w->live -= bytes < w->live ? bytes : w->live;
   for (int i = w->span.n - 1; i >= 0; i--) {
     if (w->span.at[i].t != t) continue;
     w->span.at[i].t = NULL, w->span.at[i].died = w->now;
-    w->live -= w->span.at[i].bytes;
     return;
   }
 }
 
+/* Where all are taken, one that is over and was not there at the peak; or NULL. */
+static Span *new_span(MemoryWatch *w) {
+  if (w->span.n < MOST_SPANS) return &w->span.at[w->span.n++];
+  w->lost = true;
+  for (int i = 0; i < w->span.n; i++) {
+    Span *s = &w->span.at[i];
+    if (!s->t && !lives_at(s, w->most_at)) return s;
+  }
+  return NULL;
+}
+
 /* what: or NULL, then t is a tensor. */
 static void is_born(MemoryWatch *w, const void *t, size_t bytes, const char *what) {
-  Span s = {.t = t, .bytes = bytes, .born = w->now, .died = UINT64_MAX};
-  w->all_bytes += s.bytes, w->live += s.bytes;
+  w->all_bytes += bytes, w->live += bytes;
   if (w->live > w->most_live) w->most_live = w->live, w->most_at = w->now;
-  if (w->span.n == MOST_SPANS) return;
+  Span *s = new_span(w);
+  if (!s) return;
+  *s = (Span){.t = t, .bytes = bytes, .born = w->now, .died = UINT64_MAX};
   if (what)
-    snprintf(s.what, sizeof s.what, "%s", what);
+    snprintf(s->what, sizeof s->what, "%s", what);
   else
-    describe(&s, t);
-  vec_push(&w->span, s);
+    describe(s, t);
 }
 
 static void on_tensor(void *user, const Tensor *t, bool born) {
@@ -73,7 +89,7 @@ static void on_tensor(void *user, const Tensor *t, bool born) {
   if (born)
     is_born(w, t, bytes_of(t), NULL);
   else
-    dies(w, t);
+    dies(w, t, bytes_of(t));
 }
 
 static void on_scratch(void *user, const void *p, size_t bytes, bool born) {
@@ -82,15 +98,17 @@ static void on_scratch(void *user, const void *p, size_t bytes, bool born) {
   w->now++;
   w->scratch += born ? bytes : -bytes;
   if (w->scratch > w->most_scratch) w->most_scratch = w->scratch;
+  bytes = (bytes + 63) & ~(size_t)63;
   if (born)
-    is_born(w, p, (bytes + 63) & ~(size_t)63, "scratch of a kernel");
+    is_born(w, p, bytes, "scratch of a kernel");
   else
-    dies(w, p);
+    dies(w, p, bytes);
 }
 
 MemoryWatch *memory_watch(rvm_instance *vm) {
   MemoryWatch *w = NEW(MemoryWatch);
   w->vm = vm;
+  vec_reserve(&w->span, MOST_SPANS);
   w->base = vm->heap.now;
   w->requests = vm->heap.requests;
   vm->heap.watch = on_tensor;
@@ -131,7 +149,7 @@ static size_t lowest(const Span *s, Span *const *placed, int n) {
 
 static void make_plan(MemoryWatch *w) {
   int n = w->span.n;
-  if (w->planned || n == MOST_SPANS) return;
+  if (w->planned || w->lost) return;
   Span **order = NEW_N(Span *, n + 1), **placed = NEW_N(Span *, n + 1);
   for (int i = 0; i < n; i++) order[i] = &w->span.at[i];
   qsort(order, (size_t)n, sizeof *order, by_size);
@@ -167,7 +185,7 @@ static void list_peak(const MemoryWatch *w, FILE *to) {
   for (int i = 0; i < w->span.n; i++) order[i] = &w->span.at[i];
   qsort(order, (size_t)w->span.n, sizeof *order, by_size);
   for (int i = 0; i < w->span.n; i++) {
-    if (order[i]->born > w->most_at || order[i]->died <= w->most_at) continue;
+    if (!lives_at(order[i], w->most_at)) continue;
     if (shown == SHOWN) {
       more++;
       continue;

@@ -47,15 +47,18 @@ struct Profile {
   uint64_t runs;
   bool running, trace;
   VEC(Event) event;
+  bool *marks; /* of the nodes of a kernel              */
 };
 
 /* ---- the hook --------------------------------------------------------------------- */
+/* It runs on the stack of a compiled program, where a collector must not look: nothing is
+ * allocated here. */
 static void know_work(Timed *t, const int64_t *sym) {
   size_t bytes = t->k->n_syms * sizeof *sym;
   if (t->known && !memcmp(t->sym, sym, bytes)) return;
   if (bytes) memcpy(t->sym, sym, bytes);
   t->known = true;
-  t->work = kernel_work(t->k, sym);
+  t->work = kernel_work(t->k, sym, t->of->marks);
 }
 
 static KStatus timed_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc scratch,
@@ -99,9 +102,12 @@ Profile *profile_new(rvm_program *p, bool trace) {
   LaunchSites *sites = NEW_N(LaunchSites, f->n + 1);
   image_launch_sites(&p->im, sites);
   f->trace = trace;
+  if (trace) vec_reserve(&f->event, MOST_EVENTS);
   f->peak = peak_measure();
   f->clock = clock_cost();
+  uint32_t most_nodes = 0;
   for (uint32_t i = 0; i < f->n; i++) {
+    if (p->im.kernel[i]->n_nodes > most_nodes) most_nodes = p->im.kernel[i]->n_nodes;
     f->at[i].of = f;
     f->at[i].fn = p->kernel[i].fn;
     f->at[i].ctx = p->kernel[i].ctx;
@@ -109,6 +115,7 @@ Profile *profile_new(rvm_program *p, bool trace) {
     f->at[i].sites = sites[i];
     program_set_kernel(p, i, timed_launch, &f->at[i]);
   }
+  f->marks = NEW_BYTES(most_nodes + 1);
   return f;
 }
 

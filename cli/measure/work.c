@@ -1,6 +1,5 @@
 /* work.c -- counting what a kernel computes, by walking its statements.       */
 #include "cli/measure/work.h"
-#include "base/mem.h"
 #include "kernel/visit.h"
 
 typedef struct {
@@ -65,8 +64,8 @@ static double stmt_flops(Count *c, uint32_t at, double *body) {
   return sum;
 }
 
-Work kernel_work(const Kernel *k, const int64_t *sym) {
-  Count c = {k, sym, NEW_BYTES(k->n_nodes + 1)};
+Work kernel_work(const Kernel *k, const int64_t *sym, bool *marks) {
+  Count c = {k, sym, marks};
   struct {
     uint32_t end;
     double times;
