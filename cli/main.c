@@ -1,5 +1,7 @@
 /* main.c -- rvm: parse the command line, run a command, return its exit code.  */
+#define _POSIX_C_SOURCE 200809L
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include "base/map.h"
 #include "base/nearest.h"
@@ -209,6 +211,7 @@ static int end_output(int code) {
 int main(int argc, char **argv) {
   mem_init();
   mem_set_oom(out_of_memory);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write */
   int code = end_output(command_line(argc, argv));
   mem_release_all();
   return code;

@@ -85,6 +85,11 @@ printf 'def @main(%%x: Tensor[(4), float32]) { max(%%x) }\n' >"$tmp/other.rly"
 "$rvm" run "$tmp/other.rly" --input x=f32[4]=ones --engine native --quiet
 check "the oldest goes when there is too much" [ ! -e "$kept/old.code" ]
 check "the others stay" [ "$(entries)" = 2 ]
+rm -rf "$kept"
+within_a_limit() { (ulimit -f 1 && gives); }
+check "an entry larger than files may be is no failure" within_a_limit
+check "  and leaves nothing" [ "$(ls "$kept" | wc -l)" = 0 ]
+gives
 XDG_CACHE_HOME=/proc/nowhere check "a folder that cannot be is no failure" gives
 
 cat >"$tmp/loop.rly" <<'RLY'
