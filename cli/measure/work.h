@@ -3,7 +3,9 @@
 #define RVM_CLI_WORK_H
 #include "kernel/kernel.h"
 
-typedef struct { double flops, bytes; } Work;
+typedef struct {
+  double flops, bytes;
+} Work;
 /* flops: operations on floats, each function counting one, a multiply-add of a
  * contraction two; what is shared inside an expression is counted once.
  * bytes: every parameter once.  An estimate for people, in floating point.
