@@ -8,7 +8,7 @@
 #include "cli/measure/peak.h"
 #include "kernel/build.h"
 #ifdef RVM_HAVE_LLVM
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/jit.h"
 
 /* Scratch as a program has it: kept between launches. */
 static void *heap(void *user, void *old, size_t old_bytes, size_t new_bytes) {
@@ -118,7 +118,7 @@ static void measure(LlvmJit *j, const Layer *l, double seconds, bool first) {
   if (!fn) die("conv", why);
   float *x = filled((int64_t)l->in * l->size * width_of(l)), *w = filled(n_w);
   float *bias = filled(l->out), *y = filled(plane * l->out);
-  llvm_kernel_constants(ctx, w, (size_t)n_w * sizeof *w);
+  native_constants(ctx, w, (size_t)n_w * sizeof *w);
   for (double end = clock_seconds() + seconds; clock_seconds() < end;) {
     double p = peak_flops(), t = clock_seconds();
     for (int i = 0; i < 3 || clock_seconds() - t < 0.002; i++) {

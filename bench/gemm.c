@@ -6,7 +6,7 @@
 #include "cli/measure/peak.h"
 #include "kernel/build.h"
 #ifdef RVM_HAVE_LLVM
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/jit.h"
 
 /* ---- products ---------------------------------------------------------------------------- */
 /* Second factor: (k, n); (n, k), as in a dense layer; or that as a constant. */
@@ -51,7 +51,7 @@ static void measure(LlvmJit *j, const Case *c, double seconds, bool last) {
   double compile = clock_seconds() - t0, best = 1e9, top = 0;
   if (!fn) die("gemm", why);
   float *x = filled(m * k), *w = filled(n * k), *y = filled(m * n);
-  if (c->form == CONSTANT) llvm_kernel_constants(ctx, w, (size_t)(n * k) * sizeof *w);
+  if (c->form == CONSTANT) native_constants(ctx, w, (size_t)(n * k) * sizeof *w);
   for (double end = clock_seconds() + seconds; clock_seconds() < end;) {
     double p = peak_flops(), t = clock_seconds();
     for (int i = 0; i < 3 || clock_seconds() - t < 0.002; i++) {

@@ -7,7 +7,7 @@
  * memcpy moves of the same size.  bench/maps_peer.py does the same work in torch. */
 #include <string.h>
 #include "bench/bench.h"
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/jit.h"
 #include "kernel/fuse.h"
 #include "kernel/text.h"
 

@@ -26,7 +26,6 @@ enum {
 
 typedef struct {
   const LlvmOptions *o;
-  int level;
   Image im;
   bool *needs_launch, *direct;
   uint32_t *unit, n_units; /* of each kernel                */
@@ -116,7 +115,7 @@ static LLVMModuleRef unit_module(const Job *j, const Target *t, int unit, const 
 static int level_of(const Job *j, uint32_t unit) {
   for (uint32_t i = 0; unit == 0 && j->o->functions && i < j->im.n_funcs; i++)
     if (j->im.func[i].n_code > LONG_FUNCTION) return 0;
-  return j->level;
+  return j->o->level;
 }
 
 static void *work(void *job) {
@@ -149,7 +148,7 @@ static void compile_units(Job *j) {
 /* ---- jobs ------------------------------------------------------------------------------- */
 static const char *begin(Job *j, const LlvmOptions *o, const void *image, size_t n) {
   ImageError e;
-  *j = (Job){.o = o, .level = o->level >= 0 && o->level <= 3 ? o->level : 2};
+  *j = (Job){.o = o};
   if (!image_read(image, n, native_memory, &j->im, &e)) return "the image cannot be read";
   if (!image_verify(&j->im, native_memory, &j->needs_launch, &e)) return "the image is not valid";
   return plan(j) ? NULL : "out of memory";
@@ -197,7 +196,7 @@ char *llvm_emit_text(const LlvmOptions *o, const void *image, size_t n, bool ass
   Target t = {0};
   char *text = NULL;
   *why = begin(&j, o, image, n);
-  if (!*why) *why = target_new(&t, j.level, o);
+  if (!*why) *why = target_new(&t, o->level, o);
   LLVMModuleRef m = *why ? NULL : unit_module(&j, &t, WHOLE, why);
   if (m && !assembly) {
     char *ir = LLVMPrintModuleToString(m);
@@ -240,7 +239,7 @@ void *llvm_compile_fixed(const LlvmOptions *o, const Kernel *k, const int64_t *s
                          const atomic_bool *stop, size_t *bytes, const char **why) {
   Target t;
   LLVMMemoryBufferRef b = NULL;
-  *why = target_new(&t, o->level >= 0 && o->level <= 3 ? o->level : 2, o);
+  *why = target_new(&t, o->level, o);
   LLVMModuleRef m = *why ? NULL : fixed_module(&t, k, sym, stop, why);
   if (m && !atomic_load(stop))
     b = target_emit(&t, m, false, why);

@@ -1,6 +1,6 @@
-/* jit.c -- single kernels: see native.h.                                       */
+/* jit.c -- single kernels: see jit.h.                                       */
 #include <stdlib.h>
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/jit.h"
 #include "codegen/llvm/target.h"
 #include "codegen/native/helper.h"
 #include "codegen/native/launch.h"
@@ -8,7 +8,7 @@
 
 typedef struct Piece {
   Object *object;
-  Native *native;
+  NativeKernel *native;
   struct Piece *next;
 } Piece;
 
@@ -21,8 +21,7 @@ struct LlvmJit {
 LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why) {
   LlvmJit *j = calloc(1, sizeof *j);
   *why = "out of memory";
-  int level = o->level >= 0 && o->level <= 3 ? o->level : 2;
-  if (j && (j->room = room_new())) *why = target_new(&j->target, level, o);
+  if (j && (j->room = room_new())) *why = target_new(&j->target, o->level, o);
   if (!*why) return j;
   if (j) room_free(j->room);
   free(j);
@@ -67,8 +66,9 @@ KernelFn llvm_jit_kernel(LlvmJit *j, const Kernel *k, KernelFn slow, void *slow_
   if (!o) return NULL;
   Piece *p = calloc(1, sizeof *p);
   if (p)
-    *p = (Piece){o, native_new((Code)(uintptr_t)object_find(o, "k0"), k, slow, slow_ctx, j->room),
-                 j->all};
+    *p = (Piece){
+        o, native_new((KernelCode)(uintptr_t)object_find(o, "k0"), k, slow, slow_ctx, j->room),
+        j->all};
   if (p && p->native) {
     j->all = p;
     *ctx = p->native;

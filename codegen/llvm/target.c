@@ -32,10 +32,13 @@ static const char *level_features(const char *cpu) {
   return strcmp(cpu, "x86-64-v3") == 0 ? "+f16c,+fma,+avx2" : "";
 }
 
+enum { USUAL_LEVEL = 2, MOST_LEVEL = 3 };
+
 const char *target_new(Target *t, int level, const LlvmOptions *o) {
   static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
                                                LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
   const char *other = o->cpu;
+  if (level < 0 || level > MOST_LEVEL) level = USUAL_LEVEL;
   *t = (Target){.level = level};
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();

@@ -20,7 +20,7 @@ typedef struct {
 struct NativeCode {
   const rvm_program *p;
   Object *object;
-  Native *all; /* of the kernels                */
+  NativeKernel *all; /* of the kernels                */
   EngineEntry *entry;
   Team *team;
   Room *room;
@@ -83,9 +83,10 @@ static bool find_kernels(NativeCode *c, const rvm_program *p) {
     const KernelInfo *k = &p->kernel[i];
     void *at = find_numbered(c, 'k', i);
     if (!at) continue;
-    Native *f = native_new((Code)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx, c->room);
+    NativeKernel *f =
+        native_new((KernelCode)(uintptr_t)at, p->im.kernel[i], k->fn, k->ctx, c->room);
     if (!f) return false;
-    llvm_kernel_constants(f, p->im.data, p->im.n_data);
+    native_constants(f, p->im.data, p->im.n_data);
     f->shared = &c->forms;
     f->next = c->all, f->number = i;
     c->all = f;
@@ -107,7 +108,7 @@ static bool find_functions(NativeCode *c, const rvm_program *p) {
 
 /* Once nothing can fail any more: what p points to stays. */
 static void plug_in(const NativeCode *c, rvm_program *p) {
-  for (Native *f = c->all; f; f = f->next)
+  for (NativeKernel *f = c->all; f; f = f->next)
     program_set_kernel(p, f->number, native_run, f); /* of the VM: no buffers overlap */
   if (c->whole) engine_install(p, c->entry);
 }
@@ -141,17 +142,17 @@ NativeCode *code_load(rvm_program *p, const void *bytes, size_t n, const char **
 
 void code_threads(NativeCode *c, int threads) {
   bool splits = false;
-  for (const Native *f = c->all; f && !splits; f = f->next) splits = f->splits;
+  for (const NativeKernel *f = c->all; f && !splits; f = f->next) splits = f->splits;
   c->team = splits ? team_new(threads ? threads : machine_cores(NULL, TEAM_MOST)) : NULL;
-  for (Native *f = c->all; f; f = f->next) f->team = c->team;
+  for (NativeKernel *f = c->all; f; f = f->next) f->team = c->team;
 }
 
 bool code_specialise(NativeCode *c, SpecialMaker how, const void *kept, size_t n) {
   uint32_t n_kernels = c->p->im.n_kernels;
-  Native **by_number = calloc(n_kernels + 1, sizeof *by_number);
+  NativeKernel **by_number = calloc(n_kernels + 1, sizeof *by_number);
   c->special = by_number ? special_new(how) : NULL;
   bool ok = c->special != NULL;
-  for (Native *f = c->all; f && ok; f = f->next) {
+  for (NativeKernel *f = c->all; f && ok; f = f->next) {
     by_number[f->number] = f;
     ok = special_add(c->special, f);
   }
@@ -166,7 +167,7 @@ void code_free(NativeCode *c) {
   if (!c) return;
   special_free(c->special);
   team_free(c->team);
-  for (Native *f = c->all, *next; f; f = next) {
+  for (NativeKernel *f = c->all, *next; f; f = next) {
     next = f->next;
     native_free(f);
   }

@@ -54,7 +54,7 @@ static bool room_ahead(rvm_instance *vm, const PlainProduct *p) {
 /* Instead of a launch; r: its registers. */
 static bool wait_ahead(rvm_instance *vm, const uint32_t *w, const uint64_t *r,
                        const KernelCall *c) {
-  Native *f = c->k->ctx;
+  NativeKernel *f = c->k->ctx;
   if (!f->plain || !room_ahead(vm, &f->product)) return false;
   if (!native_wait(f, c->buf, &run_of(vm)->ahead)) return false;
   run_of(vm)->result = r[w[2 + f->product.y]];

@@ -1,7 +1,7 @@
 /* launch.c -- a launch of compiled code: overlapping buffers go to the interpreter,
  * locals and scratch get memory, failures get their words.
  *
- * The memory of a Native is malloc's: a program holds pointers to it where a
+ * The memory of a NativeKernel is malloc's: a program holds pointers to it where a
  * collector does not look.                                                   */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,8 +19,9 @@ typedef struct Packed {
 
 static size_t padded(size_t n) { return (n + 63) & ~(size_t)63; }
 
-Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Room *room) {
-  Native *f = calloc(1, sizeof *f);
+NativeKernel *native_new(KernelCode code, const Kernel *k, KernelFn slow, void *slow_ctx,
+                         Room *room) {
+  NativeKernel *f = calloc(1, sizeof *f);
   uint32_t at;
   if (!f) return NULL;
   f->code = code, f->k = k, f->slow = slow, f->slow_ctx = slow_ctx, f->room = room;
@@ -30,13 +31,13 @@ Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Ro
   return f;
 }
 
-void native_free(Native *f) {
+void native_free(NativeKernel *f) {
   if (f) free(f->seen);
   free(f);
 }
 
-void llvm_kernel_constants(void *ctx, const void *from, size_t bytes) {
-  Native *f = ctx;
+void native_constants(void *ctx, const void *from, size_t bytes) {
+  NativeKernel *f = ctx;
   f->constants = from;
   f->n_constants = bytes;
 }
@@ -53,14 +54,14 @@ bool native_fixable(const Kernel *k) {
 /* ---- packed constants --------------------------------------------------------------- */
 /* A kernel that layers share has many, and each lies behind megabytes of weights: a walk through
  * them all would wait for memory at every one. */
-static _Atomic(Packed *) *list_of(Native *f, const void *src, int64_t key) {
+static _Atomic(Packed *) *list_of(NativeKernel *f, const void *src, int64_t key) {
   uint64_t h = (uint64_t)(uintptr_t)src * UINT64_C(0x9e3779b97f4a7c15);
   bool matrix = key >= 0 && (key >> 8 & PACKED_MATRIX); /* below 0: transforms, the kernel's own */
   PackedForms *forms = matrix && f->shared ? f->shared : &f->own;
   return &forms->list[h >> 32 & (PACKED_LISTS - 1)];
 }
 
-static Packed *find_packed(Native *f, const void *src, int64_t key, int64_t n, int64_t k) {
+static Packed *find_packed(NativeKernel *f, const void *src, int64_t key, int64_t n, int64_t k) {
   _Atomic(Packed *) *list = list_of(f, src, key);
   for (Packed *p = atomic_load_explicit(list, memory_order_acquire); p; p = p->next)
     if (p->src == src && p->key == key && p->n == n && p->k == k) return p;
@@ -73,7 +74,7 @@ void *jit_packed(JitState *s, const void *src, int64_t key, int64_t n, int64_t k
 }
 
 int64_t jit_is_constant(JitState *s, const void *src) {
-  const Native *f = s->native;
+  const NativeKernel *f = s->native;
   uintptr_t at = (uintptr_t)src, from = (uintptr_t)f->constants;
   return at >= from && at - from < f->n_constants;
 }
@@ -201,8 +202,8 @@ static void *plain_memory(void *user, void *old, size_t was, size_t want) {
 const KAlloc native_memory = {plain_memory, NULL};
 
 typedef struct {
-  Native *f;
-  Code code;
+  NativeKernel *f;
+  KernelCode code;
   void *const *buf;
   const int64_t *sym;
   KAlloc own; /* of the caller's thread */
@@ -226,7 +227,7 @@ static void run_part(void *ctx, int part) {
 }
 
 /* The first launch runs alone, so that constants are packed once. */
-static bool wants_threads(Native *f, const int64_t *sym) {
+static bool wants_threads(NativeKernel *f, const int64_t *sym) {
   if (!f->team || !f->splits) return false;
   if (!atomic_exchange(&f->warm, true)) return false;
   return (f->cost ? f->cost : kernel_cost(f->k, sym)) >= WORTH_THREADS;
@@ -252,7 +253,8 @@ static __attribute__((noinline)) uint64_t run_parts(Split s) {
   return 0;
 }
 
-static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead) {
+static uint64_t run_code(NativeKernel *f, void *const *buf, const int64_t *sym, KAlloc a,
+                         Ahead *ahead) {
   Split s = {.f = f, .buf = buf, .sym = sym, .own = a, .ahead = ahead};
   s.parts = team_threads(f->team);
   s.code = f->special ? special_code(f, sym) : f->code;
@@ -261,7 +263,7 @@ static uint64_t run_code(Native *f, void *const *buf, const int64_t *sym, KAlloc
 
 /* The locals' addresses, too, are only on the stack of those that have some. */
 static __attribute__((noinline)) KStatus
-run_with_locals(Native *f, void *const *buf, const int64_t *sym, KAlloc a, uint64_t *result) {
+run_with_locals(NativeKernel *f, void *const *buf, const int64_t *sym, KAlloc a, uint64_t *result) {
   void *all[K_MAX_BUFS], *block = NULL;
   size_t size = 0;
   for (uint32_t i = 0; i < f->k->n_params; i++) all[i] = buf[i];
@@ -271,8 +273,8 @@ run_with_locals(Native *f, void *const *buf, const int64_t *sym, KAlloc a, uint6
   return s;
 }
 
-KStatus native_run_beside(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead,
-                          KError *err) {
+KStatus native_run_beside(NativeKernel *f, void *const *buf, const int64_t *sym, KAlloc a,
+                          Ahead *ahead, KError *err) {
   const Kernel *k = f->k;
   const char *why = NULL;
   KStatus s = K_OK;
@@ -293,7 +295,7 @@ KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KE
   return native_run_beside(ctx, buf, sym, a, NULL, err);
 }
 
-bool native_wait(Native *f, void *const *buf, Ahead *ahead) {
+bool native_wait(NativeKernel *f, void *const *buf, Ahead *ahead) {
   const PlainProduct *p = &f->product;
   if (!ahead->tile || team_threads(f->team) > 1) return false;
   const void *w = buf[p->w];
@@ -303,7 +305,7 @@ bool native_wait(Native *f, void *const *buf, Ahead *ahead) {
 }
 
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err) {
-  const Native *f = ctx;
+  const NativeKernel *f = ctx;
   if (!overlaps(f->k, buf, sym)) return native_run(ctx, buf, sym, a, err);
   if (f->slow) return f->slow(f->slow_ctx, buf, sym, a, err);
   if (err) *err = (KError){K_BAD_KERNEL, "an output overlaps another buffer"};

@@ -1,4 +1,5 @@
 /* launch.h -- compiled kernels as functions of the VM.                          */
+/* clang-format off */
 #ifndef RVM_CODEGEN_NATIVE_LAUNCH_H
 #define RVM_CODEGEN_NATIVE_LAUNCH_H
 #include <stdatomic.h>
@@ -10,11 +11,11 @@
 /* malloc's, for the compiler and its threads: no launch's limit counts it. */
 extern const KAlloc native_memory;
 
-typedef struct Native Native;
+typedef struct NativeKernel NativeKernel;
 /* One launch: its scratch, one block that grows. */
 typedef struct {
   KAlloc a;  void *at;  size_t n;
-  Native *native;  struct Packed *packing;   /* being filled                  */
+  NativeKernel *native;  struct Packed *packing; /* being filled              */
   bool asked, backward;                      /* see jit_backward              */
   int64_t part, parts;                       /* of the statement that is split: below */
   Ahead *ahead;                              /* the run's, if this launch may work on it */
@@ -48,22 +49,22 @@ bool native_splits(const Kernel *k, uint32_t *at);
 bool native_fixable(const Kernel *k);
 
 /* What emit_kernel makes: 0, or a KStatus with the message's offset above bit 8. */
-typedef uint64_t (*Code)(void *const *buf, const int64_t *sym, JitState *state);
+typedef uint64_t (*KernelCode)(void *const *buf, const int64_t *sym, JitState *state);
 
 /* A version of a kernel for certain values of its symbols; they never go before the kernel. */
 typedef struct Version {
   struct Version *next;
-  Code code;
+  KernelCode code;
   int64_t sym[K_MAX_SYMS];
 } Version;
 
 enum { PACKED_LISTS = 32 };                  /* by the constant's address, see launch.c */
 typedef struct { _Atomic(struct Packed *) list[PACKED_LISTS]; } PackedForms;
 /* One compiled kernel; the owner chains them by next. */
-struct Native {
-  Code code;  const Kernel *k;
+struct NativeKernel {
+  KernelCode code;  const Kernel *k;
   KernelFn slow;  void *slow_ctx;            /* for overlapping buffers; may be NULL */
-  Native *next;  uint32_t number;            /* among the program's kernels   */
+  NativeKernel *next;  uint32_t number;      /* among the program's kernels   */
   const uint8_t *constants;  size_t n_constants; /* memory that never changes  */
   Room *room;  PackedForms own, *shared;     /* shared: by kernels with the same constants and
                                                 room, or NULL                 */
@@ -76,21 +77,22 @@ struct Native {
 };
 
 /* special.c: the code for a launch of a kernel whose special is not NULL.  Any number of threads. */
-Code special_code(Native *f, const int64_t *sym);
+KernelCode special_code(NativeKernel *f, const int64_t *sym);
 
 /* k and room, where packed constants go, must outlive it.  NULL: no memory. */
-Native *native_new(Code code, const Kernel *k, KernelFn slow, void *slow_ctx, Room *room);
-void native_free(Native *f);
+NativeKernel *native_new(KernelCode code, const Kernel *k, KernelFn slow, void *slow_ctx,
+                         Room *room);
+void native_free(NativeKernel *f);
 /* Tell a kernel which memory never changes and outlives it: operands of
- * contractions there are packed once.  Before its first launch; ctx: a Native. */
-void llvm_kernel_constants(void *ctx, const void *from, size_t bytes);
-/* A KernelFn; ctx is a Native.  Any number of threads at once. */
+ * contractions there are packed once.  Before its first launch; ctx: a NativeKernel. */
+void native_constants(void *ctx, const void *from, size_t bytes);
+/* A KernelFn; ctx is a NativeKernel.  Any number of threads at once. */
 KStatus native_launch(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
 /* The same where no written buffer overlaps another one. */
 KStatus native_run(void *ctx, void *const *buf, const int64_t *sym, KAlloc a, KError *err);
 /* The same, working on what waits in `ahead` if there is something. */
-KStatus native_run_beside(Native *f, void *const *buf, const int64_t *sym, KAlloc a, Ahead *ahead,
-                          KError *err);
+KStatus native_run_beside(NativeKernel *f, void *const *buf, const int64_t *sym, KAlloc a,
+                          Ahead *ahead, KError *err);
 /* Under which a kernel keeps what it packed of side 0 (rows) or 1 (columns) of the contraction that
  * is statement `at`: width columns of a panel; by_tiles: in tiles of exact heights. */
 static inline int64_t packed_key(uint32_t at, int side, unsigned width, bool by_tiles) {
@@ -104,5 +106,5 @@ static inline int64_t packed_matrix_key(bool turned, DType t, unsigned width) {
 }
 /* Instead of this launch of a kernel that is plain: let it wait; there is room.  false: that
  * cannot be. */
-bool native_wait(Native *f, void *const *buf, Ahead *ahead);
+bool native_wait(NativeKernel *f, void *const *buf, Ahead *ahead);
 #endif

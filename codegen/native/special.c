@@ -35,7 +35,7 @@ struct Seen {
 /* A version that was asked for, and, once it is published, is there. */
 typedef struct Request {
   struct Request *next;
-  Native *f;
+  NativeKernel *f;
   Version version;
   Object *object;
   void *bytes;
@@ -90,7 +90,7 @@ void special_free(Special *s) {
 
 void special_at_once(Special *s, bool yes) { atomic_store(&s->at_once, yes); }
 
-bool special_add(Special *s, Native *f) {
+bool special_add(Special *s, NativeKernel *f) {
   if (!native_fixable(f->k)) return true;
   f->seen = calloc(1, sizeof *f->seen);
   if (!f->seen) return false;
@@ -113,11 +113,11 @@ void special_each(Special *s, void (*f)(void *, uint32_t, const Object *), void 
 }
 
 /* ---- versions ------------------------------------------------------------------------ */
-static size_t sym_bytes(const Native *f) { return f->k->n_syms * sizeof(int64_t); }
+static size_t sym_bytes(const NativeKernel *f) { return f->k->n_syms * sizeof(int64_t); }
 
 /* With the lock. */
 static void publish(Special *s, Request *o) {
-  Native *f = o->f;
+  NativeKernel *f = o->f;
   o->next = s->made;
   s->made = o;
   s->n++;
@@ -131,7 +131,7 @@ static bool link_request(Request *o) {
   ObjectFile file = {o->bytes, o->n};
   o->object = o->bytes ? object_load(&file, 1, helper_find, NULL, &why) : NULL;
   void *at = o->object ? object_find(o->object, "k0") : NULL;
-  o->version.code = (Code)(uintptr_t)at;
+  o->version.code = (KernelCode)(uintptr_t)at;
   return at != NULL;
 }
 
@@ -176,7 +176,7 @@ static void start(Special *s) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static void request(Special *s, Native *f, const int64_t *sym) {
+static void request(Special *s, NativeKernel *f, const int64_t *sym) {
   Request *o = calloc(1, sizeof *o);
   if (!o) return;
   o->f = f;
@@ -200,14 +200,14 @@ static void request(Special *s, Native *f, const int64_t *sym) {
 }
 
 /* ---- launches ----------------------------------------------------------------------------- */
-static const Version *find(Native *f, const int64_t *sym) {
+static const Version *find(NativeKernel *f, const int64_t *sym) {
   const Version *v = atomic_load_explicit(&f->versions, memory_order_acquire);
   while (v && memcmp(v->sym, sym, sym_bytes(f)) != 0) v = v->next;
   return v;
 }
 
 /* The entry for these extents, in place of the one with fewest launches if there is none. */
-static Extents *entry_for(Native *f, const int64_t *sym) {
+static Extents *entry_for(NativeKernel *f, const int64_t *sym) {
   struct Seen *s = f->seen;
   Extents *least = NULL;
   for (int i = 0; i < MOST_SEEN; i++) {
@@ -223,7 +223,7 @@ static Extents *entry_for(Native *f, const int64_t *sym) {
 }
 
 /* Is it time for a version?  Launches on other threads meanwhile are not counted. */
-static bool count(Native *f, const int64_t *sym) {
+static bool count(NativeKernel *f, const int64_t *sym) {
   struct Seen *s = f->seen;
   if (atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire)) return false;
   Extents *x = s->versions < MOST_SEEN ? entry_for(f, sym) : NULL;
@@ -239,7 +239,7 @@ static bool count(Native *f, const int64_t *sym) {
   return due;
 }
 
-Code special_code(Native *f, const int64_t *sym) {
+KernelCode special_code(NativeKernel *f, const int64_t *sym) {
   const Version *v = find(f, sym);
   if (v) return v->code;
   if (count(f, sym)) request(f->special, f, sym);
@@ -278,7 +278,7 @@ void *special_pack(Special *s, size_t *bytes) {
 }
 
 /* The next of the kept versions, moving on; NULL: no more, or damaged. */
-static Request *unpack(Native *const *kernel, uint32_t n, const uint8_t **at, size_t *left) {
+static Request *unpack(NativeKernel *const *kernel, uint32_t n, const uint8_t **at, size_t *left) {
   Kept k;
   if (*left < sizeof k) return NULL;
   memcpy(&k, *at, sizeof k);
@@ -299,7 +299,8 @@ static Request *unpack(Native *const *kernel, uint32_t n, const uint8_t **at, si
   return o;
 }
 
-void special_load(Special *s, Native *const *kernel, uint32_t n, const void *bytes, size_t size) {
+void special_load(Special *s, NativeKernel *const *kernel, uint32_t n, const void *bytes,
+                  size_t size) {
   const uint8_t *at = bytes;
   for (Request *o; (o = unpack(kernel, n, &at, &size));) {
     if (o->f->seen->versions++ >= MOST_SEEN || !link_request(o)) {

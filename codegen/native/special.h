@@ -6,6 +6,7 @@
  * with what it has, and shows the version to later launches.  It gives the same
  * bits (native_fixable, emit_kernel_fixed), so nothing depends on when that is.
  * A kernel gets a few versions; what other extents recur runs as before.     */
+/* clang-format off */
 #ifndef RVM_CODEGEN_NATIVE_SPECIAL_H
 #define RVM_CODEGEN_NATIVE_SPECIAL_H
 #include <stdatomic.h>
@@ -13,7 +14,7 @@
 #include <stddef.h>
 #include "kernel/kernel.h"
 
-struct Native;                               /* a compiled kernel: launch.h   */
+struct NativeKernel;                         /* a compiled kernel: launch.h   */
 
 typedef struct {
   /* A relocatable object with the kernel as k0 for these symbols; malloc's; or NULL: there is
@@ -30,7 +31,7 @@ void     special_free(Special *s);
 /* At once, at the first launch, which waits for it: for tests. */
 void     special_at_once(Special *s, bool yes);
 /* A kernel that may have versions, if it is native_fixable.  false: no memory. */
-bool     special_add(Special *s, struct Native *f);
+bool     special_add(Special *s, struct NativeKernel *f);
 uint32_t special_count(Special *s);          /* versions there are            */
 /* Each of them: the number of its kernel, and its code. */
 struct Object;
@@ -40,6 +41,6 @@ void     special_each(Special *s, void (*f)(void *user, uint32_t kernel, const s
 /* The versions, to be kept and shown to special_load before the first launch of another
  * process; malloc's; NULL: there are none, or none but those that were loaded. */
 void    *special_pack(Special *s, size_t *bytes);
-void     special_load(Special *s, struct Native *const *kernel, uint32_t n, const void *bytes,
-                      size_t size);
+void     special_load(Special *s, struct NativeKernel *const *kernel, uint32_t n,
+                      const void *bytes, size_t size);
 #endif

@@ -17,7 +17,7 @@
 #ifdef RVM_HAVE_LLVM
 #include <sys/mman.h>
 #include <unistd.h>
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/jit.h"
 #include "codegen/native/launch.h"
 
 static uint64_t seed = 88172645463325252u;
@@ -112,7 +112,7 @@ static void run(Compiled *c, const Kernel *k, const int64_t *sym, bool constant,
     memcpy(mem[1][b], mem[0][b], bytes[b]);
   }
   mem[0][0] = at_the_end(mem[0][0], bytes[0], &map, &room);
-  llvm_kernel_constants(c->ctx, constant ? mem[0][WEIGHT] : NULL, constant ? bytes[WEIGHT] : 0);
+  native_constants(c->ctx, constant ? mem[0][WEIGHT] : NULL, constant ? bytes[WEIGHT] : 0);
   assert_int_equal(kernel_run(c->p, mem[1], sym, native_memory, &e), K_OK);
   for (int i = 0; i < 2; i++) {
     memset(mem[0][out], 0x7f, bytes[out]);
@@ -408,7 +408,7 @@ static void zero_row(const Form *f, const int64_t *mnk, const Odd *o, bool const
   memset(mem[0], 0, bytes[0]);
   put_one(mem[0], deep - 1, f->t, o->row);
   if (o->matrix != 0) put_one(mem[WEIGHT], elements / 2 + 3, f->t, o->matrix);
-  if (constant) llvm_kernel_constants(c.ctx, mem[WEIGHT], bytes[WEIGHT]);
+  if (constant) native_constants(c.ctx, mem[WEIGHT], bytes[WEIGHT]);
   uint32_t out = k->n_params - 1;
   void *got = mem[out];
   mem[out] = want = malloc(bytes[out]);
@@ -453,7 +453,7 @@ static void products_with_zeros_are_known(void **state) {
     int64_t bytes = N * K * dtype_bytes(t);
     put_one(row, K - 1, t, o->row);
     put_one(matrix, 7, t, o->matrix);
-    llvm_kernel_constants(c.ctx, matrix, sizeof matrix);
+    native_constants(c.ctx, matrix, sizeof matrix);
     JitState s = {.native = c.ctx};
     assert_int_equal(jit_zero_row(&s, row, matrix, 3, N, K, t), 0); /* nothing is packed */
     void *room = jit_pack(&s, matrix, 3, N, K, bytes);
@@ -520,7 +520,7 @@ static void a_kept_form_is_of_the_places_that_are_read(void **state) {
     Compiled c = compile(k, cpu);
     size_t bytes[K_MAX_BUFS];
     void *weight = filled(k, WEIGHT, sym[how][0], &bytes[WEIGHT]), *mem[4], *want;
-    llvm_kernel_constants(c.ctx, weight, bytes[WEIGHT]);
+    native_constants(c.ctx, weight, bytes[WEIGHT]);
     for (int j = 0; j < 6; j++) {
       const int64_t *s = sym[how][j % 3];
       KError e = {K_OK, ""};
@@ -671,7 +671,7 @@ static void depthwise_by_channels(void **state) {
   static const Conv v = {1, 40, 1, 1, 9, 11, 3, 3, 1, 1, 1, true, false};
   Kernel *k = convolution(&v);
   Compiled c = compile(k, NULL);
-  const Native *n = c.ctx;
+  const NativeKernel *n = c.ctx;
   int kept = 0;
   run(&c, k, NULL, true, "depthwise");
   for (int i = 0; i < PACKED_LISTS; i++) kept += n->own.list[i] != NULL;

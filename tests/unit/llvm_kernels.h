@@ -4,11 +4,18 @@
 #define RVM_TESTS_LLVM_KERNELS_H
 #include <stdint.h>
 #include "kernel/interp.h"
-#include "codegen/llvm/native.h"
+#include "codegen/llvm/jit.h"
 
 /* Tests run one kernel many times: the last one is kept, known by its address
  * and its content. */
-typedef struct { const Kernel *k; uint64_t hash; LlvmJit *jit; KernelFn fn; void *ctx; KProg *p; } Compiled;
+typedef struct {
+  const Kernel *k;
+  uint64_t hash;
+  LlvmJit *jit;
+  KernelFn fn;
+  void *ctx;
+  KProg *p;
+} Compiled;
 static Compiled recent;
 
 static uint64_t hash_bytes(uint64_t h, const void *p, size_t n) {
@@ -37,12 +44,12 @@ static KStatus compile(const Kernel *k, KAlloc a, KProg **out, KError *err) {
   *out = recent.p;
   if (recent.fn && recent.k == k && recent.hash == hash) return K_OK;
   llvm_jit_free(recent.jit);
-  recent = (Compiled){ .k = k, .hash = hash, .p = *out };
-  recent.jit = llvm_jit_new(&(LlvmOptions){ .level = 2 }, &why);
+  recent = (Compiled){.k = k, .hash = hash, .p = *out};
+  recent.jit = llvm_jit_new(&(LlvmOptions){.level = 2}, &why);
   if (recent.jit) recent.fn = llvm_jit_kernel(recent.jit, k, interpret, &recent, &recent.ctx, &why);
   if (recent.fn) return K_OK;
   kernel_unprepare(*out, a);
-  *err = (KError){ K_BAD_KERNEL, why };
+  *err = (KError){K_BAD_KERNEL, why};
   return K_BAD_KERNEL;
 }
 

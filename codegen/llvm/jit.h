@@ -1,11 +1,11 @@
-/* native.h -- one kernel as machine code: for tests and benchmarks.            */
-#ifndef RVM_CODEGEN_LLVM_NATIVE_H
-#define RVM_CODEGEN_LLVM_NATIVE_H
+/* jit.h -- one kernel as machine code: for tests and benchmarks.            */
+#ifndef RVM_CODEGEN_LLVM_JIT_H
+#define RVM_CODEGEN_LLVM_JIT_H
 #include "codegen/llvm/llvm.h"
 #include "codegen/native/launch.h"
 #include "vm/program.h"
 
-typedef struct LlvmJit LlvmJit;              /* what owns the code            */
+typedef struct LlvmJit LlvmJit; /* what owns the code            */
 
 /* NULL: *why says what failed (static text). */
 LlvmJit *llvm_jit_new(const LlvmOptions *o, const char **why);
