@@ -36,7 +36,7 @@ static const Opt bench_opts[] = {
     O("json", "FILE", "write the figures there", OPT_TEXT, json),
     O("us", NULL, "end with a line of best and median in microseconds", OPT_FLAG, us),
 };
-enum { N_OPTS = sizeof bench_opts / sizeof *bench_opts, N_FORWARDED = 10 };
+enum { N_FORWARDED = 10 }; /* the first ones: they go on to `rvm run` */
 #undef O
 
 typedef struct {
@@ -229,15 +229,17 @@ static int run_bench(void *opts, int n, char **args) {
   return code;
 }
 const Command cmd_bench = {
-    "bench",
-    "FILE.rly|FILE.rvm [OPTIONS]",
-    "Time a program, alone or beside other engines, levels, builds and commands",
-    "  rvm bench model.rly --params w.safetensors --input x=f32[1,80]=rand:7\n"
-    "  rvm bench model.rly --input x=rand:7 --vs engine=interp --vs 'opt=0 engine=vm'\n"
-    "  rvm bench model.rly --input x=rand:7 --vs rvm=/usr/bin/rvm --vs 'python3 other.py'\n",
-    bench_opts,
-    N_OPTS,
-    sizeof(BenchCmd),
-    1,
-    1,
-    run_bench};
+    .name = "bench",
+    .args = "FILE.rly|FILE.rvm [OPTIONS]",
+    .summary = "Time a program, alone or beside other engines, levels, builds and commands",
+    .examples =
+        "  rvm bench model.rly --params w.safetensors --input x=f32[1,80]=rand:7\n"
+        "  rvm bench model.rly --input x=rand:7 --vs engine=interp --vs 'opt=0 engine=vm'\n"
+        "  rvm bench model.rly --input x=rand:7 --vs rvm=/usr/bin/rvm --vs 'python3 other.py'\n",
+    .opts = bench_opts,
+    .n_opts = (int)(sizeof bench_opts / sizeof *bench_opts),
+    .opts_size = sizeof(BenchCmd),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_bench,
+};

@@ -59,14 +59,15 @@ static int run_grad(void *opts, int n, char **args) {
 }
 
 const Command cmd_grad = {
-    "grad",
-    "FILE.rly @FUNCTION [OPTIONS]",
-    "Print the program with the gradient of a function",
-    "  rvm grad model.rly @loss\n  rvm grad model.rly @loss --out gradient.rly\n"
-    "  rvm grad model.rly @loss --form jvp\n",
-    grad_opts,
-    (int)(sizeof grad_opts / sizeof *grad_opts),
-    sizeof(GradCmd),
-    2,
-    2,
-    run_grad};
+    .name = "grad",
+    .args = "FILE.rly @FUNCTION [OPTIONS]",
+    .summary = "Print the program with the gradient of a function",
+    .examples = "  rvm grad model.rly @loss\n  rvm grad model.rly @loss --out gradient.rly\n"
+                "  rvm grad model.rly @loss --form jvp\n",
+    .opts = grad_opts,
+    .n_opts = (int)(sizeof grad_opts / sizeof *grad_opts),
+    .opts_size = sizeof(GradCmd),
+    .min_args = 2,
+    .max_args = 2,
+    .run = run_grad,
+};

@@ -98,17 +98,18 @@ static int run_build(void *opts, int n, char **args) {
   return why ? fail_io(str_fmt("%s: %s", out, why)) : EXIT_OK;
 }
 const Command cmd_build = {
-    "build",
-    "FILE.rly [--out FILE.rvm] [--entry NAME] [--params FILE]",
-    "Compile a program to an image that any rvm, or a device, runs",
-    "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n"
-    "  rvm build model.rly --params weights.safetensors\n",
-    build_opts,
-    (int)(sizeof build_opts / sizeof *build_opts),
-    sizeof(BuildCmd),
-    1,
-    1,
-    run_build};
+    .name = "build",
+    .args = "FILE.rly [--out FILE.rvm] [--entry NAME] [--params FILE]",
+    .summary = "Compile a program to an image that any rvm, or a device, runs",
+    .examples = "  rvm build model.rly --out model.rvm\n  rvm run model.rvm --inputs x.npz\n"
+                "  rvm build model.rly --params weights.safetensors\n",
+    .opts = build_opts,
+    .n_opts = (int)(sizeof build_opts / sizeof *build_opts),
+    .opts_size = sizeof(BuildCmd),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_build,
+};
 
 /* *m: the program it was made of, NULL for a .rvm file. */
 static bool read_image(const char *path, const CommonOpts *o, Image *image, Module **m, int *code) {
@@ -137,16 +138,18 @@ static int run_disasm(void *opts, int n, char **args) {
   fwrite(text, 1, size, stdout);
   return good ? EXIT_OK : code;
 }
-const Command cmd_disasm = {"disasm",
-                            "FILE.rly|FILE.rvm",
-                            "Print an image: types, constants, kernels, bytecode with source lines",
-                            "  rvm disasm model.rly\n",
-                            common_opts,
-                            1,
-                            sizeof(CommonOpts),
-                            1,
-                            1,
-                            run_disasm};
+const Command cmd_disasm = {
+    .name = "disasm",
+    .args = "FILE.rly|FILE.rvm",
+    .summary = "Print an image: types, constants, kernels, bytecode with source lines",
+    .examples = "  rvm disasm model.rly\n",
+    .opts = common_opts,
+    .n_opts = (int)(sizeof common_opts / sizeof *common_opts),
+    .opts_size = sizeof(CommonOpts),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_disasm,
+};
 
 /* ---- info -------------------------------------------------------------------------- */
 static void print_type(const Image *m, uint32_t t) {
@@ -220,13 +223,15 @@ static int run_info(void *opts, int n, char **args) {
   printf(" (%llu bytes)\n", (unsigned long long)m.n_data);
   return EXIT_OK;
 }
-const Command cmd_info = {"info",
-                          "FILE.rly|FILE.rvm",
-                          "Show entry points with parameters and types, and what the image holds",
-                          "  rvm info model.rvm\n",
-                          common_opts,
-                          1,
-                          sizeof(CommonOpts),
-                          1,
-                          1,
-                          run_info};
+const Command cmd_info = {
+    .name = "info",
+    .args = "FILE.rly|FILE.rvm",
+    .summary = "Show entry points with parameters and types, and what the image holds",
+    .examples = "  rvm info model.rvm\n",
+    .opts = common_opts,
+    .n_opts = (int)(sizeof common_opts / sizeof *common_opts),
+    .opts_size = sizeof(CommonOpts),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_info,
+};

@@ -1,4 +1,5 @@
 /* cmd_ops.c -- ops, explain, version: what rvm knows about itself.            */
+#include <limits.h>
 #include <stdlib.h>
 #include <strings.h>
 #include "base/diag.h"
@@ -189,16 +190,17 @@ static int run_ops(void *opts, int n, char **args) {
             args[0]);
   return found || n == 0 ? EXIT_OK : EXIT_REJECTED;
 }
-const Command cmd_ops = {"ops",
-                         "[NAME...] [--json | --md | --library]",
-                         "List operators and the library, or show what has NAME in its name",
-                         "  rvm ops\n  rvm ops conv2d\n  rvm ops @linear\n",
-                         ops_opts,
-                         4,
-                         sizeof(OpsCmd),
-                         0,
-                         100,
-                         run_ops};
+const Command cmd_ops = {
+    .name = "ops",
+    .args = "[NAME...] [--json | --md | --library]",
+    .summary = "List operators and the library, or show what has NAME in its name",
+    .examples = "  rvm ops\n  rvm ops conv2d\n  rvm ops @linear\n",
+    .opts = ops_opts,
+    .n_opts = (int)(sizeof ops_opts / sizeof *ops_opts),
+    .opts_size = sizeof(OpsCmd),
+    .max_args = INT_MAX,
+    .run = run_ops,
+};
 
 /* ---- explain ---------------------------------------------------------------------- */
 static const struct {
@@ -316,16 +318,17 @@ static int run_explain(void *opts, int n, char **args) {
   fprintf(stderr, "rvm: no diagnostic is numbered `%s`; `rvm explain` lists them\n", args[0]);
   return EXIT_REJECTED;
 }
-const Command cmd_explain = {"explain",
-                             "[CODE | --md]",
-                             "Explain a diagnostic's number with an example, or list all",
-                             "  rvm explain E0310\n  rvm explain\n",
-                             explain_opts,
-                             2,
-                             sizeof(ExplainCmd),
-                             0,
-                             1,
-                             run_explain};
+const Command cmd_explain = {
+    .name = "explain",
+    .args = "[CODE | --md]",
+    .summary = "Explain a diagnostic's number with an example, or list all",
+    .examples = "  rvm explain E0310\n  rvm explain\n",
+    .opts = explain_opts,
+    .n_opts = (int)(sizeof explain_opts / sizeof *explain_opts),
+    .opts_size = sizeof(ExplainCmd),
+    .max_args = 1,
+    .run = run_explain,
+};
 
 /* ---- version ------------------------------------------------------------------------ */
 static int run_version(void *opts, int n, char **args) {
@@ -336,5 +339,10 @@ static int run_version(void *opts, int n, char **args) {
          why ? ")" : "");
   return EXIT_OK;
 }
-const Command cmd_version = {"version", "", "Show versions", NULL, NULL, 0, sizeof(CommonOpts),
-                             0,         0,  run_version};
+const Command cmd_version = {
+    .name = "version",
+    .args = "",
+    .summary = "Show versions",
+    .opts_size = sizeof(CommonOpts),
+    .run = run_version,
+};

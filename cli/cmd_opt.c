@@ -140,13 +140,14 @@ static int run_opt(void *opts, int n, char **args) {
   return text_out(&b, o->out);
 }
 const Command cmd_opt = {
-    "opt",
-    "FILE.rly [OPTIONS]",
-    "Optimise a program and print it",
-    "  rvm opt model.rly --passes copy,dce\n  rvm opt model.rly --time-passes --out fast.rly\n",
-    opt_opts,
-    (int)(sizeof opt_opts / sizeof *opt_opts),
-    sizeof(OptCmd),
-    0,
-    1,
-    run_opt};
+    .name = "opt",
+    .args = "FILE.rly [OPTIONS]",
+    .summary = "Optimise a program and print it",
+    .examples =
+        "  rvm opt model.rly --passes copy,dce\n  rvm opt model.rly --time-passes --out fast.rly\n",
+    .opts = opt_opts,
+    .n_opts = (int)(sizeof opt_opts / sizeof *opt_opts),
+    .opts_size = sizeof(OptCmd),
+    .max_args = 1,
+    .run = run_opt,
+};

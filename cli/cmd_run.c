@@ -64,7 +64,7 @@ static const Opt run_opts[] = {
     O("types", NULL, "print the result with its type", OPT_FLAG, types),
     O("full", NULL, "print large tensors whole", OPT_FLAG, full),
     O("quiet", NULL, "do not print the result", OPT_FLAG, quiet),
-    O("samples", NULL, NULL, OPT_FLAG, samples), /* for rvm bench: cli/contender.h */
+    O("samples", NULL, NULL, OPT_FLAG, samples), /* for rvm bench: cli/measure/contender.h */
     O("diag", "json", "diagnostics as JSON lines", OPT_TEXT, common.diag),
 };
 #undef O
@@ -420,16 +420,17 @@ static int run_run(void *opts, int n, char **args) {
   return code;
 }
 const Command cmd_run = {
-    "run",
-    "FILE.rly|FILE.rvm [OPTIONS]",
-    "Run a program and print its result",
-    "  rvm run model.rly --input x=f32[1,80]=rand:7\n"
-    "  rvm run model.rly --inputs x.npz --params weights.safetensors --output y.npz\n"
-    "  rvm run tree.rly --input 'tree=Node(Leaf(@a.npy), Leaf(@b.npy))'\n"
-    "  rvm run model.rvm --inputs x.npz --expect y.npz --rtol 1e-4\n",
-    run_opts,
-    (int)(sizeof run_opts / sizeof *run_opts),
-    sizeof(RunCmd),
-    1,
-    1,
-    run_run};
+    .name = "run",
+    .args = "FILE.rly|FILE.rvm [OPTIONS]",
+    .summary = "Run a program and print its result",
+    .examples = "  rvm run model.rly --input x=f32[1,80]=rand:7\n"
+                "  rvm run model.rly --inputs x.npz --params weights.safetensors --output y.npz\n"
+                "  rvm run tree.rly --input 'tree=Node(Leaf(@a.npy), Leaf(@b.npy))'\n"
+                "  rvm run model.rvm --inputs x.npz --expect y.npz --rtol 1e-4\n",
+    .opts = run_opts,
+    .n_opts = (int)(sizeof run_opts / sizeof *run_opts),
+    .opts_size = sizeof(RunCmd),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_run,
+};

@@ -1,4 +1,5 @@
 /* cmd_text.c -- check, print, fmt: commands about the text of a program.      */
+#include <limits.h>
 #include "base/file.h"
 #include "cli/cli.h"
 #include "parser/parser.h"
@@ -19,16 +20,18 @@ static int run_check(void *opts, int n, char **args) {
   }
   return worst;
 }
-const Command cmd_check = {"check",
-                           "FILE.rly... [--diag=json]",
-                           "Parse and type-check programs",
-                           "  rvm check model.rly\n",
-                           check_opts,
-                           1,
-                           sizeof(CommonOpts),
-                           1,
-                           1000,
-                           run_check};
+const Command cmd_check = {
+    .name = "check",
+    .args = "FILE.rly... [--diag=json]",
+    .summary = "Parse and type-check programs",
+    .examples = "  rvm check model.rly\n",
+    .opts = check_opts,
+    .n_opts = (int)(sizeof check_opts / sizeof *check_opts),
+    .opts_size = sizeof(CommonOpts),
+    .min_args = 1,
+    .max_args = INT_MAX,
+    .run = run_check,
+};
 
 /* ---- print ------------------------------------------------------------------------ */
 typedef struct {
@@ -54,16 +57,18 @@ static int run_print(void *opts, int n, char **args) {
   ir_print_module(m, &(PrintOpts){o->types, o->relay, o->all}, &b);
   return text_out(&b, NULL);
 }
-const Command cmd_print = {"print",
-                           "FILE.rly [--types] [--relay] [--all]",
-                           "Print a program in canonical form; it reads back to the same",
-                           "  rvm print model.rly --types\n",
-                           print_opts,
-                           4,
-                           sizeof(PrintCmd),
-                           1,
-                           1,
-                           run_print};
+const Command cmd_print = {
+    .name = "print",
+    .args = "FILE.rly [--types] [--relay] [--all]",
+    .summary = "Print a program in canonical form; it reads back to the same",
+    .examples = "  rvm print model.rly --types\n",
+    .opts = print_opts,
+    .n_opts = (int)(sizeof print_opts / sizeof *print_opts),
+    .opts_size = sizeof(PrintCmd),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_print,
+};
 
 /* ---- fmt ---------------------------------------------------------------------------- */
 typedef struct {
@@ -107,13 +112,15 @@ static int run_fmt(void *opts, int n, char **args) {
   }
   return worst;
 }
-const Command cmd_fmt = {"fmt",
-                         "FILE.rly... [--write | --check]",
-                         "Lay out programs in the standard way, comments kept",
-                         "  rvm fmt model.rly\n  rvm fmt --write *.rly\n",
-                         fmt_opts,
-                         3,
-                         sizeof(FmtCmd),
-                         1,
-                         100000,
-                         run_fmt};
+const Command cmd_fmt = {
+    .name = "fmt",
+    .args = "FILE.rly... [--write | --check]",
+    .summary = "Lay out programs in the standard way, comments kept",
+    .examples = "  rvm fmt model.rly\n  rvm fmt --write *.rly\n",
+    .opts = fmt_opts,
+    .n_opts = (int)(sizeof fmt_opts / sizeof *fmt_opts),
+    .opts_size = sizeof(FmtCmd),
+    .min_args = 1,
+    .max_args = INT_MAX,
+    .run = run_fmt,
+};

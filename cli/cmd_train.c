@@ -282,17 +282,20 @@ static int run_train(void *opts, int n, char **args) {
 }
 
 const Command cmd_train = {
-    "train",
-    "FILE.rly --data PATH [OPTIONS]",
-    "Train the weights of a program that defines @init and @loss",
-    "  rvm train model.rly --data train.npz --validate test.npz --epochs 20 --out "
-    "model.safetensors\n"
-    "  rvm train digits.rly --data 'recordings/*.wav' --validate 0.1 --lr 3e-3 --schedule cosine\n"
-    "  rvm train model.rly --data train.npz --checkpoint run.safetensors --resume --log run.jsonl\n"
-    "  rvm train model.rly --print-step\n",
-    train_opts,
-    (int)(sizeof train_opts / sizeof *train_opts),
-    sizeof(TrainOpts),
-    1,
-    1,
-    run_train};
+    .name = "train",
+    .args = "FILE.rly --data PATH [OPTIONS]",
+    .summary = "Train the weights of a program that defines @init and @loss",
+    .examples = "  rvm train model.rly --data train.npz --validate test.npz --epochs 20 --out "
+                "model.safetensors\n"
+                "  rvm train digits.rly --data 'recordings/*.wav' --validate 0.1 --lr 3e-3 "
+                "--schedule cosine\n"
+                "  rvm train model.rly --data train.npz --checkpoint run.safetensors --resume "
+                "--log run.jsonl\n"
+                "  rvm train model.rly --print-step\n",
+    .opts = train_opts,
+    .n_opts = (int)(sizeof train_opts / sizeof *train_opts),
+    .opts_size = sizeof(TrainOpts),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_train,
+};
