@@ -7,6 +7,7 @@
  * differ must not have one key, so keys are digests (SHA-256).  Entries appear
  * and go whole, so any number of processes may share the folder.  When there
  * are more than 256 MiB the entries longest unused go.                       */
+/* clang-format off */
 #ifndef RVM_CLI_CACHE_H
 #define RVM_CLI_CACHE_H
 #include <stdbool.h>
@@ -19,7 +20,8 @@ typedef struct { uint8_t byte[32]; } CacheKey;
 CacheKey cache_key(const void *image, size_t n, const char *compiler, const char *options);
 /* For something else that belongs to k. */
 CacheKey cache_key_more(CacheKey k, const char *what);
-/* Aligned to 16.  false: there is none (or none that is whole). */
+/* Aligned to 16, behind the front of a block of base/mem.h: nobody frees it.  false: there is none
+ * (or none that is whole). */
 bool     cache_get(CacheKey k, void **bytes, size_t *n);
 /* A failure to write is nobody's business. */
 void     cache_put(CacheKey k, const void *bytes, size_t n);
