@@ -141,35 +141,33 @@ static void *compile_fixed(void *user, const Kernel *k, const int64_t *sym, cons
   return c.fixed(&how, k, sym, stop, bytes, &why);
 }
 
-/* The owner's block is malloc's: the thread's pointer to it is not seen by a collector. */
-static bool specialise(Native *n, const char *module, Specialise how) {
+/* The owner's block is malloc's: the thread's pointer to it is not seen by a collector.  Where
+ * there is no memory for versions, the program, which has its code by now, runs without. */
+static void specialise(Native *n, const char *module, Specialise how) {
   void *kept = NULL;
   size_t bytes = 0;
   n->module = strdup(module);
-  if (!n->module) return false;
+  if (!n->module) return;
   if (n->keep && !cache_get(n->kept, &kept, &bytes)) bytes = 0;
-  if (!code_specialise(n->code, (SpecialMaker){compile_fixed, n}, kept, bytes)) return false;
-  special_at_once(code_special(n->code), how == SPECIALISE_NOW);
-  return true;
+  if (code_specialise(n->code, (SpecialMaker){compile_fixed, n}, kept, bytes))
+    special_at_once(code_special(n->code), how == SPECIALISE_NOW);
 }
 
 /* ---- machine code ---------------------------------------------------------------- */
 static Native *plug(rvm_program *p, const void *code, size_t n, const NativeOptions *o,
                     const LlvmOptions *how, CacheKey kept, const char **why) {
-  static const char no_memory[] = "no memory for the machine code";
   Native *out = calloc(1, sizeof *out);
-  *why = no_memory;
+  *why = "no memory for the machine code";
   if (!out) return NULL;
   out->code = code_load(p, code, n, why);
   out->keep = o->cache, out->kept = kept, out->how = *how;
-  if (out->code) {
-    code_threads(out->code, o->threads);
-    *why = no_memory;
-    if (o->specialise == SPECIALISE_OFF || specialise(out, module_path(), o->specialise))
-      return out;
+  if (!out->code) {
+    native_close(out);
+    return NULL;
   }
-  native_close(out);
-  return NULL;
+  code_threads(out->code, o->threads);
+  if (o->specialise != SPECIALISE_OFF) specialise(out, module_path(), o->specialise);
+  return out;
 }
 
 Native *native_open(rvm_program *p, const void *image, size_t n, NativeOptions o,
