@@ -50,11 +50,13 @@ bool driver_eval(void *ud, Block *closed, Type *t, int n, const Tensor **out) {
   Diags *diags = diags_new(&d->sources);
   if (!lower_module(m, 1, &g, diags, &image) || diags->n_errors) return false;
   uint8_t *bytes = image_write(&image, lower_alloc(), &size);
+  uint8_t *volatile held = bytes; /* the program borrows them, unseen by a collector */
   rvm_limits limits = {0};
   bool ok = rvm_program_load(bytes, size, host_alloc(), &p, &err) == RVM_OK &&
             rvm_instance_new(p, &limits, host_alloc(), &vm, &err) == RVM_OK &&
             run(p, vm, t, n, out);
   if (vm) rvm_instance_free(vm);
   if (p) rvm_program_free(p);
+  (void)held;
   return ok;
 }
