@@ -158,7 +158,7 @@ static bool find_edge(const Plane *p, int64_t start, int height, Edge *g) {
   return !all;
 }
 
-/* ---- tiles -------- */
+/* ---- tiles ------------------------------------------------------------------------------- */
 static Val segment_start(const Plane *p, Val s) {
   Emit *e = p->w.c->e;
   return LLVMBuildUDiv(e->b, mul(e, s, i64_of(e, p->w.across.n)), i64_of(e, p->segments), "");
@@ -287,7 +287,7 @@ static void visit_image(const Plane *p, Val image) {
   loop_end(e, &j);
 }
 
-/* ---- the whole -------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 static int64_t padded(int64_t bytes) { return (bytes + 63) & ~(int64_t)63; }
 
 /* Scratch: the planes, a tile, a turned tile, offsets, and the weight if it is not packed. */
