@@ -128,8 +128,9 @@ Atom mk_if(Maker *k, Atom cond, Type *t, Block *then, Block *otherwise) {
 }
 
 void mk_enter(Module *m, Global *g, const char *base, const char *suffix) {
-  const char *name = str_fmt("%s_%s", base, suffix);
-  for (int i = 2; module_find(m, name); i++) name = str_fmt("%s_%s%d", base, suffix, i);
+  if (suffix) base = str_fmt("%s_%s", base, suffix);
+  const char *name = base;
+  for (int i = 2; module_find(m, name); i++) name = str_fmt("%s%s%d", base, suffix ? "" : "_", i);
   g->name = sym(m->cx->syms, name);
   g->library = true; /* nothing outside may ask for it */
   g->index = m->globals.n;
@@ -159,4 +160,28 @@ void fn_own_dims(Module *m, Fn *f) {
   }
   retype_fn(&r, f);
   f->dim = dim;
+}
+
+/* The axes of the parameters and of tensors in their tuples: those can have a name. */
+static void bound_axes(Map *have, Type *t) {
+  t = type_resolve(t);
+  type_axes(have, t);
+  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) bound_axes(have, t->tuple.at[i]);
+}
+
+void fn_take_dims(Module *m, Fn *f, int n, const Dim *outer) {
+  Retype r = {.cx = m->cx};
+  Map bound = {0};
+  Dim *dim = NEW_N(Dim, f->n_dims + n + 1);
+  for (int i = 0; i < f->n; i++) bound_axes(&bound, f->param[i]->type);
+  for (int i = 0; i < f->n_dims; i++) dim[i] = f->dim[i];
+  for (int i = 0; i < n; i++) {
+    bool has_name = map_get(&bound, map_ptr(outer[i])) != NULL;
+    if (!has_name && outer[i]->name) m->derived = m->trusting = true;
+    dim[f->n_dims + i] = dim_new_sym(m->cx->dims, has_name ? outer[i]->name : NULL, 1);
+    map_set(&r.dim, map_ptr(outer[i]), (void *)(uintptr_t)dim[f->n_dims + i]);
+  }
+  f->dim = dim;
+  f->n_dims += n;
+  retype_fn(&r, f);
 }

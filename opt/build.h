@@ -8,8 +8,15 @@
 #include "ir/op.h"
 #include "opt/walk.h"
 
-typedef struct { Module *m;  Span span;  Bindings *out; } Maker;
-typedef struct { const char *name;  int64_t value; } IntAttr;    /* name NULL ends */
+typedef struct {
+  Module *m;
+  Span span;
+  Bindings *out;
+} Maker;
+typedef struct {
+  const char *name;
+  int64_t value;
+} IntAttr; /* name NULL ends */
 
 Atom mk_bind(Maker *k, Expr *e, Type *t);
 /* A call of an operator; like: the call whose attributes it has, or NULL for attrs. */
@@ -31,7 +38,7 @@ Block *mk_block(Maker *k, Atom result);
 Atom mk_if(Maker *k, Atom cond, Type *t, Block *then, Block *otherwise);
 Var *mk_var(const Maker *k, const char *name, Type *t);
 
-/* A function of the module, not exported, under a name like base_suffix. */
+/* A function of the module, not exported, under a name like base_suffix; suffix NULL: like base. */
 Global *mk_global(Module *m, const char *base, const char *suffix, Fn *fn, Type *type, Span span);
 /* The same for a Global that is there already, but for name and place. */
 void mk_enter(Module *m, Global *g, const char *base, const char *suffix);
@@ -39,4 +46,8 @@ void mk_enter(Module *m, Global *g, const char *base, const char *suffix);
 Type *fn_type_of(const Fn *f);
 /* Dims of its own, in place of those of the function it is a copy of. */
 void fn_own_dims(Module *m, Fn *f);
+/* Extents of the place where f's body stood become dims of its own, after those it has.  Those
+ * that only data has are nameless, which the text shows as `?`: whoever reads it has to trust
+ * the types. */
+void fn_take_dims(Module *m, Fn *f, int n, const Dim *outer);
 #endif

@@ -3,10 +3,10 @@
 #include "opt/pass.h"
 
 const Pass *const all_passes[] = {
-    &pass_batch,   &pass_combine, &pass_copy,   &pass_cse,     &pass_dce,    &pass_fold,
-    &pass_fuse,    &pass_hoist,   &pass_inline, &pass_known,   &pass_layout, &pass_narrow,
-    &pass_pack,    &pass_params,  &pass_refs,   &pass_results, &pass_scale,  &pass_simplify,
-    &pass_special, &pass_stack,   &pass_unroll};
+    &pass_batch,    &pass_combine, &pass_copy,   &pass_cse,   &pass_dce,     &pass_fold,
+    &pass_fuse,     &pass_hoist,   &pass_inline, &pass_known, &pass_layout,  &pass_lift,
+    &pass_narrow,   &pass_pack,    &pass_params, &pass_refs,  &pass_results, &pass_scale,
+    &pass_simplify, &pass_special, &pass_stack,  &pass_unroll};
 const int n_all_passes = sizeof all_passes / sizeof *all_passes;
 
 /* clang-format off */
@@ -28,6 +28,8 @@ static const Pass *const level2[] = {
     &pass_inline,     /* first: the others see what calls hide                     */
     &pass_refs, &pass_copy,
     &pass_dce,        /* a function literal may have one use left                  */
+    &pass_lift,       /* after inline: what a function captures is constant then;  */
+                      /* ... before those that look at functions of the module     */
     &pass_unroll,     /* before special: loops over known lists need no function   */
     &pass_special,    /* loops over known functions; those become calls in view    */
     &pass_inline,     /* ... as does one that came out of a ref                    */

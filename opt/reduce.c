@@ -145,16 +145,10 @@ static bool splice_branch(Reduce *r, Block *in, const Binding *b, Bindings *out,
 
 /* ---- calls ---- */
 
-static bool has_fn(Type *t) {
-  t = t ? type_resolve(t) : NULL;
-  for (int i = 0; t && t->kind == TY_Tuple && i < t->tuple.n; i++)
-    if (has_fn(t->tuple.at[i])) return true;
-  return t && t->kind == TY_Fn;
-}
 static bool handles_functions(const Fn *f) {
   for (int i = 0; i < f->n; i++)
-    if (has_fn(f->param[i]->type)) return true;
-  return has_fn(f->ret);
+    if (type_has_fn(f->param[i]->type)) return true;
+  return type_has_fn(f->ret);
 }
 
 static int size_of(Reduce *r, const Fn *f) {

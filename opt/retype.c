@@ -1,7 +1,11 @@
 /* retype.c -- types and extents of a piece of program replaced, in place.     */
 #include "opt/retype.h"
 
-static Type *to_type(void *ud, TyVar *v) { return map_get(&((Retype *)ud)->type, map_ptr(v)); }
+static Type *to_type(void *ud, TyVar *v) {
+  Retype *r = ud;
+  Type *t = map_get(&r->type, map_ptr(v));
+  return t || !r->other_type ? t : r->other_type(r->ud, v);
+}
 static Dim to_dim(void *ud, Dim s) {
   Retype *r = ud;
   Dim d = map_get(&r->dim, map_ptr(s));

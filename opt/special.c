@@ -177,15 +177,10 @@ static bool has_type_var(Type *t) {
 }
 
 /* Can every extent be read from an axis of what the new function is given? */
-static void axes_of(Map *have, Type *t) {
-  t = t ? type_resolve(t) : NULL;
-  for (int i = 0; t && t->kind == TY_Tensor && i < t->tensor.rank; i++)
-    map_set(have, map_ptr(t->tensor.dim[i]), have);
-}
 static bool can_read(const Dims *dims, const Fn *literal, const VarList *captured) {
   Map have = {0};
-  for (int i = 0; i < literal->n; i++) axes_of(&have, literal->param[i]->type);
-  for (int i = 0; i < captured->n; i++) axes_of(&have, captured->at[i]->type);
+  for (int i = 0; i < literal->n; i++) type_axes(&have, literal->param[i]->type);
+  for (int i = 0; i < captured->n; i++) type_axes(&have, captured->at[i]->type);
   for (int i = 0; i < dims->n; i++)
     if (!map_get(&have, map_ptr(dims->at[i]))) return false;
   return true;
@@ -315,10 +310,10 @@ static void collect_dims(Making *k) {
 static void readable_dims(const Making *k, const Fn *f, Map *own, Map *have) {
   const TypeArgs *in = k->call->Call.inst;
   for (int i = 0; i < f->n; i++)
-    if (!k->arg[i]) axes_of(own, f->param[i]->type);
+    if (!k->arg[i]) type_axes(own, f->param[i]->type);
   for (int i = 0; in && i < in->n_dims && i < f->n_dims; i++)
     if (map_get(own, map_ptr(f->dim[i]))) map_set(have, map_ptr(in->dim[i]), have);
-  for (int i = 0; i < k->captured.n; i++) axes_of(have, k->captured.at[i]->type);
+  for (int i = 0; i < k->captured.n; i++) type_axes(have, k->captured.at[i]->type);
 }
 
 typedef struct {
@@ -357,31 +352,6 @@ static void instantiate(Making *k, Fn *f) {
   retype_fn(&r, f);
 }
 
-/* The axes of the parameters and of tensors in their tuples: those can have a name. */
-static void bound_axes(Map *have, Type *t) {
-  t = type_resolve(t);
-  axes_of(have, t);
-  for (int i = 0; t->kind == TY_Tuple && i < t->tuple.n; i++) bound_axes(have, t->tuple.at[i]);
-}
-/* The dims become the new function's own; those that only data has are nameless, which
- * the text shows as `?`: whoever reads it has to trust the types. */
-static void quantify(Making *k, Fn *f) {
-  Module *m = k->s->cx->m;
-  Retype r = {.cx = m->cx};
-  Map bound = {0};
-  for (int i = 0; i < f->n; i++) bound_axes(&bound, f->param[i]->type);
-  f->n_dims = k->dims.n;
-  f->dim = NEW_N(Dim, f->n_dims + 1);
-  for (int i = 0; i < f->n_dims; i++) {
-    Dim was = k->dims.at[i];
-    bool has_name = map_get(&bound, map_ptr(was)) != NULL;
-    if (!has_name && was->name) m->derived = m->trusting = true;
-    f->dim[i] = dim_new_sym(r.cx->dims, has_name ? was->name : NULL, 1);
-    map_set(&r.dim, map_ptr(was), (void *)(uintptr_t)f->dim[i]);
-  }
-  retype_fn(&r, f);
-}
-
 static Global *make(Making *k) {
   Module *m = k->s->cx->m;
   Map vars = {0};
@@ -397,10 +367,9 @@ static Global *make(Making *k) {
   instantiate(k, f);
   rewire_block(k, f->body);
   remove_params(k, f);
-  quantify(k, f);
-  Type **param = NEW_N(Type *, f->n + 1);
-  for (int i = 0; i < f->n; i++) param[i] = f->param[i]->type;
-  k->g->type = type_fn(0, NULL, f->n_dims, f->dim, f->n, param, f->ret);
+  f->n_dims = 0;
+  fn_take_dims(m, f, k->dims.n, k->dims.at);
+  k->g->type = fn_type_of(f);
   return k->g;
 }
 

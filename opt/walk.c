@@ -42,6 +42,19 @@ bool type_is_mono(Type *t) {
   return t && (t->kind != TY_Fn || (t->fn.n_vars == 0 && t->fn.n_dims == 0));
 }
 
+bool type_has_fn(Type *t) {
+  t = t ? type_resolve(t) : NULL;
+  for (int i = 0; t && t->kind == TY_Tuple && i < t->tuple.n; i++)
+    if (type_has_fn(t->tuple.at[i])) return true;
+  return t && t->kind == TY_Fn;
+}
+
+void type_axes(Map *have, Type *t) {
+  t = t ? type_resolve(t) : NULL;
+  for (int i = 0; t && t->kind == TY_Tensor && i < t->tensor.rank; i++)
+    map_set(have, map_ptr(t->tensor.dim[i]), have);
+}
+
 void replace_set(Replace *r, const Var *v, const Atom *by) {
   Atom *a = NEW(Atom);
   *a = *by;
