@@ -7,7 +7,6 @@
  * differ must not have one key, so keys are digests (SHA-256).  Entries appear
  * and go whole, so any number of processes may share the folder.  When there
  * are more than 256 MiB the entries longest unused go.                       */
-/* clang-format off */
 #ifndef RVM_CLI_CACHE_H
 #define RVM_CLI_CACHE_H
 #include <stdbool.h>

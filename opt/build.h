@@ -8,15 +8,8 @@
 #include "ir/op.h"
 #include "opt/walk.h"
 
-typedef struct {
-  Module *m;
-  Span span;
-  Bindings *out;
-} Maker;
-typedef struct {
-  const char *name;
-  int64_t value;
-} IntAttr; /* name NULL ends */
+typedef struct { Module *m;  Span span;  Bindings *out; } Maker;
+typedef struct { const char *name;  int64_t value; } IntAttr;    /* name NULL ends */
 
 Atom mk_bind(Maker *k, Expr *e, Type *t);
 /* A call of an operator; like: the call whose attributes it has, or NULL for attrs. */

@@ -16,20 +16,20 @@ typedef struct PassOpts PassOpts;
 typedef struct PassCx {
   Module *m;
   const PassOpts *o;
-  int64_t changes; /* rewrites so far, over all passes         */
+  int64_t changes;                 /* rewrites so far, over all passes         */
 } PassCx;
 
 typedef struct Pass {
   const char *name, *doc;
-  unsigned needs, keeps, gives; /* FORM_ bits                               */
-  bool rounds;                  /* results may differ in rounding           */
-  void (*run)(PassCx *cx);      /* edits cx->m in place                     */
+  unsigned needs, keeps, gives;    /* FORM_ bits                               */
+  bool rounds;                     /* results may differ in rounding           */
+  void (*run)(PassCx *cx);         /* edits cx->m in place                     */
 } Pass;
 
 /* Called after each pass.  The callbacks may be NULL; all get ud. */
 struct PassOpts {
-  int64_t limit;               /* stop rewriting after so many; < 0: never */
-  uint64_t (*clock)(void *ud); /* nanoseconds                              */
+  int64_t limit;                   /* stop rewriting after so many; < 0: never */
+  uint64_t (*clock)(void *ud);     /* nanoseconds                              */
   void (*done)(void *ud, const Pass *p, const Module *m, int64_t changes, uint64_t ns);
   /* An independent check of the module; false with the reason in why. */
   bool (*recheck)(void *ud, const Module *m, StrBuf *why);
@@ -51,7 +51,7 @@ bool passes_run(Module *m, const Pass *const *pass, int n, const PassOpts *o, St
 /* ---- pipeline.c: which passes, in which order ------------------------------ */
 extern const Pass *const all_passes[];
 extern const int n_all_passes;
-const Pass *pass_find(const char *name, size_t n); /* NULL if unknown */
+const Pass *pass_find(const char *name, size_t n);           /* NULL if unknown */
 enum { OPT_MAX_LEVEL = 2 };
 /* The passes of a level (0: none), *n of them. */
 const Pass *const *pipeline(int level, int *n);

@@ -9,17 +9,14 @@ typedef VEC(Binding) Bindings;
 void each_global(Module *m, void (*f)(void *ud, Global *g), void *ud);
 
 /* Uses of every variable in the module: Var -> count. */
-typedef struct {
-  Map count;
-} UseCount;
+typedef struct { Map count; } UseCount;
 void uses_of_fn(UseCount *u, Fn *f);
 void uses_of_block(UseCount *u, Block *b);
-void uses_of_expr(UseCount *u, Expr *e, int by); /* by: 1 adds, -1 takes away */
-int uses_get(const UseCount *u, const Var *v);
+void uses_of_expr(UseCount *u, Expr *e, int by);      /* by: 1 adds, -1 takes away */
+int  uses_get(const UseCount *u, const Var *v);
 
 /* Is this the type of one value, not of a polymorphic function? */
 bool type_is_mono(Type *t);
-
 /* Is it a function's, or a tuple's with one in it? */
 bool type_has_fn(Type *t);
 
@@ -27,9 +24,7 @@ bool type_has_fn(Type *t);
 void type_axes(Map *have, Type *t);
 
 /* Replacement of variables by atoms: Var -> Atom *. */
-typedef struct {
-  Map to;
-} Replace;
+typedef struct { Map to; } Replace;
 void replace_set(Replace *r, const Var *v, const Atom *by);
 /* The atom itself, or what stands for it; place and instantiation stay. */
 void replace_atom(const Replace *r, Atom *a);

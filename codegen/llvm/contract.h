@@ -9,7 +9,6 @@
  * tile after tile, element (k, i) of a tile at k * height + i; of the columns,
  * panel after panel, element (k, j) at k * width + j.  The depth goes through
  * all reduced variables in one order, the same for both.                     */
-/* clang-format off */
 #ifndef RVM_CODEGEN_LLVM_CONTRACT_H
 #define RVM_CODEGEN_LLVM_CONTRACT_H
 #include "codegen/llvm/arith.h"

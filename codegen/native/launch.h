@@ -1,5 +1,4 @@
 /* launch.h -- compiled kernels as functions of the VM.                          */
-/* clang-format off */
 #ifndef RVM_CODEGEN_NATIVE_LAUNCH_H
 #define RVM_CODEGEN_NATIVE_LAUNCH_H
 #include <stdatomic.h>

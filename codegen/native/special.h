@@ -6,7 +6,6 @@
  * with what it has, and shows the version to later launches.  It gives the same
  * bits (native_fixable, emit_kernel_fixed), so nothing depends on when that is.
  * A kernel gets a few versions; what other extents recur runs as before.     */
-/* clang-format off */
 #ifndef RVM_CODEGEN_NATIVE_SPECIAL_H
 #define RVM_CODEGEN_NATIVE_SPECIAL_H
 #include <stdatomic.h>

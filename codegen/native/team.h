@@ -1,6 +1,5 @@
 /* team.h -- threads that wait for work: a launch is cut into parts, and each part
  * runs on one of them or on the caller, whoever is there first.  Idle threads sleep. */
-/* clang-format off */
 #ifndef RVM_CODEGEN_NATIVE_TEAM_H
 #define RVM_CODEGEN_NATIVE_TEAM_H
 #include <stdbool.h>
